@@ -1,0 +1,117 @@
+"""What can go wrong, as codes of the contract. Imports nothing of ours.
+
+A code is what clients and rows carry; the text people read is made where it is written out, so that it is translated
+for its reader.
+"""
+
+from __future__ import annotations
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+# error code -> (safe text, retryable)
+ERRORS: dict[str, tuple[str | Promise, bool]] = {
+    # Refusals, before the first byte.
+    "method_not_allowed": (_("This address does not take that method."), False),
+    "not_signed_in": (_("Please sign in."), False),
+    "csrf_failed": (_("The security token is missing or has expired. Reload the page and try again."), True),
+    "forbidden": (_("You may not do that."), False),
+    "unsupported_media_type": (_("Send JSON, with the content type application/json."), False),
+    "too_large": (_("That is more than this site accepts."), False),
+    "not_acceptable": (_("That format is not available."), False),
+    "invalid": (_("The request is not valid."), False),
+    "idempotency_mismatch": (_("This client_id was used before for something else."), False),
+    "not_found": (_("There is nothing here."), False),
+    "reply_in_progress": (_("A reply is still being written in this conversation."), True),
+    "too_many_replies": (_("Too many replies are being written for you at once. Wait for one to end."), True),
+    "quota_exceeded": (_("You have used what you may for now. Try again later."), True),
+    "draining": (_("The server is restarting. Try again in a moment."), True),
+    "full": (_("The server is busy. Try again in a moment."), True),
+    "database_away": (_("The server cannot save messages right now. Try again in a moment."), True),
+    # Endings of a reply.
+    "provider_auth": (_("The site's access to the model was refused."), False),
+    "provider_rate_limited": (_("The model is busy. Try again in a moment."), True),
+    "provider_unavailable": (_("The model cannot be reached. Try again in a moment."), True),
+    "provider_timeout": (_("The model did not answer in time."), True),
+    "provider_rejected": (_("The model refused this request."), False),
+    "context_too_long": (_("The conversation is too long for this model."), False),
+    "model_unknown": (_("This model is not available."), False),
+    "provider_stall": (_("The model stopped sending."), True),
+    "provider_truncated": (_("The reply was cut off on its way."), True),
+    "provider_protocol": (_("The model sent something unreadable."), True),
+    "provider_error": (_("The model reported an error."), True),
+    "empty": (_("The model sent nothing."), True),
+    "shutdown": (_("The server was restarted while the reply was being written."), True),
+    "lease_expired": (_("The server stopped while the reply was being written."), True),
+    "not_saved": (_("The reply could not be saved."), True),
+    "internal": (_("Something went wrong on our side."), True),
+}
+
+
+def error_text(code: str) -> str:
+    """Return the text for people, in the active language; codes of newer versions get the general one."""
+    return str(ERRORS.get(code, ERRORS["internal"])[0])
+
+
+def is_retryable(code: str) -> bool:
+    """Return whether the same request may succeed later."""
+    return ERRORS.get(code, ERRORS["internal"])[1]
+
+
+class StreamingChatError(Exception):
+    """Base of all errors of this package."""
+
+
+class Refusal(StreamingChatError):
+    """A request that is answered with an error status, before the first byte.
+
+    status: the HTTP status. code: a key of ERRORS. message: replaces the code's text. fields: what was wrong where, for
+    `invalid`. retry_after: seconds. extra: further keys of the error object.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str | Promise = "",
+        *,
+        fields: dict[str, str] | None = None,
+        retry_after: int | None = None,
+        ref: str = "",
+        **extra: object,
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.fields = fields
+        self.retry_after = retry_after
+        self.ref = ref
+        self.extra = extra
+
+
+class ProviderError(StreamingChatError):
+    """A provider failed, in one of our codes.
+
+    retryable: the same call may succeed if it is made again now. retry_after: seconds the provider asks to wait.
+    status: its HTTP status. request_id: its id of the call. detail: one line for the log, never text of a message and
+    never shown to users.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        status: int | None = None,
+        request_id: str = "",
+        detail: str = "",
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.status = status
+        self.request_id = request_id
+        self.detail = detail
