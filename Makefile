@@ -1,0 +1,71 @@
+# Everything runs in .venv, made here from the machine's python3: no root, no Docker, no key.
+
+PYTHON3 ?= python3
+PORT ?= 8000
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip --disable-pip-version-check -qq
+REQUIREMENTS := pyproject.toml constraints.txt
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help demo test browser lint format bench clean
+
+help:
+	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
+	@echo "make test     run the tests on SQLite, then on PostgreSQL"
+	@echo "make browser  run the browser tests; needs Chromium"
+	@echo "make lint     check style, format and types"
+	@echo "make bench    measure the cost of a streamed token and of a request"
+	@echo "make clean    remove what these made"
+
+demo: $(VENV)/demo.stamp
+	@PORT=$(PORT) $(PYTHON) -m chatproject.demo
+
+test: $(VENV)/test.stamp
+	env -u DATABASE_URL $(PYTHON) -m pytest
+	$(PYTHON) -m tests.postgres $(PYTHON) -m pytest
+
+browser: $(VENV)/test.stamp
+	$(PYTHON) -m pytest -m browser
+
+lint: $(VENV)/lint.stamp
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+format: $(VENV)/lint.stamp
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+bench: $(VENV)/test.stamp
+	$(PYTHON) benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.sqlite3*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pip.stamp: constraints.txt
+	@command -v $(PYTHON3) >/dev/null || { echo "make: needs Python 3.11 or newer; there is no '$(PYTHON3)' on PATH." >&2; exit 1; }
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: needs Python 3.11 or newer; '$(PYTHON3)' is $$($(PYTHON3) --version). Try: make PYTHON3=python3.13" >&2; exit 1; }
+	@$(PYTHON3) -c 'import venv, ensurepip' || \
+		{ echo "make: '$(PYTHON3)' cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV); the first time takes a minute or two."
+	@$(PYTHON3) -m venv $(VENV)
+	@$(PIP) install --upgrade --constraint constraints.txt pip
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/pip.stamp $(REQUIREMENTS)
+	@echo "Installing what the example site needs."
+	@$(PIP) install --constraint constraints.txt --build-constraint constraints.txt --editable '.[all]' --group demo
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/demo.stamp
+	@echo "Installing what the tests need."
+	@$(PIP) install --constraint constraints.txt --group test
+	@touch $@
+
+$(VENV)/lint.stamp: $(VENV)/test.stamp
+	@echo "Installing what the checks of style need."
+	@$(PIP) install --constraint constraints.txt --group lint
+	@touch $@
