@@ -1,0 +1,68 @@
+"""How a reply ends: its status, and the reason. No I/O, no Django.
+
+status       end_reason
+streaming                    a provider is writing it
+completed    stop, length, content_filter, tool_calls, length_cap
+stopped      user, staff, disconnect, superseded
+interrupted  shutdown, lease_expired, provider_…, not_saved, internal: something was received, then something broke
+failed                       nothing was received and something broke; error_code says what
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STREAMING = "streaming"
+COMPLETED = "completed"
+STOPPED = "stopped"
+INTERRUPTED = "interrupted"
+FAILED = "failed"
+
+_INTERRUPTIONS = frozenset(
+    {
+        "shutdown",
+        "lease_expired",
+        "provider_stall",
+        "provider_truncated",
+        "provider_error",
+        "provider_protocol",
+        "not_saved",
+        "internal",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One ending of a reply.
+
+    error_code: a key of exceptions.ERRORS, "" for none. ref: finds the error in the log. cut_position: where the reply
+    ends for its owner, when a stop said so.
+    """
+
+    status: str
+    end_reason: str = ""
+    error_code: str = ""
+    ref: str = ""
+    cut_position: int | None = None
+
+
+def completed(end_reason: str, *, received: bool) -> Ending:
+    """Return the ending of a reply that its provider finished; one that said nothing and gave no reason is `empty`."""
+    if end_reason == "stop" and not received:
+        return Ending(FAILED, error_code="empty")
+    return Ending(COMPLETED, end_reason)
+
+
+def stopped(by: str, position: int | None = None) -> Ending:
+    """Return the ending of a reply that someone ended, at the position they were shown if they said it."""
+    return Ending(STOPPED, by, cut_position=position)
+
+
+def broken(code: str, *, received: bool, ref: str = "") -> Ending:
+    """Return the ending of a reply that broke: what was received is kept."""
+    if not received:
+        return Ending(FAILED, error_code=code, ref=ref)
+    # A provider's refusals (auth, rate, …) are words for a call that never began; after that it is its error.
+    reason = code if code in _INTERRUPTIONS else "provider_error"
+    return Ending(INTERRUPTED, reason, reason, ref)
