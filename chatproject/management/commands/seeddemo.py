@@ -1,0 +1,41 @@
+"""Users and transcripts to look at, for the demo."""
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.management.base import BaseCommand
+from django.utils.crypto import salted_hmac
+
+from chatproject.samples import create_samples
+
+PERMISSIONS = ["view_conversation", "view_message", "view_transcript"]
+
+
+def password_of(username: str) -> str:
+    """Return the demo's password of this user: the same at every start, another for every SECRET_KEY."""
+    return salted_hmac("chatproject.seeddemo", username, algorithm="sha256").hexdigest()[:12]
+
+
+class Command(BaseCommand):
+    """Make the demo's users, and its transcripts where the demo user has none. May run as often as you like."""
+
+    help = "Make users with printed passwords, and some transcripts to look at. Not for production."
+
+    def handle(self, *args, **options):
+        """Make what is missing and print who may sign in."""
+        self._user("staff", "sees everything in the admin", is_staff=True, is_superuser=True)
+        reviewer = self._user("reviewer", "reads transcripts in the admin, nothing else", is_staff=True)
+        reviewer.user_permissions.set(
+            Permission.objects.filter(content_type__app_label="streaming_chat", codename__in=PERMISSIONS)
+        )
+        owner = self._user("demo", "chats; has sample conversations")
+        if not owner.streaming_chat_conversations.exists():
+            create_samples(owner)
+
+    def _user(self, username: str, description: str, **flags):
+        user, _ = get_user_model().objects.update_or_create(username=username, defaults=flags)
+        password = password_of(username)
+        if not user.check_password(password):
+            user.set_password(password)
+            user.save(update_fields=["password"])
+        self.stdout.write(f"{username:<9} password {password}   {description}")
+        return user

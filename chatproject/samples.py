@@ -1,0 +1,195 @@
+"""Sample conversations for the demo: one of each way in which a reply can end. Nobody said any of this."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from streaming_chat import endings
+from streaming_chat.endings import Ending
+from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event
+from streaming_chat.models import Conversation, Message, Status, end_reply, live_database, user_key
+from streaming_chat.providers.base import Usage
+
+LIST_REPLY = """A list keeps an order and can change; a tuple keeps an order and can't.
+
+| | list | tuple |
+|---|---|---|
+| written as | `[1, 2]` | `(1, 2)` |
+| can change | yes | no |
+| as a dict key | no | yes |
+
+```python
+point = (3, 4)      # what it is will not change
+visited = [point]   # this one grows
+```
+"""
+SOUP_REPLY = """For four people:
+
+1. Soften two onions in butter, slowly, **twenty minutes**.
+2. Add 700 g of pumpkin in cubes and a litre of stock.
+3. Simmer until soft, then blend.
+4. Salt, lemon, and a spoon of cream in each bowl.
+
+If you like it hotter, add ginger with the onions. Some people roast the pumpkin first, which takes"""
+HOSTILE_REPLY = """Here is the page you asked about:
+
+<script>alert("a model's output is text")</script>
+
+![a remote image](https://tracker.example/pixel.png) and [a link](javascript:alert(1)) that are shown as what they are.
+"""
+
+
+def create_samples(owner: Any) -> None:
+    """Save the sample conversations, the newest last."""
+    for index, build in enumerate(_BUILDERS):
+        hours_ago = 30 * (len(_BUILDERS) - index) - 28
+        build(_Transcript(owner, timezone.now() - timedelta(hours=hours_ago)))
+
+
+class _Transcript:
+    """Writes one conversation; every message is half a minute after the one before."""
+
+    def __init__(self, owner: Any, time: datetime) -> None:
+        self._owner = owner
+        self._time = time
+        self._conversation: Conversation | None = None
+
+    def ask(self, text: str, *, parent: Message | None = None, system: str = "") -> Message:
+        """Save a user message; the first one makes the conversation and names it."""
+        if self._conversation is None:
+            self._conversation = Conversation.objects.create(
+                owner=self._owner,
+                owner_key=user_key(self._owner),
+                title=text[:60],
+                system_prompt=system,
+                created_at=self._time,
+                metadata={"page": "/samples/"},
+            )
+        return self._add(role=Message.Role.USER, text=text, parts=[{"kind": TEXT, "text": text}], parent=parent)
+
+    def reply(
+        self, parent: Message, model: str, ending: Ending, received: Sequence[Event] = (), **fields: Any
+    ) -> Message:
+        """Save a reply and its ending, by the same function as a live one."""
+        provider, name = model.split(":", 1)
+        message = self._add(
+            role=Message.Role.ASSISTANT, parent=parent, status=Status.STREAMING, provider=provider, model=name
+        )
+        with transaction.atomic(using=live_database()):
+            end_reply(message.pk, message.conversation_id, ending, received, using=live_database(), **fields)
+        self._stamp(message, model, fields.get("duration_ms", 200))
+        return message
+
+    def _add(self, **fields: Any) -> Message:
+        self._time += timedelta(seconds=30)
+        message = Message.objects.create(conversation=self._conversation, created_at=self._time, **fields)
+        self._conversation.message_count += 1
+        Conversation.objects.filter(pk=self._conversation.pk).update(
+            head=message, message_count=self._conversation.message_count, last_activity=self._time
+        )
+        return message
+
+    def _stamp(self, message: Message, model: str, duration_ms: int) -> None:
+        """Move the ending, which is saved as of now, to its time."""
+        ended_at = self._time + timedelta(milliseconds=duration_ms)
+        Message.objects.filter(pk=message.pk).update(ended_at=ended_at)
+        Conversation.objects.filter(pk=message.conversation_id).update(last_activity=ended_at, model=model)
+
+
+def _completed(transcript: _Transcript) -> None:
+    question = transcript.ask("What is the difference between a list and a tuple in Python?", system="Answer briefly.")
+    first = transcript.reply(
+        question,
+        "openai:gpt-5-mini",
+        endings.completed("stop", received=True),
+        [Event(REASONING, "A table says it in the least words; then one example."), Event(TEXT, LIST_REPLY)],
+        usage=Usage(31, 0, 164, 24),
+        finish_reason="stop",
+        request_id="req_sample_1",
+        first_event_ms=640,
+        duration_ms=4_210,
+    )
+    question = transcript.ask("And when would I use a named tuple?", parent=first)
+    transcript.reply(
+        question,
+        "openai:gpt-5-mini",
+        endings.completed("length", received=True),
+        [Event(TEXT, "When its fields deserve names: `Point(x=3, y=4)` reads better than `(3, 4)`, and it is still a")],
+        usage=Usage(214, 192, 32, 0),
+        finish_reason="length",
+        first_event_ms=410,
+        duration_ms=1_130,
+    )
+
+
+def _stopped(transcript: _Transcript) -> None:
+    question = transcript.ask("A recipe for pumpkin soup, please.")
+    transcript.reply(
+        question,
+        "anthropic:claude-sonnet-4-5",
+        endings.stopped("user", 1 + SOUP_REPLY.index("\n\nIf you like")),
+        [Event(TEXT, SOUP_REPLY)],
+        first_event_ms=890,
+        duration_ms=6_020,
+    )
+
+
+def _retried(transcript: _Transcript) -> None:
+    question = transcript.ask("Translate “good morning” into Arabic and Japanese.")
+    transcript.reply(question, "openai:gpt-5-mini", Ending(Status.FAILED, error_code="provider_auth", ref="5a3f81c2"))
+    transcript.reply(
+        question,
+        "demo:demo",
+        endings.completed("stop", received=True),
+        [Event(TEXT, "- Arabic: صباح الخير\n- Japanese: おはようございます 🌅")],
+        usage=Usage(12, None, 19, None),
+        finish_reason="stop",
+        first_event_ms=95,
+        duration_ms=700,
+    )
+
+
+def _interrupted(transcript: _Transcript) -> None:
+    question = transcript.ask("How do tides work?")
+    transcript.reply(
+        question,
+        "anthropic:claude-sonnet-4-5",
+        endings.broken("provider_truncated", received=True),
+        [Event(TEXT, "The Moon pulls on the near side of the Earth more than on its centre, and on the centre more than on")],
+        first_event_ms=720,
+        duration_ms=2_950,
+    )
+
+
+def _tool_call(transcript: _Transcript) -> None:
+    question = transcript.ask("What is the weather in Lisbon?")
+    call = {"id": "call_sample", "name": "weather", "arguments": '{"city": "Lisbon"}', "complete": True}
+    transcript.reply(
+        question,
+        "openai:gpt-5-mini",
+        endings.completed("tool_calls", received=True),
+        [Event(TEXT, "Let me look that up."), Event(TOOL_CALL, call)],
+        usage=Usage(58, 0, 21, 0),
+        finish_reason="tool_calls",
+        first_event_ms=530,
+        duration_ms=980,
+    )
+
+
+def _hostile(transcript: _Transcript) -> None:
+    question = transcript.ask("Show me what a hostile page could put into your answer.")
+    transcript.reply(
+        question,
+        "demo:demo",
+        endings.completed("stop", received=True),
+        [Event(TEXT, HOSTILE_REPLY)],
+        finish_reason="stop",
+        first_event_ms=90,
+        duration_ms=1_400,
+    )
+
+
+_BUILDERS = [_completed, _stopped, _retried, _interrupted, _tool_call, _hostile]

@@ -1,0 +1,164 @@
+"""Settings of the example site, all from the environment.
+
+Every scalar STREAMING_CHAT_* setting is read from the environment variable of the same name: lists by commas, `none` for
+None. Everything else that may be set is read below, in the order of the sections.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from streaming_chat import conf as chat_conf
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+# Security
+
+DEBUG = env.bool("DEBUG", default=False)
+# Plain HTTP without DEBUG: a demo on this machine, or a network of one's own.
+INSECURE_HTTP = env.bool("INSECURE_HTTP", default=False)
+PLAIN_HTTP = DEBUG or INSECURE_HTTP
+
+SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-for-DEBUG-only" if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY must be set in the environment, to 50 random characters or more.")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if PLAIN_HTTP else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# Behind a proxy that ends TLS, uvicorn takes the scheme from X-Forwarded-Proto (--proxy-headers, on by default).
+SECURE_SSL_REDIRECT = not PLAIN_HTTP
+SECURE_HSTS_SECONDS = 0 if PLAIN_HTTP else 31_536_000
+SESSION_COOKIE_SECURE = not PLAIN_HTTP
+CSRF_COOKIE_SECURE = not PLAIN_HTTP
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains: they are not this site's to decide about.
+    "security.W021",  # HSTS preload: as W005, and it is hard to take back.
+]
+
+
+# Application
+
+INSTALLED_APPS = [
+    "chatproject",
+    "streaming_chat",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "chatproject.middleware.content_security_policy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "chatproject.urls"
+ASGI_APPLICATION = "chatproject.asgi.application"
+WSGI_APPLICATION = "chatproject.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+USE_TZ = True
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="en")
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+}
+
+
+# Database
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # A transaction that reads first and then writes fails at once when another wrote in between.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # WAL lets readers go on during a write, and needs NORMAL only to survive a crash; secure_delete zeroes erased text.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
+    }
+
+
+# Chat
+
+# Alias, which also names the variables of key and address, provider, and the model offered while MODELS is unset.
+_KEYED_PROVIDERS = [
+    ("openai", "streaming_chat.providers.openai.OpenAIProvider", "gpt-5-mini"),
+    ("anthropic", "streaming_chat.providers.anthropic.AnthropicProvider", "claude-sonnet-4-5"),
+]
+
+
+def scalar_settings() -> dict[str, Any]:
+    """Return the scalar STREAMING_CHAT_* settings that the environment has."""
+    return {name: _scalar(name, default) for name, default in chat_conf.SCALARS.items() if name in env.ENVIRON}
+
+
+def _scalar(name: str, default: Any) -> Any:
+    """Read one variable as the kind of thing that its default is; None for `none`."""
+    if env.str(name).strip().lower() == "none":
+        return None
+    if name.endswith("_SECONDS"):
+        return env.float(name)
+    readers = {bool: env.bool, int: env.int, list: env.list}
+    return readers.get(type(default), env.str)(name)
+
+
+def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the providers whose key is set, and one model of each; the demo, which needs none, is last."""
+    providers: dict[str, dict[str, Any]] = {}
+    models = []
+    for alias, backend, model in _KEYED_PROVIDERS:
+        if api_key := env.str(f"{alias.upper()}_API_KEY", default=""):
+            base_url = env.str(f"{alias.upper()}_BASE_URL", default="") or None
+            providers[alias] = {"BACKEND": backend, "OPTIONS": {"api_key": api_key, "base_url": base_url}}
+            models.append(f"{alias}:{model}")
+    return {**providers, "demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"}}, [*models, "demo:demo"]
+
+
+STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
+globals().update(scalar_settings())
