@@ -29,19 +29,19 @@ browser: $(VENV)/test.stamp
 	$(PYTHON) -m pytest -m browser
 
 lint: $(VENV)/lint.stamp
-	$(VENV)/bin/ruff check
-	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
 
 format: $(VENV)/lint.stamp
-	$(VENV)/bin/ruff check --fix
-	$(VENV)/bin/ruff format
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
 
 bench: $(VENV)/test.stamp
 	$(PYTHON) benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.sqlite3*
+	rm -rf $(VENV) build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.sqlite3* demo.secret
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp: constraints.txt
