@@ -37,7 +37,7 @@ def _listen(port: str) -> socket.socket:
     try:
         return socket.create_server((HOST, int(port)), backlog=2048)
     except OSError as error:
-        sys.exit(f"Port {port} cannot be used: {error.strerror}. Choose another: make demo PORT=8001")
+        sys.exit(f"Port {port} cannot be used: {os.strerror(error.errno)}. Choose another: make demo PORT=8001")
 
 
 def _configure() -> None:

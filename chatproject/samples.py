@@ -158,7 +158,12 @@ def _interrupted(transcript: _Transcript) -> None:
         question,
         "anthropic:claude-sonnet-4-5",
         endings.broken("provider_truncated", received=True),
-        [Event(TEXT, "The Moon pulls on the near side of the Earth more than on its centre, and on the centre more than on")],
+        [
+            Event(
+                TEXT,
+                "The Moon pulls on the near side of the Earth more than on its centre, and on the centre more than on",
+            )
+        ],
         first_event_ms=720,
         duration_ms=2_950,
     )

@@ -86,7 +86,8 @@ def _as_user(folder: Path) -> dict:
 
 
 def _initialise(programs: Path, data: Path) -> None:
-    command = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    command = [programs / "initdb", "-D", data, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **_as_user(data.parent))
     if done.returncode:
         raise RuntimeError(f"initdb failed with {done.returncode}:\n{done.stdout}{done.stderr}")

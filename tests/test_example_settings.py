@@ -15,7 +15,11 @@ PRODUCTION = {
     "CSRF_TRUSTED_ORIGINS": "https://chat.example.com",
     "DATABASE_URL": "sqlite:///:memory:",
 }
-PRINT = "import json; from django.conf import settings; print(json.dumps({name: getattr(settings, name, 'unset') for name in %r}))"
+PRINT = """
+import json
+from django.conf import settings
+print(json.dumps([getattr(settings, name, "unset") for name in %r]))
+"""
 
 
 def run_with(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
@@ -30,7 +34,7 @@ def settings_with(environment: dict[str, str], *names: str) -> list:
     """Return what these settings are with this environment on top of the production one."""
     done = run_with({**PRODUCTION, **environment}, "-c", PRINT % (list(names),))
     assert done.returncode == 0, done.stderr
-    return list(json.loads(done.stdout).values())
+    return json.loads(done.stdout)
 
 
 class SecurityTests(SimpleTestCase):

@@ -65,7 +65,11 @@ def _check_site(python: Path, folder: Path) -> None:
         settings.write(SITE_SETTINGS)
     with (site / "site1" / "urls.py").open("a") as urls:
         urls.write(SITE_URLS)
-    for command in (["check", "--fail-level", "WARNING"], ["migrate", "-v0"], ["makemigrations", "--check", "--dry-run"]):
+    for command in (
+        ["check", "--fail-level", "WARNING"],
+        ["migrate", "-v0"],
+        ["makemigrations", "--check", "--dry-run"],
+    ):
         _run(python, "manage.py", *command, cwd=site)
 
 
