@@ -4,6 +4,7 @@ PORT (default 8000) says where. Data and secret are in demo.sqlite3 and demo.sec
 both, so that everybody stays signed in.
 """
 
+import contextlib
 import os
 import secrets
 import socket
@@ -27,7 +28,9 @@ def main() -> None:
     call_command("seeddemo")
     _say(f"\nThe example site is at http://{HOST}:{listener.getsockname()[1]}/ (Ctrl+C ends it)\n")
     config = uvicorn.Config("chatproject.asgi:application", log_config=None, access_log=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    # uvicorn raises the signal again when it has shut down.
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(port: str) -> socket.socket:
