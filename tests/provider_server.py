@@ -349,8 +349,7 @@ class _ClosedError(Exception):
 class _Connection:
     """Serves one connection, request after request."""
 
-    def __init__(self, server: ProviderServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
-    None:
+    def __init__(self, server: ProviderServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.server = server
         self.reader = reader
         self.writer = writer
@@ -756,8 +755,7 @@ def _pieces(data: bytes, script: Script) -> list[bytes]:
         rng = random.Random(script.seed)
         cuts = sorted(rng.sample(range(len(data) + 1), min(len(data), 1 + len(data) // 40)))
     else:
-        cuts = sorted(script.writes)  # type: ignore[type-var]  # A list of positions: the names are handled
-        above.
+        cuts = sorted(script.writes)
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True) if end > start]
 
 
