@@ -68,19 +68,28 @@ class _Transcript:
                 created_at=self._time,
                 metadata={"page": "/samples/"},
             )
-        return self._add(role=Message.Role.USER, text=text, parts=[{"kind": TEXT, "text": text}], parent=parent)
+        parts = [{"kind": TEXT, "text": text}]
+        return self._add(role=Message.Role.USER, text=text, parts=parts, position=1 + len(text), parent=parent)
 
     def reply(
-        self, parent: Message, model: str, ending: Ending, received: Sequence[Event] = (), **fields: Any
+        self,
+        parent: Message,
+        model: str,
+        ending: Ending,
+        received: Sequence[Event] = (),
+        *,
+        usage: Usage | None = None,
+        **fields: Any,
     ) -> Message:
         """Save a reply and its ending, by the same function as a live one."""
-        provider, name = model.split(":", 1)
+        provider = model.split(":", 1)[0]
         message = self._add(
-            role=Message.Role.ASSISTANT, parent=parent, status=Status.STREAMING, provider=provider, model=name
+            role=Message.Role.ASSISTANT, parent=parent, status=Status.STREAMING, provider=provider, model=model
         )
+        fields |= usage._asdict() if usage else {}
         with transaction.atomic(using=live_database()):
             end_reply(message.pk, message.conversation_id, ending, received, using=live_database(), **fields)
-        self._stamp(message, model, fields.get("duration_ms", 200))
+        self._stamp(message, fields.get("duration_ms", 200))
         return message
 
     def _add(self, **fields: Any) -> Message:
@@ -92,11 +101,11 @@ class _Transcript:
         )
         return message
 
-    def _stamp(self, message: Message, model: str, duration_ms: int) -> None:
+    def _stamp(self, message: Message, duration_ms: int) -> None:
         """Move the ending, which is saved as of now, to its time."""
         ended_at = self._time + timedelta(milliseconds=duration_ms)
         Message.objects.filter(pk=message.pk).update(ended_at=ended_at)
-        Conversation.objects.filter(pk=message.conversation_id).update(last_activity=ended_at, model=model)
+        Conversation.objects.filter(pk=message.conversation_id).update(last_activity=ended_at, model=message.model)
 
 
 def _completed(transcript: _Transcript) -> None:
