@@ -1,0 +1,70 @@
+/** The app's HTTP API, as docs and server know it: JSON in, JSON or an event stream out. */
+
+/** An answer that is an error. retryAfter: seconds, null when the server did not say. */
+export class Refusal extends Error {
+  constructor(status, error, retryAfter = null) {
+    super(error.message);
+    this.name = "Refusal";
+    this.status = status;
+    this.code = error.code;
+    this.retryable = Boolean(error.retryable);
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * root: the app's address, ending in a slash; all paths are relative to it.
+ * csrfToken: from the page, so that sites may hide or not have the cookie.
+ * unexpected: what to say when the answer is not the app's.
+ */
+export class Api {
+  constructor({ root, csrfToken, unexpected }) {
+    this.root = root;
+    this.csrfToken = csrfToken;
+    this.unexpected = unexpected;
+  }
+
+  get(path) {
+    return this.json("GET", path);
+  }
+
+  /** Return the answer's JSON, null when it has no body. Throws Refusal, or fetch's TypeError when there is no answer. */
+  async json(method, path, body) {
+    const response = await this.request(method, path, { body });
+    if (response.status === 204) return null;
+    return response.json().catch(() => Promise.reject(this.#refusal(response, {})));
+  }
+
+  /** Return the response of an event stream, null when there is nothing more to come (204). Throws as `json`. */
+  async stream(method, path, { body, lastId, signal }) {
+    const headers = { Accept: "text/event-stream" };
+    if (lastId) headers["Last-Event-ID"] = lastId;
+    const response = await this.request(method, path, { body, headers, signal });
+    if (response.status === 204) return null;
+    if (!isEventStream(response)) throw this.#refusal(response, {});
+    return response;
+  }
+
+  async request(method, path, { body, headers = {}, signal } = {}) {
+    if (method !== "GET") headers = { ...headers, "X-CSRFToken": this.csrfToken };
+    if (body !== undefined) headers = { ...headers, "Content-Type": "application/json" };
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const options = { method, headers, body: text, signal, credentials: "same-origin", cache: "no-store" };
+    const response = await fetch(this.root + path, options);
+    if (!response.ok) throw this.#refusal(response, await response.json().catch(() => ({})));
+    return response;
+  }
+
+  #refusal(response, body) {
+    const error = body?.error?.code ? body.error : { code: "unexpected", message: this.unexpected, retryable: true };
+    return new Refusal(response.status, error, seconds(response.headers.get("Retry-After")));
+  }
+}
+
+function isEventStream(response) {
+  return (response.headers.get("Content-Type") ?? "").startsWith("text/event-stream");
+}
+
+function seconds(header) {
+  return /^\d+$/.test(header ?? "") ? Number(header) : null;
+}

@@ -1,0 +1,49 @@
+/**
+ * What is typed and not yet answered, kept in this tab's session: a reload loses nothing.
+ *
+ * A draft is {text, model, clientId}. It keeps its client_id as long as its text and model stay, so that sending it once
+ * more cannot make a second message.
+ */
+
+export class Drafts {
+  constructor(conversation, storage = sessionStorage) {
+    this.key = `streaming_chat:draft:${conversation || "new"}`;
+    this.storage = storage;
+  }
+
+  /** Return the draft, null without one. */
+  load() {
+    try {
+      return JSON.parse(this.storage.getItem(this.key));
+    } catch {
+      return null;
+    }
+  }
+
+  /** Keep this text; returns the draft with its client_id. */
+  save(text, model = "") {
+    const old = this.load();
+    const same = old?.clientId && old.text === text && old.model === model;
+    const draft = { text, model, clientId: same ? old.clientId : newId() };
+    this.#write(text ? JSON.stringify(draft) : null);
+    return draft;
+  }
+
+  forget() {
+    this.#write(null);
+  }
+
+  #write(value) {
+    try {
+      if (value === null) this.storage.removeItem(this.key);
+      else this.storage.setItem(this.key, value);
+    } catch {
+      // Storage that is full or forbidden costs the draft at a reload, not the chat.
+    }
+  }
+}
+
+/** Return a random id. crypto.randomUUID is missing where the page came over plain HTTP. */
+export function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,91 @@
+"""The chat page, for a new chat and for a conversation. It is a frame: its messages come through the native API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from streaming_chat.conf import conf
+from streaming_chat.exceptions import Refusal
+from streaming_chat.models import Conversation
+from streaming_chat.permissions import get_permissions
+
+# What the script says; everything else the page says is in its template.
+TEXTS = {
+    "untitled": _("Untitled"),
+    "writing": _("Writing…"),
+    "finished": _("Reply finished"),
+    "stopped": _("Stopped"),
+    "broken": _("The reply has ended early"),
+    "interrupted": _("The reply was interrupted."),
+    "failed": _("There is no reply."),
+    "reconnecting": _("Connection lost. Trying again…"),
+    "offline": _("There is no connection. Try again."),
+    "unexpected": _("The server gave no usable answer."),
+    "regenerate": _("Regenerate"),
+    "retry": _("Try again"),
+    "copied": _("Copied"),
+}
+
+# Connections count as dead after this many heartbeats in a row have not come.
+_MISSED_HEARTBEATS = 3
+
+
+def _page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let those in who may read conversations; whoever is nobody to the chat goes to the login page.
+
+    The check is ours: the site's PERMISSIONS backend decides, which a LoginRequiredMiddleware knows nothing of.
+    """
+
+    @login_not_required
+    @require_safe
+    @never_cache
+    @wraps(view)
+    def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        try:
+            owner = get_permissions().authenticate(request)
+        except Refusal:
+            return _to_login(request)
+        if not get_permissions().may_read(request, owner):
+            raise PermissionDenied
+        return view(request, **kwargs)
+
+    return page
+
+
+@_page
+def chat(request: HttpRequest) -> HttpResponse:
+    """Show a chat in which nothing has been said."""
+    return _render(request)
+
+
+@_page
+def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+    """Show a conversation of who asks; 404 for one that is not theirs, or is not there."""
+    if not Conversation.objects.for_request(request).filter(pk=conversation_id).exists():
+        raise Http404
+    return _render(request, conversation_id=conversation_id)
+
+
+def _render(request: HttpRequest, **context: Any) -> HttpResponse:
+    context |= {
+        "texts": TEXTS,
+        "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS,
+        "login_url": _to_login(request).url,
+    }
+    return render(request, "streaming_chat/chat.html", context)
+
+
+def _to_login(request: HttpRequest) -> HttpResponseRedirect:
+    return redirect_to_login(request.get_full_path())

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Drafts } from "../../streaming_chat/static/streaming_chat/drafts.js";
+
+function storage() {
+  const items = new Map();
+  return {
+    getItem: (key) => items.get(key) ?? null,
+    setItem: (key, value) => items.set(key, value),
+    removeItem: (key) => items.delete(key),
+  };
+}
+
+test("the same text keeps its client_id, over a reload", () => {
+  const kept = storage();
+  const { clientId } = new Drafts("c", kept).save("Hello", "demo:demo");
+  assert.match(clientId, /^[A-Za-z0-9_-]{1,64}$/);
+  assert.equal(new Drafts("c", kept).save("Hello", "demo:demo").clientId, clientId);
+});
+
+test("another text, model or conversation has another client_id", () => {
+  const kept = storage();
+  const ids = [["c", "a", "m"], ["c", "b", "m"], ["c", "b", "n"], ["d", "b", "n"]].map(
+    ([conversation, text, model]) => new Drafts(conversation, kept).save(text, model).clientId,
+  );
+  assert.equal(new Set(ids).size, 4);
+});
+
+test("an empty text is no draft", () => {
+  const drafts = new Drafts("", storage());
+  drafts.save("a");
+  drafts.save("");
+  assert.equal(drafts.load(), null);
+});
+
+test("a storage that fails costs nothing but the draft", () => {
+  const broken = () => {
+    throw new Error("QuotaExceededError");
+  };
+  const drafts = new Drafts("c", { getItem: broken, setItem: broken, removeItem: broken });
+  assert.equal(drafts.save("Hello").text, "Hello");
+  assert.equal(drafts.load(), null);
+});

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Refusal } from "../../streaming_chat/static/streaming_chat/api.js";
+import { delay, follow, isPassing } from "../../streaming_chat/static/streaming_chat/reply.js";
+
+const START = 'id: m/1\nevent: start\ndata: {"text":"","message":"m"}\n\n';
+const HALF = 'id: m/4\ndata: {"text":"abc"}\n\n';
+const REST = 'id: m/6\ndata: {"text":"de"}\n\nid: m/end\nevent: done\ndata: {"text":"","length":5}\n\ndata: [DONE]\n\n';
+
+/** Follow with answers that are texts of streams, errors to throw, or null; return what came and what was asked. */
+async function run({ sends = null, resumes = [], silence = 5 }) {
+  const asked = [];
+  const troubles = [];
+  const answer = (next) => {
+    if (next instanceof Error) throw next;
+    return next === null || next instanceof Response ? next : new Response(next);
+  };
+  const send = sends && (async () => asked.push("send") && answer(sends.shift()));
+  const resume = async (lastId) => asked.push(lastId) && answer(resumes.shift());
+  const events = [];
+  const trouble = (error) => troubles.push(error);
+  const options = { send, resume, signal: new AbortController().signal, trouble, silence };
+  for await (const event of follow(options)) events.push(event);
+  return { events, asked, troubles, text: events.map(({ data }) => data.text).join("") };
+}
+
+test("a whole reply is followed to its ending", async () => {
+  const { asked, text, events } = await run({ sends: [START + HALF + REST] });
+  assert.deepEqual(asked, ["send"]);
+  assert.equal(text, "abcde");
+  assert.equal(events.at(-1).event, "done");
+});
+
+test("a cut stream goes on at its last id", async () => {
+  const { asked, text } = await run({ sends: [START + HALF + 'id: m/5\ndata: {"te'], resumes: [REST] });
+  assert.deepEqual(asked, ["send", "m/4"]);
+  assert.equal(text, "abcde");
+});
+
+test("a send without an answer is sent again", async () => {
+  const { asked, text, troubles } = await run({ sends: [new TypeError("network"), START + HALF + REST] });
+  assert.deepEqual(asked, ["send", "send"]);
+  assert.equal(text, "abcde");
+  assert.equal(troubles.length, 2);
+});
+
+test("a refused send ends it", async () => {
+  const refusal = new Refusal(409, { code: "reply_in_progress", message: "busy" });
+  await assert.rejects(run({ sends: [refusal] }), refusal);
+});
+
+test("nothing more to come ends it without an ending", async () => {
+  const { events } = await run({ resumes: [null] });
+  assert.deepEqual(events, []);
+});
+
+test("a silent connection counts as cut", async () => {
+  const silent = new Response(new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode(START + HALF)) }));
+  const { asked, text } = await run({ sends: [silent], resumes: [REST], silence: 0.05 });
+  assert.deepEqual(asked, ["send", "m/4"]);
+  assert.equal(text, "abcde");
+});
+
+test("waits are as long as the server asks, else between 1 and 30 seconds", () => {
+  assert.equal(delay(new Refusal(503, { code: "draining", message: "" }, 7), 0, () => 0), 7);
+  for (let failures = 0; failures < 40; failures += 1) {
+    for (const random of [0, 0.99]) {
+      const seconds = delay(null, failures, () => random);
+      assert.ok(seconds >= 1 && seconds <= 30);
+    }
+  }
+  assert.notEqual(delay(null, 1, () => 0), delay(null, 1, () => 0.5));
+});
+
+test("what passes by itself is tried again", () => {
+  const refusal = (status) => new Refusal(status, { code: "", message: "" });
+  assert.ok(isPassing(new TypeError("network"), true));
+  assert.ok(isPassing(refusal(503), true));
+  assert.ok(isPassing(refusal(429), false));
+  assert.ok(!isPassing(refusal(429), true));
+  assert.ok(!isPassing(refusal(404), false));
+});
