@@ -28,6 +28,7 @@ else:
     DATABASES["default"]["TEST"] = {"NAME": f"test_streaming_chat_{os.getpid()}"}
 
 INSTALLED_APPS = [
+    "chatproject",
     "streaming_chat",
     "django.contrib.admin",
     "django.contrib.auth",
