@@ -31,17 +31,16 @@ MAX_CELLS = 20_000
 
 _SAFE_ADDRESS = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
 _LANGUAGE = re.compile(r"language-[\w+#.-]{1,40}")
-_TAGS = frozenset(
-    "p br hr h1 h2 h3 h4 h5 h6 strong em s code pre blockquote ul ol li table thead tbody tr th td a".split()
-)
-_DIRECTED = frozenset("p h1 h2 h3 h4 h5 h6 blockquote ul ol li table th td".split())
+_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
+_DIRECTED = {"p", "blockquote", "ul", "ol", "table", *_HEADINGS}
+_TAGS = _DIRECTED | {"a", "br", "code", "em", "hr", "li", "pre", "s", "strong", "thead", "tbody", "th", "td", "tr"}
 _ATTRIBUTES: dict[str, set[str]] = {
     **{tag: {"dir"} for tag in _DIRECTED},
     "a": {"href", "title"},
     "code": {"class"},
     "ol": {"dir", "start"},
-    "th": {"dir", "align"},
-    "td": {"dir", "align"},
+    "th": {"align"},
+    "td": {"align"},
 }
 _ALIGNMENTS = {f"text-align:{side}": side for side in ("left", "center", "right")}
 
@@ -63,7 +62,7 @@ def clean(html: str) -> SafeString:
     """Return what the allow-list keeps of some HTML."""
     kept = nh3.clean(
         html,
-        tags=set(_TAGS),
+        tags=_TAGS,
         attributes=_ATTRIBUTES,
         attribute_filter=_kept_value,
         url_schemes={"http", "https", "mailto"},
@@ -81,21 +80,19 @@ def _is_tame(text: str) -> bool:
 
 def _kept_value(tag: str, attribute: str, value: str) -> str | None:
     if attribute == "href":
-        # Also refuses relative addresses, which would be pages of this site.
         return value if _SAFE_ADDRESS.match(value) else None
     if attribute == "class":
         return value if _LANGUAGE.fullmatch(value) else None
     return value
 
 
-def _is_safe_address(address: str) -> bool:
-    return bool(_SAFE_ADDRESS.match(address))
-
-
 def _adapt_blocks(state: StateCore) -> None:
-    """Give every block its own direction; say alignment without style, which a strict policy blocks."""
+    """Give each outer block its own direction; say alignment without style, which a strict policy blocks.
+
+    An inner one would hide its text from the outer one's `auto`, whose bullets would then be on the wrong side.
+    """
     for token in state.tokens:
-        if token.nesting == 1 and token.tag in _DIRECTED:
+        if token.nesting == 1 and token.level == 0 and token.tag in _DIRECTED:
             token.attrSet("dir", "auto")
         style = token.attrs.pop("style", None)
         if style in _ALIGNMENTS:
@@ -109,9 +106,15 @@ def _describe_image(renderer: RendererHTML, tokens: Sequence[Token], index: int,
     return format_html(_("[Image: {alt} {address}]"), alt=alt, address=token.attrs["src"])
 
 
+class _Markdown(MarkdownIt):
+    def validateLink(self, url: str) -> bool:  # noqa: N802  (its own name)
+        """Refuse, beside what can do harm, relative addresses, which would be pages of this site."""
+        return bool(_SAFE_ADDRESS.match(url))
+
+
 def _make_markdown() -> MarkdownIt:
-    made = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
-    made.validateLink = _is_safe_address  # type: ignore[method-assign]  # How its documentation has it.
+    made = _Markdown("commonmark", {"html": False, "breaks": True, "maxNesting": 20})
+    made.enable(["table", "strikethrough"])
     made.core.ruler.push("adapt_blocks", _adapt_blocks)
     made.add_render_rule("image", _describe_image)
     # Its rules are compiled at the first use, which two threads at once would see half done.

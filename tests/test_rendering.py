@@ -91,11 +91,17 @@ class MarkdownTests(SimpleTestCase):
         """A strict policy blocks style attributes."""
         html = markdown("| a | b |\n|:--|--:|\n| 1 | 2 |")
 
-        assert '<td dir="auto" align="right">2</td>' in html
+        assert '<td align="right">2</td>' in html
         assert "style" not in html
 
-    def test_each_block_has_a_direction_of_its_own(self):
-        assert markdown("שלום\n\nhello").count('<p dir="auto">') == 2
+    def test_each_outer_block_has_a_direction_of_its_own(self):
+        html = markdown("שלום\n\nhello\n\n- שלום")
+
+        assert html.count('<p dir="auto">') == 2
+        assert '<ul dir="auto">\n<li>' in html
+
+    def test_lines_stay_lines(self):
+        assert markdown("a\nb") == '<p dir="auto">a<br>\nb</p>\n'
 
     def test_links_leave_no_trace_and_gain_no_rank(self):
         html = markdown("[x](https://e.example/a?b=1&c=2) <mailto:a@e.example>")

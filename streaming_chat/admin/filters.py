@@ -1,0 +1,32 @@
+"""Filters whose choices are known without looking at a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from streaming_chat.conf import conf
+
+
+class ModelFilter(admin.SimpleListFilter):
+    """The models that may be asked for now; older ones are found by the search."""
+
+    title = _("model")
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return STREAMING_CHAT_MODELS."""
+        return [(model, model) for model in conf.STREAMING_CHAT_MODELS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep one model, or with `alias:*` all of a provider."""
+        model = self.value()
+        if not model:
+            return queryset
+        if model.endswith(":*"):
+            return queryset.filter(model__startswith=model[:-1])
+        return queryset.filter(model=model)

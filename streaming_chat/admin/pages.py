@@ -1,0 +1,31 @@
+"""Pages of a list of a million rows, without counting them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.utils.functional import cached_property
+
+# Further back the filters and the search are the way. Counting 1 000 rows takes 1 ms, a million 100 and more.
+MAX_COUNT = 1_000
+
+
+class MaxCount(int):
+    """MAX_COUNT rows or more."""
+
+    def __str__(self) -> str:
+        # Three characters, since templates group by three where the site asks for it.
+        return f"{int(self) // 1000}k+"
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # Generic in the stubs only.
+    """Counts to MAX_COUNT and no further; there is no page beyond."""
+
+    object_list: Any
+
+    @cached_property
+    def count(self) -> int:
+        """Rows, at most MAX_COUNT."""
+        found = self.object_list.order_by()[:MAX_COUNT].count()
+        return found if found < MAX_COUNT else MaxCount(MAX_COUNT)

@@ -1,0 +1,98 @@
+"""Rows to test with, complete and consistent, each with what a test says differently.
+
+`make_reply` makes the user's message, too; `make_live` makes a reply that is still being written.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db.models.functions import Now
+
+from streaming_chat import events
+from streaming_chat.events import Event
+from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, user_key
+
+Part = dict[str, Any]
+
+
+def make_user(name: str = "ana", **fields: Any) -> Any:
+    """Return a user called so, the same one each time."""
+    user, _made = get_user_model().objects.get_or_create(
+        username=name, defaults={"email": f"{name}@example.com", **fields}
+    )
+    return user
+
+
+def make_staff(name: str, *permissions: str) -> Any:
+    """Return a member of staff with these permissions of the app, by codename."""
+    user = make_user(name, is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="streaming_chat", codename__in=permissions)
+    )
+    return user
+
+
+def make_conversation(owner: Any = None, **fields: Any) -> Conversation:
+    """Return a conversation; of ana when no owner is named."""
+    owner = owner or make_user()
+    defaults = {"title": "Rain in Lisbon", "model": "demo:demo"}
+    return Conversation.objects.create(owner=owner, owner_key=user_key(owner), **{**defaults, **fields})
+
+
+def make_message(conversation: Conversation, text: str = "Will it rain?", **fields: Any) -> Message:
+    """Return a user's message after the head, or after `parent`; the head moves to it."""
+    if "parent" not in fields:
+        fields["parent_id"] = conversation.head_id
+    message = Message.objects.create(conversation=conversation, **{"role": Message.Role.USER, "text": text, **fields})
+    conversation.head = message
+    conversation.last_status = message.status if message.is_reply else conversation.last_status
+    conversation.message_count += 1
+    conversation.save(update_fields=["head", "last_status", "message_count"])
+    return message
+
+
+def make_reply(conversation: Conversation, text: str = "Yes, **today**.", **fields: Any) -> Message:
+    """Return an ended reply after the head, or after `parent`, which is a new user message when there is none.
+
+    parts: everything received; by default the text. The text shown, position and counters follow from it.
+    """
+    if "parent" not in fields and not _asks(conversation):
+        make_message(conversation)
+    parts: list[Part] = fields.pop("parts", [{"kind": "text", "text": text}] if text else [])
+    received = list(events.from_parts(parts))
+    position = 1 + events.length(received)
+    cut = fields.get("cut_position")
+    defaults = {
+        "role": Message.Role.ASSISTANT,
+        "text": events.text_of(received if cut is None else events.before(received, cut, 1)),
+        "parts": parts,
+        "position": position,
+        "status": "completed",
+        "end_reason": "stop" if fields.get("status", "completed") == "completed" else "",
+        "provider": "demo",
+        "model": "demo",
+        "ended_at": Now(),
+    }
+    return make_message(conversation, **{**defaults, **fields})
+
+
+def make_live(conversation: Conversation, *saved: Event, expires: float = 60, **fields: Any) -> LiveReply:
+    """Return a live reply of which these events are saved. expires: seconds until its worker is taken for dead."""
+    message = make_reply(conversation, "", status="streaming", ended_at=None)
+    position = 1
+    for event in saved:
+        ReplyEvent.objects.create(message=message, position=position, kind=event.kind, payload=event.payload)
+        position += event.size
+    defaults = {"owner_key": conversation.owner_key, "slot": LiveReply.objects.count(), "worker": "test"}
+    return LiveReply.objects.create(
+        message=message,
+        conversation=conversation,
+        expires_at=Now() + timedelta(seconds=expires),
+        **{**defaults, **fields},
+    )
+
+
+def _asks(conversation: Conversation) -> bool:
+    return conversation.head is not None and conversation.head.role == Message.Role.USER

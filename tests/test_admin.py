@@ -1,0 +1,628 @@
+"""What staff see of conversations, and what they cannot do."""
+
+import re
+import uuid
+from datetime import timedelta
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import SimpleTestCase, TestCase
+from django.test.utils import CaptureQueriesContext, override_settings
+from django.urls import reverse
+from django.utils import timezone
+
+from streaming_chat.admin.outcomes import in_words
+from streaming_chat.admin.pages import MAX_COUNT
+from streaming_chat.admin.transcripts import MAX_MARKDOWN_CHARS, PAGE_SIZE
+from streaming_chat.events import Event
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, user_key
+
+from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
+
+LIST = "/admin/streaming_chat/conversation/"
+READER = ("view_conversation", "view_transcript")
+SECRETS = ("Rain in Lisbon", "Will it rain?", "today", "careful forecaster", "/weather", "Exactly right", "pondering")
+
+
+def transcript_url(conversation, **query):
+    return reverse("admin:streaming_chat_conversation_change", args=[conversation.pk], query=query)
+
+
+def make_full_conversation():
+    """Return a conversation with a text of its own in every place that has one."""
+    conversation = make_conversation(
+        system_prompt="You are a careful forecaster.", metadata={"page": "/weather"}, input_tokens=312
+    )
+    parts = [{"kind": "reasoning", "text": "pondering"}, {"kind": "text", "text": "Yes, **today**."}]
+    reply = make_reply(conversation, parts=parts, request_id="req_1", ref="8f3ac21b", first_event_ms=412)
+    Feedback.objects.create(message=reply, value=1, comment="Exactly right", by=conversation.owner)
+    return conversation
+
+
+class AdminTestCase(TestCase):
+    permissions = READER
+
+    def setUp(self):
+        self.client.force_login(make_staff("staff", *self.permissions))
+
+    def text_of(self, url):
+        """Return what the page says, without its markup and with single spaces."""
+        html = self.client.get(url).content.decode()
+        return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+    def assert_queries(self, count, url):
+        with self.assertNumQueries(count):
+            assert self.client.get(url).status_code == 200
+
+
+class ConversationListTests(AdminTestCase):
+    def names(self, **query):
+        """Return the titles that the list shows for a query."""
+        response = self.client.get(LIST, query)
+
+        assert response.status_code == 200
+        return [conversation.title for conversation in response.context["cl"].result_list]
+
+    def test_it_says_who_what_when_and_how_much(self):
+        make_full_conversation()
+
+        assert re.search(
+            r"Rain in Lisbon .* ana completed demo:demo 2 312 / 0", self.text_of(LIST).split("tokens in / out")[-1]
+        )
+
+    def test_the_newest_activity_is_first(self):
+        for days in (2, 1, 3):
+            make_conversation(title=str(days), last_activity=Now() - timedelta(days=days))
+
+        assert self.names() == ["1", "2", "3"]
+
+    def test_deleted_conversations_are_marked(self):
+        make_conversation(deleted_at=Now())
+
+        assert "Rain in Lisbon (deleted)" in self.text_of(LIST).replace("Lisbon  (", "Lisbon (")
+
+    def test_owners_without_an_account_are_said_to_be_so(self):
+        Conversation.objects.create(owner_key="v:1", title="a")
+        Conversation.objects.create(owner_key="", erased_at=Now(), title="b")
+
+        assert "visitor" in self.text_of(LIST)
+        assert "erased" in self.text_of(LIST)
+
+    def test_titles_are_escaped(self):
+        make_conversation(title="<script>alert(1)</script>")
+
+        assert b"<script>alert" not in self.client.get(LIST).content
+
+    def test_rows_cost_no_queries(self):
+        make_reply(make_conversation())
+        self.client.get(LIST)
+        with CaptureQueriesContext(
+            connection,
+        ) as few:
+            self.client.get(LIST)
+        for index in range(30):
+            make_reply(make_conversation(make_user(f"user{index}")))
+
+        self.assert_queries(len(few), LIST)
+
+    def test_rows_are_counted_to_a_limit_only(self):
+        """Counting a million rows on each page would take longer than showing it."""
+        owner = make_user()
+        Conversation.objects.bulk_create(
+            Conversation(owner=owner, owner_key=user_key(owner)) for _ in range(MAX_COUNT + 1)
+        )
+        with CaptureQueriesContext(connection) as queries:
+            page = self.text_of(LIST)
+
+        counts = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
+
+        assert "1k+ conversations" in page
+        assert len(counts) == 1
+        assert f"LIMIT {MAX_COUNT}" in counts[0]
+
+    def test_choices_of_filters_are_not_read_from_rows(self):
+        make_conversation()
+        with CaptureQueriesContext(connection) as queries:
+            self.client.get(LIST)
+
+        assert not [query["sql"] for query in queries if "DISTINCT" in query["sql"]]
+
+    @override_settings(STREAMING_CHAT_MODELS=["openai:gpt-5-mini", "demo:*"])
+    def test_filter_by_model(self):
+        for model in ("openai:gpt-5-mini", "openai:gpt-5", "demo:a", "demo:b"):
+            make_conversation(model=model, title=model)
+
+        assert self.names(model="openai:gpt-5-mini") == ["openai:gpt-5-mini"]
+        assert self.names(model="demo:*") == ["demo:b", "demo:a"]
+
+    def test_filter_by_status(self):
+        make_conversation(last_status="failed", title="a")
+        make_conversation(last_status="completed", title="b")
+
+        assert self.names(last_status__exact="failed") == ["a"]
+
+    def test_filter_by_date(self):
+        make_conversation(last_activity=Now() - timedelta(days=30), title="old")
+        make_conversation(title="new")
+        today = timezone.now() - timedelta(days=1)
+
+        assert self.names(last_activity__gte=today.isoformat()) == ["new"]
+
+    def test_search_by_owner(self):
+        make_conversation(make_user("beatriz"), title="a")
+        make_conversation(make_user("carl"), title="b")
+
+        assert self.names(q="BEATRIZ") == ["a"]
+        assert self.names(q="carl@example") == ["b"]
+        assert self.names(q=str(make_user("carl").pk)) == ["b"]
+
+    def test_search_by_ids(self):
+        conversation = make_conversation(title="a")
+        reply = make_reply(conversation, request_id="req_1", ref="8f3ac21b")
+        make_reply(make_conversation(title="req_1 8f3ac21b"), request_id="req_2")
+
+        for term in (conversation.pk, reply.pk, conversation.pk.hex, "req_1", "8f3ac21b", " req_1 "):
+            with self.subTest(term):
+                assert self.names(q=str(term)) == ["a"]
+
+    def test_search_by_title(self):
+        make_conversation(title="Rain in Lisbon")
+        make_conversation(title="Snow in Oslo")
+
+        assert self.names(q="rain IN") == ["Rain in Lisbon"]
+
+    def test_search_for_nothing_that_exists(self):
+        make_conversation()
+
+        assert self.names(q=str(uuid.uuid4())) == []
+        assert self.names(q="nobody") == []
+        assert self.names(q="\0") == ["Rain in Lisbon"]
+
+    def test_a_search_for_a_message_leads_to_it(self):
+        conversation = make_conversation()
+        first = make_reply(conversation, "First", ref="8f3ac21b")
+        make_reply(conversation, "Second", parent=first.parent)
+        response = self.client.get(LIST, {"q": "8f3ac21b"})
+        link = re.search(r'href="([^"]+/change/[^"]*)"', response.content.decode())[1]
+
+        assert "First" in self.text_of(link.replace("&amp;", "&"))
+
+
+class TranscriptTests(AdminTestCase):
+    def test_it_says_who_and_how_it_ended_first(self):
+        conversation = make_conversation(make_user("beatriz"))
+        make_reply(
+            conversation, "It will", status="interrupted", end_reason="provider_stall", error_code="provider_stall"
+        )
+
+        page = self.text_of(transcript_url(conversation))
+
+        assert (
+            page.index("beatriz")
+            < page.index("The reply broke off; what had arrived is kept. The model stopped sending.")
+            < page.index("Will it rain?")
+            < page.index("It will ")
+        )
+
+    def test_replies_are_formatted_and_what_people_typed_is_not(self):
+        conversation = make_conversation()
+        make_message(conversation, "Is it **bold** <b>?")
+        make_reply(conversation, "It is **bold** <b>.")
+
+        page = self.client.get(transcript_url(conversation)).content.decode()
+
+        assert "Is it **bold** &lt;b&gt;?" in page
+        assert "It is <strong>bold</strong> &lt;b&gt;." in page
+
+    def test_what_is_known_about_a_reply_is_shown(self):
+        conversation = make_conversation()
+        make_reply(
+            conversation, "It", status="interrupted", end_reason="provider_stall", error_code="provider_stall",
+            provider="openai", model="gpt-5-mini", request_id="req_1", ref="8f3ac21b", input_tokens=312,
+            cached_input_tokens=100, output_tokens=12, tokens_estimated=True, first_event_ms=412, duration_ms=3204,
+            omitted_messages=4, cost="0.00120000",
+        )  # fmt: skip
+
+        page = self.text_of(transcript_url(conversation))
+
+        for fact in (
+            "Model gpt-5-mini (openai)",
+            "Tokens 312 in, 100 of them cached, 12 out, estimated",
+            "Cost 0.0012",
+            "To first event 412 ms",
+            "In all 3204 ms",
+            "Ending interrupted / provider_stall",
+            "Error provider_stall: The model stopped sending.",
+            "Left out of the prompt 4 messages",
+            "Request id req_1",
+            "Reference 8f3ac21b",
+        ):
+            assert fact in page
+
+    def test_what_follows_the_cut_is_shown_and_marked(self):
+        conversation = make_conversation()
+        make_reply(conversation, "Seen. Unseen.", status="stopped", end_reason="user", cut_position=6)
+
+        page = self.text_of(transcript_url(conversation))
+
+        assert "The owner stopped the reply." in page
+        assert "Seen. The owner's reply ends here." in page
+        assert "did not see it. Unseen." in page
+        assert "Cut at position 6 of 14" in page
+
+    def test_reasoning_and_tool_calls_are_folded(self):
+        conversation = make_conversation()
+        make_reply(
+            conversation,
+            parts=[
+                {"kind": "reasoning", "text": "Hm <b>"},
+                {"kind": "tool_call", "id": "1", "name": "forecast", "arguments": '{"a": 1}', "complete": True},
+                {"kind": "tool_call", "id": "2", "name": "radar", "arguments": '{"a"', "complete": False},
+                {"kind": "citation", "url": "https://e.example"},
+                {"kind": "text", "text": "Yes."},
+            ],
+        )
+
+        page = self.client.get(transcript_url(conversation)).content.decode()
+        folded = " ".join(re.findall(r"<details.*?</details>", page, re.DOTALL))
+
+        for text in ("6 characters", "Hm &lt;b&gt;", "Tool call: forecast", "was cut off: radar", "https://e.example"):
+            assert text in folded
+        assert "Yes." not in folded
+
+    def test_prompt_and_metadata_are_folded(self):
+        page = self.client.get(transcript_url(make_full_conversation())).content.decode()
+        folded = " ".join(re.findall(r"<details.*?</details>", page, re.DOTALL))
+
+        assert "You are a careful forecaster." in folded
+        assert "Metadata, as sent by the client" in folded
+        assert "/weather" in folded
+
+    def test_what_a_client_supplied_is_marked(self):
+        conversation = make_conversation()
+        make_reply(conversation, parts=[], text="Says who?", origin="client")
+        Message.objects.filter(pk=conversation.head_id).update(text="Says who?")
+
+        page = self.text_of(transcript_url(conversation))
+
+        assert "supplied by the client" in page
+        assert "Says who?" in page
+
+    def test_feedback_is_beside_its_message(self):
+        page = self.text_of(transcript_url(make_full_conversation()))
+
+        assert page.index("today") < page.index("Rated good ana") < page.index("Exactly right")
+
+    def test_a_deleted_conversation_says_so(self):
+        page = self.text_of(transcript_url(make_conversation(deleted_at=Now())))
+
+        assert "Its owner deleted this conversation on" in page
+        assert "There are no messages." in page
+
+    def test_siblings_are_reachable(self):
+        conversation = make_conversation()
+        replies = [make_reply(conversation, "Reply 1")]
+        replies += [make_reply(conversation, f"Reply {n}", parent=replies[0].parent) for n in (2, 3)]
+
+        page = self.text_of(transcript_url(conversation))
+
+        assert "Reply 3" in page
+        assert "Reply 2" not in page
+        assert "3 of 3" in page
+
+        response = self.client.get(transcript_url(conversation, message=replies[1].pk))
+
+        assert b"2 of 3" in response.content
+        for other in (replies[0], replies[2]):
+            assert f'href="?message={other.pk}#m-{other.pk}"' in response.content.decode()
+
+    def test_a_branch_is_shown_to_its_newest_leaf(self):
+        conversation = make_conversation()
+        first = make_reply(conversation, "First")
+        make_reply(conversation, "Follows the first", parent=make_message(conversation, "Thanks"))
+        make_reply(conversation, "Another", parent=first.parent)
+
+        page = self.text_of(transcript_url(conversation, message=first.pk))
+
+        assert "Follows the first" in page
+        assert "Another" not in page
+
+    def test_where_the_branch_in_view_ends_early_the_rest_is_reachable(self):
+        conversation = make_conversation()
+        first = make_reply(conversation)
+        later = make_message(conversation, "Later")
+        Conversation.objects.update(head=first)
+
+        response = self.client.get(transcript_url(conversation))
+
+        assert b"Later" not in response.content
+        assert f'href="?message={later.pk}#m-{later.pk}"' in response.content.decode()
+
+    def test_a_conversation_without_a_head_shows_its_newest_message(self):
+        conversation = make_conversation()
+        make_reply(conversation, "Here I am")
+        Conversation.objects.update(head=None)
+
+        assert "Here I am" in self.text_of(transcript_url(conversation))
+
+    def test_messages_of_other_conversations_are_not_found(self):
+        other = make_reply(make_conversation())
+        conversation = make_conversation()
+
+        for message in (other.pk, uuid.uuid4(), "x"):
+            assert self.client.get(transcript_url(conversation, message=message)).status_code == 404
+
+    def test_unknown_conversations_are_not_found(self):
+        for pk in (uuid.uuid4(), "x", "1"):
+            assert self.client.get(f"{LIST}{pk}/change/").status_code == 404
+
+    def test_its_length_costs_no_queries(self):
+        short, long = make_conversation(), make_conversation()
+        make_reply(short)
+        for _ in range(20):
+            make_message(long)
+            Feedback.objects.create(message=make_reply(long), value=1, by=make_user(), owner_key="u:1")
+        self.client.get(transcript_url(short))
+
+        with CaptureQueriesContext(connection) as of_two_messages:
+            self.client.get(transcript_url(short))
+
+        assert len(of_two_messages) <= 10
+        self.assert_queries(len(of_two_messages), transcript_url(long))
+
+    def test_long_conversations_have_pages(self):
+        conversation = make_conversation()
+        for index in range(PAGE_SIZE + 1):
+            last = make_message(conversation, f"Message number {index}.")
+        make_reply(conversation, "", status="failed", error_code="provider_timeout")
+
+        first_page = self.text_of(transcript_url(conversation))
+        second_page = self.text_of(transcript_url(conversation, page=2))
+
+        assert "Message number 99." in first_page
+        assert "Message number 100." not in first_page
+        assert "The reply failed before anything arrived. The model did not answer in time." in first_page
+        assert "Message number 100." in second_page
+        assert "Message number 100." in self.text_of(transcript_url(conversation, message=last.pk))
+
+    def test_formatting_a_page_is_bounded(self):
+        """A page of texts that are slow to format still comes; the rest of it is as it was written."""
+        conversation = make_conversation()
+        for _ in range(MAX_MARKDOWN_CHARS // 30_000 + 1):
+            make_reply(conversation, "*a* " * 7_500)
+
+        page = self.client.get(transcript_url(conversation)).content.decode()
+
+        assert page.count("<em>a</em>") == MAX_MARKDOWN_CHARS // 30_000 * 7_500
+        assert page.count('<pre dir="auto">*a* *a*') == 1
+
+    def test_nothing_is_inline(self):
+        """Everything works under `script-src 'self'; style-src 'self'`."""
+        for url in (LIST, transcript_url(make_full_conversation())):
+            page = self.client.get(url).content.decode()
+
+            assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:", page)
+
+
+class LiveReplyTests(AdminTestCase):
+    """A reply that is still being written, or seems so."""
+
+    def test_what_is_saved_so_far_is_shown(self):
+        conversation = make_conversation()
+        make_live(conversation, Event("text", "Tomorrow it "), Event("text", "will"))
+
+        page = self.text_of(transcript_url(conversation))
+
+        assert "The reply is being written now." in page
+        assert "Tomorrow it will" in page
+
+    def test_a_reply_whose_worker_died_is_settled(self):
+        conversation = make_conversation()
+        live = make_live(conversation, Event("text", "Tomorrow it "), expires=-1)
+
+        page = self.text_of(transcript_url(conversation))
+
+        assert "The server stopped while the reply was being written." in page
+        assert "Tomorrow it" in page
+        assert Message.objects.get(pk=live.pk).end_reason == "lease_expired"
+        assert not LiveReply.objects.exists()
+        assert not ReplyEvent.objects.exists()
+
+    def test_a_reply_whose_worker_lives_is_left_alone(self):
+        conversation = make_conversation()
+        make_live(conversation)
+        self.client.get(transcript_url(conversation))
+
+        assert LiveReply.objects.count() == 1
+
+
+class OutcomeTests(SimpleTestCase):
+    def assert_words(self, words, *row):
+        message = Message(**dict(zip(("status", "end_reason", "error_code"), row, strict=False)))
+
+        assert in_words(message) == words
+
+    def test_every_ending_has_words(self):
+        self.assert_words("The reply is being written now.", "streaming")
+        self.assert_words("The model finished the reply.", "completed", "stop")
+        self.assert_words("The model reached its limit of tokens; the reply ends there.", "completed", "length")
+        self.assert_words("Nobody was following any more, so the reply was stopped.", "stopped", "disconnect")
+
+    def test_what_broke_is_said(self):
+        self.assert_words(
+            "The reply failed before anything arrived. The model is busy. Try again in a moment.",
+            *("failed", "", "provider_rate_limited"),
+        )
+        self.assert_words(
+            "The reply broke off; what had arrived is kept. The model stopped sending.",
+            *("interrupted", "provider_stall", "provider_stall"),
+        )
+
+    def test_endings_of_newer_versions_are_carried_along(self):
+        self.assert_words("The reply is completed.", "completed", "of a newer version")
+        self.assert_words("The reply is paused.", "paused")
+        self.assert_words("The reply failed before anything arrived.", "failed", "", "of a newer version")
+
+
+class WithoutTranscriptPermissionTests(AdminTestCase):
+    """Numbers, and no text anywhere, titles included."""
+
+    permissions = ("view_conversation", "add_conversation", "change_conversation", "delete_conversation")
+
+    def assert_no_secret(self, response):
+        page = response.content.decode()
+
+        assert response.status_code == 200
+        assert [secret for secret in SECRETS if secret in page] == []
+
+    def test_no_page_has_text(self):
+        conversation = make_full_conversation()
+        base = f"{LIST}{conversation.pk}/"
+
+        for url in (LIST, f"{LIST}?q=ana", f"{LIST}?o=1", f"{base}change/", f"{base}history/", "/admin/"):
+            with self.subTest(url):
+                self.assert_no_secret(self.client.get(url))
+
+    def test_no_text_is_loaded(self):
+        url = transcript_url(make_full_conversation())
+        with CaptureQueriesContext(connection) as queries:
+            self.client.get(url)
+            self.client.get(LIST)
+
+        for column in ("text", "parts", "title", "system_prompt", "metadata", "comment"):
+            assert not [query["sql"] for query in queries if f'"{column}"' in query["sql"]]
+
+    def test_numbers_are_shown(self):
+        page = self.text_of(transcript_url(make_full_conversation()))
+
+        assert "not its text" in page
+        assert "To first event 412 ms" in page
+        assert "Rated good ana" in page
+
+    def test_conversations_are_named_by_id(self):
+        conversation = make_full_conversation()
+
+        assert f"Conversation {conversation.pk}" in self.text_of(LIST)
+        assert f"Conversation {conversation.pk}" in self.text_of(transcript_url(conversation))
+
+    def test_a_live_reply_is_not_shown(self):
+        conversation = make_conversation()
+        make_live(conversation, Event("text", "pondering"))
+
+        self.assert_no_secret(self.client.get(transcript_url(conversation)))
+
+    def test_titles_cannot_be_searched(self):
+        make_full_conversation()
+
+        assert self.client.get(LIST, {"q": "Lisbon"}).context["cl"].result_count == 0
+        assert self.client.get(LIST, {"q": "ana"}).context["cl"].result_count == 1
+
+    def test_texts_cannot_be_guessed_by_their_beginning(self):
+        """Django's lists take any column as a filter: `?title__startswith=R` would spell a title letter by letter."""
+        make_full_conversation()
+        for lookup in (
+            "title__startswith", "title", "system_prompt__contains", "metadata__page", "messages__text__contains",
+            "messages__feedback__comment__contains", "owner__password__startswith", "head__text__startswith", "id__in",
+        ):  # fmt: skip
+            with self.subTest(lookup):
+                response = self.client.get(LIST, {lookup: "R"})
+
+                assert response.status_code in (302, 400)
+
+    def test_titles_cannot_be_sorted_by(self):
+        make_conversation()
+
+        for column in range(1, 9):
+            order = self.client.get(LIST, {"o": str(column)}).context["cl"].queryset.query.order_by
+
+            assert not [name for name in order if "title" in name]
+
+    def test_rows_are_not_found_by_a_column_of_text(self):
+        conversation = make_full_conversation()
+        query = {"_to_field": "title"}
+
+        assert self.client.get(f"{LIST}Rain in Lisbon/change/", query).status_code == 404
+        assert self.client.get(f"{LIST}{conversation.pk}/history/", query).status_code in (200, 400)
+
+
+class PermissionTests(TestCase):
+    """Every address of ours in the admin, for everybody who might ask."""
+
+    @classmethod
+    def setUpTestData(cls):
+        cls.conversation = make_full_conversation()
+        base = f"{LIST}{cls.conversation.pk}/"
+        cls.read = [LIST, f"{base}change/", f"{base}history/"]
+        cls.write = [f"{LIST}add/", f"{base}delete/"]
+        cls.all = [*cls.read, *cls.write, base]
+        everything = ("add_conversation", "change_conversation", "delete_conversation", *READER)
+        cls.users = {
+            "anonymous": None,
+            "owner": cls.conversation.owner,
+            "not staff": make_user("nobody"),
+            "staff": make_staff("staff"),
+            "reads text only": make_staff("text", "view_transcript"),
+            "sees numbers": make_staff("numbers", "view_conversation"),
+            "reads": make_staff("reader", *READER),
+            "has every permission": make_staff("all", *everything),
+            "superuser": get_user_model().objects.create_superuser("root"),
+        }
+
+    def each_user(self):
+        for name, user in self.users.items():
+            self.client.logout()
+            if user:
+                self.client.force_login(user)
+            with self.subTest(name):
+                yield name
+
+    def rows(self):
+        return [
+            list(model.objects.order_by("pk").values())
+            for model in (Conversation, Message, Feedback, LiveReply, ReplyEvent, LogEntry)
+        ]
+
+    def test_only_staff_with_the_permission_read(self):
+        expected = {"anonymous": 302, "owner": 302, "not staff": 302, "staff": 403, "reads text only": 403}
+        for name in self.each_user():
+            for url in self.read:
+                assert self.client.get(url).status_code == expected.get(name, 200), url
+
+    def test_nobody_opens_a_form(self):
+        for name in self.each_user():
+            for url in self.write:
+                expected = 302 if name in {"anonymous", "owner", "not staff"} else 403
+
+                assert self.client.get(url).status_code == expected, url
+
+    def test_nobody_changes_anything(self):
+        before = self.rows()
+        form = {
+            "action": "delete_selected", "_selected_action": str(self.conversation.pk), "index": "0", "post": "yes",
+            "title": "changed", "model": "changed", "_save": "Save", "select_across": "1",
+            "form-TOTAL_FORMS": "1", "form-INITIAL_FORMS": "1", "form-0-id": str(self.conversation.pk),
+        }  # fmt: skip
+        for _name in self.each_user():
+            for url in self.all:
+                for method in ("post", "put", "patch", "delete"):
+                    status = getattr(self.client, method)(url, form if method == "post" else "").status_code
+
+                    assert status == 405, (method, url)
+        assert self.rows() == before
+
+    def test_other_models_have_no_pages(self):
+        self.client.force_login(self.users["superuser"])
+        for model in ("message", "livereply", "replyevent", "feedback"):
+            assert self.client.get(f"/admin/streaming_chat/{model}/").status_code == 404
+
+    def test_an_owner_can_still_be_deleted(self):
+        """Django asks for leave to delete each row that goes with it: a plain no would keep every owner for ever."""
+        self.client.force_login(self.users["superuser"])
+        url = reverse("admin:auth_user_delete", args=[self.conversation.owner_id])
+        confirmation = self.client.get(url).content.decode()
+
+        assert [secret for secret in SECRETS if secret in confirmation] == []
+        assert self.client.post(url, {"post": "yes"}).status_code == 302
+        assert not Conversation.objects.exists()
