@@ -10,7 +10,9 @@ failed                       nothing was received and something broke; error_cod
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 STREAMING = "streaming"
 COMPLETED = "completed"
@@ -66,3 +68,16 @@ def broken(code: str, *, received: bool, ref: str = "") -> Ending:
     # A provider's refusals (auth, rate, …) are words for a call that never began; after that it is its error.
     reason = code if code in _INTERRUPTIONS else "provider_error"
     return Ending(INTERRUPTED, reason, reason, ref)
+
+
+def payload(ending: Ending, text: str, usage: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what the stream's `end` event says: length counts code points of the whole text, sha256 is of its UTF-8."""
+    return {
+        "status": ending.status,
+        "end_reason": ending.end_reason,
+        "error_code": ending.error_code,
+        "ref": ending.ref,
+        "usage": usage,
+        "length": len(text),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }

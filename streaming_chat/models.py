@@ -28,8 +28,6 @@ from .ids import uuid7
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from .providers.base import Usage
-
 TITLE_CHARS = 60
 
 
@@ -149,10 +147,6 @@ class Conversation(models.Model):
         found = self.messages.in_bulk(path)
         return [found[pk] for pk in reversed(path)]
 
-    def lock(self) -> bool:
-        """Take this row's lock until the transaction ends, by writing to it; False when it is gone or deleted."""
-        return bool(Conversation.objects.filter(pk=self.pk, deleted_at=None).update(last_activity=Now()))
-
     def delete_for_owner(self) -> bool:
         """Mark it deleted and stop its live reply; False when it was deleted before. Undone by `restore`."""
         with transaction.atomic(using=live_database()):
@@ -271,6 +265,37 @@ class Message(models.Model):
         """Where the reply ends for its owner."""
         return self.position if self.cut_position is None else min(self.cut_position, self.position)
 
+    @property
+    def ending(self) -> Ending:
+        """How an ended reply ended."""
+        return Ending(self.status, self.end_reason, self.error_code, self.ref, self.cut_position)
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """The tokens as the API shows them, None when nobody counted."""
+        if self.input_tokens is None and self.output_tokens is None:
+            return None
+        return {
+            "input_tokens": self.input_tokens,
+            "cached_input_tokens": self.cached_input_tokens,
+            "output_tokens": self.output_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "estimated": self.tokens_estimated,
+        }
+
+    def start_payload(self) -> dict[str, Any]:
+        """Return what the stream's `start` event says."""
+        return {
+            "message": str(self.pk),
+            "user_message": str(self.parent_id),
+            "conversation": str(self.conversation_id),
+            "model": self.model,
+        }
+
+    def end_payload(self) -> dict[str, Any]:
+        """Return what the stream's `end` event says of an ended reply."""
+        return endings.payload(self.ending, self.text, self.usage)
+
     def events(self, *, whole: bool = False) -> list[Event]:
         """Return an ended reply's events without start and ending, to its cut, or whole."""
         all_events = events.from_parts(self.parts)
@@ -303,7 +328,7 @@ class LiveReply(models.Model):
     owner_key = models.CharField(_("owner key"), max_length=160)
     slot = models.PositiveSmallIntegerField(_("slot"), help_text=_("The database holds the cap per owner."))
     worker = models.CharField(_("worker"), max_length=64)
-    expires_at = models.DateTimeField(_("expires"), db_index=True)
+    expires_at = models.DateTimeField(_("expires"))
     followed_until = models.DateTimeField(_("followed until"), null=True, blank=True)
     stop = models.CharField(_("stop asked by"), max_length=16, null=True, blank=True)
     stop_position = models.PositiveIntegerField(_("stop at"), null=True, blank=True)
@@ -425,7 +450,6 @@ def end_reply(
     received: Sequence[Event],
     *,
     using: str,
-    usage: Usage | None = None,
     **fields: Any,
 ) -> bool:
     """Save a reply's ending, once: False when it had ended before.
@@ -438,9 +462,8 @@ def end_reply(
     if cut is not None:
         cut = None if cut >= position else max(cut, 1)
     shown: Iterable[Event] = received if cut is None else events.before(received, cut, 1)
-    if usage:
-        fields.update(usage._asdict())
-    ended = Message.objects.using(using).filter(pk=message_id, status=Status.STREAMING).update(
+    messages = Message.objects.using(using).filter(pk=message_id, status=Status.STREAMING)
+    ended = messages.update(
         status=ending.status,
         end_reason=ending.end_reason,
         error_code=ending.error_code,

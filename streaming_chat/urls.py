@@ -2,6 +2,28 @@
 
 from django.urls import path
 
+from .views import conversations, messages, pages, service
+
 app_name = "streaming_chat"
 
-urlpatterns: list = []
+urlpatterns = [
+    path("", pages.chat, name="chat"),
+    path("c/<uuid:conversation_id>", pages.conversation, name="conversation"),
+    path("api/conversations", conversations.conversations_view, name="api-conversations"),
+    path("api/conversations/<uuid:conversation_id>", conversations.conversation_view, name="api-conversation"),
+    path("api/conversations/<uuid:conversation_id>/restore", conversations.restore_view, name="api-restore"),
+    path(
+        "api/conversations/<uuid:conversation_id>/messages",
+        messages.conversation_messages_view,
+        name="api-conversation-messages",
+    ),
+    path("api/messages", messages.messages_view, name="api-messages"),
+    path("api/messages/<uuid:message_id>", messages.message_view, name="api-message"),
+    path("api/messages/<uuid:message_id>/events", messages.events_view, name="api-events"),
+    path("api/messages/<uuid:message_id>/stop", messages.stop_view, name="api-stop"),
+    path("api/messages/<uuid:message_id>/regenerate", messages.regenerate_view, name="api-regenerate"),
+    path("api/messages/<uuid:message_id>/feedback", messages.feedback_view, name="api-feedback"),
+    path("api/chat", messages.chat_view, name="api-chat"),
+    path("api/models", service.models_view, name="api-models"),
+    path("health", service.health_view, name="health"),
+]

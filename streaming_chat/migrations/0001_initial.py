@@ -126,7 +126,7 @@ class Migration(migrations.Migration):
                 ('owner_key', models.CharField(max_length=160, verbose_name='owner key')),
                 ('slot', models.PositiveSmallIntegerField(help_text='The database holds the cap per owner.', verbose_name='slot')),
                 ('worker', models.CharField(max_length=64, verbose_name='worker')),
-                ('expires_at', models.DateTimeField(db_index=True, verbose_name='expires')),
+                ('expires_at', models.DateTimeField(verbose_name='expires')),
                 ('followed_until', models.DateTimeField(blank=True, null=True, verbose_name='followed until')),
                 ('stop', models.CharField(blank=True, max_length=16, null=True, verbose_name='stop asked by')),
                 ('stop_position', models.PositiveIntegerField(blank=True, null=True, verbose_name='stop at')),

@@ -39,3 +39,15 @@ def _forget_providers(*, setting: str, **kwargs: object) -> None:
 
 
 setting_changed.connect(_forget_providers, dispatch_uid="streaming_chat.providers")
+
+
+def is_offered(name: str) -> bool:
+    """Return whether STREAMING_CHAT_MODELS lets people ask for this `alias:model`."""
+    alias, model = split_model(name)
+    offered = conf.STREAMING_CHAT_MODELS
+    return bool(alias and model) and model != "*" and (name in offered or f"{alias}:*" in offered)
+
+
+def default_model() -> str:
+    """Return the model of requests that name none: the first that is no wildcard, "" without one."""
+    return next((name for name in conf.STREAMING_CHAT_MODELS if not name.endswith(":*")), "")

@@ -1,0 +1,353 @@
+"""What happens between a request to send and its run: one transaction that refuses, or makes the rows.
+
+It begins with a write to the conversation, which is its lock on both databases. Everything that can be refused is
+refused here, before the first byte and before the provider is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from . import endings
+from .conf import conf
+from .events import storable
+from .exceptions import Refusal
+from .models import TITLE_CHARS, Conversation, LiveReply, Message, live_database
+from .permissions import Owner, get_permissions
+from .providers import default_model, get_provider, is_offered, split_model
+from .providers.base import Prompt, Turn
+from .runner import Order
+
+# Each try loses to another request of the same owner at most once per slot.
+_TRIES = 24
+
+
+class Absent:
+    """Marks a parent that the request did not name: send after the message in view."""
+
+
+ABSENT = Absent()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Outgoing:
+    """What a request asks for. Its repr is the default one: no text in logs and error pages.
+
+    content: the user's text; "" for a regeneration. conversation_id: None for a new one. parent: the reply to send
+    after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again. earlier: turns that
+    a stateless client supplied. body: what the request said, for `client_id`.
+    """
+
+    content: str = ""
+    model: str = ""
+    conversation_id: uuid.UUID | None = None
+    parent: uuid.UUID | Absent | None = ABSENT
+    regenerate: uuid.UUID | None = None
+    earlier: Sequence[Turn] = ()
+    client_id: str = ""
+    body: dict[str, Any] = field(default_factory=dict)
+    stateless: bool = False
+    grace_seconds: float | None = None
+
+    def key(self, owner: Owner) -> str | None:
+        """Return what makes it idempotent: unique per owner, conversation (or "new") and client_id."""
+        if not self.client_id:
+            return None
+        return _digest(owner.key, str(self.conversation_id or "new"), self.client_id)
+
+    def digest(self) -> str:
+        """Return what tells whether two requests ask for the same; how the answer is delivered does not count."""
+        asked = {key: value for key, value in self.body.items() if key not in ("client_id", "stream", "disconnect")}
+        return _digest(str(self.regenerate or ""), json.dumps(asked, sort_keys=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A reply, and the order of its run; None where the reply exists already."""
+
+    message_id: uuid.UUID
+    order: Order | None = None
+
+
+def send(request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str) -> Sent:
+    """Make the rows of a message and its reply, claimed by `worker`; or find them, by client_id. Blocking.
+
+    Raises Refusal: 403, 404, 409, 422, 429.
+    """
+    using = live_database()
+    settled = False
+    for _try in range(_TRIES):
+        try:
+            if found := _find(owner, outgoing):
+                return found
+            with transaction.atomic(using=using):
+                return _Sending(request, owner, outgoing, worker, using).write()
+        except IntegrityError:
+            # Another request took the slot, the conversation or the key: look again.
+            continue
+        except Refusal as refusal:
+            if settled or refusal.code not in ("reply_in_progress", "too_many_replies"):
+                raise
+            settled = True
+            if not _settle(owner):
+                raise
+    raise Refusal(429, "too_many_replies", retry_after=1)
+
+
+def _find(owner: Owner, outgoing: Outgoing) -> Sent | None:
+    """Return what an earlier request with this client_id made."""
+    key = outgoing.key(owner)
+    if key is None:
+        return None
+    found = (
+        Message.objects.using(live_database())
+        .filter(send_key=key, conversation__deleted_at=None)
+        .values_list("pk", "body_digest")
+        .first()
+    )
+    if found is None:
+        return None
+    if found[1] != outgoing.digest():
+        raise Refusal(422, "idempotency_mismatch")
+    return Sent(found[0])
+
+
+def _settle(owner: Owner) -> bool:
+    """End the owner's replies whose worker died; whether there were any."""
+    expired = LiveReply.objects.using(live_database()).expired().filter(owner_key=owner.key)
+    return any([live.settle() for live in expired])
+
+
+class _Sending:
+    """One try, inside its transaction."""
+
+    def __init__(
+        self, request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str, using: str
+    ) -> None:
+        self._request = request
+        self._owner = owner
+        self._outgoing = outgoing
+        self._worker = worker
+        self._using = using
+        self._message_id = Message._meta.pk.get_default()
+        self._user_message_id = Message._meta.pk.get_default()
+
+    def write(self) -> Sent:
+        """Write the rows, the first statement being the lock, and return the order."""
+        conversation = self._conversation()
+        if self._outgoing.conversation_id:
+            if found := _find(self._owner, self._outgoing):
+                return found
+            self._refuse_second(conversation)
+        model = self._model(conversation)
+        parent_id = self._parent(conversation)
+        history = conversation.path_to(parent_id) if parent_id else []
+        if self._outgoing.regenerate and not history:
+            raise Refusal(422, "invalid", fields={"id": "a reply to a user's message was wanted."})
+        if not self._outgoing.regenerate:
+            history += self._write_user_messages(conversation, parent_id)
+        system, turns, omitted = self._prompt(conversation, history)
+        self._write_reply(conversation, history[-1].pk, model, omitted)
+        self._update(conversation, model, len(history))
+        return Sent(self._message_id, self._order(conversation, history[-1].pk, model, system, turns))
+
+    def _conversation(self) -> Conversation:
+        asked = self._outgoing.conversation_id
+        if asked is None:
+            self._may_send(None)
+            return self._new_conversation()
+        mine = Conversation.objects.using(self._using).for_owner(self._owner.key).filter(pk=asked)
+        # The write is the lock; read only after it.
+        if not mine.update(last_activity=Now()):
+            raise Refusal(404, "not_found")
+        conversation = mine.get()
+        self._may_send(conversation)
+        return conversation
+
+    def _may_send(self, conversation: Conversation | None) -> None:
+        if not get_permissions().may_send(self._request, self._owner, conversation):
+            raise Refusal(403, "forbidden")
+
+    def _new_conversation(self) -> Conversation:
+        return Conversation.objects.using(self._using).create(
+            owner=self._owner.user,
+            owner_key=self._owner.key,
+            title=title_of(self._outgoing.content),
+            system_prompt=conf.STREAMING_CHAT_SYSTEM_PROMPT,
+        )
+
+    def _refuse_second(self, conversation: Conversation) -> None:
+        live = LiveReply.objects.using(self._using).filter(conversation=conversation).values_list("pk", flat=True)
+        if found := live.first():
+            raise Refusal(409, "reply_in_progress", message_id=str(found))
+
+    def _model(self, conversation: Conversation) -> str:
+        model = self._outgoing.model or (conversation.model if is_offered(conversation.model) else default_model())
+        if not is_offered(model):
+            raise Refusal(422, "invalid", fields={"model": f"one of GET api/models was wanted, got {model!r}."})
+        if not get_permissions().may_use_model(self._request, self._owner, model):
+            raise Refusal(403, "forbidden")
+        return model
+
+    def _parent(self, conversation: Conversation) -> uuid.UUID | None:
+        """Return the message that the history ends with: a reply for a send, a user's for a regeneration."""
+        messages = Message.objects.using(self._using).filter(conversation=conversation, role=Message.Role.ASSISTANT)
+        if self._outgoing.regenerate:
+            return messages.get(pk=self._outgoing.regenerate).parent_id
+        parent = self._outgoing.parent
+        if isinstance(parent, Absent):
+            return conversation.head_id
+        if parent and not messages.filter(pk=parent).exists():
+            raise Refusal(422, "invalid", fields={"parent": "a reply of this conversation was wanted."})
+        return parent
+
+    def _write_user_messages(self, conversation: Conversation, parent_id: uuid.UUID | None) -> list[Message]:
+        """Write what the client says was said before, and the user's text."""
+        origin = Message.Origin.CLIENT if self._outgoing.stateless else Message.Origin.SERVER
+        turns = [*self._outgoing.earlier, Turn("user", self._outgoing.content)]
+        written = []
+        for turn in turns:
+            is_last = turn is turns[-1]
+            message = Message(
+                pk=self._user_message_id if is_last else Message._meta.pk.get_default(),
+                conversation=conversation,
+                parent_id=parent_id,
+                role=turn.role,
+                text=turn.text,
+                parts=[{"kind": "text", "text": turn.text}] if turn.text else [],
+                position=1 + len(turn.text),
+                origin=origin,
+                end_reason="stop" if turn.role == Message.Role.ASSISTANT else "",
+            )
+            written.append(message)
+            parent_id = message.pk
+        return Message.objects.using(self._using).bulk_create(written)
+
+    def _write_reply(self, conversation: Conversation, parent_id: uuid.UUID, model: str, omitted: int) -> None:
+        Message.objects.using(self._using).bulk_create(
+            [
+                Message(
+                    pk=self._message_id,
+                    conversation=conversation,
+                    parent_id=parent_id,
+                    role=Message.Role.ASSISTANT,
+                    status=endings.STREAMING,
+                    provider=split_model(model)[0],
+                    model=model,
+                    omitted_messages=omitted,
+                    send_key=self._outgoing.key(self._owner),
+                    body_digest=self._outgoing.digest() if self._outgoing.client_id else "",
+                )
+            ]
+        )
+        LiveReply.objects.using(self._using).bulk_create(
+            [
+                LiveReply(
+                    message_id=self._message_id,
+                    conversation=conversation,
+                    owner_key=self._owner.key,
+                    slot=self._slot(),
+                    worker=self._worker,
+                    expires_at=LiveReply.lease(),
+                )
+            ]
+        )
+
+    def _slot(self) -> int:
+        """Return a free one; the database refuses two of a number, and so holds the cap."""
+        mine = LiveReply.objects.using(self._using).filter(owner_key=self._owner.key)
+        used = set(mine.values_list("slot", flat=True))
+        free = (slot for slot in range(conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER) if slot not in used)
+        slot = next(free, None)
+        if slot is None:
+            raise Refusal(429, "too_many_replies", retry_after=1)
+        return slot
+
+    def _update(self, conversation: Conversation, model: str, history: int) -> None:
+        written = 1 if self._outgoing.regenerate else 2 + len(self._outgoing.earlier)
+        changes: dict[str, Any] = {
+            "head_id": self._message_id,
+            "model": model,
+            "last_status": endings.STREAMING,
+            "message_count": conversation.message_count + written,
+        }
+        if not conversation.title:
+            changes["title"] = title_of(self._outgoing.content)
+        Conversation.objects.using(self._using).filter(pk=conversation.pk).update(**changes)
+
+    def _prompt(self, conversation: Conversation, history: list[Message]) -> tuple[str, list[Turn], int]:
+        system = conversation.system_prompt
+        messages: Iterable[Message] = history
+        if hook := conf.STREAMING_CHAT_PROMPT:
+            system, messages = import_string(hook)(self._request, conversation, history)
+        turns = [Turn(message.role, message.text) for message in messages if message.text]
+        kept, omitted = _fit(turns, conf.STREAMING_CHAT_MAX_PROMPT_CHARS)
+        return system, _join(kept), omitted
+
+    def _order(
+        self, conversation: Conversation, user_message_id: uuid.UUID, model: str, system: str, turns: list[Turn]
+    ) -> Order:
+        alias, name = split_model(model)
+        return Order(
+            message_id=self._message_id,
+            conversation_id=conversation.pk,
+            provider=get_provider(alias),
+            prompt=Prompt(name, system, tuple(turns), conf.STREAMING_CHAT_MAX_OUTPUT_TOKENS),
+            start={
+                "message": str(self._message_id),
+                "user_message": str(user_message_id),
+                "conversation": str(conversation.pk),
+                "model": model,
+            },
+            grace_seconds=self._outgoing.grace_seconds,
+        )
+
+
+def title_of(text: str) -> str:
+    """Return the title of a conversation that begins with this text: its first 60 characters, on one line."""
+    return " ".join(text[: TITLE_CHARS * 2].split())[:TITLE_CHARS]
+
+
+def cleaned(text: str) -> str:
+    """Return a user's text as it is stored."""
+    return storable(text)
+
+
+def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:
+    """Return the newest turns that fit, whole, and how many were left out; the last is always there."""
+    kept: list[Turn] = []
+    for turn in reversed(turns):
+        chars -= len(turn.text)
+        if chars < 0 and kept:
+            break
+        kept.append(turn)
+    kept.reverse()
+    # Providers want a user's turn first.
+    while len(kept) > 1 and kept[0].role == Message.Role.ASSISTANT:
+        kept.pop(0)
+    return kept, len(turns) - len(kept)
+
+
+def _join(turns: list[Turn]) -> list[Turn]:
+    """Return the turns with neighbours of one role joined: providers refuse two users in a row."""
+    joined: list[Turn] = []
+    for turn in turns:
+        if joined and joined[-1].role == turn.role:
+            joined[-1] = Turn(turn.role, f"{joined[-1].text}\n\n{turn.text}")
+        else:
+            joined.append(turn)
+    return joined
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()

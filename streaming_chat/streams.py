@@ -1,0 +1,174 @@
+"""A reply's stream as this process holds it: an append-only list of events, and who waits for more.
+
+A run fills it while a provider writes, a tail while another process does, a finished message at once; readers know no
+difference. Only the event loop that fills it touches `readers`; any thread may read `events`, which only grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from .events import DELTAS, END, Event
+
+
+class Waiter(Protocol):
+    """Someone who wants to know that there is more."""
+
+    def wake(self) -> None:
+        """Called in the stream's loop, or in any thread once the stream has none; must not block or raise."""
+
+
+class ReplyStream:
+    """The events of one reply, from `start`.
+
+    position: units so far. cut: where the reply ends for its readers, once a stop said so. ended: the ending has been
+    saved and is the last event. whole: everything there is at this moment is here, so a position beyond it is an error;
+    False for a tail, which may lag behind a position that the writing process has given out.
+    """
+
+    __slots__ = ("_on_follow", "cut", "ended", "events", "loop", "message_id", "position", "readers", "whole")
+
+    def __init__(
+        self,
+        message_id: uuid.UUID,
+        loop: asyncio.AbstractEventLoop | None,
+        *,
+        whole: bool = True,
+        on_follow: Callable[[bool], None] | None = None,
+    ) -> None:
+        """on_follow: called with True when the first reader comes, with False when the last has gone."""
+        self.message_id = message_id
+        self.loop = loop
+        self.whole = whole
+        self.events: list[Event] = []
+        self.position = 0
+        self.cut: int | None = None
+        self.ended = False
+        self.readers: set[Waiter] = set()
+        self._on_follow = on_follow
+
+    def append(self, new: Iterable[Event]) -> None:
+        """Add events and tell the readers. In the stream's loop."""
+        for event in new:
+            # The position first: a reader in another thread must never be ahead of it.
+            self.position += event.size
+            self.events.append(event)
+        self.nudge()
+
+    def end(self, payload: dict[str, Any]) -> None:
+        """Add the ending, once, and tell the readers. In the stream's loop."""
+        if not self.ended:
+            self.events.append(Event(END, payload))
+            self.ended = True
+            self.nudge()
+
+    def nudge(self) -> None:
+        """Tell the readers to look again. In the stream's loop."""
+        for reader in self.readers:
+            reader.wake()
+
+    def attach(self, reader: Waiter) -> None:
+        """Wake this reader at each change from now on. From any thread."""
+        self._in_loop(self._attach, reader)
+
+    def detach(self, reader: Waiter) -> None:
+        """Forget this reader. From any thread, however often."""
+        self._in_loop(self._detach, reader)
+
+    def locate(self, position: int) -> tuple[int, int]:
+        """Return the index of the event that holds a position, and how many of its units precede it."""
+        first = 0
+        for index, event in enumerate(self.events):
+            size = event.size
+            if first + size > position or event.kind == END:
+                return index, max(position - first, 0) if event.kind in DELTAS else 0
+            first += size
+        return len(self.events), 0
+
+    def _attach(self, reader: Waiter) -> None:
+        first = not self.readers
+        self.readers.add(reader)
+        if first and self._on_follow:
+            self._on_follow(True)
+        # What came between the reader's last look and now.
+        reader.wake()
+
+    def _detach(self, reader: Waiter) -> None:
+        if reader in self.readers:
+            self.readers.discard(reader)
+            if not self.readers and self._on_follow:
+                self._on_follow(False)
+
+    def _in_loop(self, call: Callable[[Waiter], None], reader: Waiter) -> None:
+        if self.loop is None or _running_loop() is self.loop:
+            call(reader)
+            return
+        try:
+            self.loop.call_soon_threadsafe(call, reader)
+        except RuntimeError:
+            # The loop is closed: its server has gone, and with it everybody who followed.
+            return
+
+
+class LoopWaiter:
+    """Waits inside an event loop: one future a wait, no lock, no queue."""
+
+    __slots__ = ("_loop", "future", "stream_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stream_loop: asyncio.AbstractEventLoop | None) -> None:
+        self._loop = loop
+        self.stream_loop = stream_loop
+        self.future: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        """End the wait under way, if any."""
+        if self.stream_loop is self._loop:
+            self.wake_here()
+        else:
+            try:
+                self._loop.call_soon_threadsafe(self.wake_here)
+            except RuntimeError:
+                return
+
+    def wake_here(self) -> None:
+        """End the wait under way; in the waiter's own loop."""
+        future = self.future
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    async def wait(self) -> None:
+        """Return at the next wake. Nothing may be awaited between looking for events and this."""
+        self.future = self._loop.create_future()
+        try:
+            await self.future
+        finally:
+            self.future = None
+
+
+class ThreadWaiter:
+    """Waits in a thread."""
+
+    __slots__ = ("_event", "clear")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.clear = self._event.clear
+
+    def wake(self) -> None:
+        """End the wait under way, or the next."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Return True at a wake, False after so many seconds."""
+        return self._event.wait(seconds)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

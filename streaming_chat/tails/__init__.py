@@ -1,0 +1,29 @@
+"""Tails: following a reply that another process writes. This module finds the configured one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from streaming_chat.conf import conf
+
+from .base import Reading, Tail
+
+__all__ = ["Reading", "Tail", "get_tail"]
+
+
+@lru_cache(maxsize=1)
+def get_tail() -> Tail:
+    """Return the tail of STREAMING_CHAT_TAIL, made at its first use."""
+    entry = conf.STREAMING_CHAT_TAIL
+    return import_string(entry["BACKEND"])(**entry.get("OPTIONS", {}))
+
+
+def _forget_tail(*, setting: str, **kwargs: object) -> None:
+    if setting == "STREAMING_CHAT_TAIL":
+        get_tail.cache_clear()
+
+
+setting_changed.connect(_forget_tail, dispatch_uid="streaming_chat.tails")

@@ -1,0 +1,1 @@
+"""Views: pages, and the native API of docs/http-api.md."""

@@ -1,0 +1,127 @@
+"""What all API views share: who asks, errors as JSON, and the traps of Django's request cycle closed.
+
+A view is a plain function of (request, owner, …) that runs in a thread, or prepares a stream (streaming.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError, connections, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from streaming_chat.exceptions import Refusal, error_text, is_retryable
+from streaming_chat.permissions import get_permissions
+
+logger = logging.getLogger("streaming_chat")
+
+Answer = dict[str, Any] | HttpResponse
+
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def exempt(view: View) -> View:
+    """Take a view out of what the site does to its pages.
+
+    The CSRF middleware answers in HTML and LoginRequiredMiddleware with a redirect, which a fetch follows; both checks
+    are ours. ATOMIC_REQUESTS refuses async views, and would hold a reply's rows back until the response has ended.
+    """
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return login_not_required(csrf_exempt(view))
+
+
+def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
+    """Return the view of an address: one handler a method, each (request, owner, **url) -> a dict or a response."""
+
+    @exempt
+    @wraps(next(iter(handlers.values())))
+    def view(request: HttpRequest, **url: Any) -> HttpResponse:
+        try:
+            handler = handler_for(request, handlers)
+            owner = get_permissions().authenticate(request)
+            return as_response(handler(request, owner, **url))
+        except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
+            return error_response(error)
+
+    return view
+
+
+def as_response(answer: Answer) -> HttpResponse:
+    """Return a handler's answer as a response that no cache keeps."""
+    return private(answer if isinstance(answer, HttpResponse) else JsonResponse(answer))
+
+
+def handler_for(request: HttpRequest, handlers: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """Return the handler of the request's method. Raises Refusal."""
+    method = "GET" if request.method == "HEAD" else request.method
+    if method not in handlers:
+        raise Refusal(405, "method_not_allowed", allow=", ".join(handlers))
+    return handlers[method]
+
+
+def private(response: HttpResponse) -> HttpResponse:
+    """Keep a response out of every cache: it is its owner's."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Cookie, Accept-Language"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def error_response(error: Exception) -> HttpResponse:
+    """Return the JSON of an error; one that is not a refusal is logged under a reference."""
+    if isinstance(error, Refusal):
+        return refusal_response(error)
+    if isinstance(error, RequestDataTooBig):
+        return refusal_response(Refusal(413, "too_large"))
+    ref = uuid.uuid4().hex[:12]
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("The database is away (%s); ref %s.", type(error).__name__, ref)
+        return refusal_response(Refusal(503, "database_away", retry_after=2, ref=ref))
+    logger.error("A request failed; ref %s.", ref, exc_info=error)
+    return refusal_response(Refusal(500, "internal", ref=ref))
+
+
+def refusal_response(refusal: Refusal) -> HttpResponse:
+    """Return `{"error": {"code", "message", "retryable", …}}` with the refusal's status."""
+    error: dict[str, Any] = {
+        "code": refusal.code,
+        "message": str(refusal.message or error_text(refusal.code)),
+        "retryable": is_retryable(refusal.code),
+    }
+    extra = dict(refusal.extra)
+    allow = extra.pop("allow", None)
+    if refusal.ref:
+        error["ref"] = refusal.ref
+    if refusal.fields is not None:
+        error["fields"] = refusal.fields
+    response = private(JsonResponse({"error": error | extra}, status=refusal.status))
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    if allow:
+        response.headers["Allow"] = str(allow)
+    return response
+
+
+def demand(allowed: bool) -> None:
+    """Raise Refusal unless a permission was given."""
+    if not allowed:
+        raise Refusal(403, "forbidden")
+
+
+Found = TypeVar("Found")
+
+
+def demand_found(found: Found | None) -> Found:
+    """Return what was found. Raises Refusal: the same for an unknown id and a foreign one, so nobody learns which are."""
+    if found is None:
+        raise Refusal(404, "not_found")
+    return found

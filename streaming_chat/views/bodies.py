@@ -1,0 +1,155 @@
+"""JSON bodies in: bounded, of a known shape, every fault named by its field."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.http import HttpRequest
+
+from streaming_chat.conf import conf
+from streaming_chat.events import storable, storable_value
+from streaming_chat.exceptions import Refusal
+
+# A check takes a value and returns it cleaned, or raises ValueError with what was wanted.
+Check = Callable[[Any], Any]
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Beyond 64 bits no id, position or number of ours is meant; int() of a giant costs quadratic time.
+_MAX_DIGITS = 19
+
+
+def read_body(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+    """Return the JSON object of a request, checked.
+
+    Raises Refusal: 415 for another type, 413 beyond MAX_BODY_BYTES, 422 with `fields` for everything else.
+    """
+    body = _parse(request)
+    faults: dict[str, str] = {}
+    cleaned: dict[str, Any] = {}
+    for name, value in body.items():
+        if name not in checks:
+            faults[storable(name)[:64]] = "unknown; known are: " + ", ".join(checks) + "."
+            continue
+        try:
+            cleaned[name] = checks[name](value)
+        except ValueError as error:
+            faults[name] = str(error)
+    for name in required:
+        if name not in body:
+            faults[name] = "required."
+    if faults:
+        raise Refusal(422, "invalid", fields=faults)
+    return cleaned
+
+
+def demand_json(request: HttpRequest) -> None:
+    """Raise Refusal unless the body says it is JSON and is not too large."""
+    if request.content_type != "application/json":
+        raise Refusal(415, "unsupported_media_type")
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        length = 0
+    if length > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+        raise Refusal(413, "too_large")
+
+
+def _parse(request: HttpRequest) -> dict[str, Any]:
+    demand_json(request)
+    if len(request.body) > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+        raise Refusal(413, "too_large")
+    try:
+        body = json.loads(request.body, parse_constant=_refuse_constant, parse_int=_int)
+    except (ValueError, RecursionError):
+        raise Refusal(422, "invalid", fields={"body": "a JSON object was wanted."}) from None
+    if not isinstance(body, dict):
+        raise Refusal(422, "invalid", fields={"body": f"a JSON object was wanted, got {type(body).__name__}."})
+    return body
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON.")
+
+
+def _int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"numbers may have {_MAX_DIGITS} digits.")
+    return int(digits)
+
+
+def text(longest: int, *, shortest: int = 0) -> Check:
+    """Return a check for a string of so many code points, made storable; only blanks count as empty."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"a string was wanted, got {_kind(value)}.")
+        value = storable(value)
+        if len(value) > longest:
+            raise ValueError(f"at most {longest} characters were wanted, got {len(value)}.")
+        if len(value.strip()) < shortest:
+            raise ValueError("a text was wanted, got an empty one.")
+        return value
+
+    return check
+
+
+def message_text() -> Check:
+    """Return the check for what a user says."""
+    return text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS, shortest=1)
+
+
+def optional(check: Check) -> Check:
+    """Return a check that lets null through."""
+    return lambda value: None if value is None else check(value)
+
+
+def boolean(value: Any) -> bool:
+    """Check true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"true or false was wanted, got {_kind(value)}.")
+    return value
+
+
+def one_of(*choices: Any) -> Check:
+    """Return a check for one of these values."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or value not in choices:
+            raise ValueError("one of " + ", ".join(map(str, choices)) + " was wanted.")
+        return value
+
+    return check
+
+
+def client_id(value: Any) -> str:
+    """Check the id that makes a send idempotent."""
+    if not isinstance(value, str) or not _CLIENT_ID.fullmatch(value):
+        raise ValueError("1 to 64 of A-Z, a-z, 0-9, _ and - were wanted.")
+    return value
+
+
+def identifier(value: Any) -> uuid.UUID:
+    """Check a UUID."""
+    try:
+        return uuid.UUID(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(f"a UUID was wanted, got {_kind(value)}.") from None
+
+
+def metadata(value: Any) -> dict[str, Any]:
+    """Check an object of at most 4 KB of JSON."""
+    if not isinstance(value, dict):
+        raise ValueError(f"an object was wanted, got {_kind(value)}.")
+    size = len(json.dumps(value).encode())
+    if size > 4096:
+        raise ValueError(f"at most 4096 bytes of JSON were wanted, got {size}.")
+    return storable_value(value)
+
+
+def _kind(value: Any) -> str:
+    names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", dict: "an object", list: "a list"}
+    return names.get(type(value), "null")

@@ -1,0 +1,168 @@
+"""Conversations: list, make, read, change, delete, restore."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from streaming_chat.conf import conf
+from streaming_chat.exceptions import Refusal
+from streaming_chat.models import Conversation, ConversationQuerySet, Message
+from streaming_chat.permissions import Owner, get_permissions
+from streaming_chat.providers import default_model, is_offered
+from streaming_chat.runner import runner
+
+from . import bodies
+from .base import Answer, api, demand, demand_found
+from .shapes import conversation_shape, message_shapes
+
+_PAGE = 30
+_LARGEST_PAGE = 100
+_UNDO = timedelta(seconds=60)
+
+
+def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
+    """The owner's conversations, newest first, a page at a time."""
+    demand(get_permissions().may_read(request, owner))
+    found = Conversation.objects.for_owner(owner.key)
+    if words := request.GET.get("search", "").strip():
+        found = _matching(found, words)
+    limit = _limit(request.GET.get("limit", ""))
+    if cursor := request.GET.get("before", ""):
+        activity, pk = _read_cursor(cursor)
+        found = found.filter(Q(last_activity__lt=activity) | Q(last_activity=activity, pk__lt=pk))
+    page = list(found.order_by("-last_activity", "-id")[: limit + 1])
+    more = len(page) > limit
+    page = page[:limit]
+    return {"results": [conversation_shape(item) for item in page], "next": _cursor(page[-1]) if more else None}
+
+
+def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
+    """Make a conversation without messages."""
+    checks: dict[str, bodies.Check] = {
+        "title": bodies.text(200),
+        "system": bodies.text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS),
+        "model": bodies.text(255, shortest=1),
+        "metadata": bodies.metadata,
+    }
+    body = bodies.read_body(request, checks)
+    demand(get_permissions().may_send(request, owner, None))
+    if "system" in body and not conf.STREAMING_CHAT_ALLOW_USER_SYSTEM_PROMPT:
+        raise Refusal(422, "invalid", fields={"system": "this site sets the system prompt."})
+    model = body.get("model", "") or default_model()
+    _check_model(request, owner, model)
+    conversation = Conversation.objects.create(
+        owner=owner.user,
+        owner_key=owner.key,
+        title=body.get("title", ""),
+        model=model,
+        system_prompt=body.get("system", conf.STREAMING_CHAT_SYSTEM_PROMPT),
+        metadata=body.get("metadata", {}),
+    )
+    return JsonResponse(conversation_shape(Conversation.objects.get(pk=conversation.pk)), status=201)
+
+
+def get_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
+    """A conversation with its messages on the path in view."""
+    demand(get_permissions().may_read(request, owner))
+    return _with_messages(_mine(owner, conversation_id), owner)
+
+
+def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
+    """Change its title, its model or the message in view."""
+    checks: dict[str, bodies.Check] = {
+        "title": bodies.text(200),
+        "model": bodies.text(255, shortest=1),
+        "head": bodies.optional(bodies.identifier),
+    }
+    body = bodies.read_body(request, checks)
+    conversation = _mine(owner, conversation_id)
+    changes: dict[str, Any] = {key: body[key] for key in ("title", "model") if key in body}
+    if "model" in body:
+        _check_model(request, owner, body["model"])
+    if "head" in body:
+        changes["head_id"] = _leaf(conversation, body["head"])
+    if changes:
+        Conversation.objects.filter(pk=conversation.pk).update(**changes)
+    return _with_messages(_mine(owner, conversation_id), owner)
+
+
+def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
+    """Mark it deleted; its live reply is stopped first."""
+    conversation = _mine(owner, conversation_id)
+    conversation.delete_for_owner()
+    for run in runner.live:
+        if run.conversation_id == conversation.pk:
+            run.request_stop("user")
+    return HttpResponse(status=204)
+
+
+def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
+    """Undo a deletion of the last minute."""
+    deleted = Conversation.objects.filter(pk=conversation_id, owner_key=owner.key)
+    conversation = demand_found(deleted.first())
+    if conversation.deleted_at and not conversation.restore(_UNDO):
+        raise Refusal(404, "not_found")
+    return _with_messages(_mine(owner, conversation_id), owner)
+
+
+def _mine(owner: Owner, conversation_id: uuid.UUID) -> Conversation:
+    return demand_found(Conversation.objects.for_owner(owner.key).filter(pk=conversation_id).first())
+
+
+def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:
+    path = conversation.path_to(conversation.head_id)
+    return conversation_shape(conversation) | {"messages": message_shapes(path, owner.key)}
+
+
+def _leaf(conversation: Conversation, message_id: uuid.UUID | None) -> uuid.UUID | None:
+    if message_id and not conversation.messages.filter(pk=message_id).exists():
+        raise Refusal(422, "invalid", fields={"head": "a message of this conversation was wanted."})
+    return message_id
+
+
+def _check_model(request: HttpRequest, owner: Owner, model: str) -> None:
+    if not is_offered(model):
+        raise Refusal(422, "invalid", fields={"model": f"one of GET api/models was wanted, got {model!r}."})
+    demand(get_permissions().may_use_model(request, owner, model))
+
+
+def _matching(found: ConversationQuerySet, words: str) -> ConversationQuerySet:
+    said = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=words)
+    return found.filter(Q(title__icontains=words) | Exists(said))
+
+
+def _limit(value: str) -> int:
+    if not value:
+        return _PAGE
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value[:4]) <= _LARGEST_PAGE):
+        raise Refusal(422, "invalid", fields={"limit": f"1 to {_LARGEST_PAGE} was wanted."})
+    return int(value)
+
+
+def _cursor(conversation: Conversation) -> str:
+    plain = f"{conversation.last_activity.isoformat()} {conversation.pk}"
+    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
+    try:
+        plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        activity, _space, pk = plain.partition(" ")
+        read = datetime.fromisoformat(activity)
+        if read.tzinfo is None:
+            raise ValueError
+        return read, uuid.UUID(pk)
+    except (ValueError, binascii.Error):
+        raise Refusal(422, "invalid", fields={"before": "the `next` of an earlier page was wanted."}) from None
+
+
+conversations_view = api(GET=list_conversations, POST=make_conversation)
+conversation_view = api(GET=get_conversation, PATCH=change_conversation, DELETE=delete_conversation)
+restore_view = api(POST=restore_conversation)

@@ -1,0 +1,30 @@
+"""What may be asked for, and whether this process takes requests."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+
+from streaming_chat.conf import conf
+from streaming_chat.permissions import Owner, get_permissions
+from streaming_chat.providers import default_model
+from streaming_chat.runner import runner
+
+from .base import Answer, api, exempt, private
+
+
+def list_models(request: HttpRequest, owner: Owner) -> Answer:
+    """The models this owner may ask for; the first is the default."""
+    permissions = get_permissions()
+    offered = [name for name in conf.STREAMING_CHAT_MODELS if permissions.may_use_model(request, owner, name)]
+    return {"results": [{"id": name, "default": name == default_model()} for name in offered]}
+
+
+@exempt
+def health_view(request: HttpRequest) -> HttpResponse:
+    """`ok`, or 503 `draining`: for load balancers. No counts, no database."""
+    if runner.is_draining:
+        return private(HttpResponse("draining", status=503, content_type="text/plain"))
+    return private(HttpResponse("ok", content_type="text/plain"))
+
+
+models_view = api(GET=list_models)

@@ -1,0 +1,255 @@
+"""Answers with a reply's stream: prepares it in one hop to a thread, opens it, and hands Django an iterator.
+
+Nothing of a reply depends on the request from then on: the response is only a reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial, wraps
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+
+from streaming_chat.conf import conf
+from streaming_chat.encoders import ENCODERS, Encoder
+from streaming_chat.exceptions import Refusal
+from streaming_chat.following import Following
+from streaming_chat.models import Message, live_database
+from streaming_chat.permissions import get_permissions
+from streaming_chat.readers import BlockingReader, Reader
+from streaming_chat.runner import InlineSaver, Order, runner
+from streaming_chat.streams import ReplyStream
+from streaming_chat.writer import writer
+
+from .base import Answer, as_response, error_response, exempt, handler_for
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+@dataclass(kw_only=True)
+class Prepared:
+    """What a handler found out in its thread.
+
+    order: of a run to start; else `following` unless the reply's run is in this process. saver: of a caller whose
+    connection is inside a transaction. position: to stream from. finish: answers at the ending instead of streaming,
+    told whether it came within `seconds`.
+    """
+
+    message_id: uuid.UUID
+    order: Order | None = None
+    following: Following | None = None
+    saver: InlineSaver | None = None
+    position: int = 0
+    encoder: type[Encoder] = ENCODERS["simple"]
+    finish: Callable[[bool], HttpResponse] | None = None
+    seconds: float | None = None
+
+
+Handler = Callable[..., Prepared | Answer]
+
+
+def streaming(**handlers: Handler) -> Callable[..., Any]:
+    """Return the view of an address that streams: one handler a method, (request, owner, **url) -> Prepared."""
+
+    @exempt
+    @wraps(next(iter(handlers.values())))
+    async def view(request: HttpRequest, **url: Any) -> HttpResponse | StreamingHttpResponse:
+        try:
+            # Shielded: a client that leaves now must not leave rows without their run.
+            opened = await asyncio.shield(asyncio.ensure_future(_open(request, handlers, url)))
+            if isinstance(opened, HttpResponse):
+                return opened
+            prepared, reader = opened
+            if prepared.finish is None:
+                return StreamResponse(reader, prepared.encoder)
+            return await _finish(prepared.finish, reader, prepared.seconds)
+        except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
+            return error_response(error)
+
+    return view
+
+
+def prepare_reply(message_id: uuid.UUID, order: Order | None, saver: InlineSaver | None, **options: Any) -> Prepared:
+    """Return what to open: the run to start, or wherever the reply is. In the handler's thread."""
+    following = None
+    if order is None and runner.find(message_id) is None:
+        following = Following(Message.objects.using(live_database()).get(pk=message_id))
+    return Prepared(message_id=message_id, order=order, saver=saver, following=following, **options)
+
+
+def inline_saver() -> InlineSaver | None:
+    """Return a saver when the caller's connection is inside a transaction, as in a site's TestCase."""
+    return InlineSaver() if connections[live_database()].in_atomic_block else None
+
+
+def worker_of(saver: InlineSaver | None) -> str:
+    """Return the name under which a reply is claimed."""
+    return saver.worker if saver else writer.worker
+
+
+def check_room() -> None:
+    """Raise Refusal when this process takes no new replies."""
+    if runner.is_draining:
+        raise Refusal(503, "draining", retry_after=5)
+    if runner.is_full:
+        raise Refusal(503, "full", retry_after=5)
+
+
+def encoder_for(request: HttpRequest) -> type[Encoder]:
+    """Return the encoder of `?format=`. Raises Refusal: 406, with the formats there are."""
+    name = request.GET.get("format", "simple")
+    if name not in ENCODERS:
+        raise Refusal(406, "not_acceptable", formats=list(ENCODERS))
+    return ENCODERS[name]
+
+
+class StreamResponse(StreamingHttpResponse):
+    """A reader as a response, that no proxy, cache or middleware holds back."""
+
+    def __init__(self, reader: Reader | BlockingReader, encoder: type[Encoder]) -> None:
+        super().__init__(reader, content_type=encoder.content_type)
+        self.headers["Cache-Control"] = "no-store, no-cache, no-transform"
+        # GZipMiddleware would compress: Django 5.2 makes Chromium see one event only, 6.0 holds all back.
+        self.headers["Content-Encoding"] = "identity"
+        self.headers["X-Accel-Buffering"] = "no"
+        self.headers["X-Content-Type-Options"] = "nosniff"
+        self.headers["Vary"] = "Cookie"
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        # Django's own goes through two async generators, 2 µs a write; a middleware that wrapped the content gets them.
+        if isinstance(self._iterator, Reader):
+            return self._iterator
+        return super().__aiter__()
+
+
+async def _open(
+    request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]
+) -> HttpResponse | tuple[Prepared, Reader | BlockingReader]:
+    try:
+        prepared = await sync_to_async(_prepare, thread_sensitive=True)(request, handlers, url)
+        if isinstance(prepared, HttpResponse):
+            return prepared
+        if isinstance(request, ASGIRequest):
+            return prepared, _open_reader(prepared)
+        return prepared, _open_blocking_reader(prepared)
+    except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
+        return error_response(error)
+
+
+def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]) -> Prepared | HttpResponse:
+    handler = handler_for(request, handlers)
+    owner = get_permissions().authenticate(request)
+    answer = handler(request, owner, **url)
+    return answer if isinstance(answer, Prepared) else as_response(answer)
+
+
+def _open_reader(prepared: Prepared) -> Reader:
+    """Open a reader in the running loop, which is the server's."""
+    loop = asyncio.get_running_loop()
+    stream = _local_stream(prepared)
+    if stream is None and prepared.following is not None:
+        stream = prepared.following.stream
+        stream.loop = loop
+    if stream is None and prepared.order is not None:
+        run = runner.start(prepared.order, prepared.saver)
+        stream = run.stream
+        if prepared.saver is not None:
+            _keep(prepared.saver.save_until_ended(run))
+    assert stream is not None
+    _readers.enter()
+    reader = Reader(
+        stream,
+        prepared.encoder(str(prepared.message_id)),
+        prepared.position,
+        opened=sync_to_async(release_connections, thread_sensitive=True),
+        closed=_readers.leave,
+    )
+    if prepared.following is not None and stream is prepared.following.stream and not stream.ended:
+        _keep(prepared.following.run(apart=prepared.saver is None))
+    return reader
+
+
+def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
+    """Open a reader for a thread: under WSGI runs live in a loop of this process's own."""
+    between: Callable[[], object] | None = None
+    stream = _local_stream(prepared)
+    if stream is None and prepared.following is not None:
+        stream = prepared.following.stream
+        between = prepared.following.look_when_due
+    if stream is None and prepared.order is not None:
+        run = runner.start_in_background(prepared.order, prepared.saver)
+        stream = run.stream
+        if prepared.saver is not None:
+            between = partial(prepared.saver.save_when_due, run)
+    assert stream is not None
+    _readers.enter()
+    return BlockingReader(
+        stream,
+        prepared.encoder(str(prepared.message_id)),
+        prepared.position,
+        opened=release_connections,
+        between=between,
+        closed=_readers.leave,
+    )
+
+
+def _local_stream(prepared: Prepared) -> ReplyStream | None:
+    """Return the stream of the run that writes this reply in this process, begun since the look at the database."""
+    run = runner.find(prepared.message_id) if prepared.order is None else None
+    return run.stream if run else None
+
+
+async def _finish(
+    finish: Callable[[bool], HttpResponse], reader: Reader | BlockingReader, seconds: float | None
+) -> HttpResponse:
+    if isinstance(reader, Reader):
+        ended = await reader.until_ended(seconds)
+    else:
+        ended = await sync_to_async(reader.until_ended, thread_sensitive=True)(seconds)
+    return await sync_to_async(finish, thread_sensitive=True)(ended)
+
+
+def release_connections() -> None:
+    """Give the request's connections back before a long stream: 20 anonymous streams held 20 otherwise.
+
+    Not in the view: middleware (sessions) uses them after it.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def _keep(coroutine: Any) -> None:
+    """Run beside the response; the loop itself holds tasks only weakly."""
+    task = asyncio.ensure_future(coroutine)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+class _Readers:
+    """How many streams this process serves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def enter(self) -> None:
+        with self._lock:
+            if self.count >= conf.STREAMING_CHAT_MAX_READERS:
+                raise Refusal(503, "full", retry_after=5)
+            self.count += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self.count -= 1
+
+
+_readers = _Readers()

@@ -1,0 +1,363 @@
+"""The one thread of a process that saves what its runs receive, and each ending exactly once.
+
+All runs' new events go into one transaction, at most every FLUSH_SECONDS: 100 streams cost two commits a second. A
+reader is told of an ending only after its commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from . import endings, events
+from .conf import conf
+from .endings import Ending
+from .events import Event
+from .models import Conversation, LiveReply, Message, ReplyEvent, end_reply, live_database
+from .signals import reply_ended
+
+if TYPE_CHECKING:
+    from django.dispatch import Signal
+
+logger = logging.getLogger("streaming_chat")
+
+# Endings that come together are saved together: 20 ms are not noticed, and 100 replies that end at once cost one commit.
+_LINGER_SECONDS = 0.02
+# Stops of other processes are read at least this often.
+_STOPS_SECONDS = 1.0
+# How long the ending of a reply is tried to be saved while the database is away.
+_ENDING_SECONDS = 30.0
+
+
+class Saved(Protocol):
+    """A run, as the writer sees it. Attributes are read in the writer's thread, methods only hand over to the run's."""
+
+    message_id: uuid.UUID
+    conversation_id: uuid.UUID
+    outcome: Ending | None
+    is_deserted: bool
+    events: list[Event]
+
+    def columns(self) -> dict[str, Any]:
+        """Return the further columns of its message, once there is an outcome."""
+
+    def request_stop(self, by: str, position: int | None) -> None:
+        """End it: another process said so, or nobody follows it."""
+
+    def saved(self, payload: dict[str, Any], end_position: int) -> None:
+        """Its ending is saved, by whomever; this is what its readers are to be told."""
+
+
+class Batch:
+    """One look at one run: what it has that is not saved yet."""
+
+    __slots__ = ("ending", "events", "position", "run", "upto")
+
+    def __init__(self, run: Saved, index: int, position: int) -> None:
+        self.run = run
+        # The outcome before the events: once it is there, all of them are.
+        self.ending = run.outcome
+        self.upto = len(run.events)
+        self.events = list(events.merge(run.events[index : self.upto]))
+        self.position = position
+
+    def rows(self) -> Iterable[ReplyEvent]:
+        """Yield the rows to insert."""
+        position = self.position
+        for event in self.events:
+            yield ReplyEvent(
+                message_id=self.run.message_id, position=position, kind=event.kind, payload=event.payload
+            )
+            position += event.size
+
+    def received(self) -> list[Event]:
+        """Return all events of the run without start and ending, merged."""
+        return list(events.merge(event for event in self.run.events[1 : self.upto]))
+
+
+class Ledger:
+    """How much of each run is saved, and the saving itself; used by one thread at a time."""
+
+    def __init__(self, worker: str) -> None:
+        self.worker = worker
+        # Message -> index of the first event that is not saved, and its position.
+        self._marks: dict[uuid.UUID, tuple[int, int]] = {}
+        self._is_sure = True
+
+    def save(self, runs: Sequence[Saved]) -> list[Saved]:
+        """Save what these runs have, in one transaction, and return those that are done with.
+
+        A batch that fails for another reason than the connection is repeated reply by reply; the bad one ends as
+        not_saved. Raises OperationalError or InterfaceError when the database is away.
+        """
+        if not self._is_sure:
+            for run in runs:
+                self._marks[run.message_id] = self._read_mark(run)
+        self._is_sure = True
+        batches = [Batch(run, *self._marks.get(run.message_id, (1, 1))) for run in runs]
+        try:
+            return self._commit(batches)
+        except (OperationalError, InterfaceError):
+            # A commit whose answer was lost may have happened: what is saved is read again before the next.
+            self._is_sure = False
+            raise
+        except Exception:
+            if len(batches) > 1:
+                return [run for batch in batches for run in self.save([batch.run])]
+            return self._refuse(batches[0])
+
+    def forget(self, run: Saved) -> None:
+        """Drop what is known of a run."""
+        self._marks.pop(run.message_id, None)
+
+    def _read_mark(self, run: Saved) -> tuple[int, int]:
+        saved = ReplyEvent.objects.using(live_database()).filter(message_id=run.message_id)
+        last = saved.order_by("-position").first()
+        end = last.position + Event(last.kind, last.payload).size if last else 1
+        position = 1
+        for index, event in enumerate(run.events[1:], 1):
+            if position >= end:
+                return index, position
+            position += event.size
+        return len(run.events), position
+
+    def _commit(self, batches: Sequence[Batch]) -> list[Saved]:
+        using = live_database()
+        with transaction.atomic(using=using):
+            ended, stops = self._write(batches, using)
+        for batch in batches:
+            index, position = batch.upto, batch.position + events.length(batch.events)
+            self._marks[batch.run.message_id] = index, position
+        for run, by, position in stops:
+            run.request_stop(by, position)
+        done = [batch.run for batch in batches if batch.run.message_id in ended]
+        for batch in batches:
+            if (payload := ended.get(batch.run.message_id)) is not None:
+                self._tell(batch.run, *payload)
+        return done
+
+    def _write(
+        self, batches: Sequence[Batch], using: str
+    ) -> tuple[dict[uuid.UUID, tuple[dict[str, Any], int]], list[tuple[Saved, str, int | None]]]:
+        """Write one transaction; return what to tell the runs after its commit."""
+        ending = sorted(batch.run.conversation_id for batch in batches if batch.ending)
+        if ending:
+            Conversation.objects.using(using).filter(pk__in=ending).update(last_activity=Now())
+        mine = LiveReply.objects.using(using).filter(
+            pk__in=[batch.run.message_id for batch in batches], worker=self.worker
+        )
+        mine.update(expires_at=LiveReply.lease())
+        deserted = [batch.run.message_id for batch in batches if batch.run.is_deserted and not batch.ending]
+        if deserted:
+            unfollowed = Q(followed_until=None) | Q(followed_until__lt=Now())
+            mine.filter(unfollowed, pk__in=deserted).request_stop("disconnect")
+        held = {row.pk: row for row in mine}
+        ReplyEvent.objects.using(using).bulk_create(
+            row
+            for batch in batches
+            if batch.run.message_id in held and not batch.ending
+            for row in batch.rows()
+        )
+        ended: dict[uuid.UUID, tuple[dict[str, Any], int]] = {}
+        stops: list[tuple[Saved, str, int | None]] = []
+        for batch in batches:
+            run = batch.run
+            live = held.get(run.message_id)
+            if live is None:
+                ended[run.message_id] = self._settled(run, using)
+            elif batch.ending:
+                ended[run.message_id] = self._end(batch, batch.ending, using)
+            elif live.stop:
+                stops.append((run, live.stop, live.stop_position))
+        return ended, stops
+
+    def _end(self, batch: Batch, ending: Ending, using: str) -> tuple[dict[str, Any], int]:
+        run, received = batch.run, batch.received()
+        if not end_reply(
+            run.message_id, run.conversation_id, ending, received, using=using, **run.columns()
+        ):
+            return self._settled(run, using)
+        return self._payload(run, using)
+
+    def _settled(self, run: Saved, using: str) -> tuple[dict[str, Any], int]:
+        """Return the ending of a reply that is not ours any more: another process settled it, or it was deleted."""
+        logger.warning("Reply %s was settled or deleted elsewhere.", run.message_id)
+        return self._payload(run, using)
+
+    def _payload(self, run: Saved, using: str) -> tuple[dict[str, Any], int]:
+        message = Message.objects.using(using).filter(pk=run.message_id).first()
+        if message is None or message.is_live:
+            return endings.payload(Ending(endings.INTERRUPTED, "not_saved", "not_saved"), "", None), 0
+        return message.end_payload(), message.end_position
+
+    def _refuse(self, batch: Batch) -> list[Saved]:
+        """End a reply whose text the database refuses, with what it accepted before."""
+        run = batch.run
+        logger.exception("Reply %s could not be saved.", run.message_id)
+        using = live_database()
+        with transaction.atomic(using=using):
+            Conversation.objects.using(using).filter(pk=run.conversation_id).update(last_activity=Now())
+            held = LiveReply.objects.using(using).filter(pk=run.message_id, worker=self.worker)
+            if held.update(expires_at=LiveReply.lease()):
+                accepted = ReplyEvent.objects.using(using).stream(run.message_id)
+                ending = endings.broken("not_saved", received=bool(accepted))
+                end_reply(run.message_id, run.conversation_id, ending, accepted, using=using)
+            payload = self._payload(run, using)
+        run.request_stop("user", None)
+        self._tell(run, *payload)
+        return [run]
+
+    def _tell(self, run: Saved, payload: dict[str, Any], end_position: int) -> None:
+        self.forget(run)
+        run.saved(payload, end_position)
+        announce(
+            reply_ended,
+            message=run.message_id,
+            conversation=run.conversation_id,
+            status=payload["status"],
+            end_reason=payload["end_reason"],
+        )
+
+
+class Writer:
+    """The thread, made at the first run and again after a fork."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def add(self, run: Saved) -> None:
+        """Save this run's events and its ending from now on."""
+        if self._pid != os.getpid():
+            self._reset()
+        with self._lock:
+            self._runs[run.message_id] = run
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="streaming_chat.writer", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Save soon: a reply has ended, or is deserted. From any thread."""
+        self._hurried = True
+        self._wake.set()
+
+    @property
+    def worker(self) -> str:
+        """The name under which this process claims its replies."""
+        if self._pid != os.getpid():
+            self._reset()
+        return self._ledger.worker
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until nothing is left to save and the connection is closed; False when that took longer."""
+        return self._idle.wait(seconds)
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._hurried = False
+        self._runs: dict[uuid.UUID, Saved] = {}
+        self._unsaved_since: dict[uuid.UUID, float] = {}
+        self._thread: threading.Thread | None = None
+        self._ledger = Ledger(uuid.uuid4().hex)
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if not self._runs:
+                continue
+            self._idle.clear()
+            self._save_until_idle()
+            connections.close_all()
+            with self._lock:
+                if not self._runs:
+                    self._idle.set()
+
+    def _save_until_idle(self) -> None:
+        while self._runs:
+            flush_seconds = min(conf.STREAMING_CHAT_FLUSH_SECONDS, _STOPS_SECONDS)
+            deadline = time.monotonic() + flush_seconds
+            while not self._hurried and (left := deadline - time.monotonic()) > 0:
+                self._wake.wait(left)
+                self._wake.clear()
+            if self._hurried:
+                time.sleep(_LINGER_SECONDS)
+                self._hurried = False
+            self._flush()
+
+    def _flush(self) -> None:
+        runs = list(self._runs.values())
+        try:
+            done = self._ledger.save(runs)
+        except Exception as error:
+            # Any class: a thread that died would leave every reply of this process unsaved.
+            logger.warning("The database is away (%s); %d replies wait in memory.", type(error).__name__, len(runs))
+            if not isinstance(error, DatabaseError | InterfaceError):
+                logger.exception("Saving failed.")
+            connections.close_all()
+            self._give_up(runs)
+            time.sleep(min(conf.STREAMING_CHAT_FLUSH_SECONDS, 0.5))
+            return
+        for run in done:
+            self._drop(run)
+
+    def _give_up(self, runs: Iterable[Saved]) -> None:
+        """Tell the readers of replies whose ending could not be saved for so long; their rows are settled later."""
+        now = time.monotonic()
+        for run in runs:
+            if run.outcome is None:
+                continue
+            if now - self._unsaved_since.setdefault(run.message_id, now) > _ENDING_SECONDS:
+                logger.error("The ending of reply %s could not be saved.", run.message_id)
+                run.saved(endings.payload(Ending(endings.INTERRUPTED, "not_saved", "not_saved"), "", None), 0)
+                self._ledger.forget(run)
+                self._drop(run)
+
+    def _drop(self, run: Saved) -> None:
+        with self._lock:
+            self._runs.pop(run.message_id, None)
+        self._unsaved_since.pop(run.message_id, None)
+
+
+_announcer: ThreadPoolExecutor | None = None
+_announcer_pid = 0
+
+
+def announce(signal: Signal, **ids: Any) -> None:
+    """Send a signal on a thread of its own, so that a slow receiver delays no reply."""
+    global _announcer, _announcer_pid  # noqa: PLW0603  (one thread a process, made again after a fork)
+    if not signal.has_listeners():
+        return
+    if _announcer is None or _announcer_pid != os.getpid():
+        _announcer = ThreadPoolExecutor(1, thread_name_prefix="streaming_chat.signals")
+        _announcer_pid = os.getpid()
+    try:
+        _announcer.submit(_send, signal.send_robust, ids)
+    except RuntimeError:
+        logger.info("Not announced, the interpreter is ending: %s", ids)
+
+
+def _send(send: Callable[..., list[tuple[Any, Any]]], ids: dict[str, Any]) -> None:
+    try:
+        for receiver, result in send(sender=Message, **ids):
+            if isinstance(result, Exception):
+                logger.error("A receiver failed: %r", receiver, exc_info=result)
+    finally:
+        connections.close_all()
+
+
+writer = Writer()
