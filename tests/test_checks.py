@@ -1,0 +1,322 @@
+"""Each trap is found where it is, and not where it is not."""
+
+import os
+import re
+import subprocess
+import sys
+from unittest.mock import patch
+
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.core import checks as django_checks
+from django.db import connection
+from django.test import SimpleTestCase, TestCase, override_settings
+
+from streaming_chat import checks
+
+SETTINGS = "streaming_chat."
+
+
+class Provider:
+    def __init__(self, alias, *, api_key, base_url=None):
+        pass
+
+
+class OwnAuthenticationMiddleware(AuthenticationMiddleware):
+    pass
+
+
+def hook(request, conversation, messages):
+    return "", messages
+
+
+def provider(**options):
+    """Return the settings of one provider, `own`, and its model."""
+    entry = {"BACKEND": f"{__name__}.Provider", "OPTIONS": {"api_key": "secret-key", **options}}
+    return {"STREAMING_CHAT_PROVIDERS": {"own": entry}, "STREAMING_CHAT_MODELS": ["own:model"]}
+
+
+class ChecksTestCase(SimpleTestCase):
+    databases = frozenset({"default"})
+
+    def ids(self, check, **changed):
+        """Return the ids of what a check finds with these settings, by the names that docs/checks.md has."""
+        return [message.id.removeprefix(SETTINGS) for message in self.messages(check, **changed)]
+
+    def messages(self, check, **changed):
+        with override_settings(**changed):
+            found = check()
+        for message in found:
+            assert message.hint
+
+        return found
+
+
+class NameTests(ChecksTestCase):
+    def test_names_that_exist(self):
+        assert self.ids(checks.check_names, STREAMING_CHAT_FLUSH_SECONDS=1) == []
+
+    def test_a_name_that_is_nearly_one(self):
+        [message] = self.messages(checks.check_names, STREAMING_CHAT_FLUSH_SECOND=1)
+
+        assert message.id == "streaming_chat.W001"
+        assert message.hint == "Did you mean STREAMING_CHAT_FLUSH_SECONDS?"
+
+    def test_a_name_like_no_other(self):
+        [message] = self.messages(checks.check_names, STREAMING_CHAT_COLOUR="a")
+
+        assert message.hint == "Remove it: it has no effect."
+
+
+class ValueTests(ChecksTestCase):
+    def test_defaults(self):
+        assert self.ids(checks.check_values) == []
+
+    def test_right_values(self):
+        for name, values in {
+            "STREAMING_CHAT_MODELS": [["a:b"], ("a:b",)],
+            "STREAMING_CHAT_PROMPT": ["a.b"],
+            "STREAMING_CHAT_SPOOL_DIR": [settings.BASE_DIR, "/var/spool"],
+            "STREAMING_CHAT_DISCONNECT_GRACE_SECONDS": [None, 0, 1.5],
+            "STREAMING_CHAT_DRAIN_SECONDS": [0, 1],
+            "STREAMING_CHAT_FLUSH_SECONDS": [1, 0.1],
+            "STREAMING_CHAT_MAX_READERS": [1],
+            "STREAMING_CHAT_ALLOW_ANONYMOUS": [True],
+        }.items():
+            for value in values:
+                with self.subTest(name, value=value):
+                    assert self.ids(checks.check_values, **{name: value}) == []
+
+    def test_wrong_values(self):
+        for name, values in {
+            "STREAMING_CHAT_MODELS": ["demo:demo", None, [1]],
+            "STREAMING_CHAT_PROMPT": [hook],
+            "STREAMING_CHAT_SYSTEM_PROMPT": [None, 1],
+            "STREAMING_CHAT_DISCONNECT_GRACE_SECONDS": [-1, "1", True],
+            "STREAMING_CHAT_DRAIN_SECONDS": [-1, None],
+            "STREAMING_CHAT_FLUSH_SECONDS": [0, "0.5", None, float("nan"), float("inf"), True],
+            "STREAMING_CHAT_HEARTBEAT_SECONDS": [0, -1],
+            "STREAMING_CHAT_MAX_READERS": [0, 1.5, "1", True],
+            "STREAMING_CHAT_ALLOW_ANONYMOUS": ["no", 0],
+        }.items():
+            for value in values:
+                with self.subTest(name, value=value):
+                    assert self.ids(checks.check_values, **{name: value}) == ["E001"]
+
+
+class PeriodTests(ChecksTestCase):
+    def test_a_lease_that_a_late_flush_would_lose(self):
+        [message] = self.messages(checks.check_periods, STREAMING_CHAT_FLUSH_SECONDS=5)
+
+        assert message.id == "streaming_chat.E002"
+        assert "150" in message.hint
+        assert self.ids(checks.check_periods, STREAMING_CHAT_FLUSH_SECONDS=4.9) == []
+
+    def test_a_heartbeat_that_proxies_do_not_wait_for(self):
+        assert self.ids(checks.check_periods, STREAMING_CHAT_HEARTBEAT_SECONDS=60) == ["W002"]
+        assert self.ids(checks.check_periods, STREAMING_CHAT_HEARTBEAT_SECONDS=30) == []
+
+    def test_periods_that_are_none_are_left_to_their_own_check(self):
+        assert self.ids(checks.check_periods, STREAMING_CHAT_FLUSH_SECONDS="5") == []
+
+
+class BackendTests(ChecksTestCase):
+    def test_what_can_be_made(self):
+        assert self.ids(checks.check_backends, **provider()) == []
+        assert self.ids(checks.check_backends, **provider(base_url="http://localhost")) == []
+
+    def test_what_is_no_entry(self):
+        for providers in (
+            None,
+            [],
+            {"own": None},
+            {"own": f"{__name__}.Provider"},
+            {"own": {}},
+            {"own": {"BACKEND": 1}},
+        ):
+            with self.subTest(providers):
+                assert self.ids(checks.check_backends, STREAMING_CHAT_PROVIDERS=providers) == ["E003"]
+
+    def test_what_cannot_be_imported(self):
+        for path in ("nowhere.Provider", f"{__name__}.Nothing", "Provider"):
+            with self.subTest(path):
+                found = self.ids(checks.check_backends, STREAMING_CHAT_PROVIDERS={"own": {"BACKEND": path}})
+
+                assert found == ["E003"]
+        for name in ("STREAMING_CHAT_TAIL", "STREAMING_CHAT_PERMISSIONS"):
+            with self.subTest(name):
+                found = self.ids(checks.check_backends, **provider(), **{name: {"BACKEND": "nowhere.Tail"}})
+
+                assert found == ["E003"]
+
+    def test_a_prompt_hook(self):
+        good, bad = f"{__name__}.hook", f"{__name__}.hock"
+
+        assert self.ids(checks.check_backends, **provider(), STREAMING_CHAT_PROMPT=good) == []
+        assert self.ids(checks.check_backends, **provider(), STREAMING_CHAT_PROMPT=bad) == ["E003"]
+
+    def test_packages_that_are_not_installed(self):
+        with patch.dict(checks._EXTRAS, {__name__: ("openai", ("no_such_package",))}):
+            [message] = self.messages(checks.check_backends, **provider())
+
+        assert message.id == "streaming_chat.E004"
+        assert message.hint == "pip install 'streaming-chat[openai]'"
+
+    def test_packages_that_are_installed(self):
+        with patch.dict(checks._EXTRAS, {__name__: ("openai", ("django", "json"))}):
+            assert self.ids(checks.check_backends, **provider()) == []
+
+    def test_options_that_do_not_fit(self):
+        for options in ({"apikey": "secret-key"}, {"api_key": "secret-key", "timeout": 1}, {}, None, ["api_key"]):
+            with self.subTest(options):
+                entry = {"BACKEND": f"{__name__}.Provider", "OPTIONS": options}
+                [message] = self.messages(checks.check_backends, STREAMING_CHAT_PROVIDERS={"own": entry})
+
+                assert message.id == "streaming_chat.E005"
+                assert "secret-key" not in f"{message.msg} {message.hint}"
+
+    def test_no_sdk_is_imported(self):
+        """They take 0.5 to 2.8 s, and manage.py runs checks at every start."""
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "chatproject.settings", "DEBUG": "1"}
+        keys = {"OPENAI_API_KEY": "key", "ANTHROPIC_API_KEY": "key"}
+        code = """
+import sys, django
+from django.core.checks import run_checks
+django.setup()
+run_checks(tags=["streaming_chat"])
+print({"openai", "anthropic", "aiohttp", "redis"} & set(sys.modules), "streaming_chat.providers.openai" in sys.modules)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment | keys, cwd=settings.BASE_DIR, capture_output=True, check=True
+        )
+
+        assert done.stdout == b"set() True\n"
+
+
+class ModelTests(ChecksTestCase):
+    def found(self, *models):
+        return self.ids(checks.check_models, **{**provider(), "STREAMING_CHAT_MODELS": list(models)})
+
+    def test_models_of_configured_providers(self):
+        assert self.found("own:model", "own:*", "own:a:b") == []
+
+    def test_no_models(self):
+        assert self.found() == ["E006"]
+
+    def test_models_without_a_provider(self):
+        assert self.found("own:model", "other:model") == ["E006"]
+        assert self.found("own:model", "other:*") == ["E006"]
+
+    def test_what_is_no_model(self):
+        for model in ("own", "own:", ":model", ""):
+            with self.subTest(model):
+                assert self.found("own:model", model) == ["E006"]
+
+    def test_wildcards_only(self):
+        assert self.found("own:*") == ["W003"]
+
+    def test_values_of_wrong_types_are_left_to_their_own_check(self):
+        assert self.ids(checks.check_models, STREAMING_CHAT_MODELS="own:model") == []
+        assert self.ids(checks.check_models, STREAMING_CHAT_PROVIDERS=None) == []
+
+
+class Apart:
+    """A router that writes feedback elsewhere."""
+
+    def db_for_write(self, model, **hints):
+        return "elsewhere" if model.__name__ == "Feedback" else "default"
+
+
+class Together:
+    """A router that reads elsewhere, as the app expects of replicas."""
+
+    def db_for_read(self, model, **hints):
+        return "replica"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+class DatabaseTests(ChecksTestCase):
+    def found(self, vendor="postgresql", **database):
+        with patch.object(connection, "vendor", vendor), patch.dict(connection.settings_dict, database):
+            return self.ids(checks.check_databases)
+
+    def test_what_the_example_site_has(self):
+        options = {"transaction_mode": "IMMEDIATE"}
+
+        assert self.found("sqlite", OPTIONS=options, CONN_MAX_AGE=0) == []
+        assert self.found("postgresql", OPTIONS={}, CONN_MAX_AGE=0) == []
+
+    def test_sqlite_that_reads_first(self):
+        for options in ({}, {"transaction_mode": None}, {"transaction_mode": "DEFERRED"}):
+            with self.subTest(options):
+                assert self.found("sqlite", OPTIONS=options) == ["W004"]
+        assert self.found("sqlite", OPTIONS={"transaction_mode": "exclusive"}) == []
+
+    def test_connections_that_are_kept(self):
+        assert self.found(CONN_MAX_AGE=60) == ["W005"]
+        assert self.found(CONN_MAX_AGE=None) == ["W005"]
+
+    def test_tables_in_several_databases(self):
+        with override_settings(DATABASE_ROUTERS=[f"{__name__}.Apart"]):
+            [message] = [found for found in self.messages(checks.check_databases) if found.id.endswith("E007")]
+
+        assert "default, elsewhere" in message.msg
+
+    def test_replicas(self):
+        with override_settings(DATABASE_ROUTERS=[f"{__name__}.Together"]):
+            assert "E007" not in self.ids(checks.check_databases)
+
+
+class SiteTests(ChecksTestCase):
+    def without(self, name):
+        return [path for path in settings.MIDDLEWARE if not path.endswith(f".{name}")]
+
+    def test_what_the_example_site_has(self):
+        assert self.ids(checks.check_site) == []
+
+    def test_nobody_can_be_signed_in(self):
+        for name in ("SessionMiddleware", "AuthenticationMiddleware"):
+            with self.subTest(name):
+                assert self.ids(checks.check_site, MIDDLEWARE=self.without(name)) == ["W006"]
+
+    def test_middleware_of_the_site_s_own(self):
+        own = [
+            *self.without("AuthenticationMiddleware"),
+            "django.utils.deprecation.MiddlewareMixin",
+            "tests.nowhere.Middleware",
+            "django.views.decorators.http.require_safe",
+            f"{__name__}.OwnAuthenticationMiddleware",
+        ]
+
+        assert self.ids(checks.check_site, MIDDLEWARE=own) == []
+
+    def test_permissions_of_the_site_s_own(self):
+        """They may know who asks by a token."""
+        own = {"BACKEND": f"{__name__}.Provider"}
+
+        assert self.ids(checks.check_site, MIDDLEWARE=[], STREAMING_CHAT_PERMISSIONS=own) == []
+
+    def test_clocks_that_jump(self):
+        assert self.ids(checks.check_site, USE_TZ=False) == ["W007"]
+
+    def test_visitors(self):
+        assert self.ids(checks.check_site, STREAMING_CHAT_ALLOW_ANONYMOUS=True) == ["W008"]
+
+
+class AllChecksTests(TestCase):
+    def test_this_site_has_no_trap(self):
+        assert django_checks.run_checks(tags=[checks.TAG]) == []
+
+    def test_no_check_asks_the_database(self):
+        with self.assertNumQueries(0):
+            django_checks.run_checks(tags=[checks.TAG])
+
+    def test_ids_are_documented(self):
+        documented = (settings.BASE_DIR / "docs" / "checks.md").read_text(encoding="utf-8")
+        source = (settings.BASE_DIR / "streaming_chat" / "checks.py").read_text(encoding="utf-8")
+
+        assert re.findall(r"`streaming_chat\.([EW]\d+)`", documented) == sorted(
+            set(re.findall(r"\.([EW]\d{3})", source))
+        )
