@@ -459,6 +459,8 @@ class _Connection:
             **wire_headers(wire),
             **script.headers,
         }
+        if script.fault == "cut":  # So that no client takes the connection for its next request.
+            headers["connection"] = "close"
         if script.framing == "length":
             headers["content-length"] = str(sum(len(frame.data) for frame in frames))
         await body.start(script.status, headers)

@@ -1,0 +1,374 @@
+"""OpenAI's chat.completions, and whatever speaks it under another URL.
+
+Written for the format, not for one server: content may be a list, reasoning has three names, usage comes in
+the last chunk, after it or in each, `choices` may be empty first, an error may stand beside a normal chunk, a
+finish reason may come twice or never. Unknown fields and events are ignored; what is not JSON is
+provider_protocol.
+
+Source: https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal
+
+from streaming_chat.events import REASONING, TEXT, Event
+from streaming_chat.exceptions import ProviderError
+
+from .base import Prompt, Provider, Usage
+from .http import (
+    MAX_REQUEST_ID,
+    Clients,
+    HttpStream,
+    Secret,
+    clean,
+    count,
+    http_client,
+    import_sdk,
+    is_json,
+    parse,
+    reading_failure,
+    timeout,
+    tool_call,
+)
+
+BASE_URL = "https://api.openai.com/v1"
+READS = ("bytes", "sdk")
+# Most characters of one call's arguments: nothing else bounds them while they come.
+MAX_ARGUMENTS = 1_000_000
+
+
+class OpenAIProvider(Provider):
+    """chat.completions at OpenAI or any compatible URL.
+
+    api_key: any string for servers that want none. base_url: up to and with `/v1`. max_tokens_parameter: what
+    the server calls the limit of a reply; older and foreign ones know `max_tokens` only. include_usage: ask
+    for usage, which a few servers refuse. organization, project: sent where given. read: "bytes" (ours) or
+    "sdk" (the SDK's own iterator, three times the cost; for a transport that we cannot read).
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        max_tokens_parameter: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
+        include_usage: bool = True,
+        organization: str | None = None,
+        project: str | None = None,
+        read: Literal["bytes", "sdk"] = "bytes",
+    ) -> None:
+        super().__init__(alias)
+        if read not in READS:
+            raise ValueError(f"read must be one of {', '.join(READS)}, got {read!r}.")
+        self.api_key = Secret(api_key)
+        self.base_url = base_url or BASE_URL
+        self.max_tokens_parameter = max_tokens_parameter
+        self.include_usage = include_usage
+        self.organization = organization
+        self.project = project
+        self.read = read
+        self.sdk = import_sdk("openai")
+        self.clients = Clients(self._build_client)
+
+    def stream(self, prompt: Prompt) -> HttpStream:
+        return (SdkStream if self.read == "sdk" else OpenAIStream)(self, prompt)
+
+    def parameters(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the request's body."""
+        system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        turns = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
+        parameters: dict[str, Any] = {"model": prompt.model, "messages": system + turns, "stream": True}
+        parameters[self.max_tokens_parameter] = prompt.max_output_tokens
+        if self.include_usage:
+            parameters["stream_options"] = {"include_usage": True}
+        return parameters
+
+    def _build_client(self) -> Any:
+        client = self.sdk.AsyncOpenAI(
+            api_key=self.api_key.value, base_url=self.base_url, max_retries=0, http_client=http_client(self.sdk)
+        )
+        # The SDK fills these from the environment; settings alone decide.
+        client.organization = self.organization
+        client.project = self.project
+        return client
+
+
+class ToolCall:
+    """One tool call, as far as it came."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.size = 0
+        self._pieces: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        """The arguments, as text of JSON."""
+        return "".join(self._pieces)
+
+    def take(self, id: str, name: str, arguments: str) -> None:
+        """Add a delta. Servers repeat the id, some the name, some the whole arguments: these are taken once."""
+        self.id = self.id or id
+        if name != self.name:
+            self.name += name
+        if arguments and not self._repeats(arguments):
+            self.size += len(arguments)
+            if self.size > MAX_ARGUMENTS:
+                raise ValueError(f"arguments may have {MAX_ARGUMENTS} characters, got more.")
+            self._pieces.append(arguments)
+
+    def _repeats(self, arguments: str) -> bool:
+        return len(arguments) == self.size and arguments == self.arguments and is_json(arguments)
+
+
+class ToolCalls:
+    """Assembles tool calls from their deltas."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, ToolCall] = {}
+        self._last = 0
+
+    def take(self, deltas: Iterable[dict[str, Any]]) -> None:
+        """Add the deltas of one chunk, or the calls of a whole message."""
+        for delta in deltas:
+            function = delta.get("function") or {}
+            arguments = function.get("arguments")
+            if arguments is not None and not isinstance(arguments, str):
+                arguments = json.dumps(arguments)
+            known_as, name = _text(delta.get("id")), _text(function.get("name"))
+            known_as = "" if known_as == "null" else known_as  # Mistral's word for none.
+            self._call(delta.get("index"), known_as, name).take(known_as, name, arguments or "")
+
+    def pop(self, *, complete: bool) -> list[Event]:
+        """Return what there is as events, and forget it."""
+        if not self._calls:
+            return []
+        calls, self._calls, self._last = self._calls, {}, 0
+        return [tool_call(call.id, call.name, call.arguments, complete=complete) for call in calls.values()]
+
+    def _call(self, index: int | None, id: str, name: str) -> ToolCall:
+        """Return the call that a delta belongs to."""
+        at = self._last if index is None else index
+        if self._is_another(at, id, name, numbered=index is not None):
+            at = max(self._calls) + 1
+        self._last = at
+        return self._calls.setdefault(at, ToolCall())
+
+    def _is_another(self, at: int, id: str, name: str, *, numbered: bool) -> bool:
+        """Return whether this begins a call although its number is taken, or is missing.
+
+        Gemini numbers every call 0, each whole and with its own id. Old vLLM has a new id at each delta,
+        without a name.
+        """
+        known = self._calls.get(at)
+        if known is None or not name or id == known.id != "" or (numbered and not id):
+            return False
+        return is_json(known.arguments)
+
+
+class OpenAIStream(HttpStream):
+    """One reply of chat.completions."""
+
+    def __init__(self, provider: OpenAIProvider, prompt: Prompt) -> None:
+        super().__init__()
+        self.provider = provider
+        self.prompt = prompt
+        self._tool_calls = ToolCalls()
+        self._began = False
+        self._erred = False
+        self._refused = False
+        self._plain_reasoning = False
+
+    async def _open(self) -> AbstractAsyncContextManager[Any]:
+        client = await self.provider.clients.get()
+        opened: AbstractAsyncContextManager[Any] = client.chat.completions.with_streaming_response.create(
+            **self.provider.parameters(self.prompt),
+            timeout=timeout(),
+            extra_headers={"Accept-Encoding": "identity"},
+        )
+        return opened
+
+    def leftovers(self) -> list[Event]:
+        return self._tool_calls.pop(complete=False)
+
+    def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
+        if data.startswith(b"[DONE]"):
+            self._take_done(events)
+        elif name and name != "message":
+            self._take_named(name, data, events)
+        elif data:
+            self._take_chunk(parse(data), events)
+
+    def _take_named(self, name: str, data: bytes, events: list[Event]) -> None:
+        """An event with a name is an error, or a chunk as any other, or something of the server's own."""
+        try:
+            chunk = parse(data)
+        except ValueError:
+            chunk = data.decode("utf-8", "replace")
+        if isinstance(chunk, dict):
+            self._take_chunk(chunk, events)
+        if name == "error":
+            raise self._reported(chunk)
+
+    def _take_chunk(self, chunk: dict[str, Any], events: list[Event]) -> None:
+        choices = chunk.get("choices")
+        if choices:
+            for choice in choices:
+                if not choice.get("index"):
+                    self._take_choice(choice, events)
+        usage = chunk.get("usage")
+        if usage:
+            self._take_usage(usage)
+        if not self.request_id:
+            self.request_id = clean(chunk.get("id"), MAX_REQUEST_ID)
+        if error := chunk.get("error"):
+            raise self._reported(error)
+        if "x_groq" in chunk:
+            self._take_groq(chunk["x_groq"])
+
+    def _take_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
+        delta = choice.get("delta")
+        if delta:
+            self._began = True
+            self._take_delta(delta, events)
+        elif delta is None and not self._began and (message := choice.get("message")):
+            self._take_delta(message, events)  # The whole completion in one event.
+        finish = choice.get("finish_reason")
+        if finish:
+            self._take_finish(finish, events)
+        if error := choice.get("error"):
+            raise self._reported(error)
+
+    def _take_finish(self, finish: str, events: list[Event]) -> None:
+        self._erred = finish == "error"
+        self._finish(finish)
+        if self._refused and self.end_reason == "stop":
+            self.end_reason = "content_filter"
+        if not self._erred:
+            events += self._tool_calls.pop(complete=True)
+
+    def _take_delta(self, delta: dict[str, Any], events: list[Event]) -> None:
+        """Add what a delta says; most have text and nothing else."""
+        content = delta.get("content")
+        if len(delta) > 1 or not content:
+            self._take_reasoning(delta, events)
+        if content:
+            if isinstance(content, str):
+                events.append(Event(TEXT, content))
+            else:
+                events += _content_events(content)
+        if len(delta) > 1 or not content:
+            self._take_refusal(delta, events)
+            self._take_calls(delta)
+
+    def _take_reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
+        """Reasoning has two plain names; OpenRouter's details repeat them, or stand alone."""
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(reasoning, str) and reasoning:
+            self._plain_reasoning = True
+            events.append(Event(REASONING, reasoning))
+        elif not self._plain_reasoning and isinstance(details := delta.get("reasoning_details"), list):
+            events += [
+                Event(REASONING, text)
+                for detail in details
+                if isinstance(detail, dict) and (text := _text(detail.get("text")) or _text(detail.get("summary")))
+            ]
+
+    def _take_refusal(self, delta: dict[str, Any], events: list[Event]) -> None:
+        refusal = delta.get("refusal")
+        if isinstance(refusal, str) and refusal:
+            self._refused = True
+            events.append(Event(TEXT, refusal))
+
+    def _take_calls(self, delta: dict[str, Any]) -> None:
+        if calls := delta.get("tool_calls"):
+            self._tool_calls.take(calls)
+        if call := delta.get("function_call"):  # The form before tools.
+            self._tool_calls.take([{"index": 0, "function": call}])
+
+    def _take_usage(self, usage: dict[str, Any]) -> None:
+        """Usage grows from chunk to chunk where it comes with each: the last counts."""
+        inputs = usage.get("prompt_tokens_details") or {}
+        outputs = usage.get("completion_tokens_details") or {}
+        self.usage = Usage(
+            count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+            count(inputs.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
+            count(usage.get("completion_tokens", usage.get("output_tokens"))),
+            count(outputs.get("reasoning_tokens", usage.get("reasoning_tokens"))),
+        )
+
+    def _take_groq(self, extra: dict[str, Any] | None) -> None:
+        if extra and extra.get("usage") and self.usage is None:
+            self._take_usage(extra["usage"])
+        if extra and extra.get("error"):
+            raise self._reported(extra["error"])
+
+    def _take_done(self, events: list[Event]) -> None:
+        """[DONE] completes a reply with a finish reason or, failing that, with usage."""
+        if self.finish_reason or (self.usage and not self._erred):
+            events += self._tool_calls.pop(complete=True)
+            self._done = True
+        else:
+            code = "provider_error" if self._erred else "provider_truncated"
+            raise ProviderError(code, retryable=True, request_id=self.request_id, detail="[DONE] without a finish")
+
+    def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:
+        if isinstance(payload, dict) and "choices" not in payload and "error" not in payload:
+            raise self._reported(payload)
+        self._take_chunk(payload, events)
+        events += self._tool_calls.pop(complete=True)
+
+
+class SdkStream(OpenAIStream):
+    """One reply, read by the SDK's own iterator, which keeps [DONE] to itself and stops at a cut as at an end."""
+
+    async def _use(self, opened: Any) -> None:
+        await super()._use(opened)
+        self._chunks = await opened.parse()
+
+    async def _next(self) -> list[Event]:
+        events: list[Event] = []
+        try:
+            chunk = await anext(self._chunks, None)
+        except Exception as error:  # noqa: BLE001 - every class an SDK can raise becomes one of our codes.
+            body = getattr(error, "body", None)
+            self._end_body(events, self._reported(body) if body else reading_failure(error, self.request_id))
+            return events
+        if chunk is None:
+            self._end_body(events, self._truncated())
+        else:
+            self._take_sdk_chunk(chunk, events)
+        return events
+
+    def _take_sdk_chunk(self, chunk: Any, events: list[Event]) -> None:
+        try:
+            self._take_chunk(chunk.to_dict(warnings=False), events)
+        except Exception as error:  # noqa: BLE001 - data of any shape may come.
+            self._fail(error)
+
+    def _take_end(self, events: list[Event]) -> bool:
+        events += self._tool_calls.pop(complete=True) if self.usage else []
+        return bool(self.finish_reason or self.usage)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _content_events(content: Any) -> list[Event]:
+    """Return the events of content in parts, as Mistral sends it; other parts than text and thinking are ignored."""
+    events = []
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            events.append(Event(TEXT, part))
+        elif part.get("type") == "thinking":
+            events += [Event(REASONING, event.payload) for event in _content_events(part.get("thinking"))]
+        elif text := _text(part.get("text")):
+            events.append(Event(TEXT, text))
+    return events
