@@ -11,9 +11,11 @@ import contextlib
 import json
 import math
 import re
+import weakref
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib import import_module
@@ -127,9 +129,9 @@ class Secret:
 class Clients:
     """One SDK client per event loop: a client used from a second loop fails, and one takes 22 ms to build.
 
-    build: makes one, whose `close` is a coroutine function. It is awaited when its loop shuts down its
-    asynchronous generators, as asyncio.run and asgiref do; loops that were closed otherwise are forgotten
-    with the next client.
+    build: makes one, whose `close` is a coroutine function; it must not refer to this object's owner. A client is
+    closed when its loop shuts down its asynchronous generators, as asyncio.run and asgiref do, or when this object
+    goes. Loops that were closed otherwise are forgotten with the next client.
     """
 
     def __init__(self, build: Callable[[], Any]) -> None:
@@ -145,20 +147,29 @@ class Clients:
             for closed in [other for other in self._clients if other.is_closed()]:
                 del self._clients[closed]
             client = self._build()
-            keeper = self._keep(loop, client)
+            keeper = _keep(weakref.ref(self), loop, client)
             self._clients[loop] = held = client, keeper
             await anext(keeper)
         return held[0]
 
-    async def _keep(self, loop: asyncio.AbstractEventLoop, client: Any) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            self._clients.pop(loop, None)
-            await client.close()
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Drop a loop's client, which is closed."""
+        self._clients.pop(loop, None)
 
     def __len__(self) -> int:
         return len(self._clients)
+
+
+async def _keep(
+    clients: weakref.ref[Clients], loop: asyncio.AbstractEventLoop, client: Any
+) -> AsyncGenerator[None, None]:
+    """Wait, suspended, for the loop's end; then close the client."""
+    try:
+        yield
+    finally:
+        if (holder := clients()) is not None:
+            holder.forget(loop)
+        await client.close()
 
 
 class HttpStream(ProviderStream):
@@ -209,7 +220,7 @@ class HttpStream(ProviderStream):
         if self._failure is not None:
             self.request_id = self._failure.request_id
             await self.__aexit__(None, None, None)
-            raise self._failure
+            raise copy(self._failure)
         return self
 
     async def __aexit__(
@@ -231,7 +242,8 @@ class HttpStream(ProviderStream):
             if events or not (self._done or self._failure):
                 return events
         if self._failure is not None:
-            raise self._failure
+            # What is raised refers to frames and these to the stream: were it kept, that would be a cycle.
+            raise copy(self._failure)
         return None
 
     async def _use(self, opened: Any) -> None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from types import ModuleType
 from typing import Any, Literal
 
 from streaming_chat.events import REASONING, TEXT, Event
@@ -65,15 +67,11 @@ class OpenAIProvider(Provider):
         super().__init__(alias)
         if read not in READS:
             raise ValueError(f"read must be one of {', '.join(READS)}, got {read!r}.")
-        self.api_key = Secret(api_key)
-        self.base_url = base_url or BASE_URL
         self.max_tokens_parameter = max_tokens_parameter
         self.include_usage = include_usage
-        self.organization = organization
-        self.project = project
         self.read = read
-        self.sdk = import_sdk("openai")
-        self.clients = Clients(self._build_client)
+        key, url = Secret(api_key), base_url or BASE_URL
+        self.clients = Clients(partial(_build_client, import_sdk("openai"), key, url, organization, project))
 
     def stream(self, prompt: Prompt) -> HttpStream:
         return (SdkStream if self.read == "sdk" else OpenAIStream)(self, prompt)
@@ -87,15 +85,6 @@ class OpenAIProvider(Provider):
         if self.include_usage:
             parameters["stream_options"] = {"include_usage": True}
         return parameters
-
-    def _build_client(self) -> Any:
-        client = self.sdk.AsyncOpenAI(
-            api_key=self.api_key.value, base_url=self.base_url, max_retries=0, http_client=http_client(self.sdk)
-        )
-        # The SDK fills these from the environment; settings alone decide.
-        client.organization = self.organization
-        client.project = self.project
-        return client
 
 
 class ToolCall:
@@ -355,6 +344,16 @@ class SdkStream(OpenAIStream):
     def _take_end(self, events: list[Event]) -> bool:
         events += self._tool_calls.pop(complete=True) if self.usage else []
         return bool(self.finish_reason or self.usage)
+
+
+def _build_client(
+    sdk: ModuleType, api_key: Secret, base_url: str, organization: str | None, project: str | None
+) -> Any:
+    client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
+    # The SDK fills these from the environment; settings alone decide.
+    client.organization = organization
+    client.project = project
+    return client
 
 
 def _text(value: Any) -> str:

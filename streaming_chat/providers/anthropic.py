@@ -1,0 +1,208 @@
+"""Anthropic's messages, and whatever speaks it under another URL.
+
+Text blocks are text, thinking is reasoning, redacted thinking and compaction are not shown, tool use (the server's own
+tools too) is a tool call; citations, search results and unknown blocks and events are ignored. An error event ends the
+reply with one of our codes.
+
+Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from streaming_chat.events import REASONING, TEXT, Event
+
+from .base import Prompt, Provider, Usage
+from .http import (
+    MAX_REQUEST_ID,
+    Clients,
+    HttpStream,
+    Secret,
+    clean,
+    count,
+    http_client,
+    import_sdk,
+    parse,
+    timeout,
+    tool_call,
+)
+
+BASE_URL = "https://api.anthropic.com"
+# Most characters of one call's arguments: nothing else bounds them while they come.
+MAX_ARGUMENTS = 1_000_000
+CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+
+
+class AnthropicProvider(Provider):
+    """The messages API at Anthropic or any compatible URL. base_url: without `/v1`."""
+
+    def __init__(self, alias: str, *, api_key: str, base_url: str | None = None) -> None:
+        super().__init__(alias)
+        key, url = Secret(api_key), base_url or BASE_URL
+        self.clients = Clients(partial(_build_client, import_sdk("anthropic"), key, url))
+
+    def stream(self, prompt: Prompt) -> HttpStream:
+        return AnthropicStream(self, prompt)
+
+    def parameters(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the request's body."""
+        parameters: dict[str, Any] = {
+            "model": prompt.model,
+            "messages": [{"role": turn.role, "content": turn.text} for turn in prompt.turns],
+            "max_tokens": prompt.max_output_tokens,
+            "stream": True,
+        }
+        if prompt.system:
+            parameters["system"] = prompt.system
+        return parameters
+
+
+class ToolCall:
+    """One tool call, as far as it came."""
+
+    def __init__(self, block: dict[str, Any]) -> None:
+        self.id = str(block.get("id") or "")
+        self.name = str(block.get("name") or "")
+        self._size = 0
+        self._pieces: list[str] = []
+        self._input = block.get("input")
+
+    def take(self, piece: str) -> None:
+        """Add a piece of the arguments. Raises ValueError beyond MAX_ARGUMENTS."""
+        self._size += len(piece)
+        if self._size > MAX_ARGUMENTS:
+            raise ValueError(f"arguments may have {MAX_ARGUMENTS} characters, got more.")
+        self._pieces.append(piece)
+
+    def event(self, *, complete: bool) -> Event:
+        """Return the call as an event; arguments that came at once, with its start, count where no piece came."""
+        arguments = "".join(self._pieces)
+        if not arguments and self._input:
+            arguments = json.dumps(self._input)
+        return tool_call(self.id, self.name, arguments, complete=complete)
+
+
+class AnthropicStream(HttpStream):
+    """One reply of the messages API."""
+
+    request_id_header = "request-id"
+
+    def __init__(self, provider: AnthropicProvider, prompt: Prompt) -> None:
+        super().__init__()
+        self.provider = provider
+        self.prompt = prompt
+        self._calls: dict[int, ToolCall] = {}
+        self._counted: dict[str, Any] = {}
+
+    async def _open(self) -> AbstractAsyncContextManager[Any]:
+        client = await self.provider.clients.get()
+        opened: AbstractAsyncContextManager[Any] = client.messages.with_streaming_response.create(
+            **self.provider.parameters(self.prompt),
+            timeout=timeout(),
+            extra_headers={"Accept-Encoding": "identity"},
+        )
+        return opened
+
+    def leftovers(self) -> list[Event]:
+        calls, self._calls = self._calls, {}
+        return [call.event(complete=False) for call in calls.values()]
+
+    def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
+        if not data or data.startswith(b"[DONE]"):  # A word of other APIs, which some gateways add.
+            return
+        payload = parse(data)
+        kind = payload.get("type") or name
+        if kind == "content_block_delta":
+            self._take_delta(payload["delta"], payload.get("index", 0), events)
+        elif (take := self._takes.get(kind)) is not None:
+            take(self, payload, events)
+
+    def _take_delta(self, delta: dict[str, Any], index: int, events: list[Event]) -> None:
+        kind = delta["type"]
+        if kind == "text_delta":
+            events.append(Event(TEXT, _string(delta["text"])))
+        elif kind == "thinking_delta":
+            events.append(Event(REASONING, _string(delta["thinking"])))
+        elif kind == "input_json_delta" and index in self._calls:
+            self._calls[index].take(_string(delta["partial_json"]))
+
+    def _take_start(self, payload: dict[str, Any], events: list[Event]) -> None:
+        message = payload.get("message") or {}
+        self._take_usage(message.get("usage"))
+        if not self.request_id:
+            self.request_id = clean(message.get("id"), MAX_REQUEST_ID)
+
+    def _take_block(self, payload: dict[str, Any], events: list[Event]) -> None:
+        block = payload["content_block"]
+        kind = block.get("type")
+        if kind in CALLS:
+            self._calls[payload.get("index", 0)] = ToolCall(block)
+        elif kind == "text" and block.get("text"):
+            events.append(Event(TEXT, _string(block["text"])))
+        elif kind == "thinking" and block.get("thinking"):
+            events.append(Event(REASONING, _string(block["thinking"])))
+
+    def _take_block_end(self, payload: dict[str, Any], events: list[Event]) -> None:
+        call = self._calls.pop(payload.get("index", 0), None)
+        if call is not None:
+            events.append(call.event(complete=True))
+
+    def _take_message_delta(self, payload: dict[str, Any], events: list[Event]) -> None:
+        self._finish((payload.get("delta") or {}).get("stop_reason"))
+        self._take_usage(payload.get("usage"))
+
+    def _take_stop(self, payload: dict[str, Any], events: list[Event]) -> None:
+        events += [call.event(complete=True) for call in self._calls.values()]
+        self._calls = {}
+        self._done = True
+
+    def _take_error(self, payload: dict[str, Any], events: list[Event]) -> None:
+        raise self._reported(payload.get("error") or payload)
+
+    _takes = {
+        "message_start": _take_start,
+        "content_block_start": _take_block,
+        "content_block_stop": _take_block_end,
+        "message_delta": _take_message_delta,
+        "message_stop": _take_stop,
+        "error": _take_error,
+    }
+
+    def _take_usage(self, usage: dict[str, Any] | None) -> None:
+        """Merge what is counted: the start has the input, the end the output, often all again; the last counts.
+
+        Anthropic counts what it reads from and writes to its cache beside input_tokens; ours has them inside.
+        """
+        if not usage:
+            return
+        self._counted.update({key: value for key, value in usage.items() if value is not None})
+        cached = count(self._counted.get("cache_read_input_tokens"))
+        written = count(self._counted.get("cache_creation_input_tokens"))
+        inputs = count(self._counted.get("input_tokens"))
+        total = None if inputs is None else inputs + (cached or 0) + (written or 0)
+        self.usage = Usage(total, cached, count(self._counted.get("output_tokens")), None)
+
+    def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:
+        if payload.get("type") != "message":
+            raise self._reported(payload.get("error") or payload)
+        self._take_start({"message": payload}, events)
+        for index, block in enumerate(payload["content"]):
+            self._take_block({"index": index, "content_block": block}, events)
+            self._take_block_end({"index": index}, events)
+        self._finish(payload.get("stop_reason"))
+
+
+def _build_client(sdk: ModuleType, api_key: Secret, base_url: str) -> Any:
+    return sdk.AsyncAnthropic(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
+
+
+def _string(value: Any) -> str:
+    """Return a text. Raises TypeError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError(f"a text was expected, got {type(value).__name__}.")
+    return value
