@@ -121,7 +121,7 @@ class Run:
         }
 
     async def _work(self) -> None:
-        self._patience = self._loop.call_at(self._limit(), self._check_patience)
+        self._watch_patience()
         try:
             ending = await self._produce()
         except asyncio.CancelledError:
@@ -260,11 +260,16 @@ class Run:
             return min(total, self._started + conf.STREAMING_CHAT_FIRST_EVENT_SECONDS)
         return min(total, self._last_bytes + conf.STREAMING_CHAT_STALL_SECONDS)
 
+    def _watch_patience(self) -> None:
+        """Look at the limit, or sooner where the first event would bring it nearer: the next is STALL_SECONDS after it."""
+        nearest = self._loop.time() + conf.STREAMING_CHAT_STALL_SECONDS
+        self._patience = self._loop.call_at(min(self._limit(), nearest), self._check_patience)
+
     def _check_patience(self) -> None:
         """One timer a run, set again only when it fires: a token costs it nothing."""
-        limit, now = self._limit(), self._loop.time()
-        if now < limit:
-            self._patience = self._loop.call_at(limit, self._check_patience)
+        now = self._loop.time()
+        if now < self._limit():
+            self._watch_patience()
         elif self._first_event is None:
             self._stop(endings.broken("provider_timeout", received=False))
         elif now >= self._started + conf.STREAMING_CHAT_MAX_REPLY_SECONDS:
