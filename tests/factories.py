@@ -72,7 +72,7 @@ def make_reply(conversation: Conversation, text: str = "Yes, **today**.", **fiel
         "status": "completed",
         "end_reason": "stop" if fields.get("status", "completed") == "completed" else "",
         "provider": "demo",
-        "model": "demo",
+        "model": "demo:demo",
         "ended_at": Now(),
     }
     return make_message(conversation, **{**defaults, **fields})

@@ -220,7 +220,7 @@ class TranscriptTests(AdminTestCase):
         conversation = make_conversation()
         make_reply(
             conversation, "It", status="interrupted", end_reason="provider_stall", error_code="provider_stall",
-            provider="openai", model="gpt-5-mini", request_id="req_1", ref="8f3ac21b", input_tokens=312,
+            provider="openai", model="openai:gpt-5-mini", request_id="req_1", ref="8f3ac21b", input_tokens=312,
             cached_input_tokens=100, output_tokens=12, tokens_estimated=True, first_event_ms=412, duration_ms=3204,
             omitted_messages=4, cost="0.00120000",
         )  # fmt: skip
@@ -228,7 +228,7 @@ class TranscriptTests(AdminTestCase):
         page = self.text_of(transcript_url(conversation))
 
         for fact in (
-            "Model gpt-5-mini (openai)",
+            "Model openai:gpt-5-mini",
             "Tokens 312 in, 100 of them cached, 12 out, estimated",
             "Cost 0.0012",
             "To first event 412 ms",

@@ -261,7 +261,7 @@ def _tool_call_label(payload: dict[str, Any]) -> str:
 
 def _facts(message: Message) -> Iterator[tuple[str, str]]:
     """Yield what is known about a reply; "" for what is not."""
-    yield _("Model"), f"{message.model} ({message.provider})" if message.provider else message.model
+    yield _("Model"), message.model or message.provider
     yield _("Tokens"), _tokens(message)
     yield _("Cost"), "" if message.cost is None else f"{message.cost.normalize():f}"
     yield _("To first event"), _milliseconds(message.first_event_ms)
