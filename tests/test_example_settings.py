@@ -108,3 +108,14 @@ class ProviderTests(SimpleTestCase):
         assert providers["openai"]["OPTIONS"] == {"api_key": "k1", "base_url": "http://127.0.0.1:1/v1"}
         assert providers["anthropic"]["OPTIONS"] == {"api_key": "k2", "base_url": None}
         assert [model.split(":")[0] for model in models] == ["openai", "anthropic", "demo"]
+
+    def test_every_provider_that_can_be_configured_can_be_made(self):
+        environment = {"OPENAI_API_KEY": "k1", "ANTHROPIC_API_KEY": "k2"}
+        script = (
+            "import django; django.setup()\n"
+            "from streaming_chat.providers import get_provider\n"
+            "print(*[get_provider(alias).alias for alias in ('openai', 'anthropic', 'demo')])"
+        )
+        done = run_with({**PRODUCTION, **environment}, "-c", script)
+
+        assert done.stdout == "openai anthropic demo\n", done.stderr
