@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 SITE_SETTINGS = """
 INSTALLED_APPS += ["streaming_chat"]
+DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}
 """
 SITE_URLS = """
 from django.urls import include
