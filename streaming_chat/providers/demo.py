@@ -1,0 +1,241 @@
+"""A provider without a model: scripted Markdown, so that everything can be tried with no key and no network.
+
+It says what it is. What a message asks for chooses the reply: "long", "error", "think", "tool", "table" or
+"code" as a word of it; anything else, one of a few short replies in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from types import TracebackType
+from typing import Any, Self
+
+from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event, storable_value
+from streaming_chat.exceptions import ProviderError
+
+from .base import Prompt, Provider, ProviderStream
+
+WORDS_PER_SECOND = 30.0
+
+# A script is a sequence of steps, each a mapping with one of: text, reasoning, tool_call, pause, error,
+# finish.
+Step = Mapping[str, Any]
+STEPS = frozenset({"text", "reasoning", "tool_call", "pause", "error", "finish"})
+
+GREETING = """\
+## This is a demo
+
+I am the **built-in demo** of streaming_chat: there is no model behind me, only a script. What you see is \
+real, though:
+
+- the reply streams in, word by word
+- you can *stop* it, reload the page in the middle, or open it in a second tab
+- it is saved as it comes, and staff can read it as a transcript
+
+Say `long`, `table`, `code`, `think`, `tool` or `error` to see other replies. To talk to a model, set \
+`OPENAI_API_KEY` or `ANTHROPIC_API_KEY` and start me again.
+"""
+
+LISTS = """\
+I am a built-in demo with no model behind me, so I cannot answer that. Here is a list instead:
+
+1. **Send** a message while nothing else is being written.
+2. **Stop** the reply when you have seen enough; what came is kept.
+3. **Ask again** for another version of the same reply.
+
+> Every word of this was written beforehand.
+"""
+
+QUESTION = """\
+You wrote {words} to a built-in demo, which has no model behind it and understands none of them.
+
+### What I can do
+
+Stream text with *emphasis*, `code`, [links](https://www.djangoproject.com/) and characters such as é, 漢字 \
+and 🦜 without losing one.
+"""
+
+TABLE = """\
+A table, from the built-in demo (no model was asked):
+
+| Ending | When |
+|---|---|
+| completed | the script came to its end |
+| stopped | you pressed Stop |
+| interrupted | something broke in the middle |
+| failed | something broke before the first word |
+
+Four rows, two columns.
+"""
+
+CODE = """\
+Some code, from the built-in demo (no model was asked):
+
+```python
+async def hello(names: list[str]) -> None:
+    for name in names:
+        print(f"Hello, {name}!")
+        await asyncio.sleep(0.1)
+```
+
+It greets everybody, one at a time.
+"""
+
+LONG = """\
+### Part {number}
+
+This is part {number} of {parts} of a long reply by the built-in demo; no model is behind it, only this \
+paragraph, again and again. It is here so that you can stop it in the middle, reload the page, leave and come \
+back, and find every word where it belongs: none lost, none twice.
+
+"""
+LONG_PARTS = 20
+
+THOUGHT = """\
+The message asks for thinking. I am a script, so this is not thought, but it is shown where a model's
+reasoning is.
+"""
+
+SHORT_REPLIES = (GREETING, LISTS, QUESTION)
+
+
+class DemoProvider(Provider):
+    """Scripted replies, honest about it.
+
+    words_per_second: how fast, 30 if not set; 0 for no pauses at all. script: the steps of every reply, in
+    place of
+    what the message asks for: mappings with one key each. `text` and `reasoning` stream word by word,
+    `tool_call` is a mapping with name and arguments (text of JSON), `pause` is seconds, `error` one of our
+    codes, which ends the reply, `finish` the finish reason in place of "stop".
+    """
+
+    def __init__(
+        self, alias: str, *, words_per_second: float = WORDS_PER_SECOND, script: Sequence[Step] | None = None
+    ) -> None:
+        super().__init__(alias)
+        self.words_per_second = words_per_second
+        self.script = None if script is None else [_checked(step) for step in script]
+
+    def stream(self, prompt: Prompt) -> DemoStream:
+        return DemoStream(prompt, self.words_per_second, self.script)
+
+
+class DemoStream(ProviderStream):
+    """One scripted reply. Its usage is None: nothing has counted tokens."""
+
+    def __init__(self, prompt: Prompt, words_per_second: float, script: Sequence[Step] | None) -> None:
+        self.prompt = prompt
+        self._pause = 1 / words_per_second if words_per_second > 0 else 0.0
+        self._script = script
+        self._events: Iterator[Event | float] = iter(())
+        self._due = 0.0
+        self._failure: ProviderError | None = None
+
+    async def __aenter__(self) -> Self:
+        script = script_for(self.prompt) if self._script is None else self._script
+        self._events = self._play(script)
+        self._due = asyncio.get_running_loop().time()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._events = iter(())
+
+    async def read(self) -> list[Event] | None:
+        for event in self._events:
+            if isinstance(event, Event):
+                await self._wait(self._pause)
+                return [event]
+            await self._wait(event)
+        if self._failure is not None:
+            raise copy(self._failure)
+        self.finish_reason = self.finish_reason or "stop"
+        return None
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleep until the next word is due: by the clock, so that a busy loop does not slow the reply down."""
+        loop = asyncio.get_running_loop()
+        self._due = max(self._due + seconds, loop.time() - 1)
+        await asyncio.sleep(max(self._due - loop.time(), 0))
+
+    def _play(self, script: Sequence[Step]) -> Iterator[Event | float]:
+        for step in script:
+            for kind, value in step.items():
+                if kind in (TEXT, REASONING):
+                    yield from self._say(kind, value)
+                elif kind == TOOL_CALL:
+                    yield _tool_call(value)
+                elif kind == "pause":
+                    yield float(value)
+                elif kind == "finish":
+                    self._finish(value)
+                else:
+                    self._failure = ProviderError(value, detail="scripted")
+                    return
+
+    def _say(self, kind: str, text: str) -> Iterator[Event]:
+        for word in words(text):
+            yield Event(kind, word)
+
+    def _finish(self, word: str) -> None:
+        self.finish_reason = word
+        self.end_reason = word if word in ("length", "content_filter", "tool_calls") else "stop"
+
+
+def script_for(prompt: Prompt) -> list[Step]:
+    """Return the steps that the last message asks for."""
+    text = prompt.turns[-1].text if prompt.turns else ""
+    asked = set(re.findall(r"\w+", text.lower()))
+    for word, script in SCRIPTS.items():
+        if word in asked:
+            return script
+    number = len(text.split())
+    reply = SHORT_REPLIES[_choice(prompt, text)]
+    return [{"text": reply.replace("{words}", f"{number} word{'' if number == 1 else 's'}")}]
+
+
+def words(text: str) -> list[str]:
+    """Return a text in pieces of a word each, with the space before it; joined, they are the text."""
+    return re.findall(r"\s*\S+(?:\s+$)?|\s+$", text)
+
+
+def _choice(prompt: Prompt, text: str) -> int:
+    """The first reply introduces itself; later ones depend on the message."""
+    if len(prompt.turns) <= 1:
+        return 0
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()[0] % len(SHORT_REPLIES)
+
+
+def _tool_call(value: Mapping[str, Any]) -> Event:
+    call = {"id": "demo", "name": "", "arguments": "{}", "complete": True}
+    return Event(TOOL_CALL, {**call, **storable_value(dict(value))})
+
+
+def _checked(step: Step) -> Step:
+    """Return a step of a script. Raises ValueError for one that is none."""
+    if not isinstance(step, Mapping) or len(step) != 1 or not STEPS.issuperset(step):
+        raise ValueError(f"a step is a mapping with one of {', '.join(sorted(STEPS))}, got {step!r}.")
+    return step
+
+
+SCRIPTS: dict[str, list[Step]] = {
+    "error": [{"text": "The built-in demo now pretends that its provider breaks"}, {"error": "provider_error"}],
+    "fail": [{"error": "provider_unavailable"}],
+    "think": [{"reasoning": THOUGHT}, {"pause": 0.5}, {"text": GREETING}],
+    "tool": [
+        {"text": "The built-in demo calls a tool, which nobody runs:"},
+        {"tool_call": {"name": "weather", "arguments": '{"city": "Köln"}'}},
+        {"finish": "tool_calls"},
+    ],
+    "table": [{"text": TABLE}],
+    "code": [{"text": CODE}],
+    "long": [
+        {"text": LONG.replace("{number}", str(number)).replace("{parts}", str(LONG_PARTS))}
+        for number in range(1, LONG_PARTS + 1)
+    ],
+}
