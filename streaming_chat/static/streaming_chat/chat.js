@@ -28,6 +28,7 @@ class Chat {
       template: this.at["conversation-template"],
       current: this.conversation,
       untitled: texts.untitled,
+      guard: (promise) => this.#guard(promise),
     });
     this.others = new BroadcastChannel(`streaming_chat:${root.dataset.root}`);
   }
@@ -319,8 +320,14 @@ class Chat {
     text.addEventListener("keydown", (event) => this.#key(event));
     stop.addEventListener("click", () => this.stop());
     menu.addEventListener("click", () => this.#menu(!this.root.classList.contains("sc-open")));
-    rename.addEventListener("click", () => this.#askTitle(renaming));
-    remove.addEventListener("click", () => removing.showModal());
+    rename.addEventListener("click", () => {
+      renaming.querySelector("input").value = this.at.title.textContent;
+      ask(renaming);
+    });
+    remove.addEventListener("click", () => ask(removing));
+    for (const cancel of this.root.querySelectorAll("dialog [type=button]")) {
+      cancel.addEventListener("click", () => cancel.closest("dialog").close("no"));
+    }
     renaming.addEventListener("close", () => renaming.returnValue === "yes" && this.#guard(this.#rename(renaming)));
     removing.addEventListener("close", () => removing.returnValue === "yes" && this.#guard(this.#remove()));
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape(event));
@@ -353,12 +360,6 @@ class Chat {
   #elsewhere({ conversation }) {
     this.#guard(this.#list());
     if (conversation === this.conversation && !this.live) this.#guard(this.reload());
-  }
-
-  #askTitle(dialog) {
-    dialog.querySelector("input").value = this.at.title.textContent;
-    dialog.returnValue = "";
-    dialog.showModal();
   }
 
   async #rename(dialog) {
@@ -448,6 +449,12 @@ class Chat {
       this.#fail(error);
     }
   }
+}
+
+/** Open a dialog that Escape answers with "", whatever was answered before. */
+function ask(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
 }
 
 /** Return the number of code points, as the server counts. */

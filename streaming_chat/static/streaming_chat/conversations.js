@@ -1,10 +1,11 @@
 /** The list of conversations at the page's side: newest first, older ones on request. */
 
+/** guard(promise): shows the error of what a click began. */
 export class Conversations {
-  constructor({ api, list, more, template, current, untitled }) {
+  constructor({ api, list, more, template, current, untitled, guard }) {
     Object.assign(this, { api, list, more, template, current, untitled });
     this.next = null;
-    more.addEventListener("click", () => this.#load(this.next));
+    more.addEventListener("click", () => guard(this.#load(this.next)));
   }
 
   /** Show the newest ones, and return them. */
@@ -21,7 +22,8 @@ export class Conversations {
   }
 
   async #load(before) {
-    const items = await this.#page(before);
+    this.more.disabled = true;
+    const items = await this.#page(before).finally(() => (this.more.disabled = false));
     this.list.append(...items);
     items[0]?.querySelector("a").focus();
   }

@@ -1,0 +1,33 @@
+"""Settings of the servers that the browser tests start: a site that forbids everything inline, and one loopback model.
+
+PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else.
+"""
+
+import os
+from pathlib import Path
+
+from tests.settings import *  # noqa: F403  (these settings are those of the suite and a few more)
+from tests.settings import MIDDLEWARE, TEMPLATES
+
+_HERE = Path(__file__).resolve().parent
+
+ROOT_URLCONF = "tests.browser.urls"
+MIDDLEWARE = [
+    *(["django.middleware.gzip.GZipMiddleware"] if os.environ.get("GZIP") else []),
+    "chatproject.middleware.content_security_policy",
+    *MIDDLEWARE[:2],
+    "django.middleware.locale.LocaleMiddleware",
+    *MIDDLEWARE[2:],
+]
+TEMPLATES[0]["DIRS"].append(_HERE / "templates")
+STATICFILES_DIRS = [_HERE / "static"]
+# The hidden input of the page is all that its script may need.
+CSRF_COOKIE_HTTPONLY = True
+
+STREAMING_CHAT_PROVIDERS = {
+    "loopback": {
+        "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",
+        "OPTIONS": {"api_key": "any", "base_url": os.environ.get("PROVIDER_URL")},
+    }
+}
+STREAMING_CHAT_MODELS = ["loopback:small", "loopback:large"]
