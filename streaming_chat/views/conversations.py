@@ -8,7 +8,8 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import DateTimeField, Exists, OuterRef, Q, Value
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from streaming_chat.conf import conf
@@ -35,7 +36,9 @@ def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
         found = _matching(found, words)
     limit = _limit(request.GET.get("limit", ""))
     if cursor := request.GET.get("before", ""):
-        activity, pk = _read_cursor(cursor)
+        moment, pk = _read_cursor(cursor)
+        # SQLite compares text, and Now() writes three digits where a parameter has six: the cast writes three, too.
+        activity = Cast(Value(moment), DateTimeField())
         found = found.filter(Q(last_activity__lt=activity) | Q(last_activity=activity, pk__lt=pk))
     page = list(found.order_by("-last_activity", "-id")[: limit + 1])
     more = len(page) > limit
