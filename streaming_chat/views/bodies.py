@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Callable, Collection
@@ -20,6 +21,8 @@ Check = Callable[[Any], Any]
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Beyond 64 bits no id, position or number of ours is meant; int() of a giant costs quadratic time.
 _MAX_DIGITS = 19
+# Python's own limit is about 1,000 levels, differs by version, and ends in RecursionError wherever it is met next.
+_MAX_DEPTH = 32
 
 
 def read_body(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
@@ -46,6 +49,11 @@ def read_body(request: HttpRequest, checks: dict[str, Check], required: Collecti
     return cleaned
 
 
+def read_optional_body(request: HttpRequest, checks: dict[str, Check]) -> dict[str, Any]:
+    """Return the same of a request that may as well have no body; then {}."""
+    return read_body(request, checks) if request.body else {}
+
+
 def demand_json(request: HttpRequest) -> None:
     """Raise Refusal unless the body says it is JSON and is not too large."""
     if request.content_type != "application/json":
@@ -63,7 +71,8 @@ def _parse(request: HttpRequest) -> dict[str, Any]:
     if len(request.body) > conf.STREAMING_CHAT_MAX_BODY_BYTES:
         raise Refusal(413, "too_large")
     try:
-        body = json.loads(request.body, parse_constant=_refuse_constant, parse_int=_int)
+        body = json.loads(request.body, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
+        _demand_shallow(body)
     except (ValueError, RecursionError):
         raise Refusal(422, "invalid", fields={"body": "a JSON object was wanted."}) from None
     if not isinstance(body, dict):
@@ -79,6 +88,22 @@ def _int(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:
         raise ValueError(f"numbers may have {_MAX_DIGITS} digits.")
     return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits} is beyond all numbers.")
+    return value
+
+
+def _demand_shallow(value: Any, depth: int = 0) -> None:
+    """Raise ValueError for what is nested too deeply."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"at most {_MAX_DEPTH} levels were wanted.")
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inside:
+        _demand_shallow(item, depth + 1)
 
 
 def text(longest: int, *, shortest: int = 0) -> Check:
