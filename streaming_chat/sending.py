@@ -26,7 +26,7 @@ from .models import TITLE_CHARS, Conversation, LiveReply, Message, live_database
 from .permissions import Owner, get_permissions
 from .providers import default_model, get_provider, is_offered, split_model
 from .providers.base import Prompt, Turn
-from .runner import Order
+from .runner import Order, runner
 
 # Each try loses to another request of the same owner at most once per slot.
 _TRIES = 24
@@ -82,7 +82,7 @@ class Sent:
 def send(request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str) -> Sent:
     """Make the rows of a message and its reply, claimed by `worker`; or find them, by client_id. Blocking.
 
-    Raises Refusal: 403, 404, 409, 422, 429.
+    Raises Refusal: 403, 404, 409, 422, 429, 503.
     """
     using = live_database()
     settled = False
@@ -111,12 +111,15 @@ def _find(owner: Owner, outgoing: Outgoing) -> Sent | None:
         return None
     found = (
         Message.objects.using(live_database())
-        .filter(send_key=key, conversation__deleted_at=None)
-        .values_list("pk", "body_digest")
+        .filter(send_key=key)
+        .values_list("pk", "body_digest", "conversation__deleted_at")
         .first()
     )
     if found is None:
         return None
+    if found[2]:
+        # Its client_id is taken: without this every try would fail at the constraint.
+        raise Refusal(404, "not_found")
     if found[1] != outgoing.digest():
         raise Refusal(422, "idempotency_mismatch")
     return Sent(found[0])
@@ -125,7 +128,15 @@ def _find(owner: Owner, outgoing: Outgoing) -> Sent | None:
 def _settle(owner: Owner) -> bool:
     """End the owner's replies whose worker died; whether there were any."""
     expired = LiveReply.objects.using(live_database()).expired().filter(owner_key=owner.key)
-    return any([live.settle() for live in expired])
+    return sum(live.settle() for live in expired) > 0
+
+
+def _demand_room() -> None:
+    """Raise Refusal when this process takes no new replies. Last of all, and only for new ones: a repeat finds its reply."""
+    if runner.is_draining:
+        raise Refusal(503, "draining", retry_after=5)
+    if runner.is_full:
+        raise Refusal(503, "full", retry_after=5)
 
 
 class _Sending:
@@ -189,7 +200,7 @@ class _Sending:
     def _refuse_second(self, conversation: Conversation) -> None:
         live = LiveReply.objects.using(self._using).filter(conversation=conversation).values_list("pk", flat=True)
         if found := live.first():
-            raise Refusal(409, "reply_in_progress", message_id=str(found))
+            raise Refusal(409, "reply_in_progress", reply=str(found))
 
     def _model(self, conversation: Conversation) -> str:
         model = self._outgoing.model or (conversation.model if is_offered(conversation.model) else default_model())
@@ -250,13 +261,15 @@ class _Sending:
                 )
             ]
         )
+        slot = self._slot()
+        _demand_room()
         LiveReply.objects.using(self._using).bulk_create(
             [
                 LiveReply(
                     message_id=self._message_id,
                     conversation=conversation,
                     owner_key=self._owner.key,
-                    slot=self._slot(),
+                    slot=slot,
                     worker=self._worker,
                     expires_at=LiveReply.lease(),
                 )

@@ -38,13 +38,14 @@ _tasks: set[asyncio.Task[None]] = set()
 class Prepared:
     """What a handler found out in its thread.
 
-    order: of a run to start; else `following` unless the reply's run is in this process. saver: of a caller whose
-    connection is inside a transaction. position: to stream from. finish: answers at the ending instead of streaming,
+    order: of a run to start; else `stream` of the run that writes it in this process, else `following`. saver: of a
+    caller whose connection is inside a transaction. position: to stream from. finish: answers at the ending instead of streaming,
     told whether it came within `seconds`.
     """
 
     message_id: uuid.UUID
     order: Order | None = None
+    stream: ReplyStream | None = None
     following: Following | None = None
     saver: InlineSaver | None = None
     position: int = 0
@@ -79,10 +80,15 @@ def streaming(**handlers: Handler) -> Callable[..., Any]:
 
 def prepare_reply(message_id: uuid.UUID, order: Order | None, saver: InlineSaver | None, **options: Any) -> Prepared:
     """Return what to open: the run to start, or wherever the reply is. In the handler's thread."""
+    # The run is held by its stream from here on: it may end, and be forgotten, before the reader is opened.
+    run = runner.find(message_id) if order is None else None
+    stream = run.stream if run else None
     following = None
-    if order is None and runner.find(message_id) is None:
+    if order is None and stream is None:
         following = Following(Message.objects.using(live_database()).get(pk=message_id))
-    return Prepared(message_id=message_id, order=order, saver=saver, following=following, **options)
+    return Prepared(
+        message_id=message_id, order=order, stream=stream, saver=saver, following=following, **options
+    )
 
 
 def inline_saver() -> InlineSaver | None:
@@ -93,14 +99,6 @@ def inline_saver() -> InlineSaver | None:
 def worker_of(saver: InlineSaver | None) -> str:
     """Return the name under which a reply is claimed."""
     return saver.worker if saver else writer.worker
-
-
-def check_room() -> None:
-    """Raise Refusal when this process takes no new replies."""
-    if runner.is_draining:
-        raise Refusal(503, "draining", retry_after=5)
-    if runner.is_full:
-        raise Refusal(503, "full", retry_after=5)
 
 
 def encoder_for(request: HttpRequest) -> type[Encoder]:
@@ -125,8 +123,9 @@ class StreamResponse(StreamingHttpResponse):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         # Django's own goes through two async generators, 2 µs a write; a middleware that wrapped the content gets them.
-        if isinstance(self._iterator, Reader):
-            return self._iterator
+        iterator = self._iterator  # type: ignore[attr-defined]  # django-stubs does not know it
+        if isinstance(iterator, Reader):
+            return iterator
         return super().__aiter__()
 
 
@@ -202,7 +201,9 @@ def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
 
 
 def _local_stream(prepared: Prepared) -> ReplyStream | None:
-    """Return the stream of the run that writes this reply in this process, begun since the look at the database."""
+    """Return the stream of the run that writes this reply in this process, also one begun since the look for it."""
+    if prepared.stream is not None:
+        return prepared.stream
     run = runner.find(prepared.message_id) if prepared.order is None else None
     return run.stream if run else None
 
