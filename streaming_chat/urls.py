@@ -1,6 +1,6 @@
 """Addresses of the app. API paths have no trailing slash: SDKs build their own, and a redirect loses a POST's body."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from .views import conversations, messages, pages, service
 
@@ -25,5 +25,6 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/feedback", messages.feedback_view, name="api-feedback"),
     path("api/chat", messages.chat_view, name="api-chat"),
     path("api/models", service.models_view, name="api-models"),
+    re_path("^api/(?P<path>.*)$", service.unknown_view, name="api-unknown"),
     path("health", service.health_view, name="health"),
 ]

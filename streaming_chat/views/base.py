@@ -64,7 +64,8 @@ def handler_for(request: HttpRequest, handlers: dict[str, Callable[..., Any]]) -
     """Return the handler of the request's method. Raises Refusal."""
     method = "GET" if request.method == "HEAD" else request.method
     if method not in handlers:
-        raise Refusal(405, "method_not_allowed", allow=", ".join(handlers))
+        allowed = [name for method in handlers for name in ((method, "HEAD") if method == "GET" else (method,))]
+        raise Refusal(405, "method_not_allowed", allow=", ".join(allowed))
     return handlers[method]
 
 

@@ -19,7 +19,7 @@ from streaming_chat.sending import Outgoing, send
 from . import bodies
 from .base import Answer, api, demand, demand_found, private
 from .shapes import conversation_shape, message_shape, message_shapes
-from .streaming import Prepared, check_room, encoder_for, inline_saver, prepare_reply, streaming, worker_of
+from .streaming import Prepared, encoder_for, inline_saver, prepare_reply, streaming, worker_of
 
 _STOP_SECONDS = 5.0
 
@@ -84,9 +84,10 @@ def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Pre
         "stream": bodies.boolean,
         "disconnect": bodies.one_of("stop", "finish"),
     }
-    bodies.demand_json(request)
+    if request.body:
+        bodies.demand_json(request)
     encoder = encoder_for(request)
-    body = bodies.read_body(request, checks)
+    body = bodies.read_optional_body(request, checks)
     reply = find_reply(owner, message_id)
     outgoing = Outgoing(
         regenerate=reply.pk,
@@ -126,7 +127,6 @@ def begin_reply(
     request: HttpRequest, owner: Owner, outgoing: Outgoing, *, stream: bool = True, **options: Any
 ) -> Prepared:
     """Make the rows, or find them by client_id, and return what to open."""
-    check_room()
     saver = inline_saver()
     sent = send(request, owner, outgoing, worker_of(saver))
     position = 0 if sent.order else _resumed_position(request, sent.message_id)
@@ -136,24 +136,27 @@ def begin_reply(
 
 def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Prepared | HttpResponse:
     """A reply's stream from a position, while it is written and after."""
-    encoder = encoder_for(request)
     demand(get_permissions().may_read(request, owner))
+    encoder = encoder_for(request)
     position = position_of(request.headers.get("Last-Event-ID") or request.GET.get("after", ""), message_id)
     reply = find_reply(owner, message_id)
     if position is None:
         # How EventSource is told to stop.
         return private(HttpResponse(status=204))
+    if request.method == "HEAD":
+        return HttpResponse(content_type=encoder.content_type)
     return prepare_reply(reply.pk, None, inline_saver(), position=position, encoder=encoder)
 
 
 def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Prepared | HttpResponse:
     """End a reply, and wait for the ending."""
-    body = bodies.read_body(request, {"position": bodies.optional(lambda value: value)}) if request.body else {}
+    checks = {"position": bodies.optional(lambda value: _stop_position(value, message_id))}
+    body = bodies.read_optional_body(request, checks)
     reply = find_reply(owner, message_id)
     demand(get_permissions().may_stop(request, owner, reply.conversation))
     if not reply.is_live:
         return private(JsonResponse(message_shape(reply, owner.key)))
-    position = _stop_position(body.get("position"), message_id)
+    position = body.get("position")
     run = runner.find(reply.pk)
     if run is not None:
         run.request_stop("user", position)
@@ -213,8 +216,6 @@ def _resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
 
 
 def _stop_position(value: Any, message_id: uuid.UUID) -> int | None:
-    if value is None:
-        return None
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise Refusal(422, "invalid", fields={"position": "an event's id or its number was wanted."})
     return position_of(str(value), message_id)

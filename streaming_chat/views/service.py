@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 
 from streaming_chat.conf import conf
+from streaming_chat.exceptions import Refusal
 from streaming_chat.permissions import Owner, get_permissions
 from streaming_chat.providers import default_model
 from streaming_chat.runner import runner
 
-from .base import Answer, api, exempt, private
+from .base import Answer, api, demand_found, error_response, exempt, handler_for, private
 
 
 def list_models(request: HttpRequest, owner: Owner) -> Answer:
@@ -22,9 +23,22 @@ def list_models(request: HttpRequest, owner: Owner) -> Answer:
 @exempt
 def health_view(request: HttpRequest) -> HttpResponse:
     """`ok`, or 503 `draining`: for load balancers. No counts, no database."""
+    try:
+        return handler_for(request, {"GET": _health})(request)
+    except Refusal as refusal:
+        return error_response(refusal)
+
+
+def _health(request: HttpRequest) -> HttpResponse:
     if runner.is_draining:
         return private(HttpResponse("draining", status=503, content_type="text/plain"))
     return private(HttpResponse("ok", content_type="text/plain"))
 
 
+def unknown(request: HttpRequest, owner: Owner, path: str) -> Answer:
+    """What is at no address of the API: the same answer as for an unknown id, not a page of the site's."""
+    return demand_found(None)
+
+
 models_view = api(GET=list_models)
+unknown_view = api(**dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), unknown))

@@ -1,0 +1,79 @@
+"""Requests to the native API by Django's test client, as ana unless a test says otherwise."""
+
+from typing import Any
+
+from django.test import Client, TestCase
+
+from streaming_chat.models import Conversation, Message
+from streaming_chat.testing import Streamed, read_stream, scripted_provider
+
+from .factories import make_user
+
+ROOT = "/chat/"
+
+
+def error_of(response: Any) -> dict[str, Any]:
+    """Return the error of an answer, whose shape every API error has."""
+    body = response.json()
+
+    assert set(body) == {"error"}, body
+    assert {"code", "message", "retryable"} <= set(body["error"]), body
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+
+    return body["error"]
+
+
+class Api:
+    """The API as one user's browser asks it. `client` is Django's."""
+
+    def __init__(self, user: Any = None, **options: Any) -> None:
+        self.client = Client(raise_request_exception=False, **options)
+        if user is not None:
+            self.client.force_login(user)
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.client.get(ROOT + path, **options)
+
+    def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """Send a request with a JSON body; bytes and strings as they are."""
+        return self.client.generic(method, ROOT + path, **{**_encoded(self.client, body), **options})
+
+    def post(self, path: str, body: Any = None, **options: Any) -> Any:
+        return self.ask("POST", path, {} if body is None else body, **options)
+
+    def patch(self, path: str, body: Any, **options: Any) -> Any:
+        return self.ask("PATCH", path, body, **options)
+
+    def put(self, path: str, body: Any, **options: Any) -> Any:
+        return self.ask("PUT", path, body, **options)
+
+    def delete(self, path: str, **options: Any) -> Any:
+        return self.client.delete(ROOT + path, **options)
+
+    def send(self, content: str = "Hi", conversation: Conversation | None = None, **body: Any) -> Streamed:
+        """Send a message and read its reply to the end."""
+        path = f"api/conversations/{conversation.pk}/messages" if conversation else "api/messages"
+        response = self.post(path, {"content": content, **body})
+
+        assert response.status_code == 200, response.content
+
+        return read_stream(response)
+
+    def reply(self, content: str = "Hi", conversation: Conversation | None = None, **body: Any) -> Message:
+        """Send a message and return the row of its reply."""
+        return Message.objects.get(pk=self.send(content, conversation, **body).start["message"])
+
+
+def _encoded(client: Client, body: Any) -> dict[str, Any]:
+    data = body if isinstance(body, bytes | str) else client._encode_json(body, "application/json")
+    return {"data": data, "content_type": "application/json"}
+
+
+@scripted_provider()
+class ApiTestCase(TestCase):
+    """self.api asks as self.user, who is ana; self.provider says "Hello, world" unless it is told another reply."""
+
+    def setUp(self) -> None:
+        self.user = make_user()
+        self.api = Api(self.user)
