@@ -39,8 +39,8 @@ class Prepared:
     """What a handler found out in its thread.
 
     order: of a run to start; else `stream` of the run that writes it in this process, else `following`. saver: of a
-    caller whose connection is inside a transaction. position: to stream from. finish: answers at the ending instead of streaming,
-    told whether it came within `seconds`.
+    caller whose connection is inside a transaction. position: to stream from. finish: answers at the ending instead of
+    streaming, told whether it came within `seconds`.
     """
 
     message_id: uuid.UUID
