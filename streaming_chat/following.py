@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from .events import START, Event
 from .models import Message
 from .streams import ReplyStream
 from .tails import Reading, get_tail
+
+logger = logging.getLogger("streaming_chat")
 
 _POLL_SECONDS = 0.3
 _FOLLOW_SECONDS = 5.0
@@ -56,7 +59,11 @@ class Following:
             await asyncio.sleep(_POLL_SECONDS)
             if not self.stream.readers:
                 return
-            self._take(await look())
+            try:
+                self._take(await look())
+            except (OperationalError, InterfaceError) as error:
+                # The readers stay, and are told the ending when the database is back.
+                logger.warning("Reply %s cannot be followed now (%s).", self.stream.message_id, type(error).__name__)
 
     def _look_apart(self) -> Reading:
         try:
@@ -69,6 +76,8 @@ class Following:
         if not reading.exists:
             self.stream.end(_GONE)
         elif reading.end is not None:
+            if reading.end_position < self.stream.position:
+                self.stream.cut = max(reading.end_position, 1)
             self.stream.end(reading.end)
 
 

@@ -12,12 +12,14 @@ from streaming_chat.events import Event
 class Reading(NamedTuple):
     """What a look at a reply found.
 
-    events: those after the position asked for, to the reply's cut. end: the ending's payload once it is saved. exists:
-    False when there is no such reply any more.
+    events: those after the position asked for, to the reply's cut. end: the ending's payload once it is saved, and
+    end_position where the reply then ends: before the position asked for, if a stop cut it off there. exists: False when
+    there is no such reply any more.
     """
 
     events: list[Event]
     end: dict[str, Any] | None = None
+    end_position: int = 0
     exists: bool = True
 
 

@@ -32,7 +32,7 @@ class DatabaseTail(Tail):
                 return Reading([], exists=False)
             if not message.is_live:
                 rest = events.after(message.events(), position, 1)
-                return Reading(list(rest), message.end_payload())
+                return Reading(list(rest), message.end_payload(), message.end_position)
             live = LiveReply.objects.using(using).filter(pk=message_id).first()
             if live is None:
                 continue
