@@ -30,6 +30,10 @@ class Event(NamedTuple):
     kind: str
     payload: Any
 
+    def __repr__(self) -> str:
+        # No text: an error page or a tracker shows the locals of a frame.
+        return f"Event({self.kind!r}, size={self.size})"
+
     @property
     def size(self) -> int:
         """Units this event takes."""

@@ -64,6 +64,8 @@ class ReplyStream:
         if not self.ended:
             self.events.append(Event(END, payload))
             self.ended = True
+            # Whoever leaves now changes nothing; without this a run and its stream would be a cycle, freed late.
+            self._on_follow = None
             self.nudge()
 
     def nudge(self) -> None:
