@@ -84,9 +84,11 @@ def after(events: Iterable[Event], position: int, first: int = 0) -> Iterator[Ev
 
 
 def before(events: Iterable[Event], position: int, first: int = 0) -> Iterator[Event]:
-    """Yield what precedes `position` of a stream whose first event is at `first`."""
+    """Yield what precedes `position` of a stream whose first event is at `first`; the end precedes none."""
     for event in events:
         size = event.size
+        if event.kind == END:
+            return
         if first + size <= position:
             yield event
         elif first < position and event.kind in DELTAS:
@@ -110,9 +112,7 @@ def to_parts(events: Iterable[Event]) -> list[dict[str, Any]]:
     A part is `{"kind": "text", "text": …}` for deltas, else `{"kind": …}` with the event's own keys.
     """
     return [
-        {"kind": event.kind, "text": event.payload}
-        if event.kind in DELTAS
-        else {**event.payload, "kind": event.kind}
+        {"kind": event.kind, "text": event.payload} if event.kind in DELTAS else {**event.payload, "kind": event.kind}
         for event in merge(events)
         if event.kind not in (START, END)
     ]
@@ -192,6 +192,7 @@ class Intake:
         return [Event(self._kind, "\ufffd")]
 
     def _take_delta(self, kind: str, text: str, taken: list[Event]) -> None:
+        text = text.replace("\0", "")  # First: one between the halves of a pair would part them.
         if not text:
             return
         if self._high:
