@@ -35,7 +35,7 @@ def read_body(request: HttpRequest, checks: dict[str, Check], required: Collecti
     cleaned: dict[str, Any] = {}
     for name, value in body.items():
         if name not in checks:
-            faults[storable(name)[:64]] = "unknown; known are: " + ", ".join(checks) + "."
+            faults[storable(name)[:64]] = f"unknown; known are: {', '.join(checks) or 'none'}."
             continue
         try:
             cleaned[name] = checks[name](value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import DateTimeField, Exists, OuterRef, Q, Value
@@ -13,6 +13,7 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from streaming_chat.conf import conf
+from streaming_chat.events import storable
 from streaming_chat.exceptions import Refusal
 from streaming_chat.models import Conversation, ConversationQuerySet, Message
 from streaming_chat.permissions import Owner, get_permissions
@@ -32,7 +33,8 @@ def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
     """The owner's conversations, newest first, a page at a time."""
     demand(get_permissions().may_read(request, owner))
     found = Conversation.objects.for_owner(owner.key)
-    if words := request.GET.get("search", "").strip():
+    # No row holds what storable() takes away, and PostgreSQL refuses to look for NUL.
+    if words := storable(request.GET.get("search", "")).strip():
         found = _matching(found, words)
     limit = _limit(request.GET.get("limit", ""))
     if cursor := request.GET.get("before", ""):
@@ -108,6 +110,7 @@ def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
 
 def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """Undo a deletion of the last minute."""
+    bodies.read_optional_body(request, {})
     deleted = Conversation.objects.filter(pk=conversation_id, owner_key=owner.key)
     conversation = demand_found(deleted.first())
     if conversation.deleted_at and not conversation.restore(_UNDO):
@@ -161,8 +164,8 @@ def _read_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
         read = datetime.fromisoformat(activity)
         if read.tzinfo is None:
             raise ValueError
-        return read, uuid.UUID(pk)
-    except (ValueError, binascii.Error):
+        return read.astimezone(UTC), uuid.UUID(pk)
+    except (ValueError, OverflowError, binascii.Error):
         raise Refusal(422, "invalid", fields={"before": "the `next` of an earlier page was wanted."}) from None
 
 
