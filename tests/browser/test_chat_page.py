@@ -11,6 +11,7 @@ from tests.provider_server import Gate, Script
 
 from .chat import UUID, ChatPage
 from .conftest import sign_in, watched
+from .line import Line
 
 PHONE = {"width": 360, "height": 740}
 
@@ -150,6 +151,28 @@ class TestStopping:
 
 
 class TestReturning:
+    def test_a_cut_connection_goes_on_where_it_was(self, chromium, site, user, provider):
+        """The line between reader and server breaks twice; the reply goes on without loss or repetition."""
+        first, second, third = Gate(), Gate(), Gate()
+        script = Script(["One", " two", " three", " four"], gates={1: first, 2: second, 3: third})
+        provider.script(script)
+        with Line(site) as line, watched(chromium, base_url=line.url) as context:
+            sign_in(context, line.url, user)
+            chat = ChatPage(context.new_page()).open()
+            chat.say("Hi")
+            for number, gate in [(1, first), (2, second)]:
+                expect(chat.reply()).to_have_text("".join(script.deltas[:number]))
+                line.cut()
+                expect(chat.status).to_have_text("Connection lost. Trying again…")
+                gate.open()
+            expect(chat.reply()).to_have_text("One two three")
+            expect(chat.status).to_have_text("Writing…")
+            third.open()
+            chat.expect_end()
+
+            assert chat.reply().text_content() == script.text
+            assert line.asked("GET", "/events") == 2
+
     def test_a_reload_in_mid_reply_goes_on_to_the_whole(self, chat, provider):
         script, gate = held("Before", " and after", before=1)
         provider.script(script)
@@ -249,7 +272,7 @@ class TestErrors:
     def test_a_refused_message_is_in_the_composer_again(self, chat, provider):
         chat.say("x" * 32_001)
 
-        expect(chat.error).to_contain_text("not valid")
+        expect(chat.error).to_contain_text("at most 32000 characters")
         expect(chat.text).to_have_value("x" * 32_001)
         expect(chat.users).to_have_count(0)
         chat.text.fill("Shorter")
@@ -441,10 +464,12 @@ class TestUsing:
             page.locator("#sc-menu").click()
             expect(page.locator(".sc-new")).to_be_visible()
             self._expect_no_sideways_scrolling(page)
+            page.keyboard.press("Escape")
+            expect(page.locator(".sc-new")).to_be_hidden()
 
     def _expect_no_sideways_scrolling(self, page: Page) -> None:
-        wide = "() => [document.documentElement, document.querySelector('.sc-scroll')]"
-        assert page.evaluate(f"({wide})().every((element) => element.scrollWidth <= element.clientWidth)")
+        areas = "[document.documentElement, ...document.querySelectorAll('.sc-scroll, .sc-side')]"
+        assert page.evaluate(f"{areas}.every((area) => area.scrollWidth <= area.clientWidth)")
 
 
 class TestReading:

@@ -3,7 +3,7 @@
 /** An answer that is an error. retryAfter: seconds, null when the server did not say. */
 export class Refusal extends Error {
   constructor(status, error, retryAfter = null) {
-    super(error.message);
+    super([error.message, ...Object.values(error.fields ?? {})].join(" "));
     this.name = "Refusal";
     this.status = status;
     this.code = error.code;

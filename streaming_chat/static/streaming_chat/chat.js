@@ -311,7 +311,7 @@ class Chat {
   // The rest of the page
 
   #listen() {
-    const { composer, text, stop, menu, rename, remove, "rename-dialog": renaming, "remove-dialog": removing } = this.at;
+    const { composer, text, stop, menu, main, rename, remove, "rename-dialog": renaming, "remove-dialog": removing } = this.at;
     composer.addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
@@ -319,7 +319,8 @@ class Chat {
     text.addEventListener("input", () => this.#typed());
     text.addEventListener("keydown", (event) => this.#key(event));
     stop.addEventListener("click", () => this.stop());
-    menu.addEventListener("click", () => this.#menu(!this.root.classList.contains("sc-open")));
+    menu.addEventListener("click", () => this.#menu(!this.#menuIsOpen()));
+    main.addEventListener("click", ({ target }) => this.#menuIsOpen() && !menu.contains(target) && this.#menu(false));
     rename.addEventListener("click", () => {
       renaming.querySelector("input").value = this.at.title.textContent;
       ask(renaming);
@@ -346,14 +347,18 @@ class Chat {
 
   #escape(event) {
     if (event.isComposing || this.root.querySelector("dialog[open]")) return;
-    if (this.root.classList.contains("sc-open")) this.#menu(false);
+    if (this.#menuIsOpen()) this.#menu(false);
     else this.stop();
   }
 
   #menu(open) {
     this.root.classList.toggle("sc-open", open);
     this.at.menu.setAttribute("aria-expanded", String(open));
-    if (!open) this.at.menu.focus();
+    (open ? this.at.new : this.at.menu).focus();
+  }
+
+  #menuIsOpen() {
+    return this.root.classList.contains("sc-open");
   }
 
   /** Another tab has sent something. */
@@ -393,7 +398,8 @@ class Chat {
     const draft = this.drafts.load();
     if (draft && !this.at.text.value) this.#write(draft.text);
     this.wanted = draft?.model;
-    this.at.text.focus();
+    // On a phone, focus would bring up the keyboard over what there is to read.
+    if (matchMedia("(pointer: fine)").matches) this.at.text.focus();
   }
 
   /** Fill the window below whatever the site has above the chat. */
