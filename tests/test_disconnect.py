@@ -63,7 +63,7 @@ class LeaveTests(ServerTestCase):
         gates = {}
         exchanges = {}
         for how, stage in itertools.product(WAYS, STAGES):
-            number, sent = STAGES[stage]
+            number, _sent = STAGES[stage]
             gates[how, stage] = gate = Gate()
             self.provider.by_text[f"{how} {stage}"] = Script(DELTAS, gates={number: gate})
             exchanges[how, stage] = send(f"{how} {stage}")

@@ -127,7 +127,7 @@ class LiveTests(ResumeCase):
                 gate.open()
                 exchange = self.browser.follow(reply, exchange.frames[-1].id)
                 if number < len(DELTAS):
-                    exchange.until(lambda: exchange.text)
+                    exchange.until(lambda exchange=exchange: exchange.text)
             visits.append(exchange.rest())
         message = self.ended(reply)
 
