@@ -474,13 +474,14 @@ class _Connection:
         script = call.script
         number = 0
         for frame in frames:
-            if number in script.gates and (frame.delta is not None or number == len(script.deltas)):
+            counted = frame.delta is not None or script.raw is not None
+            if number in script.gates and (counted or number == len(script.deltas)):
                 await script.gates[number].hold()
             if script.pause and number:
                 await asyncio.sleep(script.pause)
             await body.write(frame.data)
             self.server.record_frame(call, frame)
-            number += frame.delta is not None
+            number += counted
             if script.fault == "endless":
                 await asyncio.sleep(0)
 

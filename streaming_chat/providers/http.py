@@ -505,7 +505,7 @@ def error_code(status: int | None, error: Any, *, inside: bool = False) -> tuple
     error = error[0] if isinstance(error, list) and error else error  # Gemini's form.
     inner = error.get("error", error) if isinstance(error, dict) else error
     words, message = _words_of(inner)
-    if status in (None, 400, 404, 413, 422) and message:
+    if status in (None, 400, 404, 413, 422, 500) and message:
         if _TOO_LONG.search(message):
             return "context_too_long", False
         if status != 413 and _NO_MODEL.search(message):
@@ -575,7 +575,7 @@ def _connection_code(error: BaseException, *, timed_out: str, lost: str) -> tupl
     The innermost cause decides: the SDKs' transport calls a disconnect a ConnectTimeout.
     """
     root = error
-    while root.__cause__ is not None:
+    while isinstance(root.__cause__, Exception):  # A timeout comes from a CancelledError, which says nothing.
         root = root.__cause__
     names = [base.__name__ for base in type(root).__mro__]
     if isinstance(root, UnicodeError | json.JSONDecodeError) or any(map(_UNREADABLE.search, names)):

@@ -228,7 +228,7 @@ class OpenAIStream(HttpStream):
             self._take_delta(delta, events)
         elif delta is None and not self._began and (message := choice.get("message")):
             self._take_delta(message, events)  # The whole completion in one event.
-        finish = choice.get("finish_reason")
+        finish = choice.get("finish_reason") or choice.get("finishReason")  # The latter: Gemini, at times.
         if finish:
             self._take_finish(finish, events)
         if error := choice.get("error"):
