@@ -60,6 +60,6 @@ export class Conversations {
 /** Return the time of today's, the date of others. */
 function brief(date) {
   const today = date.toDateString() === new Date().toDateString();
-  const format = today ? { hour: "numeric", minute: "2-digit" } : { day: "numeric", month: "short" };
+  const format = today ? { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } : { day: "numeric", month: "short" };
   return new Intl.DateTimeFormat(document.documentElement.lang || undefined, format).format(date);
 }
