@@ -112,11 +112,13 @@ class ReplyTests(ServedTests):
             assert await stream.read() == [Event("text", "b")]
 
     async def test_pings_are_reads_without_events(self):
-        received = await self.reply(Script(raw=_raw({"type": "ping"}, _start(), _end("end_turn"), STOP)))
-
-        assert received.reads
-        assert received.events == []
-        assert received.error is None
+        gate = Gate()
+        self.server.script(Script(raw=_raw({"type": "ping"}, _start(), _end("end_turn"), STOP), gates={1: gate}))
+        async with self.provider().stream(PROMPT) as stream:
+            assert await stream.read() == []
+            gate.open()
+            while await stream.read() is not None:
+                pass
 
     async def test_finish_words_become_ours(self):
         for word, reason in {
