@@ -79,7 +79,7 @@ class Bench:
             **os.environ,
             "BENCH_DIR": str(folder),
             "PERF_PY": sys.executable,
-            "DJANGO_SETTINGS_MODULE": "chatproject.settings",
+            "LOG_LEVEL": "WARNING",
             "SECRET_KEY": "for the benchmark only",
             "INSECURE_HTTP": "1",
             "ALLOWED_HOSTS": "*",

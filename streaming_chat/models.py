@@ -8,7 +8,7 @@ writes then fails when another wrote in between (16 of 20 at once failed; write 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -134,17 +134,17 @@ class Conversation(models.Model):
         # Never text: Django's admin log stores it.
         return f"Conversation {self.pk}"
 
-    def path_to(self, leaf_id: uuid.UUID | None) -> list[Message]:
+    def path_to(self, leaf_id: uuid.UUID | None, *, without: Sequence[str] = ()) -> list[Message]:
         """Return the messages from the root to this one, oldest first; empty for None or a message from elsewhere.
 
-        One query reads the tree's shape, one the messages of the path.
+        One query reads the tree's shape, one the messages of the path. without: columns to leave in the database.
         """
         parents = dict(self.messages.values_list("pk", "parent_id"))
         path: list[uuid.UUID] = []
         while leaf_id in parents:
             path.append(leaf_id)
             leaf_id = parents.pop(leaf_id)
-        found = self.messages.in_bulk(path)
+        found = self.messages.defer(*without).in_bulk(path)
         return [found[pk] for pk in reversed(path)]
 
     def delete_for_owner(self) -> bool:
@@ -368,7 +368,7 @@ class LiveReply(models.Model):
                 ending = endings.stopped(row.stop, row.stop_position)
             else:
                 ending = endings.broken("lease_expired", received=bool(received))
-            return end_reply(self.pk, self.conversation_id, ending, received, using=using)
+            return end_reply(self.pk, self.conversation_id, ending, received, using=using) is not None
 
 
 class ReplyEventQuerySet(models.QuerySet["ReplyEvent"]):
@@ -451,8 +451,10 @@ def end_reply(
     *,
     using: str,
     **fields: Any,
-) -> bool:
-    """Save a reply's ending, once: False when it had ended before.
+) -> tuple[dict[str, Any], int] | None:
+    """Save a reply's ending, once; None when it had ended before.
+
+    Returns what its `end` event says, and the position where it ends for its owner.
 
     received: all its events without start and ending, merged. fields: further columns of its message. Call inside a
     transaction that holds the conversation's lock and has checked the lease.
@@ -461,7 +463,7 @@ def end_reply(
     cut = ending.cut_position
     if cut is not None:
         cut = None if cut >= position else max(cut, 1)
-    shown: Iterable[Event] = received if cut is None else events.before(received, cut, 1)
+    text = events.text_of(received if cut is None else events.before(received, cut, 1))
     messages = Message.objects.using(using).filter(pk=message_id, status=Status.STREAMING)
     ended = messages.update(
         status=ending.status,
@@ -470,18 +472,19 @@ def end_reply(
         ref=ending.ref,
         cut_position=cut,
         position=position,
-        text=events.text_of(shown),
+        text=text,
         parts=events.to_parts(received),
         ended_at=Now(),
         **fields,
     )
     LiveReply.objects.using(using).filter(pk=message_id).remove()
     ReplyEvent.objects.using(using).filter(message_id=message_id).remove()
-    if ended:
-        Conversation.objects.using(using).filter(pk=conversation_id).update(
-            last_status=ending.status,
-            last_activity=Now(),
-            input_tokens=F("input_tokens") + (fields.get("input_tokens") or 0),
-            output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
-        )
-    return bool(ended)
+    if not ended:
+        return None
+    Conversation.objects.using(using).filter(pk=conversation_id).update(
+        last_status=ending.status,
+        last_activity=Now(),
+        input_tokens=F("input_tokens") + (fields.get("input_tokens") or 0),
+        output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
+    )
+    return endings.payload(ending, text, Message(**fields).usage), position if cut is None else cut

@@ -90,8 +90,10 @@ def send(request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str) ->
         try:
             if found := _find(owner, outgoing):
                 return found
+            sending = _Sending(request, owner, outgoing, worker, using)
+            sending.check()
             with transaction.atomic(using=using):
-                return _Sending(request, owner, outgoing, worker, using).write()
+                return sending.write()
         except IntegrityError:
             # Another request took the slot, the conversation or the key: look again.
             continue
@@ -151,33 +153,54 @@ class _Sending:
         self._worker = worker
         self._using = using
         self._message_id = Message._meta.pk.get_default()
-        self._user_message_id = Message._meta.pk.get_default()
+
+    def check(self) -> None:
+        """Refuse a new conversation before the transaction, whose first statement must be a write."""
+        if self._outgoing.conversation_id is None:
+            if isinstance(self._outgoing.parent, uuid.UUID):
+                raise _unknown_parent()
+            self._may_send(None)
+            self._model("")
 
     def write(self) -> Sent:
         """Write the rows, the first statement being the lock, and return the order."""
-        conversation = self._conversation()
-        if self._outgoing.conversation_id:
+        is_new = self._outgoing.conversation_id is None
+        if is_new:
+            conversation = self._new_conversation()
+        else:
+            conversation = self._locked_conversation()
             if found := _find(self._owner, self._outgoing):
                 return found
             self._refuse_second(conversation)
-        model = self._model(conversation)
-        parent_id = self._parent(conversation)
-        history = conversation.path_to(parent_id) if parent_id else []
-        if self._outgoing.regenerate and not history:
-            raise Refusal(422, "invalid", fields={"id": "a reply to a user's message was wanted."})
-        if not self._outgoing.regenerate:
-            history += self._write_user_messages(conversation, parent_id)
+        model = self._model(conversation.model)
+        history = self._history(conversation)
+        written = [] if self._outgoing.regenerate else self._said(conversation, history[-1].pk if history else None)
+        history += written
+        user_message_id = history[-1].pk
         system, turns, omitted = self._prompt(conversation, history)
-        self._write_reply(conversation, history[-1].pk, model, omitted)
-        self._update(conversation, model, len(history))
-        return Sent(self._message_id, self._order(conversation, history[-1].pk, model, system, turns))
+        self._write_reply(conversation, written, user_message_id, model, omitted)
+        if not is_new:
+            self._update(conversation, model)
+        return Sent(self._message_id, self._order(conversation, user_message_id, model, system, turns))
 
-    def _conversation(self) -> Conversation:
-        asked = self._outgoing.conversation_id
-        if asked is None:
-            self._may_send(None)
-            return self._new_conversation()
-        mine = Conversation.objects.using(self._using).for_owner(self._owner.key).filter(pk=asked)
+    def _new_conversation(self) -> Conversation:
+        """Write it as it will be when the reply is there: the key of `head` is checked at the commit."""
+        conversation = Conversation(
+            owner=self._owner.user,
+            owner_key=self._owner.key,
+            title=title_of(self._outgoing.content),
+            system_prompt=conf.STREAMING_CHAT_SYSTEM_PROMPT,
+            model=self._model(""),
+            head_id=self._message_id,
+            last_status=endings.STREAMING,
+            message_count=self._count(),
+        )
+        conversation.save(using=self._using, force_insert=True)
+        return conversation
+
+    def _locked_conversation(self) -> Conversation:
+        conversations = Conversation.objects.using(self._using).for_owner(self._owner.key)
+        mine = conversations.filter(pk=self._outgoing.conversation_id)
         # The write is the lock; read only after it.
         if not mine.update(last_activity=Now()):
             raise Refusal(404, "not_found")
@@ -189,26 +212,28 @@ class _Sending:
         if not get_permissions().may_send(self._request, self._owner, conversation):
             raise Refusal(403, "forbidden")
 
-    def _new_conversation(self) -> Conversation:
-        return Conversation.objects.using(self._using).create(
-            owner=self._owner.user,
-            owner_key=self._owner.key,
-            title=title_of(self._outgoing.content),
-            system_prompt=conf.STREAMING_CHAT_SYSTEM_PROMPT,
-        )
-
     def _refuse_second(self, conversation: Conversation) -> None:
         live = LiveReply.objects.using(self._using).filter(conversation=conversation).values_list("pk", flat=True)
         if found := live.first():
             raise Refusal(409, "reply_in_progress", reply=str(found))
 
-    def _model(self, conversation: Conversation) -> str:
-        model = self._outgoing.model or (conversation.model if is_offered(conversation.model) else default_model())
+    def _model(self, current: str) -> str:
+        model = self._outgoing.model or (current if is_offered(current) else default_model())
         if not is_offered(model):
             raise Refusal(422, "invalid", fields={"model": f"one of GET api/models was wanted, got {model!r}."})
         if not get_permissions().may_use_model(self._request, self._owner, model):
             raise Refusal(403, "forbidden")
         return model
+
+    def _history(self, conversation: Conversation) -> list[Message]:
+        """Return the path to the message that the reply, or the user's text, comes after."""
+        if self._outgoing.conversation_id is None:
+            return []
+        parent_id = self._parent(conversation)
+        history = conversation.path_to(parent_id, without=["parts"]) if parent_id else []
+        if self._outgoing.regenerate and not history:
+            raise Refusal(422, "invalid", fields={"id": "a reply to a user's message was wanted."})
+        return history
 
     def _parent(self, conversation: Conversation) -> uuid.UUID | None:
         """Return the message that the history ends with: a reply for a send, a user's for a regeneration."""
@@ -219,18 +244,15 @@ class _Sending:
         if isinstance(parent, Absent):
             return conversation.head_id
         if parent and not messages.filter(pk=parent).exists():
-            raise Refusal(422, "invalid", fields={"parent": "a reply of this conversation was wanted."})
+            raise _unknown_parent()
         return parent
 
-    def _write_user_messages(self, conversation: Conversation, parent_id: uuid.UUID | None) -> list[Message]:
-        """Write what the client says was said before, and the user's text."""
+    def _said(self, conversation: Conversation, parent_id: uuid.UUID | None) -> list[Message]:
+        """Return the messages of what the client says was said before, and of the user's text; not yet written."""
         origin = Message.Origin.CLIENT if self._outgoing.stateless else Message.Origin.SERVER
-        turns = [*self._outgoing.earlier, Turn("user", self._outgoing.content)]
-        written = []
-        for turn in turns:
-            is_last = turn is turns[-1]
+        said = []
+        for turn in [*self._outgoing.earlier, Turn("user", self._outgoing.content)]:
             message = Message(
-                pk=self._user_message_id if is_last else Message._meta.pk.get_default(),
                 conversation=conversation,
                 parent_id=parent_id,
                 role=turn.role,
@@ -240,27 +262,27 @@ class _Sending:
                 origin=origin,
                 end_reason="stop" if turn.role == Message.Role.ASSISTANT else "",
             )
-            written.append(message)
+            said.append(message)
             parent_id = message.pk
-        return Message.objects.using(self._using).bulk_create(written)
+        return said
 
-    def _write_reply(self, conversation: Conversation, parent_id: uuid.UUID, model: str, omitted: int) -> None:
-        Message.objects.using(self._using).bulk_create(
-            [
-                Message(
-                    pk=self._message_id,
-                    conversation=conversation,
-                    parent_id=parent_id,
-                    role=Message.Role.ASSISTANT,
-                    status=endings.STREAMING,
-                    provider=split_model(model)[0],
-                    model=model,
-                    omitted_messages=omitted,
-                    send_key=self._outgoing.key(self._owner),
-                    body_digest=self._outgoing.digest() if self._outgoing.client_id else "",
-                )
-            ]
+    def _write_reply(
+        self, conversation: Conversation, said: list[Message], user_message_id: uuid.UUID, model: str, omitted: int
+    ) -> None:
+        """Write what was said and the reply in one statement, and claim the reply."""
+        reply = Message(
+            pk=self._message_id,
+            conversation=conversation,
+            parent_id=user_message_id,
+            role=Message.Role.ASSISTANT,
+            status=endings.STREAMING,
+            provider=split_model(model)[0],
+            model=model,
+            omitted_messages=omitted,
+            send_key=self._outgoing.key(self._owner),
+            body_digest=self._outgoing.digest() if self._outgoing.client_id else "",
         )
+        Message.objects.using(self._using).bulk_create([*said, reply])
         slot = self._slot()
         _demand_room()
         LiveReply.objects.using(self._using).bulk_create(
@@ -286,13 +308,16 @@ class _Sending:
             raise Refusal(429, "too_many_replies", retry_after=1)
         return slot
 
-    def _update(self, conversation: Conversation, model: str, history: int) -> None:
-        written = 1 if self._outgoing.regenerate else 2 + len(self._outgoing.earlier)
+    def _count(self) -> int:
+        """Return how many messages are written."""
+        return 1 if self._outgoing.regenerate else 2 + len(self._outgoing.earlier)
+
+    def _update(self, conversation: Conversation, model: str) -> None:
         changes: dict[str, Any] = {
             "head_id": self._message_id,
             "model": model,
             "last_status": endings.STREAMING,
-            "message_count": conversation.message_count + written,
+            "message_count": conversation.message_count + self._count(),
         }
         if not conversation.title:
             changes["title"] = title_of(self._outgoing.content)
@@ -324,6 +349,10 @@ class _Sending:
             },
             grace_seconds=self._outgoing.grace_seconds,
         )
+
+
+def _unknown_parent() -> Refusal:
+    return Refusal(422, "invalid", fields={"parent": "a reply of this conversation was wanted."})
 
 
 def title_of(text: str) -> str:

@@ -183,11 +183,9 @@ class Ledger:
 
     def _end(self, batch: Batch, ending: Ending, using: str) -> tuple[dict[str, Any], int]:
         run, received = batch.run, batch.received()
-        if not end_reply(
-            run.message_id, run.conversation_id, ending, received, using=using, **run.columns()
-        ):
-            return self._settled(run, using)
-        return self._payload(run, using)
+        fields = run.columns()
+        told = end_reply(run.message_id, run.conversation_id, ending, received, using=using, **fields)
+        return told or self._settled(run, using)
 
     def _settled(self, run: Saved, using: str) -> tuple[dict[str, Any], int]:
         """Return the ending of a reply that is not ours any more: another process settled it, or it was deleted."""
