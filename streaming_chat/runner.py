@@ -64,6 +64,7 @@ class Run:
         self.conversation_id = order.conversation_id
         self.outcome: Ending | None = None
         self.is_deserted = False
+        self.saver: InlineSaver | None = None
         self.ended = threading.Event()
         self.stream = ReplyStream(order.message_id, loop, on_follow=self._on_follow)
         self.events = self.stream.events
@@ -317,7 +318,7 @@ class InlineSaver:
 
     def save(self, run: Run) -> bool:
         """Save what there is; True when its ending was."""
-        return run in self._ledger.save([run])
+        return run.ended.is_set() or run in self._ledger.save([run])
 
     def save_when_due(self, run: Run) -> None:
         """Save at the ending, else at each interval. In the caller's thread."""
@@ -332,6 +333,7 @@ class InlineSaver:
             if run.outcome is None:
                 try:
                     await asyncio.wait_for(self._due.wait(), conf.STREAMING_CHAT_FLUSH_SECONDS)
+                    self._due.clear()
                 except TimeoutError:
                     continue
 
@@ -372,6 +374,7 @@ class Runner:
         self._check_pid()
         loop = asyncio.get_running_loop()
         run = Run(order, loop, saver.hurry if saver else writer.hurry)
+        run.saver = saver
         self._runs[run.message_id] = run
         self._drain.watch()
         run.begin(self._forget)
@@ -387,6 +390,12 @@ class Runner:
             return self.start(order, saver)
 
         return asyncio.run_coroutine_threadsafe(start(), self._background_loop()).result()
+
+    def save_inline(self) -> None:
+        """Save the runs whose rows are in the caller's transaction, when due: their reader may have left. Blocking."""
+        for run in self.live:
+            if run.saver is not None:
+                run.saver.save_when_due(run)
 
     def _refuse(self) -> None:
         self.is_draining = True

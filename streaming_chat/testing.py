@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 
+from django.core.signals import request_finished
+from django.db import close_old_connections
 from django.test.utils import TestContextDecorator, override_settings
 
 from .events import REASONING, TEXT, TOOL_CALL, Event
@@ -38,6 +40,7 @@ __all__ = [
     "Streamed",
     "Turn",
     "aread_stream",
+    "leave_stream",
     "read_stream",
     "scripted_provider",
     "wait_until_saved",
@@ -277,6 +280,21 @@ async def aread_stream(response: Any) -> Streamed:
     return Streamed(b"".join([part async for part in response.streaming_content]))
 
 
+def leave_stream(response: Any) -> None:
+    """Close the response of Django's test client before its end, as a server does whose client has left.
+
+    Its own close() would close the connection that a TestCase's transaction is on: the client wraps the content in a
+    generator which connects that receiver of request_finished again.
+    """
+    wrapper = getattr(response._iterator, "close", None)
+    response._resource_closers = [close for close in response._resource_closers if close != wrapper]
+    request_finished.disconnect(close_old_connections)
+    try:
+        response.close()
+    finally:
+        request_finished.connect(close_old_connections)
+
+
 def wait_until_saved(seconds: float = _PATIENCE_SECONDS) -> None:
     """Return once every reply of this process has ended and is saved, and the writer's connection is closed.
 
@@ -284,9 +302,11 @@ def wait_until_saved(seconds: float = _PATIENCE_SECONDS) -> None:
     Raises AssertionError after so many seconds.
     """
     deadline = time.monotonic() + seconds
-    for run in runner.live:
-        if not run.ended.wait(max(deadline - time.monotonic(), 0)):
-            raise AssertionError(f"reply {run.message_id} did not end within {seconds} s.")
+    while runs := runner.live:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"reply {runs[0].message_id} did not end within {seconds} s.")
+        runner.save_inline()
+        runs[0].ended.wait(0.05)
     if not writer.wait_until_idle(max(deadline - time.monotonic(), 0)):
         raise AssertionError(f"the writer was not idle within {seconds} s.")
 

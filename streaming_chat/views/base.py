@@ -18,7 +18,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming_chat.exceptions import Refusal, error_text, is_retryable
+from streaming_chat.models import live_database
 from streaming_chat.permissions import get_permissions
+from streaming_chat.runner import runner
 
 logger = logging.getLogger("streaming_chat")
 
@@ -48,11 +50,23 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
         try:
             handler = handler_for(request, handlers)
             owner = get_permissions().authenticate(request)
+            save_inline()
             return as_response(handler(request, owner, **url))
         except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
             return error_response(error)
 
     return view
+
+
+def is_inline() -> bool:
+    """Return whether the caller's connection is inside a transaction, as in a site's TestCase."""
+    return connections[live_database()].in_atomic_block
+
+
+def save_inline() -> None:
+    """Save what only this caller's transaction can see; see `runner.InlineSaver`."""
+    if is_inline():
+        runner.save_inline()
 
 
 def as_response(answer: Answer) -> HttpResponse:

@@ -29,7 +29,7 @@ from streaming_chat.runner import InlineSaver, Order, runner
 from streaming_chat.streams import ReplyStream
 from streaming_chat.writer import writer
 
-from .base import Answer, as_response, error_response, exempt, handler_for
+from .base import Answer, as_response, error_response, exempt, handler_for, is_inline, save_inline
 
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -93,7 +93,7 @@ def prepare_reply(message_id: uuid.UUID, order: Order | None, saver: InlineSaver
 
 def inline_saver() -> InlineSaver | None:
     """Return a saver when the caller's connection is inside a transaction, as in a site's TestCase."""
-    return InlineSaver() if connections[live_database()].in_atomic_block else None
+    return InlineSaver() if is_inline() else None
 
 
 def worker_of(saver: InlineSaver | None) -> str:
@@ -146,6 +146,7 @@ async def _open(
 def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]) -> Prepared | HttpResponse:
     handler = handler_for(request, handlers)
     owner = get_permissions().authenticate(request)
+    save_inline()
     answer = handler(request, owner, **url)
     return answer if isinstance(answer, Prepared) else as_response(answer)
 
@@ -184,10 +185,10 @@ def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
         stream = prepared.following.stream
         between = prepared.following.look_when_due
     if stream is None and prepared.order is not None:
-        run = runner.start_in_background(prepared.order, prepared.saver)
-        stream = run.stream
-        if prepared.saver is not None:
-            between = partial(prepared.saver.save_when_due, run)
+        stream = runner.start_in_background(prepared.order, prepared.saver).stream
+    run = runner.find(prepared.message_id)
+    if run is not None and run.saver is not None:
+        between = partial(run.saver.save_when_due, run)
     assert stream is not None
     _readers.enter()
     return BlockingReader(
