@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -302,11 +303,11 @@ class _Sending:
         """Return a free one; the database refuses two of a number, and so holds the cap."""
         mine = LiveReply.objects.using(self._using).filter(owner_key=self._owner.key)
         used = set(mine.values_list("slot", flat=True))
-        free = (slot for slot in range(conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER) if slot not in used)
-        slot = next(free, None)
-        if slot is None:
+        free = [slot for slot in range(conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER) if slot not in used]
+        if not free:
             raise Refusal(429, "too_many_replies", retry_after=1)
-        return slot
+        # Any of them: requests that come at once would all lose the lowest to one another.
+        return random.choice(free)  # noqa: S311  (a free slot, not a secret)
 
     def _count(self) -> int:
         """Return how many messages are written."""
