@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from http.client import HTTPConnection
 
 from django.db import OperationalError
 from django.test import RequestFactory, SimpleTestCase, override_settings
@@ -18,6 +19,7 @@ from streaming_chat.views.service import models_view
 
 from .factories import make_conversation, make_live, make_reply, make_user
 from .native import Api, ApiTestCase, error_of
+from .servers import ServerTestCase
 
 UNKNOWN = uuid.UUID(int=7)
 
@@ -283,6 +285,28 @@ class BodyTests(ApiTestCase):
 
     def test_faults_are_written_cleanly(self):
         assert list(self.fields('{"content": "Hi", "\\u0000\\ud800": 1}')) == ["\ufffd"]
+
+
+class ChunkedBodyTests(ServerTestCase):
+    def status(self, *parts):
+        """Return the answer to a body that comes in chunks: nothing says its size in advance."""
+        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        token = "a" * 32
+        headers = {
+            "Cookie": f"sessionid={self.browser.session}; csrftoken={token}",
+            "X-CSRFToken": token,
+            "Content-Type": "application/json",
+        }
+        connection.request("POST", "/chat/api/messages", iter(parts), headers, encode_chunked=True)
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response.status
+
+    def test_a_body_without_content_length_is_measured(self):
+        with override_settings(STREAMING_CHAT_MAX_BODY_BYTES=100):
+            assert self.status(b'{"content": "', b"x" * 200, b'"}') == 413
+            assert self.status(b'{"content": "', b"x" * 20, b'"}') == 200
 
 
 class NotFoundTests(ApiTestCase):
