@@ -101,8 +101,11 @@ class Cursor:
                     self._skip += len(text)
                     continue
             else:
+                size = len(str(event.payload))
+                if taken and size > room:
+                    break
                 taken.append(event)
-                room -= 1
+                room -= size
             self._index += 1
             self._skip = 0
         return taken

@@ -52,7 +52,9 @@ class ReplyStream:
         self._on_follow = on_follow
 
     def append(self, new: Iterable[Event]) -> None:
-        """Add events and tell the readers. In the stream's loop."""
+        """Add events and tell the readers; nothing follows the ending. In the stream's loop."""
+        if self.ended:
+            return
         for event in new:
             # The position first: a reader in another thread must never be ahead of it.
             self.position += event.size
@@ -75,10 +77,16 @@ class ReplyStream:
 
     def attach(self, reader: Waiter) -> None:
         """Wake this reader at each change from now on. From any thread."""
-        self._in_loop(self._attach, reader)
+        if self.loop is None or _running_loop() is self.loop:
+            self._attach(reader)
+        else:
+            self._in_loop(self._attach, reader)
 
     def detach(self, reader: Waiter) -> None:
-        """Forget this reader. From any thread, however often."""
+        """Forget this reader, and end its wait. From any thread, however often.
+
+        Never at once where there is a loop: the collector may call it while the readers are walked.
+        """
         self._in_loop(self._detach, reader)
 
     def locate(self, position: int) -> tuple[int, int]:
@@ -102,11 +110,12 @@ class ReplyStream:
     def _detach(self, reader: Waiter) -> None:
         if reader in self.readers:
             self.readers.discard(reader)
+            reader.wake()
             if not self.readers and self._on_follow:
                 self._on_follow(False)
 
     def _in_loop(self, call: Callable[[Waiter], None], reader: Waiter) -> None:
-        if self.loop is None or _running_loop() is self.loop:
+        if self.loop is None:
             call(reader)
             return
         try:
