@@ -138,6 +138,7 @@ class Reader:
         self._beat_due = False
         self._is_open = True
         stream.attach(self._waiter)
+        self._arm()
 
     def __aiter__(self) -> Reader:
         return self
@@ -147,7 +148,6 @@ class Reader:
         try:
             if self._opened is not None:
                 opened, self._opened = self._opened, None
-                self._arm()
                 await opened()
             while True:
                 written = self._cursor.next()
