@@ -1,0 +1,351 @@
+"""Readers and the stream they read: what is sent when, and that leaving is always possible."""
+
+import asyncio
+import gc
+import threading
+import uuid
+
+from django.test import SimpleTestCase, override_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming_chat.encoders.simple import SimpleEncoder
+from streaming_chat.events import END, REASONING, START, TEXT, TOOL_CALL, Event, after, length, merge
+from streaming_chat.readers import BlockingReader, Cursor, Reader
+from streaming_chat.streams import ReplyStream
+
+from .provider_server import TIMEOUT
+from .servers import Frame, parse_frame
+
+ID = uuid.UUID(int=7)
+BEGIN = Event(START, {"message": str(ID)})
+ENDED = {"status": "completed", "end_reason": "stop", "usage": None, "length": 0, "sha256": ""}
+CALL = Event(TOOL_CALL, {"id": "1", "name": "f", "arguments": "{}", "complete": True})
+
+
+def stream_of(*events: Event, **options) -> ReplyStream:
+    """Return a stream without a loop, begun, with these events."""
+    stream = ReplyStream(ID, None, **options)
+    stream.append([BEGIN, *events])
+    return stream
+
+
+def cursor_of(stream: ReplyStream, position: int = 0) -> Cursor:
+    return Cursor(stream, SimpleEncoder(str(ID)), position)
+
+
+def writes_of(cursor: Cursor) -> list[bytes]:
+    """Return what a cursor has to send now."""
+    return list(iter(cursor.next, b""))
+
+
+def frames_of(writes: list[bytes]) -> list[Frame]:
+    return [parse_frame(raw + b"\n\n") for raw in b"".join(writes).split(b"\n\n") if raw]
+
+
+def events_of(writes: list[bytes]) -> list[Event]:
+    """Return what these writes say, merged, without ending and [DONE]."""
+    told = []
+    for frame in frames_of(writes):
+        match frame.event:
+            case "start":
+                told.append(BEGIN)
+            case "message" if frame.data != "[DONE]":
+                told.append(Event(TEXT, frame.data["text"]))
+            case "reasoning":
+                told.append(Event(REASONING, frame.data["reasoning"]))
+            case "tool_call":
+                told.append(Event(TOOL_CALL, frame.data["tool_call"]))
+    return list(merge(told))
+
+
+deltas = st.builds(
+    Event,
+    st.sampled_from([TEXT, REASONING]),
+    st.builds(lambda text, times: text * times, st.text(max_size=8), st.sampled_from([1, 1, 1, 700, 3000])),
+)
+replies = st.lists(st.one_of(deltas, deltas, st.just(CALL)), max_size=12)
+
+
+class CursorTests(SimpleTestCase):
+    @given(replies, st.data())
+    def test_any_growth_from_any_position_is_told_whole(self, events, data):
+        """Whatever was merged or split on the way; every frame within its limit, every write one that Django keeps whole."""
+        whole = [BEGIN, *(event for event in events if event.size)]
+        position = data.draw(st.integers(0, length(whole)))
+        known = data.draw(st.integers(0, len(whole)))
+        stream = ReplyStream(ID, None)
+        stream.append(whole[:known])
+        position = min(position, stream.position)
+        cursor = cursor_of(stream, position)
+        writes = writes_of(cursor)
+        for event in whole[known:]:
+            stream.append([event])
+            if data.draw(st.booleans()):
+                writes += writes_of(cursor)
+        stream.end(ENDED)
+        writes += writes_of(cursor)
+        frames = frames_of(writes)
+
+        assert events_of(writes) == list(merge(after(whole, position)))
+        assert cursor.finished
+        assert [frame.event for frame in frames[-2:]] == ["done", "message"]
+        assert all(write.endswith(b"\n\n") and len(write) <= 65536 for write in writes)
+        assert all(len(frame.data["text"]) <= 4096 for frame in frames[:-1])
+        assert all(len(frame.data.get("reasoning", "")) <= 4096 for frame in frames[:-1])
+
+    @given(st.text(min_size=1, max_size=30), st.data())
+    def test_every_id_is_where_the_next_event_begins(self, text, data):
+        cut = data.draw(st.integers(0, len(text)))
+        stream = stream_of(*(Event(TEXT, part) for part in (text[:cut], text[cut:]) if part))
+        frames = frames_of(writes_of(cursor_of(stream)))
+        again = [events_of(writes_of(cursor_of(stream, frame.position))) for frame in frames]
+
+        assert [frame.position for frame in frames][-1] == 1 + len(text)
+        assert again == [list(after([BEGIN, Event(TEXT, text)], frame.position)) for frame in frames]
+
+    def test_neighbours_of_one_kind_share_a_frame(self):
+        stream = stream_of(Event(TEXT, "a"), Event(TEXT, "b"), Event(REASONING, "c"), CALL, Event(TEXT, "d"))
+        names = [frame.event for frame in frames_of(writes_of(cursor_of(stream)))]
+
+        assert names == ["start", "message", "reasoning", "tool_call", "message"]
+
+    def test_a_large_tool_call_is_written_alone(self):
+        """Django cuts a write at 65,536 bytes: beside other frames it would be cut in two."""
+        large = Event(TOOL_CALL, {**CALL.payload, "arguments": "é" * 9000})
+        writes = writes_of(cursor_of(stream_of(Event(TEXT, "é" * 2000), large, Event(TEXT, "é" * 2000))))
+
+        assert all(len(write) <= 65536 and write.endswith(b"\n\n") for write in writes)
+        assert len(events_of(writes)) == 4
+
+    def test_nothing_new_is_nothing(self):
+        cursor = cursor_of(stream_of(Event(TEXT, "a")))
+        writes_of(cursor)
+
+        assert cursor.next() == b""
+        assert not cursor.finished
+
+    def test_a_cut_ahead_is_where_it_ends(self):
+        stream = stream_of(Event(TEXT, "Hello"))
+        stream.cut = 3
+        cursor = cursor_of(stream)
+        before_the_ending = writes_of(cursor)
+        stream.end(ENDED)
+
+        assert events_of(before_the_ending) == [BEGIN, Event(TEXT, "He")]
+        assert [frame.event for frame in frames_of(writes_of(cursor))] == ["done", "message"]
+
+    def test_a_cut_behind_takes_back_what_was_told(self):
+        stream = stream_of(Event(TEXT, "Hello"))
+        cursor = cursor_of(stream)
+        writes_of(cursor)
+        stream.cut = 3
+        silent = cursor.next()
+        stream.end(ENDED)
+        frames = frames_of(writes := writes_of(cursor))
+
+        assert silent == b""
+        assert frames[0].event == "reset"
+        assert events_of(writes) == [BEGIN, Event(TEXT, "He")]
+        assert frames[-2].event == "done"
+
+    def test_a_position_past_a_whole_stream_begins_again(self):
+        writes = writes_of(cursor_of(stream_of(Event(TEXT, "Hello")), 99))
+
+        assert frames_of(writes)[0].event == "reset"
+        assert events_of(writes) == [BEGIN, Event(TEXT, "Hello")]
+
+    def test_a_tail_that_lags_is_waited_for(self):
+        stream = stream_of(Event(TEXT, "He"), whole=False)
+        cursor = cursor_of(stream, 5)
+        early = cursor.next()
+        stream.append([Event(TEXT, "llo")])
+
+        assert early == b""
+        assert events_of(writes_of(cursor)) == [Event(TEXT, "o")]
+
+    def test_a_tail_that_ends_before_a_position_begins_again(self):
+        stream = stream_of(Event(TEXT, "He"), whole=False)
+        cursor = cursor_of(stream, 5)
+        stream.end(ENDED)
+
+        assert [frame.event for frame in frames_of(writes_of(cursor))][:2] == ["reset", "start"]
+
+
+class StreamTests(SimpleTestCase):
+    def test_it_ends_once_and_nothing_follows(self):
+        """A run that lost its claim may still hold half a tool call when it learns of its end."""
+        stream = stream_of(Event(TEXT, "a"))
+        stream.end(ENDED)
+        stream.end({**ENDED, "status": "failed"})
+        stream.append([Event(TEXT, "b")])
+
+        assert stream.events == [BEGIN, Event(TEXT, "a"), Event(END, ENDED)]
+        assert stream.position == 2
+
+
+class ReaderTests(SimpleTestCase):
+    async def read(self, reader: Reader) -> list[bytes]:
+        async with asyncio.timeout(TIMEOUT):
+            return [write async for write in reader]
+
+    def open(self, position: int = 0, **options) -> tuple[ReplyStream, Reader]:
+        self.followed = []
+        stream = ReplyStream(ID, asyncio.get_running_loop(), on_follow=self.followed.append)
+        stream.append([BEGIN])
+        return stream, Reader(stream, SimpleEncoder(str(ID)), position, **options)
+
+    async def test_it_waits_for_more(self):
+        stream, reader = self.open()
+        reading = asyncio.ensure_future(self.read(reader))
+        await asyncio.sleep(0)
+        stream.append([Event(TEXT, "Hello")])
+        stream.end(ENDED)
+
+        assert events_of(await reading) == [BEGIN, Event(TEXT, "Hello")]
+
+    @override_settings(STREAMING_CHAT_HEARTBEAT_SECONDS=0.01)
+    async def test_silence_is_broken_by_a_comment(self):
+        """One newline, no blank line: others take an empty event for the end."""
+        stream, reader = self.open()
+        await anext(reader)
+        beats = [await anext(reader) for _ in range(3)]
+        reader.close()
+
+        assert beats == [b":\n"] * 3
+        assert stream.position == 1
+
+    async def test_an_error_of_its_opening_is_its_own(self):
+        async def opened():
+            raise ConnectionError
+
+        _stream, reader = self.open(opened=opened)
+        with self.assertRaises(ConnectionError):
+            await anext(reader)
+        reader.close()
+
+    async def test_a_cancelled_read_leaves(self):
+        stream, reader = self.open()
+        await anext(reader)
+        reading = asyncio.ensure_future(anext(reader))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        await asyncio.sleep(0)
+
+        assert reading.cancelled()
+        assert (stream.readers, self.followed) == (set(), [True, False])
+
+    async def test_closing_from_another_thread_leaves_once(self):
+        closed = []
+        stream, reader = self.open(closed=lambda: closed.append(1))
+        for _ in range(2):
+            await asyncio.to_thread(reader.close)
+        reader.close()
+        await asyncio.sleep(0)
+
+        assert (stream.readers, self.followed, closed) == (set(), [True, False], [1])
+
+    async def test_closing_ends_a_read_under_way(self):
+        _stream, reader = self.open()
+        reading = asyncio.ensure_future(self.read(reader))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(reader.close)
+
+        assert events_of(await reading) == [BEGIN]
+
+    async def test_a_reader_that_is_dropped_leaves(self):
+        """A response that a middleware drops is never closed."""
+        stream, reader = self.open()
+        del reader
+        gc.collect()
+        await asyncio.sleep(0)
+
+        assert (stream.readers, self.followed) == (set(), [True, False])
+
+    async def test_a_reader_that_is_dropped_while_others_are_told_disturbs_nobody(self):
+        """The collector may run anywhere."""
+        stream, first = self.open()
+        second = Reader(stream, SimpleEncoder(str(ID)))
+        dropped = [Reader(stream, SimpleEncoder(str(ID))) for _ in range(3)]
+
+        class Collector:
+            def wake(self):
+                dropped.clear()
+
+        stream.attach(Collector())
+        stream.append([Event(TEXT, "Hello")])
+        stream.end(ENDED)
+
+        assert events_of(await self.read(first)) == events_of(await self.read(second)) == [BEGIN, Event(TEXT, "Hello")]
+
+    async def test_waiting_for_the_ending_has_a_limit(self):
+        stream, reader = self.open()
+        too_early = await reader.until_ended(0.01)
+        stream.end(ENDED)
+        later = await Reader(stream, SimpleEncoder(str(ID))).until_ended(TIMEOUT)
+
+        assert (too_early, later) == (False, True)
+
+    def test_closing_after_its_loop_has_closed_is_possible(self):
+        loop = asyncio.new_event_loop()
+
+        async def open() -> Reader:
+            _stream, reader = self.open()
+            await anext(reader)
+            return reader
+
+        reader = loop.run_until_complete(open())
+        loop.close()
+        reader.close()
+
+        assert self.followed == [True]
+
+
+class BlockingReaderTests(SimpleTestCase):
+    def setUp(self):
+        self.loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self.loop.run_forever)
+        thread.start()
+        self.addCleanup(self.loop.close)
+        self.addCleanup(thread.join)
+        self.addCleanup(self.loop.call_soon_threadsafe, self.loop.stop)
+        self.followed = []
+        self.stream = ReplyStream(ID, self.loop, on_follow=self.followed.append)
+        self.stream.append([BEGIN])
+
+    def test_it_reads_what_a_loop_in_another_thread_receives(self):
+        reader = BlockingReader(self.stream, SimpleEncoder(str(ID)))
+        writes = [next(reader)]
+        for event in (Event(TEXT, "Hel"), Event(TEXT, "lo")):
+            self.loop.call_soon_threadsafe(self.stream.append, [event])
+            writes.append(next(reader))
+        self.loop.call_soon_threadsafe(self.stream.end, ENDED)
+        writes += reader
+
+        assert events_of(writes) == [BEGIN, Event(TEXT, "Hello")]
+        assert frames_of(writes)[-2].event == "done"
+
+    @override_settings(STREAMING_CHAT_HEARTBEAT_SECONDS=0.01)
+    def test_silence_is_broken_by_a_comment(self):
+        reader = BlockingReader(self.stream, SimpleEncoder(str(ID)))
+        writes = [next(reader) for _ in range(3)]
+        reader.close()
+
+        assert writes[1:] == [b":\n"] * 2
+
+    def test_dropping_it_leaves(self):
+        reader = BlockingReader(self.stream, SimpleEncoder(str(ID)))
+        next(reader)
+        del reader
+        gc.collect()
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(TIMEOUT)
+
+        assert self.followed == [True, False]
+
+    def test_waiting_for_the_ending_has_a_limit(self):
+        too_early = BlockingReader(self.stream, SimpleEncoder(str(ID))).until_ended(0.01)
+        self.loop.call_soon_threadsafe(self.stream.end, ENDED)
+        later = BlockingReader(self.stream, SimpleEncoder(str(ID))).until_ended(TIMEOUT)
+
+        assert (too_early, later) == (False, True)
