@@ -44,15 +44,17 @@ class Event(NamedTuple):
 
 def merge(events: Iterable[Event]) -> Iterator[Event]:
     """Yield the same stream with neighbouring deltas of one kind joined and empty deltas dropped."""
-    kind, texts = "", []
+    kind = ""
+    texts: list[str] = []
     for event in events:
         if event.kind in DELTAS:
+            if not event.payload:
+                continue
             if event.kind != kind:
                 if texts:
                     yield Event(kind, "".join(texts))
                 kind, texts = event.kind, []
-            if event.payload:
-                texts.append(event.payload)
+            texts.append(event.payload)
             continue
         if texts:
             yield Event(kind, "".join(texts))

@@ -141,7 +141,13 @@ class MergeTests(SimpleTestCase):
         assert all(one.kind != two.kind or one.kind not in DELTAS for one, two in pairwise(merged))
 
     def test_kinds_keep_their_order(self):
-        inside = [Event(REASONING, "a"), Event(TEXT, "b"), Event(TEXT, ""), Event(TEXT, "c"), Event(REASONING, "d")]
+        inside = [
+            Event(REASONING, "a"),
+            Event(TEXT, "b"),
+            Event(REASONING, ""),
+            Event(TEXT, "c"),
+            Event(REASONING, "d"),
+        ]
 
         assert list(merge(inside)) == [Event(REASONING, "a"), Event(TEXT, "bc"), Event(REASONING, "d")]
 

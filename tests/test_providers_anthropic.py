@@ -40,12 +40,14 @@ class ServedTests(SimpleTestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.server = cls.enterClassContext(ProviderServer())
+        cls.made = AnthropicProvider("anthropic", api_key=KEY, base_url=cls.server.anthropic_url)
 
     def setUp(self):
         self.server.clear()
 
     def provider(self) -> AnthropicProvider:
-        return AnthropicProvider("anthropic", api_key=KEY, base_url=self.server.anthropic_url)
+        """Return the one provider of all tests, as a site has it."""
+        return self.made
 
     async def reply(self, script: Script) -> Received:
         self.server.script(script)
