@@ -239,6 +239,7 @@ class Writer:
             self._reset()
         with self._lock:
             self._runs[run.message_id] = run
+            self._idle.clear()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="streaming_chat.writer", daemon=True)
                 self._thread.start()
@@ -269,6 +270,7 @@ class Writer:
         self._hurried = False
         self._runs: dict[uuid.UUID, Saved] = {}
         self._unsaved_since: dict[uuid.UUID, float] = {}
+        self._next_settling = 0.0
         self._thread: threading.Thread | None = None
         self._ledger = Ledger(uuid.uuid4().hex)
 
@@ -278,7 +280,6 @@ class Writer:
             self._wake.clear()
             if not self._runs:
                 continue
-            self._idle.clear()
             self._save_until_idle()
             connections.close_all()
             with self._lock:
@@ -295,9 +296,11 @@ class Writer:
             if self._hurried:
                 time.sleep(_LINGER_SECONDS)
                 self._hurried = False
-            self._flush()
+            if self._flush():
+                self._settle_dead()
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
+        """Save what there is; False when the database is away."""
         runs = list(self._runs.values())
         try:
             done = self._ledger.save(runs)
@@ -309,9 +312,23 @@ class Writer:
             connections.close_all()
             self._give_up(runs)
             time.sleep(min(conf.STREAMING_CHAT_FLUSH_SECONDS, 0.5))
-            return
+            return False
         for run in done:
             self._drop(run)
+        return True
+
+    def _settle_dead(self) -> None:
+        """End the replies of dead workers, after the first flush and then once a lease; each in its own transaction."""
+        if time.monotonic() < self._next_settling:
+            return
+        self._next_settling = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
+        dead = LiveReply.objects.using(live_database()).expired().exclude(worker=self.worker)
+        try:
+            for live in dead:
+                live.settle()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Replies of dead workers could not be settled (%s).", type(error).__name__)
+            connections.close_all()
 
     def _give_up(self, runs: Iterable[Saved]) -> None:
         """Tell the readers of replies whose ending could not be saved for so long; their rows are settled later."""
