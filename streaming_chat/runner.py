@@ -103,7 +103,8 @@ class Run:
 
     def saved(self, payload: dict[str, Any], end_position: int) -> None:
         """Tell the readers of the ending that was saved. From the writer's thread."""
-        self._in_loop(lambda: self._finish(payload, end_position))
+        if not self._in_loop(lambda: self._finish(payload, end_position)):
+            self._leave()
         self.ended.set()
 
     def columns(self) -> dict[str, Any]:
@@ -241,6 +242,9 @@ class Run:
         if end_position < self.stream.position:
             self.stream.cut = max(end_position, 1)
         self.stream.end(payload)
+        self._leave()
+
+    def _leave(self) -> None:
         for call in self._on_done:
             call(self)
 
@@ -296,12 +300,13 @@ class Run:
         self.is_deserted = True
         self._hurry()
 
-    def _in_loop(self, call: Callable[[], object]) -> None:
+    def _in_loop(self, call: Callable[[], object]) -> bool:
         try:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:
             # The loop is closed: nobody follows, and the writer has what there was.
-            return
+            return False
+        return True
 
 
 class InlineSaver:
