@@ -290,12 +290,12 @@ class ReaderTests(SimpleTestCase):
     def test_closing_after_its_loop_has_closed_is_possible(self):
         loop = asyncio.new_event_loop()
 
-        async def open() -> Reader:
+        async def begin() -> Reader:
             _stream, reader = self.open()
             await anext(reader)
             return reader
 
-        reader = loop.run_until_complete(open())
+        reader = loop.run_until_complete(begin())
         loop.close()
         reader.close()
 

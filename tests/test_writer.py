@@ -1,0 +1,354 @@
+"""Saving: many replies in one transaction, each ending once, and nobody harmed by another's trouble."""
+
+import asyncio
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from unittest import mock
+
+from django.db import connection, connections
+from django.db.models.functions import Now
+from django.dispatch import receiver
+from django.test import TransactionTestCase
+from django.test.utils import CaptureQueriesContext
+
+from streaming_chat import endings, events
+from streaming_chat.encoders.simple import SimpleEncoder
+from streaming_chat.endings import Ending
+from streaming_chat.events import TEXT, TOOL_CALL, Event
+from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.providers.base import Prompt, Provider, ProviderStream
+from streaming_chat.readers import Reader
+from streaming_chat.runner import Order, Runner
+from streaming_chat.signals import reply_ended
+from streaming_chat.writer import Ledger, writer
+
+from .factories import make_conversation, make_live
+from .provider_server import TIMEOUT, Gate, Script
+from .servers import ServerTestCase, held, outcome, received_text, wait_until
+
+COMPLETED = Ending(endings.COMPLETED, "stop")
+# JSON that neither database takes: no provider can send it through our parsing, but a site's own provider may.
+POISON = Event(TOOL_CALL, {"id": "1", "name": "f", "arguments": float("nan"), "complete": True})
+
+
+class Received:
+    """A run as the writer sees it, whose events the test says. told: what its readers were told."""
+
+    def __init__(self, worker: str, *texts: str) -> None:
+        live = make_live(make_conversation(), worker=worker)
+        self.message_id: uuid.UUID = live.message_id
+        self.conversation_id: uuid.UUID = live.conversation_id
+        self.outcome: Ending | None = None
+        self.is_deserted = False
+        self.events = [Event("start", {})]
+        self.fields: dict = {}
+        self.stops: list = []
+        self.told: list = []
+        self.receive(*texts)
+
+    def receive(self, *texts: str) -> None:
+        self.events += [Event(TEXT, text) for text in texts]
+
+    def columns(self) -> dict:
+        return self.fields
+
+    def request_stop(self, by: str, position: int | None) -> None:
+        self.stops.append((by, position))
+
+    def saved(self, payload: dict, end_position: int) -> None:
+        self.told.append((payload["status"], end_position))
+
+    @property
+    def rows(self) -> list[Event]:
+        return ReplyEvent.objects.stream(self.message_id)
+
+    @property
+    def message(self) -> Message:
+        return Message.objects.get(pk=self.message_id)
+
+
+class LedgerTests(TransactionTestCase):
+    def setUp(self):
+        self.ledger = Ledger("me")
+
+    def runs(self, count: int) -> list[Received]:
+        return [Received("me", f"text of {number}") for number in range(count)]
+
+    def queries(self, runs: list[Received]) -> list[str]:
+        with CaptureQueriesContext(connection) as captured:
+            self.ledger.save(runs)
+        return [query["sql"].split()[0] for query in captured]
+
+    def test_many_replies_are_saved_in_one_transaction(self):
+        """As many statements for 20 as for 2."""
+        few, many = self.queries(self.runs(2)), self.queries(runs := self.runs(20))
+
+        assert many == few
+        assert many.count("COMMIT") == 1
+        assert [run.rows for run in runs] == [[Event(TEXT, f"text of {number}")] for number in range(20)]
+
+    def test_neighbours_are_saved_as_one_row(self):
+        run = Received("me", "a", "b", "c")
+        self.ledger.save([run])
+        run.receive("d", "e")
+        self.ledger.save([run])
+        rows = list(ReplyEvent.objects.order_by("position").values_list("position", "payload"))
+
+        assert rows == [(1, "abc"), (4, "de")]
+
+    def test_an_ending_is_saved_with_all_that_came_before_it(self):
+        run = Received("me", "Hel")
+        self.ledger.save([run])
+        run.receive("lo")
+        run.outcome = COMPLETED
+        done = self.ledger.save([run])
+
+        assert done == [run]
+        assert run.told == [("completed", 6)]
+        assert (run.message.text, run.message.position) == ("Hello", 6)
+        assert not LiveReply.objects.exists()
+        assert not ReplyEvent.objects.exists()
+
+    def test_a_value_that_the_database_refuses_harms_its_own_reply_only(self):
+        runs = self.runs(3)
+        self.ledger.save(runs)
+        for run in runs:
+            run.receive(" and more")
+        runs[1].events.append(POISON)
+        with self.assertLogs("streaming_chat", "ERROR"):
+            done = self.ledger.save(runs)
+
+        assert done == [runs[1]]
+        assert outcome(runs[1].message) == ("interrupted", "not_saved", "not_saved")
+        assert runs[1].message.text == "text of 1"
+        assert runs[1].told == [("interrupted", 10)]
+        assert runs[1].stops
+        assert [events.text_of(run.rows) for run in runs[::2]] == ["text of 0 and more", "text of 2 and more"]
+
+    def test_an_ending_that_the_database_refuses_harms_its_own_reply_only(self):
+        runs = self.runs(3)
+        self.ledger.save(runs)
+        for run in runs:
+            run.outcome = COMPLETED
+        runs[1].fields = {"input_tokens": 2**70}
+        with self.assertLogs("streaming_chat", "ERROR"):
+            done = self.ledger.save(runs)
+
+        assert set(done) == set(runs)
+        assert [run.message.status for run in runs] == ["completed", "interrupted", "completed"]
+        assert [run.message.text for run in runs] == ["text of 0", "text of 1", "text of 2"]
+        assert not LiveReply.objects.exists()
+
+    def test_a_reply_that_was_settled_elsewhere_gets_the_others_ending(self):
+        run = Received("me", "Hel")
+        self.ledger.save([run])
+        LiveReply.objects.update(expires_at=Now() - timedelta(seconds=1))
+        settled = LiveReply.objects.get().settle()
+        run.receive("lo")
+        run.outcome = COMPLETED
+        done = self.ledger.save([run])
+
+        assert settled
+        assert done == [run]
+        assert run.told == [("interrupted", 4)]
+        assert outcome(run.message) == ("interrupted", "lease_expired", "lease_expired")
+        assert run.message.text == "Hel"
+        assert not ReplyEvent.objects.exists()
+
+    def test_a_reply_that_another_worker_claimed_is_let_alone(self):
+        run = Received("me", "Hel")
+        LiveReply.objects.update(worker="another")
+        self.ledger.save([run])
+
+        assert not ReplyEvent.objects.exists()
+        assert LiveReply.objects.get().worker == "another"
+        assert run.message.status == "streaming"
+
+    def test_a_reply_that_was_deleted_is_done_with(self):
+        run, other = self.runs(2)
+        Conversation.objects.filter(pk=run.conversation_id).delete()
+        done = self.ledger.save([run, other])
+
+        assert done == [run]
+        assert len(run.told) == 1
+        assert other.rows == [Event(TEXT, "text of 1")]
+
+    def test_what_was_saved_by_a_commit_whose_answer_was_lost_is_not_saved_again(self):
+        run = Received("me", "Hel", "lo")
+        self.ledger.save([run])
+        again = Ledger("me")
+        again._is_sure = False
+        run.receive(" world")
+        again.save([run])
+
+        assert run.rows == [Event(TEXT, "Hello world")]
+
+    def test_a_stop_from_elsewhere_is_handed_over_once_saved(self):
+        run = Received("me", "Hello")
+        LiveReply.objects.all().request_stop("user", 3)
+        LiveReply.objects.all().request_stop("staff", 1)
+        self.ledger.save([run])
+
+        assert run.stops == [("user", 3)]
+
+    def test_a_deserted_reply_is_stopped_unless_somebody_follows_elsewhere(self):
+        deserted, followed = self.runs(2)
+        deserted.is_deserted = followed.is_deserted = True
+        LiveReply.objects.filter(pk=followed.message_id).update(followed_until=Now() + timedelta(seconds=60))
+        self.ledger.save([deserted, followed])
+        self.ledger.save([deserted, followed])
+
+        assert deserted.stops[0] == ("disconnect", None)
+        assert followed.stops == []
+
+    def test_a_lease_is_renewed_by_each_save(self):
+        run = Received("me")
+        LiveReply.objects.update(expires_at=Now())
+        self.ledger.save([run])
+
+        assert not LiveReply.objects.expired().exists()
+
+
+class WriterTests(ServerTestCase):
+    def test_a_database_that_is_locked_for_a_while_loses_nothing(self):
+        """Endings wait for it, and so do readers: they are told of what is saved, not of what was tried."""
+        gate, end = Gate(), Gate()
+        with held(gate, end), quick_to_give_up():
+            self.provider.script(Script(["Hel", "lo ", "world"], gates={2: gate, 3: end}))
+            exchange = self.browser.send("Hello").until_text("Hello ")
+            with self.assertLogs("streaming_chat", "WARNING") as logs, locked(exchange.message_id):
+                gate.open()
+                exchange.until_text("Hello world")
+                end.open()
+                wait_until(lambda: len(logs.output) > 1)
+                told = list(exchange.endings)
+            exchange.rest()
+
+        assert told == []
+        assert "is away" in logs.output[0]
+        assert exchange.text == "Hello world"
+        assert len(exchange.endings) == 1
+        assert outcome(self.ended(exchange.message_id)) == ("completed", "stop", "")
+
+    def test_a_reply_that_loses_its_claim_ends_as_it_was_settled(self):
+        """Its worker had paused for longer than its lease, as a suspended machine does."""
+        gate = Gate()
+        with held(gate):
+            self.provider.script(Script(["Hel", "lo ", "world"], gates={2: gate}))
+            exchange = self.browser.send("Hello").until_text("Hello ")
+            wait_until(lambda: events.text_of(ReplyEvent.objects.stream(exchange.message_id)) == "Hello ")
+            live = LiveReply.objects.filter(pk=exchange.message_id)
+            wait_until(lambda: live.update(expires_at=Now() - timedelta(seconds=1)) and live.get().settle())
+            exchange.rest()
+            self.provider.wait_for(lambda: self.provider.calls[0].ended)
+        message = self.ended(exchange.message_id)
+
+        assert outcome(message) == ("interrupted", "lease_expired", "lease_expired")
+        assert received_text(message) == exchange.text == "Hello "
+        assert [frame.data["end_reason"] for frame in exchange.endings] == ["lease_expired"]
+        assert self.provider.calls[0].closed_early
+
+    def test_a_reply_whose_conversation_is_deleted_ends(self):
+        gate = Gate()
+        with held(gate):
+            self.provider.script(Script(["Hel", "lo ", "world"], gates={2: gate}))
+            exchange = self.browser.send("Hello").until_text("Hello ")
+            Conversation.objects.all().delete()
+            exchange.rest()
+            self.provider.wait_for(lambda: self.provider.calls[0].ended)
+
+        assert len(exchange.endings) == 1
+        assert exchange.text == ""
+        assert self.provider.calls[0].closed_early
+
+    def test_replies_of_dead_workers_are_settled_on_the_way(self):
+        dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
+        writer._next_settling = 0.0
+        self.browser.send("Hello").rest()
+
+        assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
+        assert self.ended(dead.message_id).text == "Hel"
+
+    def test_a_signal_follows_the_commit(self):
+        heard = []
+
+        @receiver(reply_ended)
+        def hear(sender, message, status, end_reason, **kwargs):
+            heard.append((Message.objects.get(pk=message).status, status, end_reason))
+
+        exchange = self.browser.send("Hello").rest()
+        wait_until(lambda: heard)
+        reply_ended.disconnect(hear)
+
+        assert exchange.endings
+        assert heard == [("completed", "completed", "stop")]
+
+
+class Endless(Provider, ProviderStream):
+    """A provider that says one word and then waits for ever."""
+
+    def stream(self, prompt):
+        self.words = ["Hello"]
+        return self
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *args):
+        return None
+
+    async def read(self):
+        if self.words:
+            return [Event(TEXT, self.words.pop())]
+        await asyncio.Event().wait()
+        return None
+
+
+class ClosedLoopTests(TransactionTestCase):
+    def test_a_run_whose_loop_ends_is_saved_and_forgotten(self):
+        runner = Runner()
+        live = make_live(make_conversation(), worker=writer.worker)
+        order = Order(
+            live.message_id, live.conversation_id, Endless("x"), Prompt("m", "", (), 9), {"message": ""}, None
+        )
+
+        async def begin():
+            run = runner.start(order)
+            reader = Reader(run.stream, SimpleEncoder(str(live.pk)))
+            while b"Hello" not in await anext(reader):
+                pass
+            return run
+
+        # In a thread: a run in the main one would put a handler before pytest's for the signals that end it.
+        with ThreadPoolExecutor(1) as pool:
+            run = pool.submit(asyncio.run, begin()).result(TIMEOUT)
+
+        assert run.ended.wait(TIMEOUT)
+        assert writer.wait_until_idle(TIMEOUT)
+        assert runner.live == []
+        assert outcome(Message.objects.get(pk=live.pk)) == ("interrupted", "shutdown", "shutdown")
+        assert Message.objects.get(pk=live.pk).text == "Hello"
+
+
+def quick_to_give_up():
+    """Make connections that are opened from now on wait 0.1 s for a lock, and the writer open one."""
+    assert writer.wait_until_idle(TIMEOUT)
+    default = connections.settings["default"]
+    sooner = {"timeout": 0.1} if connection.vendor == "sqlite" else {"options": "-c lock_timeout=100"}
+    return mock.patch.dict(default, {"OPTIONS": {**default["OPTIONS"], **sooner}})
+
+
+class locked:  # noqa: N801  (a context manager)
+    """Holds the lock of a live reply's row; on SQLite that is the whole database's."""
+
+    def __init__(self, message_id: uuid.UUID) -> None:
+        self.rows = LiveReply.objects.filter(pk=message_id)
+
+    def __enter__(self) -> None:
+        connection.set_autocommit(False)
+        self.rows.update(slot=999)
+
+    def __exit__(self, *args: object) -> None:
+        connection.commit()
+        connection.set_autocommit(True)
