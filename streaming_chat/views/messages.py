@@ -84,7 +84,7 @@ def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Pre
         "stream": bodies.boolean,
         "disconnect": bodies.one_of("stop", "finish"),
     }
-    if request.body:
+    if bodies.has_body(request):
         bodies.demand_json(request)
     encoder = encoder_for(request)
     body = bodies.read_optional_body(request, checks)

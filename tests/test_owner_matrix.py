@@ -1,0 +1,190 @@
+"""Every address × whoever is not its owner: nothing is shown, nothing is changed. A new address must be entered here."""
+
+import uuid
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.test import Client
+
+from streaming_chat.events import Event
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
+
+from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
+from .native import ApiTestCase
+from .routes import routes
+
+# What an address is: open to all; a page or data of whoever asks; somebody's conversation or message; the admin.
+OPEN, PAGE, PAGE_OF, OWN, OF, ADMIN, TRANSCRIPTS = "open", "page", "page of", "own", "of", "admin", "transcripts"
+C, M = "<uuid:conversation_id>", "<uuid:message_id>"
+KINDS = {
+    "": OPEN,
+    "accounts/login/": OPEN,
+    "accounts/logout/": OPEN,
+    "chat/health": OPEN,
+    "admin/login/": OPEN,
+    "chat/": PAGE,
+    f"chat/c/{C}": PAGE_OF,
+    "chat/api/conversations": OWN,
+    f"chat/api/conversations/{C}": OF,
+    f"chat/api/conversations/{C}/restore": OF,
+    f"chat/api/conversations/{C}/messages": OF,
+    "chat/api/messages": OWN,
+    f"chat/api/messages/{M}": OF,
+    f"chat/api/messages/{M}/events": OF,
+    f"chat/api/messages/{M}/stop": OF,
+    f"chat/api/messages/{M}/regenerate": OF,
+    f"chat/api/messages/{M}/feedback": OF,
+    "chat/api/chat": OWN,
+    "chat/api/models": OWN,
+    "chat/^api/(?P<path>.*)$": OF,
+    "admin/": ADMIN,
+    "admin/logout/": ADMIN,
+    "admin/password_change/": ADMIN,
+    "admin/password_change/done/": ADMIN,
+    "admin/autocomplete/": ADMIN,
+    "admin/jsi18n/": ADMIN,
+    "admin/r/<path:content_type_id>/<path:object_id>/": ADMIN,
+    "admin/^(?P<app_label>streaming_chat|auth)/$": ADMIN,
+    "admin/(?P<url>.*)$": ADMIN,
+    "admin/auth/user/<id>/password/": ADMIN,
+    **{
+        f"admin/auth/{model}/{rest}": ADMIN
+        for model in ("group", "user")
+        for rest in ("", "add/", *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")))
+    },
+    **{
+        f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
+        for rest in ("", "add/", *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")))
+    },
+}
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# A body that its owner's request could have.
+BODIES: dict[str, Any] = {
+    "PATCH chat/api/conversations/<uuid:conversation_id>": {"title": "Taken"},
+    "PUT chat/api/messages/<uuid:message_id>/feedback": {"value": -1},
+    "POST chat/api/conversations/<uuid:conversation_id>/messages": {"content": "Taken"},
+    "POST chat/api/messages": {"content": "Taken"},
+    "POST chat/api/chat": {"messages": [{"role": "user", "content": "Taken"}]},
+}
+SECRET = "Rosebud"
+
+
+class OwnerMatrixTests(ApiTestCase):
+    maxDiff = None
+
+    def setUp(self) -> None:
+        super().setUp()
+        conversation = make_conversation(title=SECRET, system_prompt=SECRET)
+        make_message(conversation, SECRET)
+        reply = make_reply(conversation, SECRET)
+        Feedback.objects.create(message=reply, value=1, comment=SECRET, owner_key=conversation.owner_key)
+        live = make_live(make_conversation(title=SECRET), Event("text", SECRET))
+        deleted = make_conversation(title=SECRET)
+        deleted.delete_for_owner()
+        # Each of ana's rows that an address may name: ended, live, deleted.
+        self.conversations = [conversation.pk, live.conversation_id, deleted.pk]
+        self.messages = [reply.pk, live.pk]
+
+    def test_every_address_is_entered(self):
+        assert set(routes()) == set(KINDS)
+
+    def test_anonymous(self):
+        self.check(None, {PAGE: {302}, PAGE_OF: {302}, OWN: {401}, OF: {401}, ADMIN: {302}, TRANSCRIPTS: {302}})
+
+    def test_an_inactive_owner(self):
+        self.check(self.user, {PAGE: {302}, PAGE_OF: {302}, OWN: {401}, OF: {401}, ADMIN: {302}, TRANSCRIPTS: {302}})
+
+    def test_another_user(self):
+        """Their own list is theirs: empty."""
+        bo = make_user("bo")
+        self.check(bo, {PAGE: {200}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}})
+
+    def test_staff_without_the_permission(self):
+        staff = make_staff("clerk")
+        self.check(staff, {PAGE: {200}, PAGE_OF: {404}, OF: {404}, TRANSCRIPTS: {302, 403}})
+
+    def test_staff_who_may_see_conversations_but_no_text(self):
+        staff = make_staff("clerk", "view_conversation")
+        self.check(staff, {PAGE: {200}, PAGE_OF: {404}, OF: {404}, TRANSCRIPTS: {200, 302, 403}})
+
+    def test_staff_who_read_transcripts_read_them_in_the_admin_only(self):
+        staff = make_staff("auditor", "view_conversation", "view_transcript", "stop_reply")
+        self.check(staff, {PAGE: {200}, PAGE_OF: {404}, OF: {404}, TRANSCRIPTS: {200, 302, 403}}, reads=True)
+
+    def check(self, user: Any, statuses: dict[str, set[int]], *, reads: bool = False) -> None:
+        """Ask every address in every method; compare all rows before and after, statuses and what is shown."""
+        before = rows(user)
+        for route, kind in KINDS.items():
+            for method in METHODS:
+                for path in self.paths(route):
+                    with self.subTest(method=method, path=path):
+                        response = self.ask(user, method, route, path)
+                        allowed = statuses.get(kind, {200, 201, 302, 403, 404}) | {405}
+
+                        assert response.status_code in allowed, (response.status_code, response.content[:200])
+                        if not (reads and kind == TRANSCRIPTS):
+                            assert SECRET.encode() not in body(response)
+                        if kind == OF and response.status_code == 404:
+                            assert response.content == self.unknown(user, method, route).content
+        assert rows(user) == before
+
+    def ask(self, user: Any, method: str, route: str, path: str) -> Any:
+        client = Client(raise_request_exception=False)
+        if user is not None:
+            get_user_model().objects.filter(pk=user.pk).update(is_active=True)
+            client.force_login(user)
+            get_user_model().objects.filter(pk=user.pk).update(is_active=user != self.user)
+        return client.generic(
+            method, f"/{path}", *encoded(client, BODIES.get(f"{method} {route}", {})), headers={"Accept": "*/*"}
+        )
+
+    def unknown(self, user: Any, method: str, route: str) -> Any:
+        return self.ask(user, method, route, filled(route, uuid.UUID(int=7), uuid.UUID(int=7)))
+
+    def paths(self, route: str) -> list[str]:
+        if C in route:
+            return [filled(route, pk, pk) for pk in self.conversations]
+        if M in route:
+            return [filled(route, pk, pk) for pk in self.messages]
+        return [filled(route, self.conversations[0], self.user.pk)]
+
+
+def filled(route: str, row: Any, user: Any) -> str:
+    """Return an address of this route."""
+    of = row if "conversation" in route or M in route else user
+    for part, value in {
+        C: row,
+        M: row,
+        "<path:content_type_id>/<path:object_id>": f"{ContentType.objects.get_for_model(Conversation).pk}/{row}",
+        "<path:object_id>": of,
+        "<id>": user,
+        "^api/(?P<path>.*)$": "api/none",
+        "^(?P<app_label>streaming_chat|auth)/$": "streaming_chat/",
+        "(?P<url>.*)$": "none/",
+    }.items():
+        route = route.replace(part, str(value))
+    return route
+
+
+def encoded(client: Client, value: Any) -> tuple[str, str]:
+    return client._encode_json(value, "application/json"), "application/json"
+
+
+def body(response: Any) -> bytes:
+    return b"".join(response.streaming_content) if response.streaming else response.content
+
+
+def rows(asking: Any) -> list[tuple[Any, ...]]:
+    """Return every row, but for what whoever asked may have made of their own, and when they last signed in."""
+    found: list[tuple[Any, ...]] = []
+    theirs = models.Q(pk=None) if asking is None or asking.username == "ana" else models.Q(owner=asking)
+    mine = Conversation.objects.exclude(theirs)
+    found += mine.order_by("pk").values_list()
+    for model in (Message, LiveReply):
+        found += model._default_manager.filter(conversation__in=mine).order_by("pk").values_list()
+    for model in (ReplyEvent, Feedback):
+        found += model._default_manager.filter(message__conversation__in=mine).order_by("pk").values_list()
+    found += get_user_model().objects.order_by("pk").values_list("pk", "username", "password", "is_staff")
+    return found
