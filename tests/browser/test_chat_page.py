@@ -473,6 +473,26 @@ class TestUsing:
 
 
 class TestReading:
+    def test_a_broken_policy_would_be_seen(self, chromium, site, user):
+        """Every test here fails for an inline script; this one shows that by one."""
+        inline = """() => new Promise((resolve) => {
+            addEventListener("securitypolicyviolation", resolve);
+            document.body.append(Object.assign(document.createElement("script"), { textContent: "1" }));
+        })"""
+        with pytest.raises(AssertionError, match="script-src"), watched(chromium, base_url=site) as context:  # noqa: PT012  (it raises at its end)
+            sign_in(context, site, user)
+            ChatPage(context.new_page()).open().page.evaluate(inline)
+
+    def test_without_its_script_nothing_is_sent(self, chromium, site, user, provider):
+        """A form that the browser sends by itself would put text and token into an address."""
+        with watched(chromium, base_url=site, java_script_enabled=False) as context:
+            sign_in(context, site, user)
+            page = context.new_page()
+            page.goto("/chat/")
+
+            expect(page.get_by_role("button", name="Send")).to_be_disabled()
+            assert page.locator("form.sc-composer").get_attribute("method") == "post"
+
     def test_a_foreign_conversation_is_not_there(self, page: Page, site):
         conversation = make_conversation(make_user("bea"))
 

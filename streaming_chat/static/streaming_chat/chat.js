@@ -37,6 +37,7 @@ class Chat {
 
   async open() {
     this.#listen();
+    this.at.send.disabled = false;
     this.#fit();
     this.#restoreDraft();
     await Promise.all([this.#guard(this.reload()), this.#guard(this.#list()), this.#guard(this.#models())]);
@@ -197,7 +198,7 @@ class Chat {
   #take(live, event) {
     if (event.event === "start") this.#started(live, event.data);
     live.reply.receive(event);
-    if (ENDINGS.has(event.event)) this.#finish(live, event.data);
+    if (ENDINGS.has(event.event)) this.#guard(this.#finish(live, event.data));
     else this.#draw(live);
   }
 
