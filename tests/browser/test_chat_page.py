@@ -32,6 +32,8 @@ class TestSending:
         first, second = Gate(), Gate()
         script = Script(["Grüße", " aus\n", "Łódź 🎈", " & <b>more</b>"], gates={1: first, 3: second})
         provider.script(script)
+        asked = []
+        chat.page.on("request", lambda request: asked.append((request.method, request.url)))
         chat.say("Hi")
 
         expect(chat.reply()).to_have_text("Grüße")
@@ -42,6 +44,8 @@ class TestSending:
         chat.expect_end()
         expect(chat.status).to_have_text("Reply finished")
         assert chat.reply().text_content() == script.text == Message.objects.get(role="assistant").text
+        # The page asks for the saved text when the stream's was of another length.
+        assert not [url for method, url in asked if method == "GET" and "/api/messages/" in url]
 
     def test_a_new_chat_becomes_a_conversation(self, chat, provider):
         chat.say("What is\nrain?")
@@ -133,6 +137,24 @@ class TestStopping:
 
         expect(chat.reply()).to_have_text("Shown")
         assert Message.objects.get(role="assistant").text == "Shown"
+
+    def test_a_stop_elsewhere_takes_back_what_is_past_it(self, chat, provider):
+        """Whoever has seen more than the one who stopped ends with the same text: the stream says reset."""
+        script, gate = held("Shown", " there", " and here", before=2)
+        provider.script(script)
+        chat.say("Hi")
+        expect(chat.reply()).to_have_text("Shown there")
+        message = Message.objects.get(role="assistant")
+        token = chat.page.locator(".sc-composer [name=csrfmiddlewaretoken]").input_value()
+        position = 1 + len("Shown")
+        stopped = chat.page.request.post(
+            f"/chat/api/messages/{message.pk}/stop", data={"position": position}, headers={"X-CSRFToken": token}
+        )
+        assert stopped.status == 200
+
+        chat.expect_end("stopped")
+        expect(chat.reply()).to_have_text("Shown")
+        gate.open()
 
     def test_a_new_message_follows_a_stopped_reply(self, chat, provider):
         script, gate = held("Half", " whole", before=1)
