@@ -279,6 +279,9 @@ class Run:
             self._stop(endings.broken("provider_timeout", received=False))
         elif now >= self._started + conf.STREAMING_CHAT_MAX_REPLY_SECONDS:
             self._stop(endings.completed("length_cap", received=True))
+        elif self._upstream is not None and self._upstream.finish_reason:
+            # It said that it had finished and left the connection open.
+            self._stop(endings.completed(self._upstream.end_reason, received=self._has_received()))
         else:
             self._stop(endings.broken("provider_stall", received=True))
 
