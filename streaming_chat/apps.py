@@ -13,4 +13,4 @@ class StreamingChatConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from . import checks  # noqa: F401, PLC0415  (registers; models are not loaded before)
+        from . import checks  # noqa: F401  (registers; models are not loaded before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 
@@ -11,14 +10,15 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connections
 
 from .events import START, Event
+from .logs import logger
 from .models import Message
 from .streams import ReplyStream
 from .tails import Reading, get_tail
 
-logger = logging.getLogger("streaming_chat")
-
 _POLL_SECONDS = 0.3
 _FOLLOW_SECONDS = 5.0
+# A reader follows from its first read on, after every middleware.
+_FIRST_READER_SECONDS = 60.0
 
 
 class Following:
@@ -55,10 +55,15 @@ class Following:
         """
         look: Callable[[], Awaitable[Reading]]
         look = sync_to_async(self._look_apart, thread_sensitive=False) if apart else sync_to_async(self.look)
+        first_reader_until = time.monotonic() + _FIRST_READER_SECONDS
+        is_met = False
         while not self.stream.ended:
             await asyncio.sleep(_POLL_SECONDS)
             if not self.stream.readers:
-                return
+                if is_met or time.monotonic() > first_reader_until:
+                    return
+                continue
+            is_met = True
             try:
                 self._take(await look())
             except (OperationalError, InterfaceError) as error:

@@ -241,9 +241,7 @@ class Message(models.Model):
         indexes = (
             models.Index(fields=["conversation", "created_at", "id"], name="streaming_chat_message_order"),
             models.Index(fields=["status", "-created_at"], name="streaming_chat_message_status"),
-            models.Index(
-                fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")
-            ),
+            models.Index(fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")),
             models.Index(fields=["ref"], name="streaming_chat_ref", condition=~Q(ref="")),
         )
 
@@ -338,9 +336,7 @@ class LiveReply(models.Model):
     class Meta:
         verbose_name = _("live reply")
         verbose_name_plural = _("live replies")
-        constraints = (
-            models.UniqueConstraint(fields=["owner_key", "slot"], name="streaming_chat_live_per_owner"),
-        )
+        constraints = (models.UniqueConstraint(fields=["owner_key", "slot"], name="streaming_chat_live_per_owner"),)
 
     def __str__(self) -> str:
         return f"Live reply {self.pk}"
@@ -409,9 +405,7 @@ class ReplyEvent(models.Model):
     class Meta:
         verbose_name = _("reply event")
         verbose_name_plural = _("reply events")
-        constraints = (
-            models.UniqueConstraint(fields=["message", "position"], name="streaming_chat_event_position"),
-        )
+        constraints = (models.UniqueConstraint(fields=["message", "position"], name="streaming_chat_event_position"),)
 
     def __str__(self) -> str:
         return f"Event {self.position} of {self.message_id}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import os
 import random
 import threading
@@ -22,15 +21,14 @@ from asgiref.sync import sync_to_async
 from . import endings
 from .conf import conf
 from .endings import Ending
-from .events import DELTAS, START, Event, Intake, before
+from .events import START, Event, Intake, before
 from .exceptions import ProviderError
+from .logs import describe, logger
 from .providers.base import Prompt, Provider, ProviderStream, Usage
 from .shutdown import Drain
 from .signals import reply_started
 from .streams import ReplyStream
 from .writer import Ledger, announce, writer
-
-logger = logging.getLogger("streaming_chat")
 
 _RETRIES = 2
 # A provider that asks for more is not waited for.
@@ -129,10 +127,9 @@ class Run:
         except asyncio.CancelledError:
             # Without a verdict it was the loop that ended.
             ending = self._verdict or endings.broken("shutdown", received=self._has_received())
-        except Exception:
+        except Exception as error:  # noqa: BLE001  (whatever broke, the reply is ended and kept)
             ref = uuid.uuid4().hex[:12]
-            # Neither prompt nor text is in this frame's locals: their reprs are empty.
-            logger.exception("Reply %s broke; ref %s.", self.message_id, ref)
+            logger.error("Reply %s broke; ref %s: %s", self.message_id, ref, describe(error))
             ending = endings.broken("internal", received=self._has_received(), ref=ref)
         self._conclude(ending)
 
@@ -144,7 +141,12 @@ class Run:
             except ProviderError as error:
                 wait = 0.5 * 2**attempt * random.uniform(0.8, 1.2)  # noqa: S311  (jitter, not a secret)
                 wait = wait if error.retry_after is None else error.retry_after
-                if self._has_received() or not error.retryable or attempt == _RETRIES or wait > _LONGEST_RETRY_AFTER_SECONDS:
+                if (
+                    self._has_received()
+                    or not error.retryable
+                    or attempt == _RETRIES
+                    or wait > _LONGEST_RETRY_AFTER_SECONDS
+                ):
                     return self._break(error)
                 logger.info("Retrying reply %s after %s (%s).", self.message_id, error.code, error.detail)
                 await asyncio.sleep(wait)
@@ -318,8 +320,9 @@ class InlineSaver:
     Under ASGI a task of the run's loop calls it in the caller's context, under WSGI the reader between its reads.
     """
 
-    def __init__(self) -> None:
-        self.worker = uuid.uuid4().hex
+    def __init__(self, worker: str = "") -> None:
+        """worker: under which the reply is claimed already; by default a new name."""
+        self.worker = worker or uuid.uuid4().hex
         self._ledger = Ledger(self.worker)
         self._due = asyncio.Event()
         self._next = 0.0
@@ -422,7 +425,7 @@ class Runner:
     def _check_pid(self) -> None:
         """Servers fork after importing us: threads, loops and runs are the parent's."""
         if self._pid != os.getpid():
-            self.__init__()  # type: ignore[misc]  # noqa: PLC2801  (everything begins anew)
+            self.__init__()  # type: ignore[misc]
 
 
 runner = Runner()

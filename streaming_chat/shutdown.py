@@ -7,7 +7,6 @@ first run in the main thread puts a handler before the server's own, which is ca
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import signal
 import threading
@@ -17,8 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from .conf import conf
-
-logger = logging.getLogger("streaming_chat")
+from .logs import logger
 
 _SAVE_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
@@ -64,7 +62,9 @@ class Drain:
         if self._is_done or not self._unsaved():
             self._pass_on(number, frame)
         elif self._thread is None:
-            self._thread = threading.Thread(target=self._drain, args=(number,), name="streaming_chat.drain", daemon=True)
+            self._thread = threading.Thread(
+                target=self._drain, args=(number,), name="streaming_chat.drain", daemon=True
+            )
             self._thread.start()
         else:
             self._hurry.set()

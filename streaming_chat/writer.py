@@ -6,7 +6,6 @@ reader is told of an ending only after its commit.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -23,13 +22,12 @@ from . import endings, events
 from .conf import conf
 from .endings import Ending
 from .events import Event
+from .logs import describe, logger
 from .models import Conversation, LiveReply, Message, ReplyEvent, end_reply, live_database
 from .signals import reply_ended
 
 if TYPE_CHECKING:
     from django.dispatch import Signal
-
-logger = logging.getLogger("streaming_chat")
 
 # Endings that come together are saved together: 20 ms are not noticed, and 100 replies that end at once cost one commit.
 _LINGER_SECONDS = 0.02
@@ -75,9 +73,7 @@ class Batch:
         """Yield the rows to insert."""
         position = self.position
         for event in self.events:
-            yield ReplyEvent(
-                message_id=self.run.message_id, position=position, kind=event.kind, payload=event.payload
-            )
+            yield ReplyEvent(message_id=self.run.message_id, position=position, kind=event.kind, payload=event.payload)
             position += event.size
 
     def received(self) -> list[Event]:
@@ -111,9 +107,10 @@ class Ledger:
             # A commit whose answer was lost may have happened: what is saved is read again before the next.
             self._is_sure = False
             raise
-        except Exception:
+        except Exception as error:  # noqa: BLE001  (a value may be refused by any class; the log has it)
             if len(batches) > 1:
                 return [run for batch in batches for run in self.save([batch.run])]
+            logger.error("Reply %s could not be saved: %s", batches[0].run.message_id, describe(error))
             return self._refuse(batches[0])
 
     def forget(self, run: Saved) -> None:
@@ -138,8 +135,8 @@ class Ledger:
         for batch in batches:
             index, position = batch.upto, batch.position + events.length(batch.events)
             self._marks[batch.run.message_id] = index, position
-        for run, by, position in stops:
-            run.request_stop(by, position)
+        for run, by, cut in stops:
+            run.request_stop(by, cut)
         done = [batch.run for batch in batches if batch.run.message_id in ended]
         for batch in batches:
             if (payload := ended.get(batch.run.message_id)) is not None:
@@ -163,10 +160,7 @@ class Ledger:
             mine.filter(unfollowed, pk__in=deserted).request_stop("disconnect")
         held = {row.pk: row for row in mine}
         ReplyEvent.objects.using(using).bulk_create(
-            row
-            for batch in batches
-            if batch.run.message_id in held and not batch.ending
-            for row in batch.rows()
+            row for batch in batches if batch.run.message_id in held and not batch.ending for row in batch.rows()
         )
         ended: dict[uuid.UUID, tuple[dict[str, Any], int]] = {}
         stops: list[tuple[Saved, str, int | None]] = []
@@ -201,7 +195,6 @@ class Ledger:
     def _refuse(self, batch: Batch) -> list[Saved]:
         """End a reply whose text the database refuses, with what it accepted before."""
         run = batch.run
-        logger.exception("Reply %s could not be saved.", run.message_id)
         using = live_database()
         with transaction.atomic(using=using):
             Conversation.objects.using(using).filter(pk=run.conversation_id).update(last_activity=Now())
@@ -231,6 +224,7 @@ class Writer:
     """The thread, made at the first run and again after a fork."""
 
     def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
         self._reset()
 
     def add(self, run: Saved) -> None:
@@ -271,7 +265,7 @@ class Writer:
         self._runs: dict[uuid.UUID, Saved] = {}
         self._unsaved_since: dict[uuid.UUID, float] = {}
         self._next_settling = 0.0
-        self._thread: threading.Thread | None = None
+        self._thread = None
         self._ledger = Ledger(uuid.uuid4().hex)
 
     def _work(self) -> None:
@@ -304,11 +298,10 @@ class Writer:
         runs = list(self._runs.values())
         try:
             done = self._ledger.save(runs)
-        except Exception as error:
-            # Any class: a thread that died would leave every reply of this process unsaved.
+        except Exception as error:  # noqa: BLE001  (a thread that died would leave every reply of this process unsaved)
             logger.warning("The database is away (%s); %d replies wait in memory.", type(error).__name__, len(runs))
             if not isinstance(error, DatabaseError | InterfaceError):
-                logger.exception("Saving failed.")
+                logger.error("Saving failed: %s", describe(error))
             connections.close_all()
             self._give_up(runs)
             time.sleep(min(conf.STREAMING_CHAT_FLUSH_SECONDS, 0.5))

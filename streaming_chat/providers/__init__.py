@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -13,7 +13,7 @@ from streaming_chat.conf import conf
 from .base import Provider
 
 
-@lru_cache(maxsize=None)
+@cache
 def get_provider(alias: str) -> Provider:
     """Return the provider configured under this alias, made at its first use.
 

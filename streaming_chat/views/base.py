@@ -5,7 +5,6 @@ A view is a plain function of (request, owner, …) that runs in a thread, or pr
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable
 from functools import wraps
@@ -18,11 +17,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming_chat.exceptions import Refusal, error_text, is_retryable
+from streaming_chat.logs import describe, logger
 from streaming_chat.models import live_database
 from streaming_chat.permissions import get_permissions
 from streaming_chat.runner import runner
-
-logger = logging.getLogger("streaming_chat")
 
 Answer = dict[str, Any] | HttpResponse
 
@@ -101,7 +99,8 @@ def error_response(error: Exception) -> HttpResponse:
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("The database is away (%s); ref %s.", type(error).__name__, ref)
         return refusal_response(Refusal(503, "database_away", retry_after=2, ref=ref))
-    logger.error("A request failed; ref %s.", ref, exc_info=error)
+    # Not exc_info: an error mail shows the locals of each frame, and those hold what people wrote.
+    logger.error("A request failed; ref %s: %s", ref, describe(error))
     return refusal_response(Refusal(500, "internal", ref=ref))
 
 

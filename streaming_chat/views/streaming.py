@@ -86,9 +86,7 @@ def prepare_reply(message_id: uuid.UUID, order: Order | None, saver: InlineSaver
     following = None
     if order is None and stream is None:
         following = Following(Message.objects.using(live_database()).get(pk=message_id))
-    return Prepared(
-        message_id=message_id, order=order, stream=stream, saver=saver, following=following, **options
-    )
+    return Prepared(message_id=message_id, order=order, stream=stream, saver=saver, following=following, **options)
 
 
 def inline_saver() -> InlineSaver | None:
@@ -146,6 +144,7 @@ async def _open(
 def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]) -> Prepared | HttpResponse:
     handler = handler_for(request, handlers)
     owner = get_permissions().authenticate(request)
+    _readers.demand_room()
     save_inline()
     answer = handler(request, owner, **url)
     return answer if isinstance(answer, Prepared) else as_response(answer)
@@ -154,59 +153,59 @@ def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, 
 def _open_reader(prepared: Prepared) -> Reader:
     """Open a reader in the running loop, which is the server's."""
     loop = asyncio.get_running_loop()
-    stream = _local_stream(prepared)
-    if stream is None and prepared.following is not None:
-        stream = prepared.following.stream
-        stream.loop = loop
-    if stream is None and prepared.order is not None:
+    if prepared.order is not None:
         run = runner.start(prepared.order, prepared.saver)
         stream = run.stream
         if prepared.saver is not None:
             _keep(prepared.saver.save_until_ended(run))
-    assert stream is not None
-    _readers.enter()
+    else:
+        stream = _stream_found(prepared)
+    following = prepared.following
+    if following is not None and following.stream is stream:
+        stream.loop = loop
     reader = Reader(
         stream,
         prepared.encoder(str(prepared.message_id)),
         prepared.position,
         opened=sync_to_async(release_connections, thread_sensitive=True),
-        closed=_readers.leave,
+        closed=_readers.enter(),
     )
-    if prepared.following is not None and stream is prepared.following.stream and not stream.ended:
-        _keep(prepared.following.run(apart=prepared.saver is None))
+    if following is not None and following.stream is stream and not stream.ended:
+        _keep(following.run(apart=prepared.saver is None))
     return reader
 
 
 def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
     """Open a reader for a thread: under WSGI runs live in a loop of this process's own."""
     between: Callable[[], object] | None = None
-    stream = _local_stream(prepared)
-    if stream is None and prepared.following is not None:
-        stream = prepared.following.stream
-        between = prepared.following.look_when_due
-    if stream is None and prepared.order is not None:
+    if prepared.order is not None:
         stream = runner.start_in_background(prepared.order, prepared.saver).stream
+    else:
+        stream = _stream_found(prepared)
+    if prepared.following is not None and prepared.following.stream is stream:
+        between = prepared.following.look_when_due
     run = runner.find(prepared.message_id)
     if run is not None and run.saver is not None:
         between = partial(run.saver.save_when_due, run)
-    assert stream is not None
-    _readers.enter()
     return BlockingReader(
         stream,
         prepared.encoder(str(prepared.message_id)),
         prepared.position,
         opened=release_connections,
         between=between,
-        closed=_readers.leave,
+        closed=_readers.enter(),
     )
 
 
-def _local_stream(prepared: Prepared) -> ReplyStream | None:
-    """Return the stream of the run that writes this reply in this process, also one begun since the look for it."""
+def _stream_found(prepared: Prepared) -> ReplyStream:
+    """Return the stream of a reply that exists; a run that began since the look at the database comes first."""
+    if run := runner.find(prepared.message_id):
+        return run.stream
     if prepared.stream is not None:
         return prepared.stream
-    run = runner.find(prepared.message_id) if prepared.order is None else None
-    return run.stream if run else None
+    if prepared.following is not None:
+        return prepared.following.stream
+    raise LookupError("a handler prepares an order, a stream or a following; got none.")
 
 
 async def _finish(
@@ -243,11 +242,16 @@ class _Readers:
         self._lock = threading.Lock()
         self.count = 0
 
-    def enter(self) -> None:
+    def demand_room(self) -> None:
+        """Raise Refusal when this process serves as many as it may: before a reply is begun, not after."""
+        if self.count >= conf.STREAMING_CHAT_MAX_READERS:
+            raise Refusal(503, "full", retry_after=5)
+
+    def enter(self) -> Callable[[], None]:
+        """Count one more, and return what its end calls."""
         with self._lock:
-            if self.count >= conf.STREAMING_CHAT_MAX_READERS:
-                raise Refusal(503, "full", retry_after=5)
             self.count += 1
+        return self.leave
 
     def leave(self) -> None:
         with self._lock:
