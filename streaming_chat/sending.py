@@ -12,9 +12,10 @@ import random
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -23,11 +24,12 @@ from . import endings
 from .conf import conf
 from .events import storable
 from .exceptions import Refusal
-from .models import TITLE_CHARS, Conversation, LiveReply, Message, live_database
+from .models import TITLE_CHARS, Conversation, LiveReply, Message, live_database, request_key
 from .permissions import Owner, get_permissions
 from .providers import default_model, get_provider, is_offered, split_model
 from .providers.base import Prompt, Turn
-from .runner import Order, runner
+from .runner import InlineSaver, Order, runner
+from .writer import writer
 
 # Each try loses to another request of the same owner at most once per slot.
 _TRIES = 24
@@ -107,6 +109,57 @@ def send(request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str) ->
     raise Refusal(429, "too_many_replies", retry_after=1)
 
 
+def send_message(
+    user: Any,
+    text: str,
+    *,
+    conversation: Conversation | None = None,
+    model: str = "",
+    client_id: str = "",
+    wait: bool = False,
+) -> Message:
+    """Send a message for a user from the site's own views and tasks; return the reply, which is being written. Blocking.
+
+    conversation: one of theirs, None for a new one. model: `alias:model`, "" as a browser that names none. client_id: as
+    in the API, the same again returns the same reply. wait: return when it has ended.
+
+    The reply is written in this process, which must live until then; inside a transaction it begins with the commit, and
+    there is nothing to wait for. It takes the limits, permissions and PROMPT of a request of that user, of which there is
+    `request.user` only. Raises ValueError for a text that is empty or too long, Refusal as `send` does.
+    """
+    text = cleaned(text)
+    if not text.strip() or len(text) > conf.STREAMING_CHAT_MAX_MESSAGE_CHARS:
+        raise ValueError(f"1 to {conf.STREAMING_CHAT_MAX_MESSAGE_CHARS} characters were wanted, got {len(text)}.")
+    using = live_database()
+    if wait and connections[using].in_atomic_block:
+        raise ValueError("a reply begins with the commit: inside a transaction there is nothing to wait for.")
+    request = HttpRequest()
+    request.user = user
+    key = request_key(request)
+    if not key:
+        raise Refusal(401, "not_signed_in")
+    outgoing = Outgoing(
+        content=text,
+        model=model,
+        conversation_id=conversation.pk if conversation else None,
+        client_id=client_id,
+        body={"content": text, "model": model},
+    )
+    sent = send(request, Owner(user, key), outgoing, writer.worker)
+    if sent.order is not None:
+        transaction.on_commit(partial(_start, sent.order, using), using=using)
+    run = runner.find(sent.message_id)
+    if wait and run is not None:
+        run.ended.wait()
+    return Message.objects.using(using).get(pk=sent.message_id)
+
+
+def _start(order: Order, using: str) -> None:
+    """Start a run beside all requests; in a test's transaction, which has no commit, save inside it."""
+    is_inside = connections[using].in_atomic_block
+    runner.start_in_background(order, InlineSaver(writer.worker) if is_inside else None)
+
+
 def _find(owner: Owner, outgoing: Outgoing) -> Sent | None:
     """Return what an earlier request with this client_id made."""
     key = outgoing.key(owner)
@@ -145,9 +198,7 @@ def _demand_room() -> None:
 class _Sending:
     """One try, inside its transaction."""
 
-    def __init__(
-        self, request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str, using: str
-    ) -> None:
+    def __init__(self, request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str, using: str) -> None:
         self._request = request
         self._owner = owner
         self._outgoing = outgoing
@@ -165,11 +216,11 @@ class _Sending:
 
     def write(self) -> Sent:
         """Write the rows, the first statement being the lock, and return the order."""
-        is_new = self._outgoing.conversation_id is None
-        if is_new:
+        asked = self._outgoing.conversation_id
+        if asked is None:
             conversation = self._new_conversation()
         else:
-            conversation = self._locked_conversation()
+            conversation = self._locked_conversation(asked)
             if found := _find(self._owner, self._outgoing):
                 return found
             self._refuse_second(conversation)
@@ -180,7 +231,7 @@ class _Sending:
         user_message_id = history[-1].pk
         system, turns, omitted = self._prompt(conversation, history)
         self._write_reply(conversation, written, user_message_id, model, omitted)
-        if not is_new:
+        if asked is not None:
             self._update(conversation, model)
         return Sent(self._message_id, self._order(conversation, user_message_id, model, system, turns))
 
@@ -199,9 +250,9 @@ class _Sending:
         conversation.save(using=self._using, force_insert=True)
         return conversation
 
-    def _locked_conversation(self) -> Conversation:
+    def _locked_conversation(self, conversation_id: uuid.UUID) -> Conversation:
         conversations = Conversation.objects.using(self._using).for_owner(self._owner.key)
-        mine = conversations.filter(pk=self._outgoing.conversation_id)
+        mine = conversations.filter(pk=conversation_id)
         # The write is the lock; read only after it.
         if not mine.update(last_activity=Now()):
             raise Refusal(404, "not_found")
