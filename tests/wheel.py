@@ -1,7 +1,8 @@
-"""The built wheel in an empty Django site: `python -m tests.wheel`.
+"""The built wheel in an empty Django site, and in one that was there before: `python -m tests.wheel`.
 
 Builds it, installs it with its own requirements into a new virtual environment, makes a site by `startproject`, adds the
-app and its addresses, and asks Django: checks, migrations, the package's files. Ends with a sentence where one fails.
+app and its addresses, and asks Django: checks, migrations, the package's files. Then the site of tests.existing chats with
+it. Ends with a sentence where one fails.
 """
 
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from tests.existing import SERVERS, ExistingSite
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
@@ -32,7 +35,8 @@ def main() -> None:
         _check_content(wheel)
         python = _install(wheel, folder / "venv")
         _check_site(python, folder)
-    sys.stdout.write(f"{wheel.name} is complete and runs in an empty site.\n")
+        _check_existing_site(python, folder)
+    sys.stdout.write(f"{wheel.name} is complete, runs in an empty site and chats in an existing one.\n")
 
 
 def _build(folder: Path) -> Path:
@@ -72,6 +76,14 @@ def _check_site(python: Path, folder: Path) -> None:
         ["makemigrations", "--check", "--dry-run"],
     ):
         _run(python, "manage.py", *command, cwd=site)
+
+
+def _check_existing_site(python: Path, folder: Path) -> None:
+    """The README's lines are enough for a site with habits of its own, under both kinds of server."""
+    _run(python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *CONSTRAINTS, "uvicorn")
+    site = ExistingSite(folder, python)
+    for server in SERVERS:
+        site.check_chat(server)
 
 
 def _run(*command: str | Path, cwd: Path = ROOT) -> None:
