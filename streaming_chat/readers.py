@@ -112,9 +112,11 @@ class Cursor:
 
 
 class Reader:
-    """Follows a reply in an event loop, as an async iterator of writes.
+    """Follows a reply in an event loop, as an async iterator of writes, from its first read on.
 
-    opened: awaited before the first write, in the caller's context; its errors are the reader's.
+    Not from when it is made: a response that is dropped in a cycle with an exception is never closed, and collected late.
+    opened: awaited before the first write, in the caller's context; its errors are the reader's. count: called at the
+    first read; what it returns is called when the reader leaves.
     """
 
     def __init__(
@@ -124,21 +126,21 @@ class Reader:
         position: int = 0,
         *,
         opened: Callable[[], Awaitable[object]] | None = None,
-        closed: Callable[[], object] | None = None,
+        count: Callable[[], Callable[[], object]] | None = None,
     ) -> None:
         self._stream = stream
         self._cursor = Cursor(stream, encoder, position)
         self._heartbeat = encoder.heartbeat
         self._opened = opened
-        self._closed = closed
+        self._count = count
+        self._closed: Callable[[], object] | None = None
         self._loop = asyncio.get_running_loop()
         self._waiter = LoopWaiter(self._loop, stream.loop or self._loop)
         self._last_write = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._beat_due = False
         self._is_open = True
-        stream.attach(self._waiter)
-        self._arm()
+        self._has_begun = False
 
     def __aiter__(self) -> Reader:
         return self
@@ -146,9 +148,8 @@ class Reader:
     async def __anext__(self) -> bytes:
         """Return the next write. Raises StopAsyncIteration after the ending."""
         try:
-            if self._opened is not None:
-                opened, self._opened = self._opened, None
-                await opened()
+            if not self._has_begun and self._is_open:
+                await self._begin()
             while True:
                 written = self._cursor.next()
                 if written:
@@ -170,9 +171,8 @@ class Reader:
         """Wait for the ending without reading; False when it took longer."""
         try:
             async with asyncio.timeout(seconds):
-                if self._opened is not None:
-                    opened, self._opened = self._opened, None
-                    await opened()
+                if not self._has_begun:
+                    await self._begin()
                 while not self._stream.ended:
                     await self._waiter.wait()
         except TimeoutError:
@@ -203,6 +203,15 @@ class Reader:
         # A response that is dropped before it is sent (a middleware raised, the client left) is never closed by Django.
         if getattr(self, "_is_open", False):
             self.close()
+
+    async def _begin(self) -> None:
+        self._has_begun = True
+        self._stream.attach(self._waiter)
+        self._arm()
+        if self._count is not None:
+            self._closed = self._count()
+        if self._opened is not None:
+            await self._opened()
 
     def _arm(self) -> None:
         """One timer a reader, set again only when it fires: a token costs it nothing."""
@@ -239,14 +248,14 @@ class BlockingReader:
         *,
         opened: Callable[[], object] | None = None,
         between: Callable[[], object] | None = None,
-        closed: Callable[[], object] | None = None,
+        count: Callable[[], Callable[[], object]] | None = None,
     ) -> None:
         self._stream = stream
         self._cursor = Cursor(stream, encoder, position)
         self._heartbeat = encoder.heartbeat
         self._opened = opened
         self._between = between
-        self._closed = closed
+        self._closed = count() if count is not None else None
         self._waiter = ThreadWaiter()
         self._is_open = True
         stream.attach(self._waiter)

@@ -238,7 +238,8 @@ class ReaderTests(SimpleTestCase):
 
     async def test_closing_from_another_thread_leaves_once(self):
         closed = []
-        stream, reader = self.open(closed=lambda: closed.append(1))
+        stream, reader = self.open(count=lambda: lambda: closed.append(1))
+        await anext(reader)
         for _ in range(2):
             await asyncio.to_thread(reader.close)
         reader.close()
@@ -254,9 +255,18 @@ class ReaderTests(SimpleTestCase):
 
         assert events_of(await reading) == [BEGIN]
 
+    async def test_a_reader_that_is_never_read_never_came(self):
+        """Dropped in a cycle with an exception, it would be collected late."""
+        counted = []
+        stream, reader = self.open(count=lambda: counted.append)
+
+        assert (stream.readers, self.followed, counted) == (set(), [], [])
+        reader.close()
+
     async def test_a_reader_that_is_dropped_leaves(self):
         """A response that a middleware drops is never closed."""
         stream, reader = self.open()
+        await anext(reader)
         del reader
         gc.collect()
         await asyncio.sleep(0)
@@ -268,6 +278,10 @@ class ReaderTests(SimpleTestCase):
         stream, first = self.open()
         second = Reader(stream, SimpleEncoder(str(ID)))
         dropped = [Reader(stream, SimpleEncoder(str(ID))) for _ in range(3)]
+        for reader in (first, second, *dropped):
+            await anext(reader)
+
+        del reader
 
         class Collector:
             def wake(self):
@@ -277,7 +291,7 @@ class ReaderTests(SimpleTestCase):
         stream.append([Event(TEXT, "Hello")])
         stream.end(ENDED)
 
-        assert events_of(await self.read(first)) == events_of(await self.read(second)) == [BEGIN, Event(TEXT, "Hello")]
+        assert events_of(await self.read(first)) == events_of(await self.read(second)) == [Event(TEXT, "Hello")]
 
     async def test_waiting_for_the_ending_has_a_limit(self):
         stream, reader = self.open()

@@ -131,7 +131,7 @@ async def _open(
     request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]
 ) -> HttpResponse | tuple[Prepared, Reader | BlockingReader]:
     try:
-        prepared = await sync_to_async(_prepare, thread_sensitive=True)(request, handlers, url)
+        prepared = await _prepare_in_thread(request, handlers, url)
         if isinstance(prepared, HttpResponse):
             return prepared
         if isinstance(request, ASGIRequest):
@@ -148,6 +148,10 @@ def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, 
     save_inline()
     answer = handler(request, owner, **url)
     return answer if isinstance(answer, Prepared) else as_response(answer)
+
+
+# Made once: to make one inspects the function, 60 µs.
+_prepare_in_thread = sync_to_async(_prepare, thread_sensitive=True)
 
 
 def _open_reader(prepared: Prepared) -> Reader:
@@ -167,8 +171,8 @@ def _open_reader(prepared: Prepared) -> Reader:
         stream,
         prepared.encoder(str(prepared.message_id)),
         prepared.position,
-        opened=sync_to_async(release_connections, thread_sensitive=True),
-        closed=_readers.enter(),
+        opened=_release_connections,
+        count=_readers.enter,
     )
     if following is not None and following.stream is stream and not stream.ended:
         _keep(following.run(apart=prepared.saver is None))
@@ -193,7 +197,7 @@ def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
         prepared.position,
         opened=release_connections,
         between=between,
-        closed=_readers.enter(),
+        count=_readers.enter,
     )
 
 
@@ -226,6 +230,9 @@ def release_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
+
+
+_release_connections = sync_to_async(release_connections, thread_sensitive=True)
 
 
 def _keep(coroutine: Any) -> None:
