@@ -79,15 +79,8 @@ class Bench:
             **os.environ,
             "BENCH_DIR": str(folder),
             "PERF_PY": sys.executable,
-            "LOG_LEVEL": "WARNING",
-            "SECRET_KEY": "for the benchmark only",
-            "INSECURE_HTTP": "1",
-            "ALLOWED_HOSTS": "*",
-            "DATABASE_URL": f"sqlite:///{folder}/bench.sqlite3",
-            "OPENAI_API_KEY": "x",
-            "OPENAI_BASE_URL": f"{MOCK}/v1",
-            "STREAMING_CHAT_MODELS": "openai:gpt-4o",
-            "STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER": "10000",
+            "BENCH_DATABASE": f"{folder}/bench.sqlite3",
+            "BENCH_PROVIDER": f"{MOCK}/v1",
         }
 
     def prepare(self, peers: str) -> None:
@@ -95,8 +88,8 @@ class Bench:
         if "express" in peers:
             servers = self.yardstick / "servers"
             subprocess.run(["npm", "install", "--silent", "openai@6", "express@5"], cwd=servers, check=True)
-        self._manage("migrate", "--verbosity", "0")
-        self.session = self._manage("shell", "--verbosity", "0", "-c", SIGN_IN).strip().splitlines()[-1]
+        self._django("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+        self.session = self._django(SIGN_IN).strip()
 
     def measure_peers(self, peers: str) -> None:
         """Measure the yardstick's own servers once."""
@@ -107,7 +100,7 @@ class Bench:
         path, body = OURS[name]
         (self.folder / "ours.json").write_text(json.dumps(body))
         token = "a" * 32
-        command = [sys.executable, "-m", "uvicorn", "chatproject.asgi:application"]
+        command = [sys.executable, "-m", "uvicorn", "benchmarks.asgi:application"]
         command += ["--host", "127.0.0.1", "--port", str(PORT), "--log-level", "warning", "--no-access-log"]
         command += ["--backlog", "4096", "--lifespan", "off"]
         server = subprocess.Popen(command, cwd=ROOT, env=self.environment)
@@ -154,9 +147,11 @@ class Bench:
                 result = json.loads(line)
                 results.write(json.dumps({**result, "server": name or result["server"]}) + "\n")
 
-    def _manage(self, *command: str) -> str:
-        manage = [sys.executable, str(ROOT / "manage.py"), *command]
-        return subprocess.run(manage, env=self.environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    def _django(self, program: str) -> str:
+        setup = "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'benchmarks.settings'; django.setup()"
+        command = [sys.executable, "-c", f"{setup}\n{program}"]
+        run = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True)
+        return run.stdout
 
 
 def _wait_for_port(server: subprocess.Popen[bytes]) -> None:

@@ -309,9 +309,9 @@ class LiveReplyQuerySet(models.QuerySet["LiveReply"]):
         """Ask their workers to end these replies; the first stop wins. Returns how many took it."""
         return self.filter(stop=None).update(stop=by, stop_position=position)
 
-    def remove(self) -> None:
-        """Delete without loading: a post_delete receiver of the site would turn `.delete()` into SELECT and DELETE."""
-        self._raw_delete(self.db)
+    def remove(self) -> int:
+        """Delete without loading, and return how many: `.delete()` would SELECT first where a site listens to it."""
+        return self._raw_delete(self.db)
 
 
 class LiveReply(models.Model):
@@ -444,15 +444,19 @@ def end_reply(
     received: Sequence[Event],
     *,
     using: str,
+    worker: str = "",
     **fields: Any,
 ) -> tuple[dict[str, Any], int] | None:
-    """Save a reply's ending, once; None when it had ended before.
+    """Save a reply's ending, once; None when it had ended before, or `worker` does not hold it any more.
 
     Returns what its `end` event says, and the position where it ends for its owner.
 
-    received: all its events without start and ending, merged. fields: further columns of its message. Call inside a
-    transaction that holds the conversation's lock and has checked the lease.
+    received: all its events without start and ending, merged. worker: whose claim it must be, "" when that was checked.
+    fields: further columns of its message. Call inside a transaction that holds the conversation's lock.
     """
+    live = LiveReply.objects.using(using).filter(pk=message_id)
+    if not (live.filter(worker=worker) if worker else live).remove() and worker:
+        return None
     position = 1 + events.length(received)
     cut = ending.cut_position
     if cut is not None:
@@ -471,7 +475,6 @@ def end_reply(
         ended_at=Now(),
         **fields,
     )
-    LiveReply.objects.using(using).filter(pk=message_id).remove()
     ReplyEvent.objects.using(using).filter(message_id=message_id).remove()
     if not ended:
         return None

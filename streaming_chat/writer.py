@@ -147,38 +147,49 @@ class Ledger:
         self, batches: Sequence[Batch], using: str
     ) -> tuple[dict[uuid.UUID, tuple[dict[str, Any], int]], list[tuple[Saved, str, int | None]]]:
         """Write one transaction; return what to tell the runs after its commit."""
-        ending = sorted(batch.run.conversation_id for batch in batches if batch.ending)
+        ending = {batch: batch.ending for batch in batches if batch.ending}
         if ending:
-            Conversation.objects.using(using).filter(pk__in=ending).update(last_activity=Now())
-        mine = LiveReply.objects.using(using).filter(
-            pk__in=[batch.run.message_id for batch in batches], worker=self.worker
-        )
-        mine.update(expires_at=LiveReply.lease())
-        deserted = [batch.run.message_id for batch in batches if batch.run.is_deserted and not batch.ending]
-        if deserted:
-            unfollowed = Q(followed_until=None) | Q(followed_until__lt=Now())
-            mine.filter(unfollowed, pk__in=deserted).request_stop("disconnect")
-        held = {row.pk: row for row in mine}
+            conversations = sorted(batch.run.conversation_id for batch in ending)
+            Conversation.objects.using(using).filter(pk__in=conversations).update(last_activity=Now())
+        held = self._hold([batch.run for batch in batches if not batch.ending], using)
         ReplyEvent.objects.using(using).bulk_create(
-            row for batch in batches if batch.run.message_id in held and not batch.ending for row in batch.rows()
+            row for batch in batches if batch.run.message_id in held for row in batch.rows()
         )
         ended: dict[uuid.UUID, tuple[dict[str, Any], int]] = {}
         stops: list[tuple[Saved, str, int | None]] = []
         for batch in batches:
             run = batch.run
-            live = held.get(run.message_id)
-            if live is None:
+            if batch in ending:
+                ended[run.message_id] = self._end(batch, ending[batch], using)
+            elif (live := held.get(run.message_id)) is None:
                 ended[run.message_id] = self._settled(run, using)
-            elif batch.ending:
-                ended[run.message_id] = self._end(batch, batch.ending, using)
             elif live.stop:
                 stops.append((run, live.stop, live.stop_position))
         return ended, stops
 
+    def _hold(self, runs: Sequence[Saved], using: str) -> dict[uuid.UUID, LiveReply]:
+        """Renew the claims on these runs' replies, and return the rows of those that are still ours."""
+        if not runs:
+            return {}
+        ids = [run.message_id for run in runs]
+        mine = LiveReply.objects.using(using).filter(pk__in=ids, worker=self.worker)
+        mine.update(expires_at=LiveReply.lease())
+        if deserted := [run.message_id for run in runs if run.is_deserted]:
+            unfollowed = Q(followed_until=None) | Q(followed_until__lt=Now())
+            mine.filter(unfollowed, pk__in=deserted).request_stop("disconnect")
+        return {row.pk: row for row in mine}
+
     def _end(self, batch: Batch, ending: Ending, using: str) -> tuple[dict[str, Any], int]:
         run, received = batch.run, batch.received()
-        fields = run.columns()
-        told = end_reply(run.message_id, run.conversation_id, ending, received, using=using, **fields)
+        told = end_reply(
+            run.message_id,
+            run.conversation_id,
+            ending,
+            received,
+            using=using,
+            worker=self.worker,
+            **run.columns(),
+        )
         return told or self._settled(run, using)
 
     def _settled(self, run: Saved, using: str) -> tuple[dict[str, Any], int]:
@@ -281,21 +292,29 @@ class Writer:
                     self._idle.set()
 
     def _save_until_idle(self) -> None:
+        """Save all runs once an interval, and between those what cannot wait: endings, and stops of deserted replies."""
+        due = self._next_flush()
         while self._runs:
-            flush_seconds = min(conf.STREAMING_CHAT_FLUSH_SECONDS, _STOPS_SECONDS)
-            deadline = time.monotonic() + flush_seconds
-            while not self._hurried and (left := deadline - time.monotonic()) > 0:
+            while not self._hurried and (left := due - time.monotonic()) > 0:
                 self._wake.wait(left)
                 self._wake.clear()
             if self._hurried:
                 time.sleep(_LINGER_SECONDS)
                 self._hurried = False
-            if self._flush():
-                self._settle_dead()
+            runs = list(self._runs.values())
+            if time.monotonic() < due:
+                # 50 requests a second would have saved 50 live replies 50 times a second.
+                self._flush([run for run in runs if run.outcome is not None or run.is_deserted])
+            else:
+                due = self._next_flush()
+                if self._flush(runs):
+                    self._settle_dead()
 
-    def _flush(self) -> bool:
-        """Save what there is; False when the database is away."""
-        runs = list(self._runs.values())
+    def _next_flush(self) -> float:
+        return time.monotonic() + min(conf.STREAMING_CHAT_FLUSH_SECONDS, _STOPS_SECONDS)
+
+    def _flush(self, runs: Sequence[Saved]) -> bool:
+        """Save what these runs have; False when the database is away."""
         try:
             done = self._ledger.save(runs)
         except Exception as error:  # noqa: BLE001  (a thread that died would leave every reply of this process unsaved)

@@ -1,0 +1,1 @@
+"""How fast the app is, against whom, and by which command: see README.md."""

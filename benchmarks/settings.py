@@ -1,0 +1,41 @@
+"""A site with the middleware of the yardstick's own Django peer, so that the two differ in the app alone."""
+
+import os
+
+SECRET_KEY = "for the benchmark only"
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "benchmarks.urls"
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "streaming_chat",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["BENCH_DATABASE"],
+        "OPTIONS": {
+            "timeout": 30,
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+            "transaction_mode": "IMMEDIATE",
+        },
+    }
+}
+STREAMING_CHAT_PROVIDERS = {
+    "openai": {
+        "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",
+        "OPTIONS": {"api_key": "x", "base_url": os.environ["BENCH_PROVIDER"]},
+    }
+}
+STREAMING_CHAT_MODELS = ["openai:gpt-4o"]
+# One user sends all requests.
+STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = 10_000
