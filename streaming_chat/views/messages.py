@@ -248,7 +248,7 @@ def _whole(owner: Owner, message_id: uuid.UUID) -> HttpResponse:
     return private(
         JsonResponse(
             {
-                "conversation": conversation_shape(Conversation.objects.get(pk=reply.conversation_id)),
+                "conversation": conversation_shape(reply.conversation),
                 "user_message": user_message and message_shape(user_message, owner.key),
                 "message": message_shape(reply, owner.key),
             }

@@ -37,10 +37,14 @@ def message_shapes(messages: Iterable[Message], owner_key: str) -> list[dict[str
     messages = list(messages)
     if not messages:
         return []
-    siblings = _siblings(Message.objects.filter(conversation_id=messages[0].conversation_id))
+    # From where the messages came: a replica may not have them yet.
+    using = messages[0]._state.db
+    siblings = _siblings(Message.objects.using(using).filter(conversation_id=messages[0].conversation_id))
     feedback = {
         given.message_id: given
-        for given in Feedback.objects.filter(message__in=[message.pk for message in messages], owner_key=owner_key)
+        for given in Feedback.objects.using(using).filter(
+            message__in=[message.pk for message in messages], owner_key=owner_key
+        )
     }
     return [_message_shape(message, siblings[message.parent_id], feedback.get(message.pk)) for message in messages]
 
