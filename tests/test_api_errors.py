@@ -175,6 +175,12 @@ class ForbiddenTests(ApiTestCase):
         assert {error_of(answer)["code"] for answer in answers} == {"forbidden"}
         assert Message.objects.count() == 2
 
+    @backend(Closed)
+    def test_pages_are_the_sites_own_403(self):
+        response = self.api.get("")
+
+        assert (response.status_code, response.headers["Content-Type"]) == (403, "text/html; charset=utf-8")
+
     @backend(Metered)
     def test_a_backend_may_answer_429(self):
         response = self.api.post("api/messages", {"content": "Hi"})

@@ -1,5 +1,6 @@
 """What goes to a provider: the path, cut to MAX_PROMPT_CHARS, neighbours joined, or what the PROMPT hook says."""
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
@@ -167,6 +168,11 @@ class SendMessageTests(TransactionTestCase):
         for text in ("", " \0\n", "x" * 32_001):
             with self.assertRaises(ValueError):
                 send_message(self.user, text)
+
+    async def test_async_code_calls_it_in_a_thread(self):
+        reply = await sync_to_async(send_message)(self.user, "Hi", wait=True)
+
+        assert reply.status == "completed"
 
     def test_it_does_not_wait_for_a_commit_that_waits_for_it(self):
         with transaction.atomic(), self.assertRaisesMessage(ValueError, "nothing to wait for"):

@@ -88,6 +88,20 @@ class Both:
         assert provider.calls[0].ended
         assert not provider.calls[0].whole
 
+    def test_deleting_a_conversation_ends_its_reply(self):
+        gate = Gate()
+        with scripted_provider(Script(["It ", "rains"], gates={1: gate})) as provider:
+            content = iter(self.api.post("api/messages", {"content": "Hi"}).streaming_content)
+            start = Streamed(read_until(content, b"It ")).start
+            deleted = self.api.delete(f"api/conversations/{start['conversation']}")
+            rest = b"".join(content)
+        message = self.row(start["message"])
+
+        assert deleted.status_code == 204
+        assert b"event: stopped" in rest
+        assert (message.status, message.end_reason, message.text) == ("stopped", "user", "It ")
+        assert not provider.calls[0].whole
+
     def test_a_client_that_leaves_closes_the_reader_and_not_the_reply(self):
         gate = Gate()
         with scripted_provider(Script(["It ", "rains"], gates={1: gate})):
