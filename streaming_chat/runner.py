@@ -155,6 +155,7 @@ class Run:
     async def _receive(self) -> Ending:
         upstream = self._order.provider.stream(self._order.prompt)
         self._upstream = upstream
+        self._intake = Intake()
         ending = None
         try:
             async with upstream:
