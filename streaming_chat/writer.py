@@ -304,11 +304,11 @@ class Writer:
             runs = list(self._runs.values())
             if time.monotonic() < due:
                 # 50 requests a second would have saved 50 live replies 50 times a second.
-                self._flush([run for run in runs if run.outcome is not None or run.is_deserted])
+                runs = [run for run in runs if run.outcome is not None or run.is_deserted]
             else:
                 due = self._next_flush()
-                if self._flush(runs):
-                    self._settle_dead()
+            if self._flush(runs):
+                self._settle_dead()
 
     def _next_flush(self) -> float:
         return time.monotonic() + min(conf.STREAMING_CHAT_FLUSH_SECONDS, _STOPS_SECONDS)
