@@ -88,6 +88,8 @@ class Run:
         """Start the task, in a context of its own: the request's is gone before the run is. In the loop."""
         self._on_done.append(on_done)
         self._task = self._loop.create_task(self._work(), context=contextvars.Context())
+        # A task that is cancelled before its first step never runs: without this it would be live for ever.
+        self._task.add_done_callback(self._on_task_done)
         if not self.stream.readers:
             self._on_follow(False)
 
@@ -101,8 +103,9 @@ class Run:
 
     def saved(self, payload: dict[str, Any], end_position: int) -> None:
         """Tell the readers of the ending that was saved. From the writer's thread."""
-        if not self._in_loop(lambda: self._finish(payload, end_position)):
-            self._leave()
+        self._in_loop(lambda: self._finish(payload, end_position))
+        # Here, since a loop that is closing may take the call and never make it.
+        self._leave()
         self.ended.set()
 
     def columns(self) -> dict[str, Any]:
@@ -126,12 +129,17 @@ class Run:
             ending = await self._produce()
         except asyncio.CancelledError:
             # Without a verdict it was the loop that ended.
-            ending = self._verdict or endings.broken("shutdown", received=self._has_received())
+            ending = endings.broken("shutdown", received=self._has_received())
         except Exception as error:  # noqa: BLE001  (whatever broke, the reply is ended and kept)
             ref = uuid.uuid4().hex[:12]
             logger.error("Reply %s broke; ref %s: %s", self.message_id, ref, describe(error))
             ending = endings.broken("internal", received=self._has_received(), ref=ref)
-        self._conclude(ending)
+        # The verdict also where a provider swallowed the cancellation.
+        self._conclude(self._verdict or ending)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        if self.outcome is None:
+            self._conclude(self._verdict or endings.broken("shutdown", received=self._has_received()))
 
     async def _produce(self) -> Ending:
         """Receive the reply, with retries before its first event, and return how it ended."""
@@ -143,6 +151,7 @@ class Run:
                 wait = wait if error.retry_after is None else error.retry_after
                 if (
                     self._has_received()
+                    or self._verdict is not None
                     or not error.retryable
                     or attempt == _RETRIES
                     or wait > _LONGEST_RETRY_AFTER_SECONDS
@@ -156,7 +165,7 @@ class Run:
         upstream = self._order.provider.stream(self._order.prompt)
         self._upstream = upstream
         self._intake = Intake()
-        ending = None
+        ending: Ending | None = None
         try:
             async with upstream:
                 try:
@@ -167,10 +176,10 @@ class Run:
             # A connection that fails to close takes nothing back.
             if ending is None:
                 raise
-        return ending or endings.completed(upstream.end_reason, received=self._has_received())
+        return ending
 
-    async def _read(self, upstream: ProviderStream) -> Ending | None:
-        """Append what comes until the reply is complete (None) or as long as we let it be."""
+    async def _read(self, upstream: ProviderStream) -> Ending:
+        """Append what comes until the reply is complete, or as long as we let it be; return how it ended."""
         stream, take, now = self.stream, self._intake.take, self._loop.time
         longest = conf.STREAMING_CHAT_MAX_REPLY_CHARS
         while (received := await upstream.read()) is not None:
@@ -186,7 +195,8 @@ class Run:
                 stream.append(before(new, longest + 1, stream.position))
                 return endings.completed("length_cap", received=True)
             stream.append(new)
-        return None
+        self._take_leftovers()
+        return endings.completed(upstream.end_reason, received=self._has_received())
 
     def _note(self, upstream: ProviderStream) -> None:
         self._usage = upstream.usage or self._usage
@@ -217,9 +227,13 @@ class Run:
             self.stream.append(rest)
 
     def _conclude(self, ending: Ending) -> None:
-        self._take_leftovers()
-        if ending.status in (endings.INTERRUPTED, endings.FAILED) and ending.error_code == "shutdown":
-            ending = endings.broken("shutdown", received=self._has_received())
+        try:
+            self._take_leftovers()
+        except Exception as error:  # noqa: BLE001  (a site's own provider; the reply is ended all the same)
+            logger.error("What reply %s left over could not be read: %s", self.message_id, describe(error))
+        if ending.status == endings.FAILED and self._has_received():
+            # The leftovers are all there is: half a tool call.
+            ending = endings.broken(ending.error_code, received=True, ref=ending.ref)
         self._ended_at = self._loop.time()
         for timer in (self._patience, self._grace):
             if timer is not None:
@@ -242,10 +256,10 @@ class Run:
         if self.outcome is None:
             # Settled elsewhere: this worker lost its claim.
             self._stop(Ending(endings.INTERRUPTED, "lease_expired", "lease_expired"))
-        if end_position < self.stream.position:
+        # Also where a stop had cut it here and the ending that was saved is another one.
+        if end_position < self.stream.position or self.stream.cut is not None:
             self.stream.cut = max(end_position, 1)
         self.stream.end(payload)
-        self._leave()
 
     def _leave(self) -> None:
         for call in self._on_done:
@@ -306,13 +320,12 @@ class Run:
         self.is_deserted = True
         self._hurry()
 
-    def _in_loop(self, call: Callable[[], object]) -> bool:
+    def _in_loop(self, call: Callable[[], object]) -> None:
         try:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:
             # The loop is closed: nobody follows, and the writer has what there was.
-            return False
-        return True
+            return
 
 
 class InlineSaver:

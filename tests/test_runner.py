@@ -1,0 +1,129 @@
+"""A run ends once, with what it received, whatever its provider or its loop does to it."""
+
+import asyncio
+import contextlib
+import uuid
+
+from django.test import SimpleTestCase
+
+from streaming_chat import endings
+from streaming_chat.events import TEXT, TOOL_CALL, Event
+from streaming_chat.providers.base import Prompt, Provider, ProviderStream
+from streaming_chat.runner import Order, Run
+
+
+class Odd(Provider, ProviderStream):
+    """A provider of a site's own, which says one word; `reading`, `leaving` and `rest` are what is odd about it."""
+
+    def __init__(self, *, reading=None, leaving=None, rest=list):
+        self.alias = "odd"
+        self.words = ["Hello"]
+        self.is_awaited = asyncio.Event()
+        self.reading, self.leaving, self.leftovers = reading, leaving, rest
+
+    def stream(self, prompt):
+        return self
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *args):
+        if self.leaving:
+            raise self.leaving
+
+    async def read(self):
+        if self.words:
+            return [Event(TEXT, self.words.pop())]
+        self.is_awaited.set()
+        return await self.reading() if self.reading else None
+
+
+def made(provider) -> Run:
+    order = Order(uuid.uuid4(), uuid.uuid4(), provider, Prompt("m", "", (), 9), {}, None)
+    return Run(order, asyncio.get_running_loop(), lambda: None)
+
+
+async def begun(provider) -> Run:
+    """Return a run whose provider has said its word."""
+    run = made(provider)
+    run.begin(lambda run: None)
+    async with asyncio.timeout(5):
+        await provider.is_awaited.wait()
+    return run
+
+
+async def ended(run):
+    await asyncio.wait([run._task], timeout=5)
+    return run.outcome
+
+
+async def nothing():
+    await asyncio.Event().wait()
+
+
+async def deaf():
+    """Take the cancellation for a timeout of its own, as some libraries do."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await nothing()
+
+
+def broken():
+    raise KeyError("id")
+
+
+class EndingTests(SimpleTestCase):
+    async def test_a_run_that_is_cancelled_before_its_first_step_ends(self):
+        """Its task never runs: a server that goes just then would leave the reply live for ever."""
+        run = made(Odd(reading=nothing))
+        run.begin(lambda run: None)
+        run._task.cancel()
+
+        assert await ended(run) == endings.Ending(endings.FAILED, error_code="shutdown")
+
+    async def test_a_stop_that_the_provider_swallows_is_a_stop(self):
+        run = await begun(Odd(reading=deaf))
+        run.request_stop("user", 3)
+
+        assert await ended(run) == endings.stopped("user", 3)
+
+    async def test_a_connection_that_fails_to_close_takes_nothing_back(self):
+        run = await begun(Odd(leaving=OSError()))
+
+        assert await ended(run) == endings.Ending(endings.COMPLETED, "stop")
+
+    async def test_leftovers_that_cannot_be_read_do_not_keep_it_alive(self):
+        run = await begun(Odd(reading=nothing, rest=broken))
+        with self.assertLogs("streaming_chat", "ERROR"):
+            run.request_stop("user")
+
+            assert await ended(run) == endings.stopped("user")
+
+    async def test_half_a_tool_call_is_something_received(self):
+        call = Event(TOOL_CALL, {"id": "1", "name": "f", "arguments": "{", "complete": False})
+        odd = Odd(reading=nothing, rest=lambda: [call])
+        odd.words = []
+        run = await begun(odd)
+        run._stop(endings.broken("provider_timeout", received=False))
+
+        assert (await ended(run)).status == endings.INTERRUPTED
+
+    async def test_readers_go_on_to_the_ending_that_was_saved(self):
+        """A stop cut it here, but another process had settled it whole before."""
+        run = await begun(Odd(reading=nothing))
+        run.request_stop("user", 3)
+        await ended(run)
+        run.saved(endings.payload(endings.broken("lease_expired", received=True), "Hello", None), 6)
+        await asyncio.sleep(0)
+
+        assert run.stream.ended
+        assert run.stream.cut == 6
+
+    async def test_a_saved_run_is_forgotten_though_its_loop_makes_no_more_calls(self):
+        forgotten = []
+        run = made(Odd())
+        run.begin(forgotten.append)
+        await ended(run)
+        run._in_loop = lambda call: None
+        run.saved(endings.payload(run.outcome, "Hello", None), 6)
+
+        assert forgotten == [run]
