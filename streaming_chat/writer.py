@@ -88,7 +88,8 @@ class Ledger:
         self.worker = worker
         # Message -> index of the first event that is not saved, and its position.
         self._marks: dict[uuid.UUID, tuple[int, int]] = {}
-        self._is_sure = True
+        # Messages of a commit whose answer was lost, so that it may have happened.
+        self._unsure: set[uuid.UUID] = set()
 
     def save(self, runs: Sequence[Saved]) -> list[Saved]:
         """Save what these runs have, in one transaction, and return those that are done with.
@@ -96,16 +97,16 @@ class Ledger:
         A batch that fails for another reason than the connection is repeated reply by reply; the bad one ends as
         not_saved. Raises OperationalError or InterfaceError when the database is away.
         """
-        if not self._is_sure:
-            for run in runs:
+        for run in runs:
+            if run.message_id in self._unsure:
                 self._marks[run.message_id] = self._read_mark(run)
-        self._is_sure = True
+                self._unsure.remove(run.message_id)
         batches = [Batch(run, *self._marks.get(run.message_id, (1, 1))) for run in runs]
         try:
             return self._commit(batches)
         except (OperationalError, InterfaceError):
-            # A commit whose answer was lost may have happened: what is saved is read again before the next.
-            self._is_sure = False
+            # What is saved of these is read again before the next; not all of them may be in it.
+            self._unsure.update(run.message_id for run in runs)
             raise
         except Exception as error:  # noqa: BLE001  (a value may be refused by any class; the log has it)
             if len(batches) > 1:
@@ -116,6 +117,7 @@ class Ledger:
     def forget(self, run: Saved) -> None:
         """Drop what is known of a run."""
         self._marks.pop(run.message_id, None)
+        self._unsure.discard(run.message_id)
 
     def _read_mark(self, run: Saved) -> tuple[int, int]:
         saved = ReplyEvent.objects.using(live_database()).filter(message_id=run.message_id)
@@ -334,13 +336,22 @@ class Writer:
         if time.monotonic() < self._next_settling:
             return
         self._next_settling = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
-        dead = LiveReply.objects.using(live_database()).expired().exclude(worker=self.worker)
         try:
-            for live in dead:
-                live.settle()
+            for live in LiveReply.objects.using(live_database()).expired():
+                # By run, not by worker: an ending of ours that was given up is nobody's, too.
+                if live.pk not in self._runs:
+                    self._settle(live)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Replies of dead workers could not be settled (%s).", type(error).__name__)
             connections.close_all()
+
+    def _settle(self, live: LiveReply) -> None:
+        try:
+            live.settle()
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001  (as in _flush: a newer version may have written what we cannot read)
+            logger.error("Reply %s could not be settled: %s", live.pk, describe(error))
 
     def _give_up(self, runs: Iterable[Saved]) -> None:
         """Tell the readers of replies whose ending could not be saved for so long; their rows are settled later."""

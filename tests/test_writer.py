@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from unittest import mock
 
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.db.models.functions import Now
 from django.dispatch import receiver
 from django.test import TransactionTestCase
@@ -178,11 +178,23 @@ class LedgerTests(TransactionTestCase):
         run = Received("me", "Hel", "lo")
         self.ledger.save([run])
         again = Ledger("me")
-        again._is_sure = False
+        again._unsure.add(run.message_id)
         run.receive(" world")
         again.save([run])
 
         assert run.rows == [Event(TEXT, "Hello world")]
+
+    def test_a_commit_whose_answer_is_lost_is_looked_at_for_every_reply_in_it(self):
+        """The next save may be of those only that have ended."""
+        first, second = self.runs(2)
+        with answer_lost(), self.assertRaises(OperationalError):
+            self.ledger.save([first, second])
+        self.ledger.save([first])
+        second.receive(", and more")
+        self.ledger.save([first, second])
+
+        assert second.rows == [Event(TEXT, "text of 1, and more")]
+        assert second.told == []
 
     def test_a_stop_from_elsewhere_is_handed_over_once_saved(self):
         run = Received("me", "Hello")
@@ -270,6 +282,27 @@ class WriterTests(ServerTestCase):
         assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
         assert self.ended(dead.message_id).text == "Hel"
 
+    def test_replies_of_its_own_that_no_run_writes_are_settled(self):
+        """The endings that it gave up, and those of requests that broke before their run began."""
+        dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1, worker=writer.worker)
+        writer._next_settling = 0.0
+        self.browser.send("Hello").rest()
+
+        assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
+
+    def test_a_dead_reply_that_cannot_be_settled_harms_no_other(self):
+        odd = make_live(make_conversation(), Event("x", "no object, as a newer version may write"), expires=-2)
+        dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
+        writer._next_settling = 0.0
+        with self.assertLogs("streaming_chat", "ERROR"):
+            exchange = self.browser.send("Hello").rest()
+
+            assert writer.wait_until_idle(TIMEOUT)
+        assert outcome(self.ended(exchange.message_id)) == ("completed", "stop", "")
+        assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
+
+        odd.conversation.delete()
+
     def test_a_signal_follows_the_commit(self):
         heard = []
 
@@ -329,6 +362,17 @@ class ClosedLoopTests(TransactionTestCase):
         assert runner.live == []
         assert outcome(Message.objects.get(pk=live.pk)) == ("interrupted", "shutdown", "shutdown")
         assert Message.objects.get(pk=live.pk).text == "Hello"
+
+
+def answer_lost():
+    """Make the next commits happen, and then the connection break."""
+    commit = connection._commit
+
+    def broken():
+        commit()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    return mock.patch.object(connection, "_commit", broken)
 
 
 def quick_to_give_up():
