@@ -24,6 +24,7 @@ from . import endings
 from .conf import conf
 from .events import storable
 from .exceptions import Refusal
+from .ids import uuid7
 from .models import TITLE_CHARS, Conversation, LiveReply, Message, live_database, request_key
 from .permissions import Owner, get_permissions
 from .providers import default_model, get_provider, is_offered, split_model
@@ -204,7 +205,9 @@ class _Sending:
         self._outgoing = outgoing
         self._worker = worker
         self._using = using
-        self._message_id = Message._meta.pk.get_default()
+        # Before the reply's: rows of one statement have one time, and are ordered by their ids.
+        self._said_ids = [uuid7() for _turn in [*outgoing.earlier, outgoing.content]]
+        self._message_id = uuid7()
 
     def check(self) -> None:
         """Refuse a new conversation before the transaction, whose first statement must be a write."""
@@ -303,8 +306,10 @@ class _Sending:
         """Return the messages of what the client says was said before, and of the user's text; not yet written."""
         origin = Message.Origin.CLIENT if self._outgoing.stateless else Message.Origin.SERVER
         said = []
-        for turn in [*self._outgoing.earlier, Turn("user", self._outgoing.content)]:
+        turns = [*self._outgoing.earlier, Turn("user", self._outgoing.content)]
+        for pk, turn in zip(self._said_ids, turns, strict=True):
             message = Message(
+                pk=pk,
                 conversation=conversation,
                 parent_id=parent_id,
                 role=turn.role,

@@ -43,6 +43,14 @@ class HistoryTests(ApiTestCase):
         assert self.provider.calls[0].prompt.max_output_tokens == 4096
         assert self.reply.omitted_messages == 0
 
+    def test_a_message_is_listed_before_its_reply(self):
+        """Both are written in one statement, at one time."""
+        for number in range(5):
+            self.api.send(f"Message {number}", self.conversation)
+        listed = self.api.get(f"api/conversations/{self.conversation.pk}/messages").json()["results"]
+
+        assert [message["role"] for message in listed] == ["user", "assistant"] * 5
+
     def test_other_branches_are_left_out(self):
         question = make_message(self.conversation)
         make_reply(self.conversation, "Never.", parent=question)
