@@ -139,12 +139,14 @@ class Conversation(models.Model):
 
         One query reads the tree's shape, one the messages of the path. without: columns to leave in the database.
         """
-        parents = dict(self.messages.values_list("pk", "parent_id"))
+        # From where the conversation came: a replica may not have the last reply yet.
+        messages = Message.objects.using(self._state.db).filter(conversation_id=self.pk)
+        parents = dict(messages.values_list("pk", "parent_id"))
         path: list[uuid.UUID] = []
         while leaf_id in parents:
             path.append(leaf_id)
             leaf_id = parents.pop(leaf_id)
-        found = self.messages.defer(*without).in_bulk(path)
+        found = messages.defer(*without).in_bulk(path)
         return [found[pk] for pk in reversed(path)]
 
     def delete_for_owner(self) -> bool:

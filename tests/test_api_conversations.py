@@ -118,6 +118,7 @@ class ListTests(ApiTestCase):
             ("limit=-1", "limit"),
             ("limit=x", "limit"),
             ("limit=1000000", "limit"),
+            ("limit=0005999", "limit"),
             ("limit=%C2%B2", "limit"),
             ("before=x", "before"),
             ("before=%F0%9F%8E%89", "before"),

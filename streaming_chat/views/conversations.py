@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from streaming_chat.conf import conf
 from streaming_chat.events import storable
 from streaming_chat.exceptions import Refusal
-from streaming_chat.models import Conversation, ConversationQuerySet, Message
+from streaming_chat.models import Conversation, ConversationQuerySet, Message, live_database
 from streaming_chat.permissions import Owner, get_permissions
 from streaming_chat.providers import default_model, is_offered
 from streaming_chat.runner import runner
@@ -70,7 +70,7 @@ def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
         system_prompt=body.get("system", conf.STREAMING_CHAT_SYSTEM_PROMPT),
         metadata=body.get("metadata", {}),
     )
-    return JsonResponse(conversation_shape(Conversation.objects.get(pk=conversation.pk)), status=201)
+    return JsonResponse(conversation_shape(_mine(owner, conversation.pk)), status=201)
 
 
 def get_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
@@ -111,7 +111,7 @@ def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
 def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """Undo a deletion of the last minute."""
     bodies.read_optional_body(request, {})
-    deleted = Conversation.objects.filter(pk=conversation_id, owner_key=owner.key)
+    deleted = Conversation.objects.using(live_database()).filter(pk=conversation_id, owner_key=owner.key)
     conversation = demand_found(deleted.first())
     if conversation.deleted_at and not conversation.restore(_UNDO):
         raise Refusal(404, "not_found")
@@ -119,7 +119,9 @@ def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uu
 
 
 def _mine(owner: Owner, conversation_id: uuid.UUID) -> Conversation:
-    return demand_found(Conversation.objects.for_owner(owner.key).filter(pk=conversation_id).first())
+    # Not from a replica, which may not have what this owner has just done.
+    conversations = Conversation.objects.using(live_database()).for_owner(owner.key)
+    return demand_found(conversations.filter(pk=conversation_id).first())
 
 
 def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:
@@ -128,7 +130,8 @@ def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:
 
 
 def _leaf(conversation: Conversation, message_id: uuid.UUID | None) -> uuid.UUID | None:
-    if message_id and not conversation.messages.filter(pk=message_id).exists():
+    messages = Message.objects.using(live_database()).filter(conversation_id=conversation.pk)
+    if message_id and not messages.filter(pk=message_id).exists():
         raise Refusal(422, "invalid", fields={"head": "a message of this conversation was wanted."})
     return message_id
 
@@ -147,7 +150,7 @@ def _matching(found: ConversationQuerySet, words: str) -> ConversationQuerySet:
 def _limit(value: str) -> int:
     if not value:
         return _PAGE
-    if not (value.isascii() and value.isdecimal() and 1 <= int(value[:4]) <= _LARGEST_PAGE):
+    if not (value.isascii() and value.isdecimal() and len(value) <= 3 and 1 <= int(value) <= _LARGEST_PAGE):
         raise Refusal(422, "invalid", fields={"limit": f"1 to {_LARGEST_PAGE} was wanted."})
     return int(value)
 

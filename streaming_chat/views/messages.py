@@ -40,8 +40,11 @@ def find_reply(owner: Owner, message_id: uuid.UUID) -> Message:
 def list_messages(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """All messages of a conversation, as a tree."""
     demand(get_permissions().may_read(request, owner))
-    conversation = demand_found(Conversation.objects.for_owner(owner.key).filter(pk=conversation_id).first())
-    return {"results": message_shapes(conversation.messages.order_by("created_at", "id"), owner.key)}
+    using = live_database()
+    conversations = Conversation.objects.using(using).for_owner(owner.key)
+    conversation = demand_found(conversations.filter(pk=conversation_id).first())
+    messages = Message.objects.using(using).filter(conversation_id=conversation.pk)
+    return {"results": message_shapes(messages.order_by("created_at", "id"), owner.key)}
 
 
 def get_message(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
