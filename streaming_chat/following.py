@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 
 from .events import START, Event
-from .logs import logger
+from .logs import describe, logger
 from .models import Message
 from .streams import ReplyStream
 from .tails import Reading, get_tail
@@ -66,9 +66,9 @@ class Following:
             is_met = True
             try:
                 self._take(await look())
-            except (OperationalError, InterfaceError) as error:
+            except Exception as error:  # noqa: BLE001  (ended by it, the readers would wait for ever)
                 # The readers stay, and are told the ending when the database is back.
-                logger.warning("Reply %s cannot be followed now (%s).", self.stream.message_id, type(error).__name__)
+                logger.warning("Reply %s cannot be followed now: %s", self.stream.message_id, describe(error))
 
     def _look_apart(self) -> Reading:
         try:

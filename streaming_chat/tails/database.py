@@ -18,6 +18,8 @@ from .base import Reading, Tail
 
 # Each process pushes it ahead every 5 s for what it follows; twice that forgives one late update.
 _FOLLOWED = timedelta(seconds=10)
+# A reply that ends or is settled in between takes two; where rows do not fit together, none would be enough.
+_LOOKS = 5
 
 
 class DatabaseTail(Tail):
@@ -26,7 +28,7 @@ class DatabaseTail(Tail):
     def read(self, message_id: uuid.UUID, position: int) -> Reading:
         """Return what follows `position`; a reply whose worker died is settled on the way."""
         using = live_database()
-        while True:
+        for _look in range(_LOOKS):
             message = Message.objects.using(using).filter(pk=message_id).first()
             if message is None:
                 return Reading([], exists=False)
@@ -40,6 +42,7 @@ class DatabaseTail(Tail):
                 live.settle()
                 continue
             return Reading(ReplyEvent.objects.using(using).stream(message_id, position))
+        return Reading([])
 
     def follow(self, message_id: uuid.UUID) -> None:
         """Push the row's `followed_until` ahead."""
