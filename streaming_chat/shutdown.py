@@ -54,8 +54,11 @@ class Drain:
         if self._previous or threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.getsignal(number)
-            signal.signal(number, self._on_signal)
+            previous = signal.getsignal(number)
+            # None: a handler that is not Python's, as an embedding server's, could not be called afterwards.
+            if previous is not None:
+                self._previous[number] = previous
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._begin()

@@ -246,7 +246,8 @@ class _Readers:
     """How many streams this process serves."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # The collector may close a reader that is in a cycle in the thread that holds it.
+        self._lock = threading.RLock()
         self.count = 0
 
     def demand_room(self) -> None:
