@@ -143,9 +143,20 @@ class OrderTests(ApiTestCase):
     def test_a_full_server_takes_no_more_readers(self):
         reply = make_reply(make_conversation())
         with override_settings(STREAMING_CHAT_MAX_READERS=0):
-            response = self.api.get(f"api/messages/{reply.pk}/events")
+            followed = self.api.get(f"api/messages/{reply.pk}/events")
+            sent = self.api.post("api/messages", {"content": "Hi"})
 
-        self.refused(response, 503, "full")
+        self.refused(followed, 503, "full")
+        self.refused(sent, 503, "full")
+
+    def test_a_full_server_still_stops_replies_and_lists_messages(self):
+        """Both share an address or a way with streams, and are none."""
+        reply = make_reply(make_conversation())
+        with override_settings(STREAMING_CHAT_MAX_READERS=0):
+            stopped = self.api.post(f"api/messages/{reply.pk}/stop")
+            listed = self.api.get(f"api/conversations/{reply.conversation_id}/messages")
+
+        assert [stopped.status_code, listed.status_code] == [200, 200]
 
     def drain(self):
         runner.is_draining = True

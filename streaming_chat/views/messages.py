@@ -19,7 +19,7 @@ from streaming_chat.sending import Outgoing, send
 from . import bodies
 from .base import Answer, api, demand, demand_found, private
 from .shapes import conversation_shape, message_shape, message_shapes
-from .streaming import Prepared, encoder_for, inline_saver, prepare_reply, streaming, worker_of
+from .streaming import Prepared, demand_room, encoder_for, inline_saver, prepare_reply, streaming, worker_of
 
 _STOP_SECONDS = 5.0
 
@@ -130,6 +130,7 @@ def begin_reply(
     request: HttpRequest, owner: Owner, outgoing: Outgoing, *, stream: bool = True, **options: Any
 ) -> Prepared:
     """Make the rows, or find them by client_id, and return what to open."""
+    demand_room()
     saver = inline_saver()
     sent = send(request, owner, outgoing, worker_of(saver))
     position = 0 if sent.order else _resumed_position(request, sent.message_id)
@@ -148,6 +149,7 @@ def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Prepare
         return private(HttpResponse(status=204))
     if request.method == "HEAD":
         return HttpResponse(content_type=encoder.content_type)
+    demand_room()
     return prepare_reply(reply.pk, None, inline_saver(), position=position, encoder=encoder)
 
 

@@ -94,6 +94,12 @@ def inline_saver() -> InlineSaver | None:
     return InlineSaver() if is_inline() else None
 
 
+def demand_room() -> None:
+    """Raise Refusal when this process serves as many streams as it may: before a reply is begun, not after."""
+    if _readers.count >= conf.STREAMING_CHAT_MAX_READERS:
+        raise Refusal(503, "full", retry_after=5)
+
+
 def worker_of(saver: InlineSaver | None) -> str:
     """Return the name under which a reply is claimed."""
     return saver.worker if saver else writer.worker
@@ -144,7 +150,6 @@ async def _open(
 def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]) -> Prepared | HttpResponse:
     handler = handler_for(request, handlers)
     owner = get_permissions().authenticate(request)
-    _readers.demand_room()
     save_inline()
     answer = handler(request, owner, **url)
     return answer if isinstance(answer, Prepared) else as_response(answer)
@@ -249,11 +254,6 @@ class _Readers:
         # The collector may close a reader that is in a cycle in the thread that holds it.
         self._lock = threading.RLock()
         self.count = 0
-
-    def demand_room(self) -> None:
-        """Raise Refusal when this process serves as many as it may: before a reply is begun, not after."""
-        if self.count >= conf.STREAMING_CHAT_MAX_READERS:
-            raise Refusal(503, "full", retry_after=5)
 
     def enter(self) -> Callable[[], None]:
         """Count one more, and return what its end calls."""
