@@ -228,7 +228,7 @@ def _beat(reference: weakref.ref[Reader], seconds: float) -> None:
     loop = reader._loop
     due = reader._last_write + seconds
     if loop.time() >= due - 0.001:
-        reader._beat_due = reader._waiter.future is not None
+        reader._beat_due = reader._waiter.is_waiting
         reader._waiter.wake_here()
         due = loop.time() + seconds
     reader._timer = loop.call_at(due, _beat, reference, seconds)

@@ -21,7 +21,7 @@ from asgiref.sync import sync_to_async
 from . import endings
 from .conf import conf
 from .endings import Ending
-from .events import START, Event, Intake, before
+from .events import DELTAS, START, Event, Intake, before
 from .exceptions import ProviderError
 from .logs import describe, logger
 from .providers.base import Prompt, Provider, ProviderStream, Usage
@@ -191,7 +191,10 @@ class Run:
                 continue
             if self._first_event is None:
                 self._first_event = self._last_bytes
-            if stream.position + sum(event.size for event in new) > longest:
+            size = 0
+            for kind, payload in new:
+                size += len(payload) if kind in DELTAS else 1
+            if stream.position + size > longest:
                 stream.append(before(new, longest + 1, stream.position))
                 return endings.completed("length_cap", received=True)
             stream.append(new)

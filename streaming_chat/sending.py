@@ -359,7 +359,9 @@ class _Sending:
         """Return a free one; the database refuses two of a number, and so holds the cap."""
         mine = LiveReply.objects.using(self._using).filter(owner_key=self._owner.key)
         used = set(mine.values_list("slot", flat=True))
-        free = [slot for slot in range(conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER) if slot not in used]
+        # As many as may be wanted at once, however high the cap.
+        slots = range(min(conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER, 2 * len(used) + 64))
+        free = [slot for slot in slots if slot not in used]
         if not free:
             raise Refusal(429, "too_many_replies", retry_after=1)
         # Any of them: requests that come at once would all lose the lowest to one another.

@@ -56,8 +56,9 @@ class ReplyStream:
         if self.ended:
             return
         for event in new:
+            kind, payload = event
             # The position first: a reader in another thread must never be ahead of it.
-            self.position += event.size
+            self.position += len(payload) if kind in DELTAS else event.size
             self.events.append(event)
         self.nudge()
 
@@ -138,12 +139,19 @@ class LoopWaiter:
     def wake(self) -> None:
         """End the wait under way, if any."""
         if self.stream_loop is self._loop:
-            self.wake_here()
+            future = self.future
+            if future is not None and not future.done():
+                future.set_result(None)
         else:
             try:
                 self._loop.call_soon_threadsafe(self.wake_here)
             except RuntimeError:
                 return
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody waits now."""
+        return self.future is not None and not self.future.done()
 
     def wake_here(self) -> None:
         """End the wait under way; in the waiter's own loop."""
@@ -151,13 +159,10 @@ class LoopWaiter:
         if future is not None and not future.done():
             future.set_result(None)
 
-    async def wait(self) -> None:
-        """Return at the next wake. Nothing may be awaited between looking for events and this."""
-        self.future = self._loop.create_future()
-        try:
-            await self.future
-        finally:
-            self.future = None
+    def wait(self) -> asyncio.Future[None]:
+        """Return what the next wake ends. Nothing may be awaited between looking for events and awaiting it."""
+        self.future = future = self._loop.create_future()
+        return future
 
 
 class ThreadWaiter:
