@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -24,6 +25,7 @@ from .conf import conf
 from .endings import Ending
 from .events import Event
 from .ids import uuid7
+from .signals import announce, reply_ended
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -366,7 +368,20 @@ class LiveReply(models.Model):
                 ending = endings.stopped(row.stop, row.stop_position)
             else:
                 ending = endings.broken("lease_expired", received=bool(received))
-            return end_reply(self.pk, self.conversation_id, ending, received, using=using) is not None
+            ended = end_reply(self.pk, self.conversation_id, ending, received, using=using)
+            if ended is None:
+                return False
+            told = partial(
+                announce,
+                reply_ended,
+                Message,
+                message=self.pk,
+                conversation=self.conversation_id,
+                status=ending.status,
+                end_reason=ending.end_reason,
+            )
+            transaction.on_commit(told, using=using)
+            return True
 
 
 class ReplyEventQuerySet(models.QuerySet["ReplyEvent"]):

@@ -24,11 +24,12 @@ from .endings import Ending
 from .events import DELTAS, START, Event, Intake, before
 from .exceptions import ProviderError
 from .logs import describe, logger
+from .models import Message
 from .providers.base import Prompt, Provider, ProviderStream, Usage
 from .shutdown import Drain
-from .signals import reply_started
+from .signals import announce, reply_started
 from .streams import ReplyStream
-from .writer import Ledger, announce, writer
+from .writer import Ledger, writer
 
 _RETRIES = 2
 # A provider that asks for more is not waited for.
@@ -111,7 +112,7 @@ class Run:
     def columns(self) -> dict[str, Any]:
         """Return the further columns of its message; see `writer.Saved`."""
         usage, estimated = self._usage, False
-        if usage is None and self._upstream is not None:
+        if usage is None and self._first_event is not None:
             usage, estimated = self._estimate(), True
         first = self._first_event
         return {
@@ -374,8 +375,11 @@ class Runner:
     """The registry of this process's runs."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, in a child of a fork: threads, loops and runs are the parent's."""
         self._runs: dict[uuid.UUID, Run] = {}
-        self._pid = os.getpid()
         self._background: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self.is_draining = False
@@ -384,7 +388,6 @@ class Runner:
     @property
     def live(self) -> list[Run]:
         """The runs whose ending is not saved yet."""
-        self._check_pid()
         return list(self._runs.values())
 
     @property
@@ -394,12 +397,10 @@ class Runner:
 
     def find(self, message_id: uuid.UUID) -> Run | None:
         """Return the run that writes this reply in this process."""
-        self._check_pid()
         return self._runs.get(message_id)
 
     def start(self, order: Order, saver: InlineSaver | None = None) -> Run:
         """Start a run in the running loop. Its rows are committed, or `saver` is in their transaction."""
-        self._check_pid()
         loop = asyncio.get_running_loop()
         run = Run(order, loop, saver.hurry if saver else writer.hurry)
         run.saver = saver
@@ -408,7 +409,7 @@ class Runner:
         run.begin(self._forget)
         if saver is None:
             writer.add(run)
-        announce(reply_started, message=run.message_id, conversation=run.conversation_id)
+        announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
         return run
 
     def start_in_background(self, order: Order, saver: InlineSaver | None = None) -> Run:
@@ -432,17 +433,13 @@ class Runner:
         self._runs.pop(run.message_id, None)
 
     def _background_loop(self) -> asyncio.AbstractEventLoop:
-        self._check_pid()
         with self._lock:
             if self._background is None:
                 self._background = asyncio.new_event_loop()
                 threading.Thread(target=self._background.run_forever, name="streaming_chat.runs", daemon=True).start()
             return self._background
 
-    def _check_pid(self) -> None:
-        """Servers fork after importing us: threads, loops and runs are the parent's."""
-        if self._pid != os.getpid():
-            self.__init__()  # type: ignore[misc]
-
 
 runner = Runner()
+# Servers fork after they have imported us.
+os.register_at_fork(after_in_child=runner.reset)

@@ -10,8 +10,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
@@ -24,10 +23,10 @@ from .endings import Ending
 from .events import Event
 from .logs import describe, logger
 from .models import Conversation, LiveReply, Message, ReplyEvent, end_reply, live_database
-from .signals import reply_ended
+from .signals import announce, reply_ended
 
 if TYPE_CHECKING:
-    from django.dispatch import Signal
+    pass
 
 # Endings that come together are saved together: 20 ms are not noticed, and 100 replies that end at once cost one commit.
 _LINGER_SECONDS = 0.02
@@ -226,6 +225,7 @@ class Ledger:
         run.saved(payload, end_position)
         announce(
             reply_ended,
+            Message,
             message=run.message_id,
             conversation=run.conversation_id,
             status=payload["status"],
@@ -238,12 +238,10 @@ class Writer:
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
-        self._reset()
+        self.reset()
 
     def add(self, run: Saved) -> None:
         """Save this run's events and its ending from now on."""
-        if self._pid != os.getpid():
-            self._reset()
         with self._lock:
             self._runs[run.message_id] = run
             self._idle.clear()
@@ -260,16 +258,14 @@ class Writer:
     @property
     def worker(self) -> str:
         """The name under which this process claims its replies."""
-        if self._pid != os.getpid():
-            self._reset()
         return self._ledger.worker
 
     def wait_until_idle(self, seconds: float) -> bool:
         """Wait until nothing is left to save and the connection is closed; False when that took longer."""
         return self._idle.wait(seconds)
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
+    def reset(self) -> None:
+        """Begin anew, in a child of a fork: the thread, and what it saves, are the parent's."""
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._idle = threading.Event()
@@ -371,31 +367,6 @@ class Writer:
         self._unsaved_since.pop(run.message_id, None)
 
 
-_announcer: ThreadPoolExecutor | None = None
-_announcer_pid = 0
-
-
-def announce(signal: Signal, **ids: Any) -> None:
-    """Send a signal on a thread of its own, so that a slow receiver delays no reply."""
-    global _announcer, _announcer_pid  # noqa: PLW0603  (one thread a process, made again after a fork)
-    if not signal.has_listeners():
-        return
-    if _announcer is None or _announcer_pid != os.getpid():
-        _announcer = ThreadPoolExecutor(1, thread_name_prefix="streaming_chat.signals")
-        _announcer_pid = os.getpid()
-    try:
-        _announcer.submit(_send, signal.send_robust, ids)
-    except RuntimeError:
-        logger.info("Not announced, the interpreter is ending: %s", ids)
-
-
-def _send(send: Callable[..., list[tuple[Any, Any]]], ids: dict[str, Any]) -> None:
-    try:
-        for receiver, result in send(sender=Message, **ids):
-            if isinstance(result, Exception):
-                logger.error("A receiver failed: %r", receiver, exc_info=result)
-    finally:
-        connections.close_all()
-
-
 writer = Writer()
+# Servers fork after they have imported us.
+os.register_at_fork(after_in_child=writer.reset)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import uuid
 
 from django.test import SimpleTestCase
@@ -9,7 +10,8 @@ from django.test import SimpleTestCase
 from streaming_chat import endings
 from streaming_chat.events import TEXT, TOOL_CALL, Event
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream
-from streaming_chat.runner import Order, Run
+from streaming_chat.runner import Order, Run, runner
+from streaming_chat.writer import writer
 
 
 class Odd(Provider, ProviderStream):
@@ -127,3 +129,17 @@ class EndingTests(SimpleTestCase):
         run.saved(endings.payload(run.outcome, "Hello", None), 6)
 
         assert forgotten == [run]
+
+
+class ForkTests(SimpleTestCase):
+    def test_a_child_begins_anew(self):
+        """Threads do not survive a fork, so what they were to save is the parent's alone."""
+        worker = writer.worker
+        runner._runs[uuid.uuid4()] = None
+        self.addCleanup(runner.reset)
+        child = os.fork()
+        if not child:
+            os._exit(0 if (runner.live, writer.worker == worker) == ([], False) else 1)
+
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(runner.live) == 1

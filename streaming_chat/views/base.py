@@ -118,6 +118,8 @@ def refusal_response(refusal: Refusal) -> HttpResponse:
     if refusal.fields is not None:
         error["fields"] = refusal.fields
     response = private(JsonResponse({"error": error | extra}, status=refusal.status))
+    # Said in the log where there is more to say; Django would mail the admins for each 503 of a restart.
+    response._has_been_logged = refusal.status >= 500  # type: ignore[attr-defined]
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
     if allow:
