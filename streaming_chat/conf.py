@@ -114,7 +114,7 @@ class Conf:
 
     @property
     def STREAMING_CHAT_LEASE_SECONDS(self) -> float:
-        """How long a worker's claim on its replies lasts, in seconds; renewed at a third. Default 15."""
+        """How long a worker's claim on its replies lasts, in seconds; renewed at each flush. Default 15."""
         return _setting("STREAMING_CHAT_LEASE_SECONDS")
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +19,8 @@ from django.views.decorators.http import require_safe
 
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import Refusal
-from streaming_chat.models import Conversation
-from streaming_chat.permissions import get_permissions
+from streaming_chat.models import Conversation, live_database
+from streaming_chat.permissions import Owner, get_permissions
 
 # What the script says; everything else the page says is in its template.
 TEXTS = {
@@ -55,25 +56,28 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         try:
             owner = get_permissions().authenticate(request)
-        except Refusal:
+        except Refusal as refusal:
+            if refusal.status != HTTPStatus.UNAUTHORIZED:
+                raise PermissionDenied from refusal
             return _to_login(request)
         if not get_permissions().may_read(request, owner):
             raise PermissionDenied
-        return view(request, **kwargs)
+        return view(request, owner, **kwargs)
 
     return page
 
 
 @_page
-def chat(request: HttpRequest) -> HttpResponse:
+def chat(request: HttpRequest, owner: Owner) -> HttpResponse:
     """Show a chat in which nothing has been said."""
     return _render(request)
 
 
 @_page
-def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+def conversation(request: HttpRequest, owner: Owner, conversation_id: UUID) -> HttpResponse:
     """Show a conversation of who asks; 404 for one that is not theirs, or is not there."""
-    if not Conversation.objects.for_request(request).filter(pk=conversation_id).exists():
+    mine = Conversation.objects.using(live_database()).for_owner(owner.key)
+    if not mine.filter(pk=conversation_id).exists():
         raise Http404
     return _render(request, conversation_id=conversation_id)
 
