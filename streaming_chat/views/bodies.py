@@ -78,10 +78,15 @@ def demand_json(request: HttpRequest) -> None:
 
 def _parse(request: HttpRequest) -> dict[str, Any]:
     demand_json(request)
-    if len(request.body) > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+    try:
+        raw = request.body
+    except (OSError, ValueError):
+        # Django closes the body of a client that has left.
+        raise Refusal(422, "invalid", fields={"body": "it broke off."}) from None
+    if len(raw) > conf.STREAMING_CHAT_MAX_BODY_BYTES:
         raise Refusal(413, "too_large")
     try:
-        body = json.loads(request.body, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
+        body = json.loads(raw, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
         _demand_shallow(body)
     except (ValueError, RecursionError):
         raise Refusal(422, "invalid", fields={"body": "a JSON object was wanted."}) from None

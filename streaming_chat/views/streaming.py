@@ -6,6 +6,7 @@ Nothing of a reply depends on the request from then on: the response is only a r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -63,15 +64,19 @@ def streaming(**handlers: Handler) -> Callable[..., Any]:
     @exempt
     @wraps(next(iter(handlers.values())))
     async def view(request: HttpRequest, **url: Any) -> HttpResponse | StreamingHttpResponse:
+        has_left = asyncio.Event()
         try:
             # Shielded: a client that leaves now must not leave rows without their run.
-            opened = await asyncio.shield(asyncio.ensure_future(_open(request, handlers, url)))
+            opened = await asyncio.shield(asyncio.ensure_future(_open(request, handlers, url, has_left)))
             if isinstance(opened, HttpResponse):
                 return opened
             prepared, reader = opened
             if prepared.finish is None:
                 return StreamResponse(reader, prepared.encoder)
             return await _finish(prepared.finish, reader, prepared.seconds)
+        except asyncio.CancelledError:
+            has_left.set()
+            raise
         except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
             return error_response(error)
 
@@ -134,8 +139,11 @@ class StreamResponse(StreamingHttpResponse):
 
 
 async def _open(
-    request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]
+    request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any], has_left: asyncio.Event
 ) -> HttpResponse | tuple[Prepared, Reader | BlockingReader]:
+    """Prepare and open. has_left: set when the request is over before that is done."""
+    if has_left.is_set():
+        return HttpResponse(status=400)
     try:
         prepared = await _prepare_in_thread(request, handlers, url)
         if isinstance(prepared, HttpResponse):
@@ -145,6 +153,12 @@ async def _open(
         return prepared, _open_blocking_reader(prepared)
     except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
         return error_response(error)
+    finally:
+        if has_left.is_set():
+            # Django has done its closing already, and a connection opened since would wait for the collector. With
+            # threads that are shared (streaming_chat.asgi) this is refused, and the next request closes.
+            with contextlib.suppress(RuntimeError):
+                await _release_connections()
 
 
 def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]) -> Prepared | HttpResponse:
