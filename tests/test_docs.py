@@ -36,7 +36,6 @@ class DocsTests(SimpleTestCase):
             text = page.read_text()
             links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
             tests = [name for name in re.findall(r"tests/test_\w+\.py", text) if "*" not in name]
-            # Figures are measured and written apart from the code.
             missing = [name for name in links if not (page.parent / name).exists()]
 
             assert [name for name in tests if not (ROOT / name).exists()] == [], page
