@@ -175,7 +175,7 @@ class Intake:
         for event in events:
             kind, payload = event
             if kind in DELTAS:
-                # The common case costs one scan: 60 ns for a token of ASCII.
+                # The common case costs one scan: 0.27 µs for a token of ASCII, the call included (timeit).
                 if payload.isascii() and not self._high and "\0" not in payload:
                     if payload:
                         taken.append(event)

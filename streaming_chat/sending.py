@@ -128,7 +128,7 @@ def send_message(
     there is nothing to wait for. It takes the limits, permissions and PROMPT of a request of that user, of which there is
     `request.user` only. Raises ValueError for a text that is empty or too long, Refusal as `send` does.
     """
-    text = cleaned(text)
+    text = storable(text)
     if not text.strip() or len(text) > conf.STREAMING_CHAT_MAX_MESSAGE_CHARS:
         raise ValueError(f"1 to {conf.STREAMING_CHAT_MAX_MESSAGE_CHARS} characters were wanted, got {len(text)}.")
     using = live_database()
@@ -417,11 +417,6 @@ def _unknown_parent() -> Refusal:
 def title_of(text: str) -> str:
     """Return the title of a conversation that begins with this text: its first 60 characters, on one line."""
     return " ".join(text[: TITLE_CHARS * 2].split())[:TITLE_CHARS]
-
-
-def cleaned(text: str) -> str:
-    """Return a user's text as it is stored."""
-    return storable(text)
 
 
 def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:

@@ -131,7 +131,7 @@ class StreamResponse(StreamingHttpResponse):
         self.headers["Vary"] = "Cookie"
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        # Django's own goes through two async generators, 2 µs a write; a middleware that wrapped the content gets them.
+        # Django's own goes through two async generators; a middleware that wrapped the content gets them.
         iterator = self._iterator  # type: ignore[attr-defined]  # django-stubs does not know it
         if isinstance(iterator, Reader):
             return iterator
@@ -169,7 +169,7 @@ def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, 
     return answer if isinstance(answer, Prepared) else as_response(answer)
 
 
-# Made once: to make one inspects the function, 60 µs.
+# Made once: to make one inspects the function, 2.5 µs by timeit.
 _prepare_in_thread = sync_to_async(_prepare, thread_sensitive=True)
 
 
