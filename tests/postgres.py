@@ -38,6 +38,45 @@ _OPTIONS = {
 }
 
 
+class Postgres:
+    """A server whose data outlive its stops, always at the same address. folder: where it is made, empty.
+
+    options: of the server, beyond those of the suite.
+    """
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        folder.chmod(0o755)
+        self._folder = folder
+        self._options = {**_OPTIONS, **options}
+        self._programs = _copy_programs(folder)
+        self._data = folder / "data"
+        self._data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            shutil.chown(self._data, "nobody")
+        _initialise(self._programs, self._data)
+        self.port = _free_port()
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        self._server: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Return once it answers. Raises RuntimeError with the server's log when it does not start."""
+        log = self._folder / "log"
+        command = _server_command(self._programs, self._data, self.port, self._options)
+        with log.open("ab") as output:
+            self._server = subprocess.Popen(command, stdout=output, stderr=output, **_as_user(self._folder))
+        _wait_until_ready(self._server, self._programs, self.port, log)
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End it by its process id, and wait: SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
+        if self._server is not None and self._server.poll() is None:
+            self._server.send_signal(number)
+            try:
+                self._server.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+
+
 @contextlib.contextmanager
 def postgres() -> Iterator[str]:
     """Run a server for as long as the block lasts; give its DATABASE_URL.
@@ -45,25 +84,12 @@ def postgres() -> Iterator[str]:
     Raises RuntimeError with the server's log when it does not start.
     """
     with tempfile.TemporaryDirectory(prefix="streaming_chat_postgres_", ignore_cleanup_errors=True) as folder:
-        yield from _serve(Path(folder))
-
-
-def _serve(folder: Path) -> Iterator[str]:
-    folder.chmod(0o755)
-    programs = _copy_programs(folder)
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        shutil.chown(data, "nobody")
-    _initialise(programs, data)
-    port = _free_port()
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(_server_command(programs, data, port), stdout=log, stderr=log, **_as_user(folder))
-    try:
-        _wait_until_ready(server, programs, port, folder / "log")
-        yield f"postgres://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        _stop(server)
+        server = Postgres(Path(folder))
+        try:
+            server.start()
+            yield server.url
+        finally:
+            server.stop()
 
 
 def _copy_programs(folder: Path) -> Path:
@@ -93,9 +119,9 @@ def _initialise(programs: Path, data: Path) -> None:
         raise RuntimeError(f"initdb failed with {done.returncode}:\n{done.stdout}{done.stderr}")
 
 
-def _server_command(programs: Path, data: Path, port: int) -> list:
-    options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
-    return [programs / "postgres", "-D", data, "-p", str(port), *options]
+def _server_command(programs: Path, data: Path, port: int, options: dict[str, str]) -> list:
+    settings = [f"-c{name}={value}" for name, value in options.items()]
+    return [programs / "postgres", "-D", data, "-p", str(port), *settings]
 
 
 def _free_port() -> int:
@@ -113,17 +139,6 @@ def _wait_until_ready(server: subprocess.Popen, programs: Path, port: int, log: 
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"PostgreSQL did not start within {_START_SECONDS} s:\n{log.read_text()}")
         time.sleep(0.05)
-
-
-def _stop(server: subprocess.Popen) -> None:
-    """End it at once by its process id: SIGINT is PostgreSQL's fast shutdown."""
-    if server.poll() is None:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def main(command: list[str]) -> int:
