@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import models, router, transaction
+from django.db import OperationalError, connections, models, router, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -25,7 +25,10 @@ from .conf import conf
 from .endings import Ending
 from .events import Event
 from .ids import uuid7
+from .outages import is_locked
 from .signals import announce, reply_ended
+from .steadiness import steadiness
+from .tails import get_tail
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -54,6 +57,17 @@ def request_key(request: HttpRequest) -> str:
     if user is not None and user.is_authenticated and user.is_active:
         return user_key(user)
     return ""
+
+
+def bound_lock_wait(using: str) -> None:
+    """Wait at most 2 s for each lock of this transaction: a process that is paused in one of its own may hold it for ever.
+
+    PostgreSQL only; SQLite has its `timeout`.
+    """
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
 
 
 def live_database() -> str:
@@ -309,6 +323,10 @@ class LiveReplyQuerySet(models.QuerySet["LiveReply"]):
         """Return the replies whose worker has not renewed its claim in time, by the database's clock."""
         return self.filter(expires_at__lt=Now())
 
+    def abandoned(self) -> LiveReplyQuerySet:
+        """Return the expired ones, if this process may judge (see steadiness.py); else none."""
+        return self.expired() if steadiness.holds else self.none()
+
     def request_stop(self, by: str, position: int | None = None) -> int:
         """Ask their workers to end these replies; the first stop wins. Returns how many took it."""
         return self.filter(stop=None).update(stop=by, stop_position=position)
@@ -353,10 +371,20 @@ class LiveReply(models.Model):
     def settle(self) -> bool:
         """End a reply whose worker died, with what was saved of it; False when its worker lives or another settled it.
 
-        One transaction for one reply. A killed reply is never run again: it would be billed twice.
+        One transaction for one reply. A killed reply is never run again: it would be billed twice. False also when a
+        worker that is paused in a transaction holds its rows.
         """
+        try:
+            return self._settle()
+        except OperationalError as error:
+            if is_locked(error):
+                return False
+            raise
+
+    def _settle(self) -> bool:
         using = live_database()
         with transaction.atomic(using=using):
+            bound_lock_wait(using)
             Conversation.objects.using(using).filter(pk=self.conversation_id).update(last_activity=Now())
             # Pushed ahead rather than locked, so that the same statement takes it on both databases.
             taken = LiveReply.objects.using(using).expired().filter(pk=self.pk)
@@ -371,6 +399,7 @@ class LiveReply(models.Model):
             ended = end_reply(self.pk, self.conversation_id, ending, received, using=using)
             if ended is None:
                 return False
+            get_tail().tell(using, [self.pk])
             told = partial(
                 announce,
                 reply_ended,

@@ -418,7 +418,7 @@ class Runner:
         async def start() -> Run:
             return self.start(order, saver)
 
-        return asyncio.run_coroutine_threadsafe(start(), self._background_loop()).result()
+        return asyncio.run_coroutine_threadsafe(start(), self.background_loop()).result()
 
     def save_inline(self) -> None:
         """Save the runs whose rows are in the caller's transaction, when due: their reader may have left. Blocking."""
@@ -432,7 +432,8 @@ class Runner:
     def _forget(self, run: Run) -> None:
         self._runs.pop(run.message_id, None)
 
-    def _background_loop(self) -> asyncio.AbstractEventLoop:
+    def background_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, in a thread of its own, of what outlives its callers' loops."""
         with self._lock:
             if self._background is None:
                 self._background = asyncio.new_event_loop()

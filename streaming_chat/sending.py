@@ -184,8 +184,8 @@ def _find(owner: Owner, outgoing: Outgoing) -> Sent | None:
 
 def _settle(owner: Owner) -> bool:
     """End the owner's replies whose worker died; whether there were any."""
-    expired = LiveReply.objects.using(live_database()).expired().filter(owner_key=owner.key)
-    return sum(live.settle() for live in expired) > 0
+    abandoned = LiveReply.objects.using(live_database()).abandoned().filter(owner_key=owner.key)
+    return sum(live.settle() for live in abandoned) > 0
 
 
 def _demand_room() -> None:

@@ -11,10 +11,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from . import endings, events
@@ -22,11 +22,11 @@ from .conf import conf
 from .endings import Ending
 from .events import Event
 from .logs import describe, logger
-from .models import Conversation, LiveReply, Message, ReplyEvent, end_reply, live_database
+from .models import Conversation, LiveReply, Message, ReplyEvent, bound_lock_wait, end_reply, live_database
+from .record import settle
 from .signals import announce, reply_ended
-
-if TYPE_CHECKING:
-    pass
+from .steadiness import steadiness
+from .tails import get_tail
 
 # Endings that come together are saved together: 20 ms are not noticed, and 100 replies that end at once cost one commit.
 _LINGER_SECONDS = 0.02
@@ -89,6 +89,8 @@ class Ledger:
         self._marks: dict[uuid.UUID, tuple[int, int]] = {}
         # Messages of a commit whose answer was lost, so that it may have happened.
         self._unsure: set[uuid.UUID] = set()
+        # Messages that were followed in another process at their last flush.
+        self._followed: set[uuid.UUID] = set()
 
     def save(self, runs: Sequence[Saved]) -> list[Saved]:
         """Save what these runs have, in one transaction, and return those that are done with.
@@ -117,6 +119,9 @@ class Ledger:
         """Drop what is known of a run."""
         self._marks.pop(run.message_id, None)
         self._unsure.discard(run.message_id)
+        if run.message_id in self._followed:
+            self._followed.remove(run.message_id)
+            get_tail().feed_no_more(run.message_id)
 
     def _read_mark(self, run: Saved) -> tuple[int, int]:
         saved = ReplyEvent.objects.using(live_database()).filter(message_id=run.message_id)
@@ -132,6 +137,7 @@ class Ledger:
     def _commit(self, batches: Sequence[Batch]) -> list[Saved]:
         using = live_database()
         with transaction.atomic(using=using):
+            bound_lock_wait(using)
             ended, stops = self._write(batches, using)
         for batch in batches:
             index, position = batch.upto, batch.position + events.length(batch.events)
@@ -153,6 +159,7 @@ class Ledger:
             conversations = sorted(batch.run.conversation_id for batch in ending)
             Conversation.objects.using(using).filter(pk__in=conversations).update(last_activity=Now())
         held = self._hold([batch.run for batch in batches if not batch.ending], using)
+        self._feed_followed(batches, held)
         ReplyEvent.objects.using(using).bulk_create(
             row for batch in batches if batch.run.message_id in held for row in batch.rows()
         )
@@ -166,7 +173,24 @@ class Ledger:
                 ended[run.message_id] = self._settled(run, using)
             elif live.stop:
                 stops.append((run, live.stop, live.stop_position))
+        ids = [batch.run.message_id for batch in batches if batch.events or batch.ending]
+        if news := [pk for pk in ids if pk in ended or pk in self._followed]:
+            get_tail().tell(using, news)
         return ended, stops
+
+    def _feed_followed(self, batches: Sequence[Batch], held: dict[uuid.UUID, LiveReply]) -> None:
+        """Carry the events of replies that are followed in other processes, beside saving them."""
+        for batch in batches:
+            run = batch.run
+            live = held.get(run.message_id)
+            if live is None:
+                continue
+            if live.is_followed:  # type: ignore[attr-defined]  # annotated in _hold
+                self._followed.add(run.message_id)
+                get_tail().feed(run.message_id, run.events)
+            elif run.message_id in self._followed:
+                self._followed.remove(run.message_id)
+                get_tail().feed_no_more(run.message_id)
 
     def _hold(self, runs: Sequence[Saved], using: str) -> dict[uuid.UUID, LiveReply]:
         """Renew the claims on these runs' replies, and return the rows of those that are still ours."""
@@ -178,7 +202,8 @@ class Ledger:
         if deserted := [run.message_id for run in runs if run.is_deserted]:
             unfollowed = Q(followed_until=None) | Q(followed_until__lt=Now())
             mine.filter(unfollowed, pk__in=deserted).request_stop("disconnect")
-        return {row.pk: row for row in mine}
+        is_followed = ExpressionWrapper(Q(followed_until__gt=Now()), BooleanField())
+        return {row.pk: row for row in mine.annotate(is_followed=is_followed)}
 
     def _end(self, batch: Batch, ending: Ending, using: str) -> tuple[dict[str, Any], int]:
         run, received = batch.run, batch.received()
@@ -215,6 +240,7 @@ class Ledger:
                 accepted = ReplyEvent.objects.using(using).stream(run.message_id)
                 ending = endings.broken("not_saved", received=bool(accepted))
                 end_reply(run.message_id, run.conversation_id, ending, accepted, using=using)
+                get_tail().tell(using, [run.message_id])
             payload = self._payload(run, using)
         run.request_stop("user", None)
         self._tell(run, *payload)
@@ -255,6 +281,12 @@ class Writer:
         self._hurried = True
         self._wake.set()
 
+    def look_at(self, message_ids: Iterable[uuid.UUID]) -> None:
+        """Read the rows of these now: another process asked for a stop, or follows. From any thread."""
+        if mine := self._runs.keys() & message_ids:
+            self._asked |= mine
+            self.hurry()
+
     @property
     def worker(self) -> str:
         """The name under which this process claims its replies."""
@@ -271,6 +303,7 @@ class Writer:
         self._idle = threading.Event()
         self._idle.set()
         self._hurried = False
+        self._asked: set[uuid.UUID] = set()
         self._runs: dict[uuid.UUID, Saved] = {}
         self._unsaved_since: dict[uuid.UUID, float] = {}
         self._next_settling = 0.0
@@ -283,10 +316,12 @@ class Writer:
             self._wake.clear()
             if not self._runs:
                 continue
+            get_tail().serve(self.worker, self.look_at, live_database())
             self._save_until_idle()
             connections.close_all()
             with self._lock:
                 if not self._runs:
+                    get_tail().serve_no_more()
                     self._idle.set()
 
     def _save_until_idle(self) -> None:
@@ -299,10 +334,11 @@ class Writer:
             if self._hurried:
                 time.sleep(_LINGER_SECONDS)
                 self._hurried = False
+            asked, self._asked = self._asked, set()
             runs = list(self._runs.values())
             if time.monotonic() < due:
                 # 50 requests a second would have saved 50 live replies 50 times a second.
-                runs = [run for run in runs if run.outcome is not None or run.is_deserted]
+                runs = [run for run in runs if run.outcome or run.is_deserted or run.message_id in asked]
             else:
                 due = self._next_flush()
             if self._flush(runs):
@@ -319,35 +355,29 @@ class Writer:
             logger.warning("The database is away (%s); %d replies wait in memory.", type(error).__name__, len(runs))
             if not isinstance(error, DatabaseError | InterfaceError):
                 logger.error("Saving failed: %s", describe(error))
+            steadiness.broke()
             connections.close_all()
             self._give_up(runs)
             time.sleep(min(conf.STREAMING_CHAT_FLUSH_SECONDS, 0.5))
             return False
+        steadiness.worked()
         for run in done:
             self._drop(run)
         return True
 
     def _settle_dead(self) -> None:
-        """End the replies of dead workers, after the first flush and then once a lease; each in its own transaction."""
-        if time.monotonic() < self._next_settling:
+        """End the replies of dead workers, once a lease, each in its own transaction; see steadiness.py."""
+        if time.monotonic() < self._next_settling or not steadiness.holds:
             return
         self._next_settling = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
         try:
-            for live in LiveReply.objects.using(live_database()).expired():
+            for live in LiveReply.objects.using(live_database()).abandoned():
                 # By run, not by worker: an ending of ours that was given up is nobody's, too.
                 if live.pk not in self._runs:
-                    self._settle(live)
+                    settle(live)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Replies of dead workers could not be settled (%s).", type(error).__name__)
             connections.close_all()
-
-    def _settle(self, live: LiveReply) -> None:
-        try:
-            live.settle()
-        except (DatabaseError, InterfaceError):
-            raise
-        except Exception as error:  # noqa: BLE001  (as in _flush: a newer version may have written what we cannot read)
-            logger.error("Reply %s could not be settled: %s", live.pk, describe(error))
 
     def _give_up(self, runs: Iterable[Saved]) -> None:
         """Tell the readers of replies whose ending could not be saved for so long; their rows are settled later."""

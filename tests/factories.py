@@ -11,8 +11,10 @@ from django.contrib.auth.models import Permission
 from django.db.models.functions import Now
 
 from streaming_chat import events
+from streaming_chat.conf import conf
 from streaming_chat.events import Event
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, user_key
+from streaming_chat.steadiness import steadiness
 
 Part = dict[str, Any]
 
@@ -96,3 +98,9 @@ def make_live(conversation: Conversation, *saved: Event, expires: float = 60, **
 
 def _asks(conversation: Conversation) -> bool:
     return conversation.head is not None and conversation.head.role == Message.Role.USER
+
+
+def make_steady() -> None:
+    """Let this process have had its database for a lease, so that it may settle the replies of dead workers."""
+    steadiness.worked()
+    steadiness._since = steadiness._last - conf.STREAMING_CHAT_LEASE_SECONDS

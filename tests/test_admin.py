@@ -19,7 +19,7 @@ from streaming_chat.admin.transcripts import MAX_MARKDOWN_CHARS, PAGE_SIZE
 from streaming_chat.events import Event
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, user_key
 
-from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
+from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_steady, make_user
 
 LIST = "/admin/streaming_chat/conversation/"
 READER = ("view_conversation", "view_transcript")
@@ -421,6 +421,7 @@ class LiveReplyTests(AdminTestCase):
     def test_a_reply_whose_worker_died_is_settled(self):
         conversation = make_conversation()
         live = make_live(conversation, Event("text", "Tomorrow it "), expires=-1)
+        make_steady()
 
         page = self.text_of(transcript_url(conversation))
 

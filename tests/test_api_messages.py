@@ -10,7 +10,7 @@ from streaming_chat.events import Event
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message
 from streaming_chat.testing import Script, Streamed, read_stream
 
-from .factories import make_conversation, make_live, make_message, make_reply, make_user
+from .factories import make_conversation, make_live, make_message, make_reply, make_steady, make_user
 from .native import Api, ApiTestCase, error_of
 
 KEYS = {
@@ -272,6 +272,7 @@ class ReadTests(ApiTestCase):
 
     def test_a_dead_workers_reply_is_settled_by_who_looks(self):
         live = make_live(make_conversation(), Event("text", "It will"), expires=-1)
+        make_steady()
         self.api.get(f"api/messages/{live.pk}")
         shown = self.api.get(f"api/messages/{live.pk}").json()
 

@@ -1,6 +1,7 @@
 """Coming back to a reply: from any event, live or finished, in this process or another; nothing lost, nothing repeated."""
 
 import json
+import threading
 import uuid
 from datetime import timedelta
 
@@ -9,10 +10,9 @@ from django.db.models.functions import Now
 
 from streaming_chat.events import REASONING, START, TEXT, TOOL_CALL, Event, merge
 from streaming_chat.models import LiveReply
-from streaming_chat.tails.database import DatabaseTail
 from streaming_chat.writer import writer
 
-from .factories import make_conversation, make_live
+from .factories import make_conversation, make_live, make_steady
 from .provider_server import Gate, Script
 from .servers import Browser, Exchange, ProcessServer, ServerTestCase, held, outcome, received_text, site, wait_until
 
@@ -279,26 +279,26 @@ class OtherProcessTests(ResumeCase):
             assert outcome(self.ended(here.message_id))[0] == "completed"
 
 
-class UnsteadyTail(DatabaseTail):
-    """A tail whose database is away at every second look."""
+class UnsteadyRouter:
+    """Has no database for the follower at every second look."""
 
     looks = 0
 
-    def read(self, message_id, position):
-        type(self).looks += 1
-        if type(self).looks % 2 == 0:
-            raise OperationalError("away")
-        return super().read(message_id, position)
+    def db_for_write(self, model, **hints):
+        if threading.current_thread().name == "streaming_chat.follower":
+            type(self).looks += 1
+            if type(self).looks % 8 < 4:
+                raise OperationalError("away")
 
 
 class TailTests(ServerTestCase):
     def test_a_reader_outlives_a_database_that_is_away_for_a_while(self):
         live = make_live(make_conversation(self.browser.user), Event(TEXT, "Hello"))
-        with self.settings(STREAMING_CHAT_TAIL={"BACKEND": "tests.test_resume.UnsteadyTail"}):
+        with self.settings(DATABASE_ROUTERS=["tests.test_resume.UnsteadyRouter"]):
             exchange = self.browser.follow(live.pk).until_text("Hello")
-            seen = UnsteadyTail.looks
-            wait_until(lambda: UnsteadyTail.looks > seen + 2)
+            wait_until(lambda: UnsteadyRouter.looks > 8)
             LiveReply.objects.filter(pk=live.pk).update(expires_at=Now() - timedelta(seconds=1))
+            wait_until(lambda: make_steady() or LiveReply.objects.count() == 0)
             exchange.rest()
 
         assert exchange.text == "Hello"
@@ -306,6 +306,7 @@ class TailTests(ServerTestCase):
 
     def test_a_reader_settles_the_reply_of_a_dead_worker(self):
         live = make_live(make_conversation(self.browser.user), Event(TEXT, "Hello"), expires=-1)
+        make_steady()
         exchange = self.browser.follow(live.pk).rest()
 
         assert exchange.text == "Hello"

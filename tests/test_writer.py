@@ -23,7 +23,7 @@ from streaming_chat.runner import Order, Runner
 from streaming_chat.signals import reply_ended
 from streaming_chat.writer import Ledger, writer
 
-from .factories import make_conversation, make_live
+from .factories import make_conversation, make_live, make_steady
 from .provider_server import TIMEOUT, Gate, Script
 from .servers import ServerTestCase, held, outcome, received_text, wait_until
 
@@ -277,6 +277,7 @@ class WriterTests(ServerTestCase):
     def test_replies_of_dead_workers_are_settled_on_the_way(self):
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
         writer._next_settling = 0.0
+        make_steady()
         self.browser.send("Hello").rest()
 
         assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
@@ -286,6 +287,7 @@ class WriterTests(ServerTestCase):
         """The endings that it gave up, and those of requests that broke before their run began."""
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1, worker=writer.worker)
         writer._next_settling = 0.0
+        make_steady()
         self.browser.send("Hello").rest()
 
         assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
@@ -294,6 +296,7 @@ class WriterTests(ServerTestCase):
         odd = make_live(make_conversation(), Event("x", "no object, as a newer version may write"), expires=-2)
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
         writer._next_settling = 0.0
+        make_steady()
         with self.assertLogs("streaming_chat", "ERROR"):
             exchange = self.browser.send("Hello").rest()
 

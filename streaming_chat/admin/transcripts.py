@@ -223,7 +223,7 @@ def _load(conversation: uuid.UUID, keys: set[uuid.UUID], *, may_read: bool) -> d
 
 
 def _settle_expired(conversation: uuid.UUID) -> None:
-    live = LiveReply.objects.using(live_database()).expired().filter(conversation_id=conversation).first()
+    live = LiveReply.objects.using(live_database()).abandoned().filter(conversation_id=conversation).first()
     if live is not None:
         live.settle()
 

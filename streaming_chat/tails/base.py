@@ -1,35 +1,78 @@
-"""What a tail promises: what is known of a reply beyond a position, from wherever it is written."""
+"""What a tail promises: processes hear sooner of one another's replies.
+
+The database is the record, and every process looks at it for the replies that it follows. A tail only says when to look,
+and may carry events ahead of it; whatever a tail loses costs latency and nothing else. It knows ids, never rows.
+"""
 
 from __future__ import annotations
 
 import uuid
-from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from streaming_chat.events import Event
 
 
-class Reading(NamedTuple):
-    """What a look at a reply found.
+class Follower(Protocol):
+    """This process's followed replies, as a tail sees them. From any thread; never blocks."""
 
-    events: those after the position asked for, to the reply's cut. end: the ending's payload once it is saved, and
-    end_position where the reply then ends: before the position asked for, if a stop cut it off there. exists: False when
-    there is no such reply any more.
+    def news(self, message_ids: Iterable[uuid.UUID]) -> None:
+        """The database has more of these: look now."""
+
+    def received(self, message_id: uuid.UUID, position: int, events: Sequence[Event]) -> None:
+        """Events that the database may not have yet, the first at this position."""
+
+
+class Tail:
+    """Does nothing by itself: followers look at the database at their own pace.
+
+    Every method returns at once and raises nothing, but for `tell`, which is part of its caller's transaction. A tail
+    opens what it needs (threads, connections) at the first `serve` or `follow`, and closes what would hold a database
+    open when nothing is served and followed any more.
     """
 
-    events: list[Event]
-    end: dict[str, Any] | None = None
-    end_position: int = 0
-    exists: bool = True
+    @property
+    def hears(self) -> bool:
+        """Whether it would hear now: then the database is looked at seldom, as a safeguard."""
+        return False
 
+    # Of the process that writes replies.
 
-class Tail(ABC):
-    """Reads replies that this process does not write."""
+    def serve(self, worker: str, summoned: Callable[[Iterable[uuid.UUID]], None], using: str) -> None:
+        """Hear what others want of this worker's replies, from now on.
 
-    @abstractmethod
-    def read(self, message_id: uuid.UUID, position: int) -> Reading:
-        """Return what follows `position` (1 is after the start). Blocking."""
+        summoned: called in any thread with replies whose rows are to be read now; must not block. using: alias of the
+        database that holds them.
+        """
 
-    @abstractmethod
-    def follow(self, message_id: uuid.UUID) -> None:
-        """Tell the writing process that somebody follows, so that it does not count as deserted. Blocking."""
+    def serve_no_more(self) -> None:
+        """Nothing is being written any more."""
+
+    def tell(self, using: str, message_ids: Sequence[uuid.UUID]) -> None:
+        """Say, once the transaction under way is committed, that followers of these find more: events or the ending.
+
+        Never empty. Called inside the transaction, in its thread.
+        """
+
+    def feed(self, message_id: uuid.UUID, events: Sequence[Event]) -> None:
+        """Carry a reply's events from now on, the reply being followed elsewhere. However often.
+
+        events: all of the reply from its start, a list which only grows, and ends with the ending.
+        """
+
+    def feed_no_more(self, message_id: uuid.UUID) -> None:
+        """The reply has ended, or nobody follows it elsewhere. However often."""
+
+    # Of the process that follows replies.
+
+    def follow(self, message_id: uuid.UUID, follower: Follower, using: str) -> None:
+        """Report this reply's news to the follower from now on."""
+
+    def follow_no_more(self, message_id: uuid.UUID) -> None:
+        """Stop doing so."""
+
+    def summon(self, using: str, worker: str, message_id: uuid.UUID) -> None:
+        """Have a worker read this reply's row now: a stop was asked for, or somebody began to follow. Outside any flush."""
+
+    def reset(self) -> None:
+        """Begin anew, in a child of a fork: threads and connections are the parent's."""

@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming_chat.exceptions import Refusal, error_text, is_retryable
 from streaming_chat.logs import describe, logger
 from streaming_chat.models import live_database
+from streaming_chat.outages import is_away
 from streaming_chat.permissions import get_permissions
 from streaming_chat.runner import runner
+from streaming_chat.steadiness import steadiness
 
 Answer = dict[str, Any] | HttpResponse
 
@@ -49,7 +51,9 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
             handler = handler_for(request, handlers)
             owner = get_permissions().authenticate(request)
             save_inline()
-            return as_response(handler(request, owner, **url))
+            answer = as_response(handler(request, owner, **url))
+            steadiness.worked()
+            return answer
         except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
             return error_response(error)
 
@@ -96,7 +100,8 @@ def error_response(error: Exception) -> HttpResponse:
     if isinstance(error, RequestDataTooBig):
         return refusal_response(Refusal(413, "too_large"))
     ref = uuid.uuid4().hex[:12]
-    if isinstance(error, OperationalError | InterfaceError):
+    if is_away(error):
+        steadiness.broke()
         logger.error("The database is away (%s); ref %s.", type(error).__name__, ref)
         return refusal_response(Refusal(503, "database_away", retry_after=2, ref=ref))
     # Not exc_info: an error mail shows the locals of each frame, and those hold what people wrote.

@@ -10,11 +10,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from streaming_chat import events
+from streaming_chat import events, record
 from streaming_chat.exceptions import error_text, is_retryable
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.runner import runner
-from streaming_chat.tails import get_tail
 
 
 def conversation_shape(conversation: Conversation) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def _message_shape(message: Message, siblings: list[uuid.UUID], feedback: Feedba
 def _live_state(message: Message) -> dict[str, Any]:
     """Return what has come so far of a reply that is being written."""
     run = runner.find(message.pk)
-    received = run.events[1:] if run else get_tail().read(message.pk, 1).events
+    received = run.events[1:] if run else record.read(message.pk).events
     received = [event for event in received if event.kind != events.END]
     return {
         "text": events.text_of(received),

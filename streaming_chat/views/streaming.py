@@ -22,11 +22,12 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from streaming_chat.conf import conf
 from streaming_chat.encoders import ENCODERS, Encoder
 from streaming_chat.exceptions import Refusal
-from streaming_chat.following import Following
+from streaming_chat.following import Following, follower
 from streaming_chat.models import Message, live_database
 from streaming_chat.permissions import get_permissions
 from streaming_chat.readers import BlockingReader, Reader
 from streaming_chat.runner import InlineSaver, Order, runner
+from streaming_chat.steadiness import steadiness
 from streaming_chat.streams import ReplyStream
 from streaming_chat.writer import writer
 
@@ -90,7 +91,8 @@ def prepare_reply(message_id: uuid.UUID, order: Order | None, saver: InlineSaver
     stream = run.stream if run else None
     following = None
     if order is None and stream is None:
-        following = Following(Message.objects.using(live_database()).get(pk=message_id))
+        message = Message.objects.using(live_database()).get(pk=message_id)
+        following = Following(message, inline=saver is not None)
     return Prepared(message_id=message_id, order=order, stream=stream, saver=saver, following=following, **options)
 
 
@@ -166,6 +168,7 @@ def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, 
     owner = get_permissions().authenticate(request)
     save_inline()
     answer = handler(request, owner, **url)
+    steadiness.worked()
     return answer if isinstance(answer, Prepared) else as_response(answer)
 
 
@@ -182,10 +185,7 @@ def _open_reader(prepared: Prepared) -> Reader:
         if prepared.saver is not None:
             _keep(prepared.saver.save_until_ended(run))
     else:
-        stream = _stream_found(prepared)
-    following = prepared.following
-    if following is not None and following.stream is stream:
-        stream.loop = loop
+        stream = _stream_found(prepared, loop)
     reader = Reader(
         stream,
         prepared.encoder(str(prepared.message_id)),
@@ -193,8 +193,8 @@ def _open_reader(prepared: Prepared) -> Reader:
         opened=_release_connections,
         count=_readers.enter,
     )
-    if following is not None and following.stream is stream and not stream.ended:
-        _keep(following.run(apart=prepared.saver is None))
+    if prepared.saver is not None and prepared.following is not None and prepared.following.stream is stream:
+        _keep(prepared.following.follow_inline())
     return reader
 
 
@@ -204,9 +204,9 @@ def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
     if prepared.order is not None:
         stream = runner.start_in_background(prepared.order, prepared.saver).stream
     else:
-        stream = _stream_found(prepared)
-    if prepared.following is not None and prepared.following.stream is stream:
-        between = prepared.following.look_when_due
+        stream = _stream_found(prepared, None if prepared.saver is not None else runner.background_loop())
+    if prepared.saver is not None and prepared.following is not None and prepared.following.stream is stream:
+        between = prepared.following.look_inline
     run = runner.find(prepared.message_id)
     if run is not None and run.saver is not None:
         between = partial(run.saver.save_when_due, run)
@@ -220,15 +220,16 @@ def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
     )
 
 
-def _stream_found(prepared: Prepared) -> ReplyStream:
+def _stream_found(prepared: Prepared, loop: asyncio.AbstractEventLoop | None) -> ReplyStream:
     """Return the stream of a reply that exists; a run that began since the look at the database comes first."""
     if run := runner.find(prepared.message_id):
         return run.stream
     if prepared.stream is not None:
         return prepared.stream
-    if prepared.following is not None:
-        return prepared.following.stream
-    raise LookupError("a handler prepares an order, a stream or a following; got none.")
+    if prepared.following is None:
+        raise LookupError("a handler prepares an order, a stream or a following; got none.")
+    prepared.following.stream.loop = loop
+    return (prepared.following if prepared.saver is not None else follower.share(prepared.following)).stream
 
 
 async def _finish(

@@ -1,0 +1,34 @@
+"""Tells a database that is away, which is waited for, from a value that it refuses, which harms one reply only."""
+
+from __future__ import annotations
+
+from django.db import InterfaceError, InternalError, OperationalError
+
+# Classes of SQLSTATE that say "later": connection, rollback by a deadlock, resources, a lock, an operator, the system.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LATER = ("08", "40", "53", "55", "57", "58")
+# A primary that has become a standby: the next connection may reach the new one.
+_READ_ONLY = "25006"
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether the same statement may succeed later, on a fresh connection."""
+    if isinstance(error, InterfaceError):
+        return True
+    state = _sqlstate(error)
+    if isinstance(error, OperationalError):
+        # Without one: the connection was lost, or SQLite is locked, full or read-only.
+        return not state or state.startswith(_LATER)
+    return isinstance(error, InternalError) and state == _READ_ONLY
+
+
+def is_locked(error: BaseException) -> bool:
+    """Return whether somebody holds a row for longer than `lock_timeout`: perhaps a worker that is paused."""
+    return _sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+
+def _sqlstate(error: BaseException) -> str:
+    cause = error.__cause__
+    # psycopg says sqlstate, psycopg2 pgcode.
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""

@@ -1,0 +1,91 @@
+"""What the database holds of replies, for those who follow; tests/test_resume.py has what readers see of it."""
+
+from django.test import TestCase
+from django.utils import timezone
+
+from streaming_chat import record
+from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event
+from streaming_chat.models import LiveReply
+from streaming_chat.record import Reading
+from streaming_chat.steadiness import steadiness
+
+from .factories import make_conversation, make_live, make_reply, make_steady, make_user
+
+
+class RecordTests(TestCase):
+    def test_what_is_saved_from_where_a_row_begins(self):
+        live = make_live(make_conversation(), Event(TEXT, "Hel"), Event(TEXT, "lo"))
+
+        assert record.look({live.pk: 4}) == {live.pk: Reading([Event(TEXT, "lo")], 6, worker=live.worker)}
+
+    def test_rows_after_a_hole_are_left(self):
+        live = make_live(make_conversation(), Event(TEXT, "Hel"), Event(TEXT, "lo"))
+
+        assert record.look({live.pk: 2})[live.pk] == Reading([], 2, worker=live.worker)
+
+    def test_many_replies_are_one_look(self):
+        lives = [make_live(make_conversation(make_user(f"u{n}")), Event(TEXT, f"reply {n}")) for n in range(300)]
+        with self.assertNumQueries(4):
+            found = record.look({live.pk: 1 for live in lives})
+
+        assert [found[live.pk].events for live in lives] == [[Event(TEXT, f"reply {n}")] for n in range(300)]
+
+    def test_an_ended_reply_is_its_parts(self):
+        reply = make_reply(make_conversation(), "Yes.")
+        reading = record.look({reply.pk: 3})[reply.pk]
+
+        assert (reading.events, reading.end["status"], reading.end_position) == ([Event(TEXT, "Yes.")], "completed", 5)
+
+    def test_a_reply_that_is_gone(self):
+        reply = make_reply(make_conversation(), "Yes.")
+        pk = reply.pk
+        reply.delete()
+
+        assert record.look({pk: 1}) == {pk: Reading([], 1, exists=False)}
+
+    def test_rows_that_do_not_fit_together_are_not_asked_for_ever(self):
+        message_id = make_live(make_conversation()).pk
+        LiveReply.objects.all().delete()
+
+        assert record.look({message_id: 1}) == {}
+        assert record.read(message_id) == Reading([], 1)
+
+    def test_events_of_all_kinds(self):
+        call = Event(TOOL_CALL, {"id": "1", "name": "f", "arguments": "{}", "complete": True})
+        saved = [Event(REASONING, "Hm."), call, Event(TEXT, "So.")]
+        live = make_live(make_conversation(), *saved)
+
+        assert record.look({live.pk: 1})[live.pk].next == 8
+        assert record.read(live.pk).events == saved
+
+
+class AbandonedTests(TestCase):
+    """A process judges others by their leases only when its own database has worked for a lease."""
+
+    def setUp(self):
+        self.dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
+        self.addCleanup(steadiness.reset)
+        steadiness.reset()
+
+    def test_a_process_that_has_just_begun_leaves_it(self):
+        assert record.look({self.dead.pk: 1})[self.dead.pk].end is None
+
+    def test_a_steady_one_settles_it(self):
+        make_steady()
+
+        assert record.look({self.dead.pk: 1})[self.dead.pk].end["end_reason"] == "lease_expired"
+
+    def test_one_whose_database_has_just_failed_leaves_it(self):
+        make_steady()
+        steadiness.broke()
+
+        assert not LiveReply.objects.abandoned().exists()
+        assert LiveReply.objects.expired().exists()
+
+
+class PushTests(TestCase):
+    def test_replies_are_followed_for_a_while(self):
+        live = make_live(make_conversation())
+        record.push([live.pk])
+
+        assert 5 < (LiveReply.objects.get().followed_until - timezone.now()).total_seconds() < 11
