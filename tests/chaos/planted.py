@@ -1,0 +1,95 @@
+"""Bugs to plant in a worker, to see that the checker finds them. Only the checker's own workers come by here.
+
+python -m tests.chaos --plant fence --expect-failure
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from streaming_chat import readers, runner, writer
+from streaming_chat.models import LiveReply, Message
+from streaming_chat.views import messages
+
+
+def lose_fence() -> None:
+    """Let a worker that lost its claim go on: it saves, and ends what another has settled."""
+    hold, end_reply = writer.Ledger._hold, writer.end_reply
+
+    def hold_all(self: Any, runs: Any, using: str) -> dict[Any, Any]:
+        held = hold(self, runs, using)
+        lost = [run for run in runs if run.message_id not in held]
+        return {**held, **{run.message_id: LiveReply(stop=None) for run in lost}}
+
+    def end_again(message_id: Any, *args: Any, using: str, worker: str = "", **fields: Any) -> Any:
+        Message.objects.using(using).filter(pk=message_id).update(status="streaming")
+        return end_reply(message_id, *args, using=using, worker="", **fields)
+
+    writer.Ledger._hold = hold_all
+    writer.end_reply = end_again
+
+
+def skip_event() -> None:
+    """Let a reader who resumes in mid-reply miss an event."""
+    begin = readers.Cursor.__init__
+
+    def begin_late(self: Any, stream: Any, encoder: Any, position: int = 0) -> None:
+        begin(self, stream, encoder, position)
+        if position > 1 and self._index < len(stream.events) - 2:
+            self._position += stream.events[self._index].size - self._skip
+            self._index += 1
+            self._skip = 0
+
+    readers.Cursor.__init__ = begin_late
+
+
+def forget_owner() -> None:
+    """Let everybody find every message."""
+
+    def find_any(owner: Any, message_id: Any) -> Message:
+        return Message.objects.select_related("conversation").get(pk=message_id)
+
+    messages.find_message = find_any
+
+
+def call_twice() -> None:
+    """Ask the provider twice for each reply."""
+    receive = runner.Run._receive
+
+    async def receive_twice(self: Any) -> Any:
+        async with self._order.provider.stream(self._order.prompt) as upstream:
+            await upstream.read()
+        return await receive(self)
+
+    runner.Run._receive = receive_twice
+
+
+def tell_before_commit() -> None:
+    """Tell the readers of an ending that is not saved, and may never be."""
+    save = writer.Ledger.save
+
+    def tell_and_save(self: Any, runs: Any) -> Any:
+        for run in runs:
+            if run.outcome is not None:
+                run.saved(
+                    {"status": "completed", "end_reason": "stop", "length": 0, "sha256": "", "usage": None}, 10**6
+                )
+        return save(self, runs)
+
+    writer.Ledger.save = tell_and_save
+
+
+PLANTS: dict[str, Callable[[], None]] = {
+    "fence": lose_fence,
+    "gap": skip_event,
+    "owner": forget_owner,
+    "twice": call_twice,
+    "early": tell_before_commit,
+}
+
+
+def plant(name: str) -> None:
+    """Plant this bug; none for ""."""
+    if name:
+        PLANTS[name]()

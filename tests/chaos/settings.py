@@ -1,0 +1,27 @@
+"""Settings of the checker's workers: the suite's, and what the checker says in the environment."""
+
+import os
+
+from tests.settings import *  # noqa: F403  (they are the suite's)
+from tests.settings import DATABASES
+
+DATABASES["default"]["OPTIONS"] = {
+    **DATABASES["default"].get("OPTIONS", {}),
+    "application_name": os.environ.get("CHAOS_WORKER", "checker"),
+    "connect_timeout": 5,
+}
+
+STREAMING_CHAT_PROVIDERS = {
+    "openai": {
+        "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",
+        "OPTIONS": {"api_key": "none", "base_url": os.environ.get("CHAOS_PROVIDER", "http://127.0.0.1:1/v1")},
+    }
+}
+STREAMING_CHAT_MODELS = ["openai:any"]
+STREAMING_CHAT_LEASE_SECONDS = float(os.environ.get("CHAOS_LEASE", "15"))
+# Fewer than an owner's clients want, so that the cap is met.
+STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = 3
+STREAMING_CHAT_HEARTBEAT_SECONDS = 3
+STREAMING_CHAT_DRAIN_SECONDS = 3
+if spool := os.environ.get("CHAOS_SPOOL"):
+    STREAMING_CHAT_SPOOL_DIR = spool
