@@ -160,5 +160,17 @@ def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
     return {**providers, "demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"}}, [*models, "demo:demo"]
 
 
+def configured_tail() -> dict[str, Any]:
+    """Return how processes hear of one another's replies: by Redis, by PostgreSQL's notifications, or by looking."""
+    if redis_url := env.str("REDIS_URL", default=""):
+        return {"BACKEND": "streaming_chat.tails.redis.RedisTail", "OPTIONS": {"url": redis_url}}
+    return {
+        "BACKEND": "streaming_chat.tails.database.DatabaseTail",
+        # Direct, where DATABASE_URL goes through pgbouncer.
+        "OPTIONS": {"listen_dsn": env.str("LISTEN_DSN", default="")},
+    }
+
+
 STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
+STREAMING_CHAT_TAIL = configured_tail()
 globals().update(scalar_settings())
