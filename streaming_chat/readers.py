@@ -7,12 +7,19 @@ the cyclic collector comes by. Nothing is awaited in cleanup.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+import uuid
 import weakref
 from collections.abc import Awaitable, Callable
 
+import django
+from django.core.exceptions import RequestAborted
+
+from . import endings
 from .conf import conf
 from .encoders import Encoder
+from .endings import Ending
 from .events import DELTAS, END, Event
 from .streams import LoopWaiter, ReplyStream, ThreadWaiter
 
@@ -20,6 +27,12 @@ from .streams import LoopWaiter, ReplyStream, ThreadWaiter
 # 12 bytes of JSON ("\ud83d\ude00"), a frame's other fields about 100.
 _WRITE_CODE_POINTS = 2_048
 _WRITE_EVENTS = 384
+# A reader is cut when it is seen stalled twice: a loop that was busy for so long has not sent either.
+_SECOND_LOOK_SECONDS = 1.0
+# A client whose stream was ended by us is back after `retry`, a second, unless all workers are busy for a while.
+_RETURN_SECONDS = 30.0
+# Django 6.1 sends in the server's own task, before in one of its own.
+_SENDS_IN_SERVER_TASK = django.VERSION >= (6, 1)
 
 
 class Cursor:
@@ -35,16 +48,16 @@ class Cursor:
         self._located = position <= stream.position
         self.finished = False
 
-    def next(self) -> bytes:
-        """Return the next write; b"" when there is nothing new."""
+    def next(self) -> bytes | None:
+        """Return the next write; None when there is nothing new, b"" when the format has no words for what is."""
         if self.finished:
-            return b""
+            return None
         stream = self._stream
         events = stream.events
         if not self._located or self._skip or stream.cut is not None:
             return self._next_carefully()
         if self._index == len(events):
-            return b""
+            return None
         event = events[self._index]
         if self._index + 1 == len(events) and event.kind in DELTAS and len(event.payload) <= _WRITE_CODE_POINTS:
             # The usual token of a live reply.
@@ -54,14 +67,14 @@ class Cursor:
             return written
         return self._next_carefully()
 
-    def _next_carefully(self) -> bytes:
+    def _next_carefully(self) -> bytes | None:
         stream = self._stream
         if self._is_past(stream):
             if not stream.whole and not stream.ended:
                 # A tail lags behind the process that gave this position out.
-                return b""
+                return None
             if stream.cut is not None and not stream.ended:
-                return b""
+                return None
             self._position = self._index = self._skip = 0
             self._located = True
             return self._encoder.reset()
@@ -76,7 +89,7 @@ class Cursor:
         if stream.ended:
             self.finished = True
             return self._encoder.end(stream.events[-1].payload)
-        return b""
+        return None
 
     def _is_past(self, stream: ReplyStream) -> bool:
         limit = stream.position if stream.cut is None else min(stream.cut, stream.position)
@@ -111,12 +124,32 @@ class Cursor:
         return taken
 
 
+class _Refusal:
+    """In a cursor's place: one ending, in place of what there is still to tell."""
+
+    __slots__ = ("_code", "_encoder", "finished")
+
+    def __init__(self, encoder: Encoder, code: str) -> None:
+        self._encoder = encoder
+        self._code = code
+        self.finished = False
+
+    def next(self) -> bytes | None:
+        """Return the ending, once; in the reader's context, so that it is in the reader's language."""
+        if self.finished:
+            return None
+        self.finished = True
+        return self._encoder.end(endings.payload(Ending(endings.FAILED, error_code=self._code), "", None))
+
+
 class Reader:
     """Follows a reply in an event loop, as an async iterator of writes, from its first read on.
 
     Not from when it is made: a response that is dropped in a cycle with an exception is never closed, and collected late.
-    opened: awaited before the first write, in the caller's context; its errors are the reader's. count: called at the
-    first read; what it returns is called when the reader leaves.
+    opened: awaited before the first write, in the caller's context; its errors are the reader's. count: called with the
+    reader at the first read; what it returns is called when the reader leaves.
+
+    Whoever reads is cut when it takes SEND_TIMEOUT_SECONDS from one write to asking for the next: its task is cancelled.
     """
 
     def __init__(
@@ -126,10 +159,12 @@ class Reader:
         position: int = 0,
         *,
         opened: Callable[[], Awaitable[object]] | None = None,
-        count: Callable[[], Callable[[], object]] | None = None,
+        count: Callable[[Reader], Callable[[], object]] | None = None,
     ) -> None:
+        self.message_id: uuid.UUID = stream.message_id
         self._stream = stream
-        self._cursor = Cursor(stream, encoder, position)
+        self._encoder = encoder
+        self._cursor: Cursor | _Refusal = Cursor(stream, encoder, position)
         self._heartbeat = encoder.heartbeat
         self._opened = opened
         self._count = count
@@ -137,9 +172,12 @@ class Reader:
         self._loop = asyncio.get_running_loop()
         self._waiter = LoopWaiter(self._loop, stream.loop or self._loop)
         self._last_write = self._loop.time()
+        self._stalled_write = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
         self._beat_due = False
         self._is_open = True
+        self._is_cut = False
         self._has_begun = False
 
     def __aiter__(self) -> Reader:
@@ -155,6 +193,8 @@ class Reader:
                 if written:
                     self._last_write = self._loop.time()
                     return written
+                if written is not None:
+                    continue
                 if self._cursor.finished or not self._is_open:
                     self.close()
                     raise StopAsyncIteration
@@ -181,23 +221,31 @@ class Reader:
             self.close()
         return True
 
+    def refuse(self, code: str) -> None:
+        """End it, not the reply, with an ending `failed` of this error code. From any thread."""
+        self._cursor = _Refusal(self._encoder, code)
+        self._in_loop(self._waiter.wake_here)
+
     def close(self) -> None:
         """Leave the reply. From any thread, however often: Django calls it from a pool's, or never."""
         if not self._is_open:
             return
         self._is_open = False
         self._stream.detach(self._waiter)
+        self._task = None
         if self._closed is not None:
             self._closed()
         if self._timer is not None:
-            try:
-                self._loop.call_soon_threadsafe(self._timer.cancel)
-            except RuntimeError:
-                return
+            self._in_loop(self._timer.cancel)
 
     async def aclose(self) -> None:
-        """Leave the reply."""
+        """Leave the reply. Raises RequestAborted where a cut would otherwise end more than the response."""
         self.close()
+        if self._is_cut and _SENDS_IN_SERVER_TASK and (task := asyncio.current_task()) is not None:
+            # The cancelling was ours and has done its work; Django takes this for a client that has left.
+            self._is_cut = False
+            task.uncancel()
+            raise RequestAborted
 
     def __del__(self) -> None:
         # A response that is dropped before it is sent (a middleware raised, the client left) is never closed by Django.
@@ -206,38 +254,68 @@ class Reader:
 
     async def _begin(self) -> None:
         self._has_begun = True
+        self._task = asyncio.current_task()
         self._stream.attach(self._waiter)
-        self._arm()
         if self._count is not None:
-            self._closed = self._count()
+            self._closed = self._count(self)
         if self._opened is not None:
             await self._opened()
+        self._last_write = self._loop.time()
+        if self._is_open:
+            _look(weakref.ref(self))
 
-    def _arm(self) -> None:
-        """One timer a reader, set again only when it fires: a token costs it nothing."""
-        if self._heartbeat:
-            seconds = conf.STREAMING_CHAT_HEARTBEAT_SECONDS
-            self._timer = self._loop.call_at(self._last_write + seconds, _beat, weakref.ref(self), seconds)
+    def _look(self) -> float:
+        """Make it send a heartbeat after a silence, cut it when it is stalled; return when to look again."""
+        now, patience = self._loop.time(), conf.STREAMING_CHAT_SEND_TIMEOUT_SECONDS
+        due = now + patience
+        if not self._waiter.is_waiting:
+            # It is sending, or about to read on.
+            due = self._last_write + patience
+            if now >= due:
+                due = now + min(_SECOND_LOOK_SECONDS, patience)
+                if self._stalled_write == self._last_write:
+                    self._cut()
+                self._stalled_write = self._last_write
+        return min(due, self._look_at_silence(now)) if self._heartbeat else due
+
+    def _look_at_silence(self, now: float) -> float:
+        seconds = conf.STREAMING_CHAT_HEARTBEAT_SECONDS
+        beat_at = self._last_write + seconds
+        if now < beat_at - 0.001:
+            return beat_at
+        if self._waiter.is_waiting:
+            self._beat_due = True
+            self._waiter.wake_here()
+        return now + seconds
+
+    def _cut(self) -> None:
+        """Leave, and cancel the task that waits for a client that takes nothing: it would wait as long as the client."""
+        task = self._task
+        self.close()
+        if task is not None:
+            self._is_cut = True
+            task.cancel()
+
+    def _in_loop(self, call: Callable[[], object]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            # The loop is closed, and nobody waits in it.
+            return
 
 
-def _beat(reference: weakref.ref[Reader], seconds: float) -> None:
-    """Make a reader that has waited so long send its heartbeat, and come back when the next may be due."""
+def _look(reference: weakref.ref[Reader]) -> None:
+    """Look at a reader, and come back when the next may be due: one timer a reader, a token costs it nothing."""
     reader = reference()
-    if reader is None or not reader._is_open:
-        return
-    loop = reader._loop
-    due = reader._last_write + seconds
-    if loop.time() >= due - 0.001:
-        reader._beat_due = reader._waiter.is_waiting
-        reader._waiter.wake_here()
-        due = loop.time() + seconds
-    reader._timer = loop.call_at(due, _beat, reference, seconds)
+    if reader is not None and reader._is_open:
+        reader._timer = reader._loop.call_at(reader._look(), _look, reference)
 
 
 class BlockingReader:
     """Follows a reply in a thread, as an iterator of writes.
 
-    between: called between reads, at least every half second; it saves where there is no writer to do so.
+    between: called between reads, at least every half second; it saves where there is no writer to do so. count: as in
+    `Reader`, called at once. seconds: after which it ends without an ending, for the client to come back; None for never.
     """
 
     def __init__(
@@ -248,16 +326,20 @@ class BlockingReader:
         *,
         opened: Callable[[], object] | None = None,
         between: Callable[[], object] | None = None,
-        count: Callable[[], Callable[[], object]] | None = None,
+        count: Callable[[BlockingReader], Callable[[], object]] | None = None,
+        seconds: float | None = None,
     ) -> None:
+        self.message_id: uuid.UUID = stream.message_id
         self._stream = stream
-        self._cursor = Cursor(stream, encoder, position)
+        self._encoder = encoder
+        self._cursor: Cursor | _Refusal = Cursor(stream, encoder, position)
         self._heartbeat = encoder.heartbeat
         self._opened = opened
         self._between = between
-        self._closed = count() if count is not None else None
         self._waiter = ThreadWaiter()
+        self._leave_at = math.inf if seconds is None else time.monotonic() + seconds
         self._is_open = True
+        self._closed = count(self) if count is not None else None
         stream.attach(self._waiter)
 
     def __iter__(self) -> BlockingReader:
@@ -270,11 +352,16 @@ class BlockingReader:
             opened()
         beat_at = time.monotonic() + conf.STREAMING_CHAT_HEARTBEAT_SECONDS
         while True:
+            if time.monotonic() >= self._leave_at:
+                self._pause()
+                raise StopIteration
             # Cleared before looking, so that what comes after the look ends the wait.
             self._waiter.clear()
             written = self._cursor.next()
             if written:
                 return written
+            if written is not None:
+                continue
             if self._cursor.finished or not self._is_open:
                 self.close()
                 raise StopIteration
@@ -282,28 +369,40 @@ class BlockingReader:
                 return self._heartbeat
             if self._between is not None:
                 self._between()
-            self._waiter.wait(min(0.5, max(beat_at - time.monotonic(), 0.01)))
+            self._waiter.wait(min(0.5, max(min(beat_at, self._leave_at) - time.monotonic(), 0.01)))
 
     def until_ended(self, seconds: float | None = None) -> bool:
         """Wait for the ending without reading; False when it took longer."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while not self._stream.ended and (deadline is None or time.monotonic() < deadline):
+        deadline = self._leave_at if seconds is None else min(self._leave_at, time.monotonic() + seconds)
+        while not self._stream.ended and time.monotonic() < deadline:
             self._waiter.clear()
             if self._between is not None:
                 self._between()
             if not self._stream.ended:
-                self._waiter.wait(0.5 if deadline is None else max(min(0.5, deadline - time.monotonic()), 0.01))
+                self._waiter.wait(max(min(0.5, deadline - time.monotonic()), 0.01))
         self.close()
         return self._stream.ended
 
+    def refuse(self, code: str) -> None:
+        """End it, not the reply, with an ending `failed` of this error code. From any thread."""
+        self._cursor = _Refusal(self._encoder, code)
+        self._waiter.wake()
+
     def close(self) -> None:
         """Leave the reply, however often."""
-        if self._is_open:
-            self._is_open = False
-            self._stream.detach(self._waiter)
-            if self._closed is not None:
-                self._closed()
+        self._leave(0)
 
     def __del__(self) -> None:
         if getattr(self, "_is_open", False):
             self.close()
+
+    def _pause(self) -> None:
+        """Leave for a client that is to come back: until then the reply has a reader."""
+        self._leave(_RETURN_SECONDS)
+
+    def _leave(self, seconds: float) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._stream.detach(self._waiter, seconds)
+            if self._closed is not None:
+                self._closed()

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from .events import DELTAS, END, Event
@@ -83,12 +84,12 @@ class ReplyStream:
         else:
             self._in_loop(self._attach, reader)
 
-    def detach(self, reader: Waiter) -> None:
-        """Forget this reader, and end its wait. From any thread, however often.
+    def detach(self, reader: Waiter, seconds: float = 0) -> None:
+        """Forget this reader, and end its wait. From any thread, however often. seconds: for which it still counts.
 
         Never at once where there is a loop: the collector may call it while the readers are walked.
         """
-        self._in_loop(self._detach, reader)
+        self._in_loop(partial(self._detach_after, seconds) if seconds else self._detach, reader)
 
     def locate(self, position: int) -> tuple[int, int]:
         """Return the index of the event that holds a position, and how many of its units precede it."""
@@ -115,7 +116,13 @@ class ReplyStream:
             if not self.readers and self._on_follow:
                 self._on_follow(False)
 
-    def _in_loop(self, call: Callable[[Waiter], None], reader: Waiter) -> None:
+    def _detach_after(self, seconds: float, reader: Waiter) -> None:
+        if self.loop is None:
+            self._detach(reader)
+        else:
+            self.loop.call_later(seconds, self._detach, reader)
+
+    def _in_loop(self, call: Callable[[Waiter], object], reader: Waiter) -> None:
         if self.loop is None:
             call(reader)
             return

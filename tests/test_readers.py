@@ -36,7 +36,7 @@ def cursor_of(stream: ReplyStream, position: int = 0) -> Cursor:
 
 def writes_of(cursor: Cursor) -> list[bytes]:
     """Return what a cursor has to send now."""
-    return list(iter(cursor.next, b""))
+    return list(iter(cursor.next, None))
 
 
 def frames_of(writes: list[bytes]) -> list[Frame]:
@@ -122,7 +122,7 @@ class CursorTests(SimpleTestCase):
         cursor = cursor_of(stream_of(Event(TEXT, "a")))
         writes_of(cursor)
 
-        assert cursor.next() == b""
+        assert cursor.next() is None
         assert not cursor.finished
 
     def test_a_cut_ahead_is_where_it_ends(self):
@@ -144,7 +144,7 @@ class CursorTests(SimpleTestCase):
         stream.end(ENDED)
         frames = frames_of(writes := writes_of(cursor))
 
-        assert silent == b""
+        assert silent is None
         assert frames[0].event == "reset"
         assert events_of(writes) == [BEGIN, Event(TEXT, "He")]
         assert frames[-2].event == "done"
@@ -161,7 +161,7 @@ class CursorTests(SimpleTestCase):
         early = cursor.next()
         stream.append([Event(TEXT, "llo")])
 
-        assert early == b""
+        assert early is None
         assert events_of(writes_of(cursor)) == [Event(TEXT, "o")]
 
     def test_a_tail_that_ends_before_a_position_begins_again(self):
@@ -170,6 +170,16 @@ class CursorTests(SimpleTestCase):
         stream.end(ENDED)
 
         assert [frame.event for frame in frames_of(writes_of(cursor))][:2] == ["reset", "start"]
+
+    def test_what_a_format_has_no_words_for_is_no_silence(self):
+        class Terse(SimpleEncoder):
+            def encode(self, events, position):
+                return b"" if events[0].kind == START else super().encode(events, position)
+
+        cursor = Cursor(stream_of(Event(REASONING, "a")), Terse(str(ID)))
+
+        assert cursor.next() == b""
+        assert cursor.next() is None
 
 
 class StreamTests(SimpleTestCase):
@@ -215,6 +225,85 @@ class ReaderTests(SimpleTestCase):
         assert beats == [b":\n"] * 3
         assert stream.position == 1
 
+    async def test_what_a_format_has_no_words_for_does_not_hold_up_the_rest(self):
+        class Terse(SimpleEncoder):
+            def encode(self, events, position):
+                return b"" if events[0].kind == START else super().encode(events, position)
+
+        stream = ReplyStream(ID, asyncio.get_running_loop())
+        stream.append([BEGIN])
+        reader = Reader(stream, Terse(str(ID)))
+        reading = asyncio.ensure_future(self.read(reader))
+        await asyncio.sleep(0)
+        stream.append([CALL])
+        stream.end(ENDED)
+
+        assert events_of(await reading) == [CALL]
+
+    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05)
+    async def test_who_takes_nothing_for_so_long_is_cut(self):
+        stream, reader = self.open()
+        taking = asyncio.Event()
+
+        async def send():
+            async for _write in reader:
+                await taking.wait()
+
+        with self.assertRaises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.ensure_future(send()), TIMEOUT)
+        await asyncio.sleep(0)
+
+        assert (stream.readers, self.followed) == (set(), [True, False])
+
+    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05, STREAMING_CHAT_HEARTBEAT_SECONDS=0.5)
+    async def test_who_waits_is_not_cut(self):
+        """Nor whose format has no heartbeat."""
+
+        class Silent(SimpleEncoder):
+            heartbeat = b""
+
+        stream, reader = self.open()
+        silent = Reader(stream, Silent(str(ID)))
+        for each in (reader, silent):
+            await anext(each)
+        readings = [asyncio.ensure_future(anext(each)) for each in (reader, silent)]
+        beat = await readings[0]
+        stream.append([Event(TEXT, "Hello")])
+
+        assert beat == b":\n"
+        assert events_of([await readings[1]]) == [Event(TEXT, "Hello")]
+        reader.close()
+        silent.close()
+
+    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05)
+    async def test_a_busy_loop_cuts_nobody(self):
+        """It has not sent either: what it sees late, it sees twice."""
+        stream, reader = self.open()
+        await anext(reader)
+        threading.Event().wait(0.1)
+        await asyncio.sleep(0)
+        stream.append([Event(TEXT, "Hello")])
+        await asyncio.sleep(0)
+
+        assert events_of([await anext(reader)]) == [Event(TEXT, "Hello")]
+        reader.close()
+
+    async def test_a_refused_reader_is_told_so_and_the_others_nothing(self):
+        stream, reader = self.open()
+        other = Reader(stream, SimpleEncoder(str(ID)))
+        for each in (reader, other):
+            await anext(each)
+        reading = asyncio.ensure_future(self.read(reader))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(reader.refuse, "forbidden")
+        frames = frames_of(await reading)
+        stream.append([Event(TEXT, "Hello")])
+
+        assert [frame.event for frame in frames] == ["failed", "message"]
+        assert (frames[0].data["status"], frames[0].data["error"]["code"]) == ("failed", "forbidden")
+        assert events_of([await anext(other)]) == [Event(TEXT, "Hello")]
+        other.close()
+
     async def test_an_error_of_its_opening_is_its_own(self):
         async def opened():
             raise ConnectionError
@@ -238,7 +327,7 @@ class ReaderTests(SimpleTestCase):
 
     async def test_closing_from_another_thread_leaves_once(self):
         closed = []
-        stream, reader = self.open(count=lambda: lambda: closed.append(1))
+        stream, reader = self.open(count=lambda reader: lambda: closed.append(1))
         await anext(reader)
         for _ in range(2):
             await asyncio.to_thread(reader.close)
@@ -258,7 +347,7 @@ class ReaderTests(SimpleTestCase):
     async def test_a_reader_that_is_never_read_never_came(self):
         """Dropped in a cycle with an exception, it would be collected late."""
         counted = []
-        stream, reader = self.open(count=lambda: counted.append)
+        stream, reader = self.open(count=counted.append)
 
         assert (stream.readers, self.followed, counted) == (set(), [], [])
         reader.close()
@@ -347,6 +436,24 @@ class BlockingReaderTests(SimpleTestCase):
         reader.close()
 
         assert writes[1:] == [b":\n"] * 2
+
+    def test_a_refused_reader_is_told_so(self):
+        reader = BlockingReader(self.stream, SimpleEncoder(str(ID)))
+        next(reader)
+        threading.Timer(0.01, reader.refuse, ["forbidden"]).start()
+        frames = frames_of(list(reader))
+
+        assert frames[0].data["error"]["code"] == "forbidden"
+
+    def test_it_ends_in_time_without_an_ending_and_counts_until_its_client_is_back(self):
+        reader = BlockingReader(self.stream, SimpleEncoder(str(ID)), seconds=0.05)
+        writes = list(reader)
+        reader.close()
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(TIMEOUT)
+
+        assert events_of(writes) == [BEGIN]
+        assert [frame.event for frame in frames_of(writes)] == ["start"]
+        assert self.followed == [True]
 
     def test_dropping_it_leaves(self):
         reader = BlockingReader(self.stream, SimpleEncoder(str(ID)))

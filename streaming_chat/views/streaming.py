@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
+from streaming_chat.audience import audience
 from streaming_chat.conf import conf
 from streaming_chat.encoders import ENCODERS, Encoder
 from streaming_chat.exceptions import Refusal
@@ -42,7 +42,8 @@ class Prepared:
 
     order: of a run to start; else `stream` of the run that writes it in this process, else `following`. saver: of a
     caller whose connection is inside a transaction. position: to stream from. finish: answers at the ending instead of
-    streaming, told whether it came within `seconds`.
+    streaming, told whether it came within `seconds`. by_owner: who reads is the conversation's owner, and may read as
+    long as that one may.
     """
 
     message_id: uuid.UUID
@@ -54,6 +55,12 @@ class Prepared:
     encoder: type[Encoder] = ENCODERS["simple"]
     finish: Callable[[bool], HttpResponse] | None = None
     seconds: float | None = None
+    by_owner: bool = True
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it is asked at each heartbeat who may read; nobody else sees the rows of a caller's transaction."""
+        return self.by_owner and self.saver is None
 
 
 Handler = Callable[..., Prepared | Answer]
@@ -103,7 +110,7 @@ def inline_saver() -> InlineSaver | None:
 
 def demand_room() -> None:
     """Raise Refusal when this process serves as many streams as it may: before a reply is begun, not after."""
-    if _readers.count >= conf.STREAMING_CHAT_MAX_READERS:
+    if audience.count >= conf.STREAMING_CHAT_MAX_READERS:
         raise Refusal(503, "full", retry_after=5)
 
 
@@ -191,7 +198,7 @@ def _open_reader(prepared: Prepared) -> Reader:
         prepared.encoder(str(prepared.message_id)),
         prepared.position,
         opened=_release_connections,
-        count=_readers.enter,
+        count=partial(audience.enter, watched=prepared.is_watched),
     )
     if prepared.saver is not None and prepared.following is not None and prepared.following.stream is stream:
         _keep(prepared.following.follow_inline())
@@ -216,7 +223,7 @@ def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
         prepared.position,
         opened=release_connections,
         between=between,
-        count=_readers.enter,
+        count=partial(audience.enter, watched=prepared.is_watched),
     )
 
 
@@ -260,25 +267,3 @@ def _keep(coroutine: Any) -> None:
     task = asyncio.ensure_future(coroutine)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
-
-
-class _Readers:
-    """How many streams this process serves."""
-
-    def __init__(self) -> None:
-        # The collector may close a reader that is in a cycle in the thread that holds it.
-        self._lock = threading.RLock()
-        self.count = 0
-
-    def enter(self) -> Callable[[], None]:
-        """Count one more, and return what its end calls."""
-        with self._lock:
-            self.count += 1
-        return self.leave
-
-    def leave(self) -> None:
-        with self._lock:
-            self.count -= 1
-
-
-_readers = _Readers()
