@@ -41,7 +41,7 @@ class Following:
     def __init__(self, message: Message, *, inline: bool = False) -> None:
         """Look once, in the caller's thread; `stream` holds what was found.
 
-        inline: the rows are in the caller's transaction, a site's TestCase, where no other thread would see them.
+        message: as the database has it now. inline: the rows are in the caller's transaction, a site's TestCase, where no other thread would see them.
         """
         self.message_id = message.pk
         self.stream = ReplyStream(message.pk, None, whole=False, on_follow=None if inline else self._on_follow)
@@ -50,6 +50,9 @@ class Following:
         self.start = 1
         self._ahead: list[tuple[int, Sequence[Event]]] = []
         self._next_look = 0.0
+        if not message.is_live:
+            self.take(record.of_ended(message), 1)
+            return
         record.push([message.pk])
         reading, start = self._look()
         self.take(reading, start)

@@ -70,6 +70,11 @@ def read(message_id: uuid.UUID) -> Reading:
     return Reading([], 1)
 
 
+def of_ended(message: Message) -> Reading:
+    """Return what a reply's own row says, once it has ended; its events are from position 1."""
+    return Reading(message.events(), 1, message.end_payload(), message.end_position)
+
+
 def push(message_ids: Iterable[uuid.UUID]) -> None:
     """Tell the processes which write these that somebody follows, so that they do not count as deserted. Blocking."""
     using = live_database()
@@ -127,5 +132,5 @@ def _ended(starts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, Reading]:
         if message is None:
             found[pk] = Reading([], start, exists=False)
         elif not message.is_live:
-            found[pk] = Reading(message.events(), 1, message.end_payload(), message.end_position)
+            found[pk] = of_ended(message)
     return found

@@ -37,6 +37,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.test import TransactionTestCase, override_settings
 
 from streaming_chat import events
+from streaming_chat.following import follower
 from streaming_chat.models import LiveReply, Message, ReplyEvent
 from streaming_chat.runner import runner
 from streaming_chat.writer import writer
@@ -377,7 +378,7 @@ class ServerTestCase(TransactionTestCase):
 
     def check_nothing_is_live(self) -> None:
         """Wait for the writer and look at the rows."""
-        idle = writer.wait_until_idle(TIMEOUT)
+        idle = writer.wait_until_idle(TIMEOUT) and follower.wait_until_idle(TIMEOUT)
         rows = Message.objects.filter(status="streaming").count(), LiveReply.objects.count(), ReplyEvent.objects.count()
 
         assert idle

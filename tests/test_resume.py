@@ -10,21 +10,26 @@ from django.db.models.functions import Now
 
 from streaming_chat.events import REASONING, START, TEXT, TOOL_CALL, Event, merge
 from streaming_chat.models import LiveReply
-from streaming_chat.writer import writer
 
 from .factories import make_conversation, make_live, make_steady
 from .provider_server import Gate, Script
-from .servers import Browser, Exchange, ProcessServer, ServerTestCase, held, outcome, received_text, site, wait_until
+from .servers import Exchange, ServerTestCase, held, outcome, wait_until
 
 DELTAS = ("Hel", "lo ", "wörld", " 😀", "\n\n", "1 < 2", " &amp;", " fin")
 WHOLE = "".join(DELTAS)
 REASONINGS = ("Let me ", "think 🤔.")
 
 
-def events_of(*exchanges: Exchange) -> list[Event]:
-    """Return what a reader that came back with each of these was told, merged; a reset takes all back."""
+def events_of(*exchanges: Exchange, seen: int | None = None) -> list[Event]:
+    """Return what a reader that came back with each of these was told, merged; a reset takes all back.
+
+    seen: how many frames of the first it had read when it left.
+    """
     told: list[Event] = []
-    for frame in (frame for exchange in exchanges for frame in exchange.frames if frame.data != "[DONE]"):
+    frames = [frame for exchange in exchanges for frame in exchange.frames]
+    if seen is not None:
+        del frames[seen : len(exchanges[0].frames)]
+    for frame in (frame for frame in frames if frame.data != "[DONE]"):
         data = frame.data
         match frame.event:
             case "message":
@@ -196,89 +201,6 @@ class LiveTests(ResumeCase):
         assert len(self.provider.calls) == 1
 
 
-class OtherProcessTests(ResumeCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.other = cls.enterClassContext(ProcessServer(site(cls.provider)))
-
-    def setUp(self):
-        super().setUp()
-        self.elsewhere = Browser(self.other.port)
-        self.addCleanup(self.elsewhere.close)
-
-    def test_a_reader_in_another_process_follows_to_the_ending(self):
-        gates = {number: Gate() for number in (2, 5)}
-        with held(*gates.values()):
-            self.script(gates=gates)
-            here = self.browser.send("Hello").until_text("Hello ")
-            there = self.elsewhere.follow(here.message_id).until_text("Hello ")
-            late = self.elsewhere.follow(here.message_id, here.frames[-1].id)
-            gates[2].open()
-            there.until_text("".join(DELTAS[:5]))
-            gates[5].open()
-            here.rest()
-
-        assert events_of(there.rest()) == events_of(here)
-        assert late.rest().text == WHOLE[len("Hello ") :]
-        assert len(there.endings) == len(late.endings) == 1
-
-    def test_a_position_that_is_not_saved_yet_is_waited_for(self):
-        """The process that writes has given it out; the tail lags behind by up to FLUSH_SECONDS."""
-        gate = Gate()
-        with held(gate), self.settings(STREAMING_CHAT_FLUSH_SECONDS=1):
-            self.script(gates={2: gate})
-            here = self.browser.send("Hello").until_text("Hello ")
-            there = self.elsewhere.follow(here.message_id, here.frames[-1].id)
-            assert there.status == 200
-            gate.open()
-
-            assert there.rest().text == WHOLE[len("Hello ") :]
-            assert all(frame.event != "reset" for frame in there.frames)
-
-    def test_a_stop_from_another_process_ends_it(self):
-        gate = Gate()
-        with held(gate):
-            self.script(gates={2: gate})
-            here = self.browser.send("Hello").until_text("Hello ")
-            answer = self.elsewhere.stop(here.message_id)
-            shape = answer.json()
-            here.rest()
-
-        assert (answer.status, shape["status"], shape["text"]) == (200, "stopped", "Hello ")
-        assert here.endings[0].event == "stopped"
-        assert self.provider.calls[0].closed_early
-
-    def test_readers_everywhere_take_back_what_a_stop_cut_off(self):
-        gate = Gate()
-        with held(gate):
-            self.script(gates={2: gate})
-            here = self.browser.send("Hello").until_text("Hello ")
-            there = self.elsewhere.follow(here.message_id).until_text("Hello ")
-            position = here.frames[-1].position - 2
-            self.elsewhere.stop(here.message_id, position=position).json()
-            here.rest()
-            there.rest()
-        message = self.ended(here.message_id)
-
-        assert received_text(message) == "Hello "
-        assert here.text == there.text == message.text == "Hell"
-        assert here.endings[0].data == there.endings[0].data
-
-    def test_a_reader_in_another_process_keeps_a_reply_alive(self):
-        gate = Gate()
-        with held(gate), self.settings(STREAMING_CHAT_DISCONNECT_GRACE_SECONDS=0):
-            self.script(gates={2: gate})
-            here = self.browser.send("Hello").until_text("Hello ")
-            there = self.elsewhere.follow(here.message_id).until_text("Hello ")
-            here.leave("close")
-            run_is_deserted(here.message_id)
-            gate.open()
-
-            assert there.rest().text == WHOLE
-            assert outcome(self.ended(here.message_id))[0] == "completed"
-
-
 class UnsteadyRouter:
     """Has no database for the follower at every second look."""
 
@@ -312,10 +234,3 @@ class TailTests(ServerTestCase):
         assert exchange.text == "Hello"
         assert outcome(self.ended(live.pk)) == ("interrupted", "lease_expired", "lease_expired")
         assert json.loads(exchange.frames[-2].raw.split(b"data: ")[1])["error"]["retryable"] is True
-
-
-def run_is_deserted(message_id: uuid.UUID) -> None:
-    """Wait until the writer has asked whether anybody follows elsewhere."""
-    run = wait_until(lambda: next((run for run in writer._runs.values() if run.message_id == message_id), None))
-    wait_until(lambda: run.is_deserted)
-    assert not run.ended.wait(0.5)
