@@ -2,18 +2,22 @@
 
 PYTHON3 ?= python3
 PORT ?= 8000
+SECONDS ?= 600
+TAIL ?= redis
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip --disable-pip-version-check -qq
 REQUIREMENTS := pyproject.toml constraints.txt
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test browser lint format bench clean
+.PHONY: help demo test browser proxy chaos lint format bench clean
 
 help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
 	@echo "make test     run the tests on SQLite, then on PostgreSQL"
 	@echo "make browser  run the browser tests; needs Chromium"
+	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
+	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), TAIL=$(TAIL) or database, notify)"
 	@echo "make lint     check style, format and types"
 	@echo "make bench    measure the cost of a streamed token and of a request"
 	@echo "make clean    remove what these made"
@@ -27,6 +31,12 @@ test: $(VENV)/test.stamp
 
 browser: $(VENV)/test.stamp
 	$(PYTHON) -m pytest -m browser
+
+proxy: $(VENV)/test.stamp
+	$(PYTHON) -m pytest -m nginx
+
+chaos: $(VENV)/test.stamp
+	$(PYTHON) -m tests.chaos --seconds $(SECONDS) --tail $(TAIL)
 
 lint: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff check
