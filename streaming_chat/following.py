@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from . import record
+from . import endings, record
+from .endings import Ending
 from .events import START, Event, after
 from .logs import describe, logger
 from .models import Message, live_database
@@ -84,7 +85,8 @@ class Following:
         """Append what a look found. In the stream's loop."""
         self._append(reading.events, start)
         if not reading.exists:
-            self.stream.end(_GONE)
+            # Deleted: nobody may read it any more.
+            self.stream.end(endings.payload(Ending(endings.FAILED, error_code="forbidden"), "", None))
         elif reading.end is not None:
             if reading.end_position < self.stream.position:
                 self.stream.cut = max(reading.end_position, 1)
@@ -256,9 +258,6 @@ def _in_loop(following: Following, call: object, *arguments: object) -> None:
         # The loop is closed: the next look finds out.
         return
 
-
-# What readers are told when the reply was deleted while they followed it.
-_GONE = {"status": "failed", "end_reason": "", "error_code": "not_found", "usage": None, "length": 0, "sha256": ""}
 
 follower = Follower()
 # Servers fork after they have imported us.
