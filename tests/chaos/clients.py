@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from .cluster import Worker
 from .connection import Connection, Frame
 from .history import History
-from .provider import CANARY
+from .provider import BRIEFLY, CANARY
 
 ENDINGS = ("done", "stopped", "interrupted", "failed")
 _CSRF = "a" * 32
 # Heartbeats come every 3 s: a worker that is silent for longer is paused, and asked no more.
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 4.0
 # A stop is answered within 5 s.
 _STOP_PATIENCE_SECONDS = 9.0
 _TRIES = 40
@@ -168,8 +168,8 @@ class Client:
             await self._follow(view, leaving=False)
 
     async def visit(self) -> None:
-        """Send one message more and see its ending."""
-        errand = self._errand(None)
+        """Send one message more and see its ending, which comes soon."""
+        errand = self._errand(None, wish=BRIEFLY)
         view = self._crowd.view(self.owner, None)
         if await self._send(errand, view):
             await self._follow(view, leaving=False)
@@ -273,9 +273,9 @@ class Client:
 
     # Sending and following
 
-    def _errand(self, talk: Talk | None) -> Errand:
+    def _errand(self, talk: Talk | None, wish: str = "wants to know.") -> Errand:
         key = self._crowd.key()
-        body: dict[str, Any] = {"content": f"[{key}] {self.owner.canary} wants to know."}
+        body: dict[str, Any] = {"content": f"[{key}] {self.owner.canary} {wish}"}
         if self._rng.random() < 0.85:
             body["client_id"] = f"c-{key}"
         if self._rng.random() < 0.1:

@@ -32,16 +32,16 @@ class Disturber:
         self._lease = lease
         self._pace = pace
         self._busy: set[Worker] = set()
-        self._faults: list[tuple[Fault, int]] = [
+        self._worker_faults: list[tuple[Fault, int]] = [
             (self._kill, 6),
             (self._terminate, 4),
             (self._pause, 6),
             (self._pause_beyond_lease, 3),
-            (self._restart_database, 3),
-            (self._terminate_backends, 4),
         ]
+        self._database_faults: list[tuple[Fault, int]] = [(self._restart_database, 3), (self._terminate_backends, 4)]
+        self._valkey_faults: list[tuple[Fault, int]] = []
         if cluster.valkey:
-            self._faults += [
+            self._valkey_faults = [
                 (self._kill_valkey, 3),
                 (self._restart_valkey, 2),
                 (self._pause_valkey, 4),
@@ -54,15 +54,22 @@ class Disturber:
         """Break things for so long; return when all of them are whole again."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
+        # First and alone what takes longest to be seen.
+        await self._pause_beyond_lease()
         async with asyncio.TaskGroup() as group:
-            # First the one that takes longest to be seen.
-            group.create_task(self._pause_beyond_lease())
+            spares_database, mood_ends = False, 0.0
             while True:
                 await asyncio.sleep(self._rng.expovariate(1 / self._pace))
                 if loop.time() > deadline:
                     break
-                faults, weights = zip(*self._faults, strict=True)
-                group.create_task(self._rng.choices(faults, weights)[0]())
+                if loop.time() > mood_ends:
+                    # Where its database keeps breaking, a worker takes nobody for dead: that must have its time, too.
+                    spares_database = mood_ends > 0 and not spares_database
+                    mood_ends = loop.time() + self._lease * self._rng.uniform(2, 4)
+                faults = self._worker_faults + self._valkey_faults
+                faults += [] if spares_database else self._database_faults
+                fault, weights = zip(*faults, strict=True)
+                group.create_task(self._rng.choices(fault, weights)[0]())
 
     def _note(self, name: str, target: str, seconds: float = 0.0) -> None:
         self._history.write("fault", name=name, target=target, seconds=round(seconds, 2))
@@ -107,7 +114,7 @@ class Disturber:
         await self._pause_for(self._rng.uniform(0.2, 5))
 
     async def _pause_beyond_lease(self) -> None:
-        await self._pause_for(self._lease * self._rng.uniform(1.05, 1.4))
+        await self._pause_for(self._lease * self._rng.uniform(1.4, 1.8))
 
     async def _pause_for(self, seconds: float) -> None:
         async def pause(worker: Worker) -> None:

@@ -70,5 +70,5 @@ class History:
 
     def counts(self, kind: str, field: str) -> str:
         """Return how many of a kind there are for each value of a field, the most frequent first."""
-        counter = Counter(str(record.get(field)) for record in self.of(kind))
+        counter = Counter(str(record[field]) for record in self.of(kind) if record[field] != "")
         return ", ".join(f"{value} {count}" for value, count in counter.most_common()) or "none"

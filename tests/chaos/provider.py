@@ -19,6 +19,9 @@ from .history import History, Record
 
 KEY = re.compile(r"\[(k\d+)\]")
 CANARY = re.compile(r"canary-[0-9a-f]{12}")
+# Words of a prompt that wants a short reply.
+BRIEFLY = "wants to know, briefly."
+_FEWEST, _MOST, _BRIEF = 5, 60, 8
 _ORNAMENTS = ("", "", "", " ", "\n", " ü", " 漢字", " 👩‍🚀", " \u2028", ' "x"\\')
 _WIRE = OpenAIWire()
 
@@ -26,11 +29,9 @@ _WIRE = OpenAIWire()
 class Provider:
     """Listens on a free port of 127.0.0.1 while its block lasts."""
 
-    def __init__(self, history: History, seed: int, replies: tuple[int, int] = (5, 90)) -> None:
-        """replies: fewest and most deltas of a reply."""
+    def __init__(self, history: History, seed: int) -> None:
         self._history = history
         self._seed = seed
-        self._replies = replies
         self._calls: list[Record] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self.url = ""
@@ -70,7 +71,8 @@ class Provider:
         call: Record = {"key": key, "canaries": canaries, "deltas": [], "whole": False}
         self._calls.append(call)
         rng = random.Random(f"{self._seed}/{key}")
-        deltas = self._deltas(rng, key, canaries[0] if canaries else "")
+        most = _BRIEF if asked[-1].endswith(BRIEFLY) else _MOST
+        deltas = _deltas(rng, rng.randint(_FEWEST, most), key, canaries[0] if canaries else "")
         script = Script(deltas)
         writer.write(_head(200, {"content-type": "text/event-stream", "connection": "close"}))
         await asyncio.sleep(rng.uniform(0, 0.3))
@@ -86,12 +88,12 @@ class Provider:
         await writer.drain()
         call["whole"] = True
 
-    def _deltas(self, rng: random.Random, key: str, canary: str) -> list[str]:
-        count = rng.randint(*self._replies)
-        deltas = [f"{number}:{key}{rng.choice(_ORNAMENTS)} " for number in range(count)]
-        for place in range(0, count, 7):
-            deltas[place] += f"{canary} "
-        return deltas
+
+def _deltas(rng: random.Random, count: int, key: str, canary: str) -> list[str]:
+    deltas = [f"{number}:{key}{rng.choice(_ORNAMENTS)} " for number in range(count)]
+    for place in range(0, count, 7):
+        deltas[place] += f"{canary} "
+    return deltas
 
 
 def _pause(rng: random.Random) -> float:
