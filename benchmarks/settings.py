@@ -1,6 +1,12 @@
-"""A site with the middleware of the yardstick's own Django peer, so that the two differ in the app alone."""
+"""A site with the middleware of the yardstick's own Django peer, so that the two differ in the app alone.
 
+Its database is PostgreSQL where DATABASE_URL says so, else SQLite. BENCH_SETTINGS: further settings, in JSON.
+"""
+
+import json
 import os
+
+import environ
 
 SECRET_KEY = "for the benchmark only"
 DEBUG = False
@@ -19,17 +25,21 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ["BENCH_DATABASE"],
-        "OPTIONS": {
-            "timeout": 30,
-            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
-            "transaction_mode": "IMMEDIATE",
-        },
+if "DATABASE_URL" in os.environ:
+    DATABASES = {"default": environ.Env().db_url("DATABASE_URL")}
+    DATABASES["default"]["OPTIONS"] = {"application_name": os.environ["BENCH_NAME"]}
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": os.environ["BENCH_DATABASE"],
+            "OPTIONS": {
+                "timeout": 30,
+                "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+                "transaction_mode": "IMMEDIATE",
+            },
+        }
     }
-}
 STREAMING_CHAT_PROVIDERS = {
     "openai": {
         "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",
@@ -39,3 +49,4 @@ STREAMING_CHAT_PROVIDERS = {
 STREAMING_CHAT_MODELS = ["openai:gpt-4o"]
 # One user sends all requests.
 STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = 10_000
+globals().update(json.loads(os.environ.get("BENCH_SETTINGS", "{}")))
