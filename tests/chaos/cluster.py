@@ -148,7 +148,7 @@ class Cluster:
             worker.signal(signal.SIGCONT)
             await worker.end(signal.SIGKILL)
         if self.valkey:
-            await asyncio.to_thread(self.valkey.kill)
+            await asyncio.to_thread(self.valkey.close)
         await asyncio.to_thread(self.database.stop, signal.SIGQUIT)
 
     async def make_site(self, users: int) -> dict[str, str]:

@@ -18,6 +18,16 @@ STREAMING_CHAT_PROVIDERS = {
     }
 }
 STREAMING_CHAT_MODELS = ["openai:any"]
+_TAILS = {
+    "database": {},
+    "notify": {"listen_dsn": os.environ.get("DATABASE_URL", "")},
+    "redis": {"url": os.environ.get("REDIS_URL", "")},
+}
+_tail = os.environ.get("CHAOS_TAIL", "database")
+STREAMING_CHAT_TAIL = {
+    "BACKEND": f"streaming_chat.tails.{'redis.Redis' if _tail == 'redis' else 'database.Database'}Tail",
+    "OPTIONS": _TAILS[_tail],
+}
 STREAMING_CHAT_LEASE_SECONDS = float(os.environ.get("CHAOS_LEASE", "15"))
 # Fewer than an owner's clients want, so that the cap is met.
 STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = 3
