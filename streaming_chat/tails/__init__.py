@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+import threading
 
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -15,21 +15,35 @@ from .base import Follower, Tail
 __all__ = ["Follower", "Tail", "get_tail"]
 
 
-@lru_cache(maxsize=1)
+_tail: Tail | None = None
+_lock = threading.Lock()
+
+
 def get_tail() -> Tail:
-    """Return the tail of STREAMING_CHAT_TAIL, made at its first use."""
-    entry = conf.STREAMING_CHAT_TAIL
-    return import_string(entry["BACKEND"])(**entry.get("OPTIONS", {}))
+    """Return the tail of STREAMING_CHAT_TAIL, made at its first use; one, though threads ask at once."""
+    return _tail or _make()
+
+
+def _make() -> Tail:
+    global _tail  # noqa: PLW0603  (the one tail of the process)
+    with _lock:
+        if _tail is None:
+            entry = conf.STREAMING_CHAT_TAIL
+            _tail = import_string(entry["BACKEND"])(**entry.get("OPTIONS", {}))
+        return _tail
 
 
 def _reset() -> None:
-    if get_tail.cache_info().currsize:
-        get_tail().reset()
+    global _lock  # noqa: PLW0603  (another thread may have held it when the process was forked)
+    _lock = threading.Lock()
+    if _tail is not None:
+        _tail.reset()
 
 
 def _forget_tail(*, setting: str, **kwargs: object) -> None:
+    global _tail  # noqa: PLW0603  (as in _make)
     if setting == "STREAMING_CHAT_TAIL":
-        get_tail.cache_clear()
+        _tail = None
 
 
 setting_changed.connect(_forget_tail, dispatch_uid="streaming_chat.tails")
