@@ -42,7 +42,8 @@ class Following:
     def __init__(self, message: Message, *, inline: bool = False) -> None:
         """Look once, in the caller's thread; `stream` holds what was found.
 
-        message: as the database has it now. inline: the rows are in the caller's transaction, a site's TestCase, where no other thread would see them.
+        message: as the database has it now. inline: the rows are in the caller's transaction, a site's TestCase, where no
+        other thread would see them.
         """
         self.message_id = message.pk
         self.stream = ReplyStream(message.pk, None, whole=False, on_follow=None if inline else self._on_follow)
@@ -136,6 +137,7 @@ class Follower:
         self._followed: dict[uuid.UUID, list[Following]] = {}
         self._next_push = 0.0
         self._is_away = False
+        self._is_dismissed = False
 
     def share(self, following: Following) -> Following:
         """Return the one whose stream is to be read: one that is followed in that loop already, or this one."""
@@ -156,6 +158,8 @@ class Follower:
                 self._thread.start()
         self._due.set()
         get_tail().follow(following.message_id, self, live_database())
+        if self._is_dismissed:
+            following.stream.dismiss()
 
     def remove(self, following: Following) -> None:
         """Follow no more: it has ended, or its last reader has gone. However often."""
@@ -168,6 +172,13 @@ class Follower:
             del self._followed[following.message_id]
         get_tail().follow_no_more(following.message_id)
         self._due.set()
+
+    def dismiss(self) -> None:
+        """Send all readers elsewhere, now and from now on: this process ends. In a signal's handler: takes no lock."""
+        self._is_dismissed = True
+        for others in list(self._followed.values()):
+            for following in list(others):
+                _in_loop(following, following.stream.dismiss)
 
     def news(self, message_ids: Iterable[uuid.UUID]) -> None:
         """Look at the database now, if one of these is followed."""

@@ -195,7 +195,7 @@ class Reader:
                     return written
                 if written is not None:
                     continue
-                if self._cursor.finished or not self._is_open:
+                if self._cursor.finished or not self._is_open or self._stream.dismissed:
                     self.close()
                     raise StopAsyncIteration
                 if self._beat_due:
@@ -213,13 +213,13 @@ class Reader:
             async with asyncio.timeout(seconds):
                 if not self._has_begun:
                     await self._begin()
-                while not self._stream.ended:
+                while not (self._stream.ended or self._stream.dismissed):
                     await self._waiter.wait()
         except TimeoutError:
             return self._stream.ended
         finally:
             self.close()
-        return True
+        return self._stream.ended
 
     def refuse(self, code: str) -> None:
         """End it, not the reply, with an ending `failed` of this error code. From any thread."""
@@ -362,7 +362,7 @@ class BlockingReader:
                 return written
             if written is not None:
                 continue
-            if self._cursor.finished or not self._is_open:
+            if self._cursor.finished or not self._is_open or self._stream.dismissed:
                 self.close()
                 raise StopIteration
             if self._heartbeat and time.monotonic() >= beat_at:
@@ -374,7 +374,7 @@ class BlockingReader:
     def until_ended(self, seconds: float | None = None) -> bool:
         """Wait for the ending without reading; False when it took longer."""
         deadline = self._leave_at if seconds is None else min(self._leave_at, time.monotonic() + seconds)
-        while not self._stream.ended and time.monotonic() < deadline:
+        while not (self._stream.ended or self._stream.dismissed) and time.monotonic() < deadline:
             self._waiter.clear()
             if self._between is not None:
                 self._between()

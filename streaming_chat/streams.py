@@ -27,11 +27,23 @@ class ReplyStream:
     """The events of one reply, from `start`.
 
     position: units so far. cut: where the reply ends for its readers, once a stop said so. ended: the ending has been
-    saved and is the last event. whole: everything there is at this moment is here, so a position beyond it is an error;
-    False for a tail, which may lag behind a position that the writing process has given out.
+    saved and is the last event. dismissed: its readers are to leave without an ending, and come back elsewhere. whole:
+    everything there is at this moment is here, so a position beyond it is an error; False for a tail, which may lag
+    behind a position that the writing process has given out.
     """
 
-    __slots__ = ("_on_follow", "cut", "ended", "events", "loop", "message_id", "position", "readers", "whole")
+    __slots__ = (
+        "_on_follow",
+        "cut",
+        "dismissed",
+        "ended",
+        "events",
+        "loop",
+        "message_id",
+        "position",
+        "readers",
+        "whole",
+    )
 
     def __init__(
         self,
@@ -49,6 +61,7 @@ class ReplyStream:
         self.position = 0
         self.cut: int | None = None
         self.ended = False
+        self.dismissed = False
         self.readers: set[Waiter] = set()
         self._on_follow = on_follow
 
@@ -71,6 +84,11 @@ class ReplyStream:
             # Whoever leaves now changes nothing; without this a run and its stream would be a cycle, freed late.
             self._on_follow = None
             self.nudge()
+
+    def dismiss(self) -> None:
+        """Send the readers away: this process ends, and has no ending for them. In the stream's loop."""
+        self.dismissed = True
+        self.nudge()
 
     def nudge(self) -> None:
         """Tell the readers to look again. In the stream's loop."""
