@@ -59,15 +59,15 @@ def request_key(request: HttpRequest) -> str:
     return ""
 
 
-def bound_lock_wait(using: str) -> None:
-    """Wait at most 2 s for each lock of this transaction: a process that is paused in one of its own may hold it for ever.
+def bound_lock_wait(using: str, seconds: float = 2.0) -> None:
+    """Wait at most so long for each lock of this transaction: a process that is paused in its own may hold it for ever.
 
     PostgreSQL only; SQLite has its `timeout`.
     """
     connection = connections[using]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
 
 
 def live_database() -> str:

@@ -7,8 +7,10 @@ from django.db import InterfaceError, InternalError, OperationalError
 # Classes of SQLSTATE that say "later": connection, rollback by a deadlock, resources, a lock, an operator, the system.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _LATER = ("08", "40", "53", "55", "57", "58")
-# A primary that has become a standby: the next connection may reach the new one.
-_READ_ONLY = "25006"
+# A primary that has become a standby: the next connection may reach the new one. A transaction that stood still for
+# longer than the server allows, as that of a process which was paused; its connection is gone.
+_SESSION_LOST = ("25006", "25P03", "25P04")
+_CONFLICT = "40"
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -20,12 +22,17 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, OperationalError):
         # Without one: the connection was lost, or SQLite is locked, full or read-only.
         return not state or state.startswith(_LATER)
-    return isinstance(error, InternalError) and state == _READ_ONLY
+    return isinstance(error, InternalError) and state in _SESSION_LOST
 
 
 def is_locked(error: BaseException) -> bool:
     """Return whether somebody holds a row for longer than `lock_timeout`: perhaps a worker that is paused."""
     return _sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Return whether the transaction was undone for another's sake: a deadlock. The same may succeed at once."""
+    return _sqlstate(error).startswith(_CONFLICT)
 
 
 def _sqlstate(error: BaseException) -> str:

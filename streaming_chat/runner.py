@@ -7,13 +7,14 @@ detached task that does leaks a connection (60 requests, 60 connections).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import random
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
@@ -23,13 +24,15 @@ from .conf import conf
 from .endings import Ending
 from .events import DELTAS, START, Event, Intake, before
 from .exceptions import ProviderError
+from .following import follower
+from .ledger import Ledger
 from .logs import describe, logger
 from .models import Message
 from .providers.base import Prompt, Provider, ProviderStream, Usage
 from .shutdown import Drain
 from .signals import announce, reply_started
 from .streams import ReplyStream
-from .writer import Ledger, writer
+from .writer import writer
 
 _RETRIES = 2
 # A provider that asks for more is not waited for.
@@ -38,6 +41,8 @@ _LONGEST_RETRY_AFTER_SECONDS = 10.0
 _FIRST_READER_SECONDS = 5.0
 # Rough, and marked as estimated: providers count about four characters of English a token.
 _CHARS_PER_TOKEN = 4
+# Between the rows of a reply and its run there are milliseconds.
+_EXPECTED_SECONDS = 5.0
 
 
 class Order(NamedTuple):
@@ -85,6 +90,16 @@ class Run:
         self._task: asyncio.Task[None] | None = None
         self.stream.append([Event(START, order.start)])
 
+    @property
+    def position(self) -> int:
+        """Units received so far."""
+        return self.stream.position
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether its loop was closed under it, without a word to it: its task was not even cancelled."""
+        return self.outcome is None and self._loop.is_closed()
+
     def begin(self, on_done: Callable[[Run], object]) -> None:
         """Start the task, in a context of its own: the request's is gone before the run is. In the loop."""
         self._on_done.append(on_done)
@@ -98,9 +113,25 @@ class Run:
         """End it; the first stop wins. From any thread."""
         self._in_loop(lambda: self._stop(endings.stopped(by, position)))
 
+    def refuse(self) -> None:
+        """End it as not saved: there is no memory for what waits. From any thread."""
+        self._in_loop(lambda: self._stop(endings.broken("not_saved", received=self._has_received())))
+
     def shut(self) -> None:
-        """End it because the process ends. From any thread."""
-        self._in_loop(lambda: self._stop(endings.broken("shutdown", received=self._has_received())))
+        """End it because the process ends, or its loop has. From any thread."""
+        if self.is_orphaned:
+            # Readers of that loop cannot be woken, and nobody is there who would be.
+            with contextlib.suppress(RuntimeError):
+                self._conclude(self._verdict or endings.broken("shutdown", received=self._has_received()))
+            self._hurry()
+        else:
+            self._in_loop(lambda: self._stop(endings.broken("shutdown", received=self._has_received())))
+
+    def dismiss(self) -> None:
+        """Forget it: its ending waits in a file, and its readers are to come back for it. From any thread."""
+        self._in_loop(self.stream.dismiss)
+        self._leave()
+        self.ended.set()
 
     def saved(self, payload: dict[str, Any], end_position: int) -> None:
         """Tell the readers of the ending that was saved. From the writer's thread."""
@@ -346,8 +377,13 @@ class InlineSaver:
         self._next = 0.0
 
     def save(self, run: Run) -> bool:
-        """Save what there is; True when its ending was."""
-        return run.ended.is_set() or run in self._ledger.save([run])
+        """Save what there is; True when its ending was. Raises the database's error when it is away."""
+        if run.ended.is_set():
+            return True
+        saving = self._ledger.save([run])
+        if saving.outage is not None:
+            raise saving.outage
+        return run in saving.done
 
     def save_when_due(self, run: Run) -> None:
         """Save at the ending, else at each interval. In the caller's thread."""
@@ -383,7 +419,9 @@ class Runner:
         self._background: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self.is_draining = False
-        self._drain = Drain(lambda: self.live, self._refuse)
+        # Replies whose rows are being made, until when their runs are waited for at most.
+        self._expected: dict[uuid.UUID, float] = {}
+        self._drain = Drain(lambda: self.live, lambda: self.is_expecting, self._refuse, writer.leave)
 
     @property
     def live(self) -> list[Run]:
@@ -405,10 +443,13 @@ class Runner:
         run = Run(order, loop, saver.hurry if saver else writer.hurry)
         run.saver = saver
         self._runs[run.message_id] = run
+        self._expected.pop(run.message_id, None)
         self._drain.watch()
         run.begin(self._forget)
         if saver is None:
             writer.add(run)
+        if self._drain.is_over:
+            run.shut()
         announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
         return run
 
@@ -420,6 +461,36 @@ class Runner:
 
         return asyncio.run_coroutine_threadsafe(start(), self.background_loop()).result()
 
+    @contextlib.contextmanager
+    def expecting(self, message_id: uuid.UUID) -> Iterator[None]:
+        """Have a shutdown wait for the run of a reply whose rows are being made; no longer, if they are not.
+
+        A request that dies between its commit and its run leaves nothing but a wait of 5 s at most.
+        """
+        self._expected[message_id] = time.monotonic() + _EXPECTED_SECONDS
+        try:
+            yield
+        except BaseException:
+            self._expected.pop(message_id, None)
+            raise
+
+    def forget_expected(self, message_id: uuid.UUID) -> None:
+        """There will be no run: another request had made the reply."""
+        self._expected.pop(message_id, None)
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether a run is about to begin."""
+        now = time.monotonic()
+        for message_id, until in list(self._expected.items()):
+            if until < now:
+                self._expected.pop(message_id, None)
+        return bool(self._expected)
+
+    def watch(self) -> None:
+        """Come before the server's handlers: somebody reads here. In the loop's thread."""
+        self._drain.watch()
+
     def save_inline(self) -> None:
         """Save the runs whose rows are in the caller's transaction, when due: their reader may have left. Blocking."""
         for run in self.live:
@@ -428,6 +499,8 @@ class Runner:
 
     def _refuse(self) -> None:
         self.is_draining = True
+        # Without an ending, for which a server would wait: their clients go on elsewhere.
+        follower.dismiss()
 
     def _forget(self, run: Run) -> None:
         self._runs.pop(run.message_id, None)

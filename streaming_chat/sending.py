@@ -96,8 +96,11 @@ def send(request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str) ->
                 return found
             sending = _Sending(request, owner, outgoing, worker, using)
             sending.check()
-            with transaction.atomic(using=using):
-                return sending.write()
+            with runner.expecting(sending.message_id), transaction.atomic(using=using):
+                sent = sending.write()
+            if sent.order is None:
+                runner.forget_expected(sending.message_id)
+            return sent
         except IntegrityError:
             # Another request took the slot, the conversation or the key: look again.
             continue
@@ -207,7 +210,7 @@ class _Sending:
         self._using = using
         # Before the reply's: rows of one statement have one time, and are ordered by their ids.
         self._said_ids = [uuid7() for _turn in [*outgoing.earlier, outgoing.content]]
-        self._message_id = uuid7()
+        self.message_id = uuid7()
 
     def check(self) -> None:
         """Refuse a new conversation before the transaction, whose first statement must be a write."""
@@ -236,7 +239,7 @@ class _Sending:
         self._write_reply(conversation, written, user_message_id, model, omitted)
         if asked is not None:
             self._update(conversation, model)
-        return Sent(self._message_id, self._order(conversation, user_message_id, model, system, turns))
+        return Sent(self.message_id, self._order(conversation, user_message_id, model, system, turns))
 
     def _new_conversation(self) -> Conversation:
         """Write it as it will be when the reply is there: the key of `head` is checked at the commit."""
@@ -246,7 +249,7 @@ class _Sending:
             title=title_of(self._outgoing.content),
             system_prompt=conf.STREAMING_CHAT_SYSTEM_PROMPT,
             model=self._model(""),
-            head_id=self._message_id,
+            head_id=self.message_id,
             last_status=endings.STREAMING,
             message_count=self._count(),
         )
@@ -328,7 +331,7 @@ class _Sending:
     ) -> None:
         """Write what was said and the reply in one statement, and claim the reply."""
         reply = Message(
-            pk=self._message_id,
+            pk=self.message_id,
             conversation=conversation,
             parent_id=user_message_id,
             role=Message.Role.ASSISTANT,
@@ -345,7 +348,7 @@ class _Sending:
         LiveReply.objects.using(self._using).bulk_create(
             [
                 LiveReply(
-                    message_id=self._message_id,
+                    message_id=self.message_id,
                     conversation=conversation,
                     owner_key=self._owner.key,
                     slot=slot,
@@ -373,7 +376,7 @@ class _Sending:
 
     def _update(self, conversation: Conversation, model: str) -> None:
         changes: dict[str, Any] = {
-            "head_id": self._message_id,
+            "head_id": self.message_id,
             "model": model,
             "last_status": endings.STREAMING,
             "message_count": conversation.message_count + self._count(),
@@ -396,12 +399,12 @@ class _Sending:
     ) -> Order:
         alias, name = split_model(model)
         return Order(
-            message_id=self._message_id,
+            message_id=self.message_id,
             conversation_id=conversation.pk,
             provider=get_provider(alias),
             prompt=Prompt(name, system, tuple(turns), conf.STREAMING_CHAT_MAX_OUTPUT_TOKENS),
             start={
-                "message": str(self._message_id),
+                "message": str(self.message_id),
                 "user_message": str(user_message_id),
                 "conversation": str(conversation.pk),
                 "model": model,

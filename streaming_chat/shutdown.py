@@ -34,12 +34,23 @@ class Ending(Protocol):
 class Drain:
     """One process's way out: replies may finish for DRAIN_SECONDS, then they are ended, saved, and the server told.
 
-    live: returns the runs whose ending is not saved. begin: called at the first signal; new replies are refused then.
+    live: returns the runs whose ending is not saved. is_expecting: whether more are about to begin. begin: called at each
+    signal, in its handler; new replies are refused then. leave: called when endings could not be saved in time.
     """
 
-    def __init__(self, live: Callable[[], Iterable[Ending]], begin: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        live: Callable[[], Iterable[Ending]],
+        is_expecting: Callable[[], bool],
+        begin: Callable[[], object],
+        leave: Callable[[], object],
+    ) -> None:
         self._live = live
+        self._is_expecting = is_expecting
         self._begin = begin
+        self._leave = leave
+        # Replies may not finish any more.
+        self.is_over = False
         self._previous: dict[int, Any] = {}
         self._is_watching_exit = False
         self._thread: threading.Thread | None = None
@@ -62,7 +73,7 @@ class Drain:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._begin()
-        if self._is_done or not self._unsaved():
+        if self._is_done or not self._is_busy():
             self._pass_on(number, frame)
         elif self._thread is None:
             self._thread = threading.Thread(
@@ -81,18 +92,23 @@ class Drain:
         os.kill(os.getpid(), number)
 
     def _end_all(self) -> None:
+        self.is_over = True
         for run in self._unsaved():
             run.shut()
         if not self._wait(_SAVE_SECONDS):
             logger.error("%d replies could not be saved at shutdown.", len(self._unsaved()))
+            self._leave()
 
     def _wait(self, seconds: float, hurry: threading.Event | None = None) -> bool:
         deadline = time.monotonic() + seconds
-        while self._unsaved() and time.monotonic() < deadline:
+        while self._is_busy() and time.monotonic() < deadline:
             if hurry is not None and hurry.is_set():
                 return False
             time.sleep(_LOOK_SECONDS)
-        return not self._unsaved()
+        return not self._is_busy()
+
+    def _is_busy(self) -> bool:
+        return bool(self._unsaved()) or self._is_expecting()
 
     def _unsaved(self) -> list[Ending]:
         return [run for run in self._live() if not run.ended.is_set()]

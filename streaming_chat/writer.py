@@ -1,7 +1,8 @@
 """The one thread of a process that saves what its runs receive, and each ending exactly once.
 
 All runs' new events go into one transaction, at most every FLUSH_SECONDS: 100 streams cost two commits a second. A
-reader is told of an ending only after its commit.
+reader is told of an ending only after its commit. While the database is away text waits in memory, and endings for so
+long as readers have patience; then they go where they wait for it (spool.py), and readers are told so.
 """
 
 from __future__ import annotations
@@ -10,21 +11,16 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Sequence
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
-from django.db.models import BooleanField, ExpressionWrapper, Q
-from django.db.models.functions import Now
+from django.db import DatabaseError, InterfaceError, connections
 
-from . import endings, events
 from .conf import conf
-from .endings import Ending
-from .events import Event
+from .ledger import Ledger, Saved
 from .logs import describe, logger
-from .models import Conversation, LiveReply, Message, ReplyEvent, bound_lock_wait, end_reply, live_database
+from .models import LiveReply, live_database
 from .record import settle
-from .signals import announce, reply_ended
+from .spool import Record, spool
 from .steadiness import steadiness
 from .tails import get_tail
 
@@ -34,229 +30,16 @@ _LINGER_SECONDS = 0.02
 _STOPS_SECONDS = 1.0
 # How long the ending of a reply is tried to be saved while the database is away.
 _ENDING_SECONDS = 30.0
-
-
-class Saved(Protocol):
-    """A run, as the writer sees it. Attributes are read in the writer's thread, methods only hand over to the run's."""
-
-    message_id: uuid.UUID
-    conversation_id: uuid.UUID
-    outcome: Ending | None
-    is_deserted: bool
-    events: list[Event]
-
-    def columns(self) -> dict[str, Any]:
-        """Return the further columns of its message, once there is an outcome."""
-
-    def request_stop(self, by: str, position: int | None) -> None:
-        """End it: another process said so, or nobody follows it."""
-
-    def saved(self, payload: dict[str, Any], end_position: int) -> None:
-        """Its ending is saved, by whomever; this is what its readers are to be told."""
-
-
-class Batch:
-    """One look at one run: what it has that is not saved yet."""
-
-    __slots__ = ("ending", "events", "position", "run", "upto")
-
-    def __init__(self, run: Saved, index: int, position: int) -> None:
-        self.run = run
-        # The outcome before the events: once it is there, all of them are.
-        self.ending = run.outcome
-        self.upto = len(run.events)
-        self.events = list(events.merge(run.events[index : self.upto]))
-        self.position = position
-
-    def rows(self) -> Iterable[ReplyEvent]:
-        """Yield the rows to insert."""
-        position = self.position
-        for event in self.events:
-            yield ReplyEvent(message_id=self.run.message_id, position=position, kind=event.kind, payload=event.payload)
-            position += event.size
-
-    def received(self) -> list[Event]:
-        """Return all events of the run without start and ending, merged."""
-        return list(events.merge(event for event in self.run.events[1 : self.upto]))
-
-
-class Ledger:
-    """How much of each run is saved, and the saving itself; used by one thread at a time."""
-
-    def __init__(self, worker: str) -> None:
-        self.worker = worker
-        # Message -> index of the first event that is not saved, and its position.
-        self._marks: dict[uuid.UUID, tuple[int, int]] = {}
-        # Messages of a commit whose answer was lost, so that it may have happened.
-        self._unsure: set[uuid.UUID] = set()
-        # Messages that were followed in another process at their last flush.
-        self._followed: set[uuid.UUID] = set()
-
-    def save(self, runs: Sequence[Saved]) -> list[Saved]:
-        """Save what these runs have, in one transaction, and return those that are done with.
-
-        A batch that fails for another reason than the connection is repeated reply by reply; the bad one ends as
-        not_saved. Raises OperationalError or InterfaceError when the database is away.
-        """
-        for run in runs:
-            if run.message_id in self._unsure:
-                self._marks[run.message_id] = self._read_mark(run)
-                self._unsure.remove(run.message_id)
-        batches = [Batch(run, *self._marks.get(run.message_id, (1, 1))) for run in runs]
-        try:
-            return self._commit(batches)
-        except (OperationalError, InterfaceError):
-            # What is saved of these is read again before the next; not all of them may be in it.
-            self._unsure.update(run.message_id for run in runs)
-            raise
-        except Exception as error:  # noqa: BLE001  (a value may be refused by any class; the log has it)
-            if len(batches) > 1:
-                return [run for batch in batches for run in self.save([batch.run])]
-            logger.error("Reply %s could not be saved: %s", batches[0].run.message_id, describe(error))
-            return self._refuse(batches[0])
-
-    def forget(self, run: Saved) -> None:
-        """Drop what is known of a run."""
-        self._marks.pop(run.message_id, None)
-        self._unsure.discard(run.message_id)
-        if run.message_id in self._followed:
-            self._followed.remove(run.message_id)
-            get_tail().feed_no_more(run.message_id)
-
-    def _read_mark(self, run: Saved) -> tuple[int, int]:
-        saved = ReplyEvent.objects.using(live_database()).filter(message_id=run.message_id)
-        last = saved.order_by("-position").first()
-        end = last.position + Event(last.kind, last.payload).size if last else 1
-        position = 1
-        for index, event in enumerate(run.events[1:], 1):
-            if position >= end:
-                return index, position
-            position += event.size
-        return len(run.events), position
-
-    def _commit(self, batches: Sequence[Batch]) -> list[Saved]:
-        using = live_database()
-        with transaction.atomic(using=using):
-            bound_lock_wait(using)
-            ended, stops = self._write(batches, using)
-        for batch in batches:
-            index, position = batch.upto, batch.position + events.length(batch.events)
-            self._marks[batch.run.message_id] = index, position
-        for run, by, cut in stops:
-            run.request_stop(by, cut)
-        done = [batch.run for batch in batches if batch.run.message_id in ended]
-        for batch in batches:
-            if (payload := ended.get(batch.run.message_id)) is not None:
-                self._tell(batch.run, *payload)
-        return done
-
-    def _write(
-        self, batches: Sequence[Batch], using: str
-    ) -> tuple[dict[uuid.UUID, tuple[dict[str, Any], int]], list[tuple[Saved, str, int | None]]]:
-        """Write one transaction; return what to tell the runs after its commit."""
-        ending = {batch: batch.ending for batch in batches if batch.ending}
-        if ending:
-            conversations = sorted(batch.run.conversation_id for batch in ending)
-            Conversation.objects.using(using).filter(pk__in=conversations).update(last_activity=Now())
-        held = self._hold([batch.run for batch in batches if not batch.ending], using)
-        self._feed_followed(batches, held)
-        ReplyEvent.objects.using(using).bulk_create(
-            row for batch in batches if batch.run.message_id in held for row in batch.rows()
-        )
-        ended: dict[uuid.UUID, tuple[dict[str, Any], int]] = {}
-        stops: list[tuple[Saved, str, int | None]] = []
-        for batch in batches:
-            run = batch.run
-            if batch in ending:
-                ended[run.message_id] = self._end(batch, ending[batch], using)
-            elif (live := held.get(run.message_id)) is None:
-                ended[run.message_id] = self._settled(run, using)
-            elif live.stop:
-                stops.append((run, live.stop, live.stop_position))
-        ids = [batch.run.message_id for batch in batches if batch.events or batch.ending]
-        if news := [pk for pk in ids if pk in ended or pk in self._followed]:
-            get_tail().tell(using, news)
-        return ended, stops
-
-    def _feed_followed(self, batches: Sequence[Batch], held: dict[uuid.UUID, LiveReply]) -> None:
-        """Carry the events of replies that are followed in other processes, beside saving them."""
-        for batch in batches:
-            run = batch.run
-            live = held.get(run.message_id)
-            if live is None:
-                continue
-            if live.is_followed:  # type: ignore[attr-defined]  # annotated in _hold
-                self._followed.add(run.message_id)
-                get_tail().feed(run.message_id, run.events)
-            elif run.message_id in self._followed:
-                self._followed.remove(run.message_id)
-                get_tail().feed_no_more(run.message_id)
-
-    def _hold(self, runs: Sequence[Saved], using: str) -> dict[uuid.UUID, LiveReply]:
-        """Renew the claims on these runs' replies, and return the rows of those that are still ours."""
-        if not runs:
-            return {}
-        ids = [run.message_id for run in runs]
-        mine = LiveReply.objects.using(using).filter(pk__in=ids, worker=self.worker)
-        mine.update(expires_at=LiveReply.lease())
-        if deserted := [run.message_id for run in runs if run.is_deserted]:
-            unfollowed = Q(followed_until=None) | Q(followed_until__lt=Now())
-            mine.filter(unfollowed, pk__in=deserted).request_stop("disconnect")
-        is_followed = ExpressionWrapper(Q(followed_until__gt=Now()), BooleanField())
-        return {row.pk: row for row in mine.annotate(is_followed=is_followed)}
-
-    def _end(self, batch: Batch, ending: Ending, using: str) -> tuple[dict[str, Any], int]:
-        run, received = batch.run, batch.received()
-        told = end_reply(
-            run.message_id,
-            run.conversation_id,
-            ending,
-            received,
-            using=using,
-            worker=self.worker,
-            **run.columns(),
-        )
-        return told or self._settled(run, using)
-
-    def _settled(self, run: Saved, using: str) -> tuple[dict[str, Any], int]:
-        """Return the ending of a reply that is not ours any more: another process settled it, or it was deleted."""
-        logger.warning("Reply %s was settled or deleted elsewhere.", run.message_id)
-        return self._payload(run, using)
-
-    def _payload(self, run: Saved, using: str) -> tuple[dict[str, Any], int]:
-        message = Message.objects.using(using).filter(pk=run.message_id).first()
-        if message is None or message.is_live:
-            return endings.payload(Ending(endings.INTERRUPTED, "not_saved", "not_saved"), "", None), 0
-        return message.end_payload(), message.end_position
-
-    def _refuse(self, batch: Batch) -> list[Saved]:
-        """End a reply whose text the database refuses, with what it accepted before."""
-        run = batch.run
-        using = live_database()
-        with transaction.atomic(using=using):
-            Conversation.objects.using(using).filter(pk=run.conversation_id).update(last_activity=Now())
-            held = LiveReply.objects.using(using).filter(pk=run.message_id, worker=self.worker)
-            if held.update(expires_at=LiveReply.lease()):
-                accepted = ReplyEvent.objects.using(using).stream(run.message_id)
-                ending = endings.broken("not_saved", received=bool(accepted))
-                end_reply(run.message_id, run.conversation_id, ending, accepted, using=using)
-                get_tail().tell(using, [run.message_id])
-            payload = self._payload(run, using)
-        run.request_stop("user", None)
-        self._tell(run, *payload)
-        return [run]
-
-    def _tell(self, run: Saved, payload: dict[str, Any], end_position: int) -> None:
-        self.forget(run)
-        run.saved(payload, end_position)
-        announce(
-            reply_ended,
-            Message,
-            message=run.message_id,
-            conversation=run.conversation_id,
-            status=payload["status"],
-            end_reason=payload["end_reason"],
-        )
+# Between tries while it is away, each on a fresh connection.
+_AWAY_SECONDS = 0.5
+# A database that answers and saves nothing may be blocked by one reply: how often that is looked for.
+_DIVISION_SECONDS = 5.0
+# How often a second thread looks at what the writer, which a database may keep waiting, could not.
+_WATCH_SECONDS = 0.5
+# Most code points that wait in memory, of all replies; a code point takes 1 to 4 bytes.
+_MOST_UNSAVED = 64_000_000
+# Endings that are replayed at once, so that a full folder holds up no live reply: 20 take about 0.1 s.
+_REPLAYS = 20
 
 
 class Writer:
@@ -274,6 +57,8 @@ class Writer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="streaming_chat.writer", daemon=True)
                 self._thread.start()
+                threading.Thread(target=self._watch, name="streaming_chat.watch", daemon=True).start()
+        self._busy.set()
         self._wake.set()
 
     def hurry(self) -> None:
@@ -296,25 +81,64 @@ class Writer:
         """Wait until nothing is left to save and the connection is closed; False when that took longer."""
         return self._idle.wait(seconds)
 
+    def leave(self) -> None:
+        """Let the endings that are not saved wait for the next process: this one ends. From any thread.
+
+        No reader was told of them, so they are what they are; clients find them when they come back.
+        """
+        for run in list(self._runs.values()):
+            if self._take(run, in_doubt=True):
+                spool.put(Record.of(run, self.worker, told=False), keep=False)
+                run.dismiss()
+
     def reset(self) -> None:
-        """Begin anew, in a child of a fork: the thread, and what it saves, are the parent's."""
+        """Begin anew, in a child of a fork: the threads, and what they save, are the parent's."""
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._busy = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
         self._hurried = False
         self._asked: set[uuid.UUID] = set()
+        # Those whose readers are to be told of an ending yet; whoever takes one out tells them.
         self._runs: dict[uuid.UUID, Saved] = {}
-        self._unsaved_since: dict[uuid.UUID, float] = {}
+        # Those of the commit under way.
+        self._sealed: frozenset[uuid.UUID] = frozenset()
+        self._ended_since: dict[uuid.UUID, float] = {}
+        self._refused: set[uuid.UUID] = set()
+        self._is_away = False
+        self._failures = 0
+        self._next_division = 0.0
+        # Other processes' endings may wait from before.
+        self._is_replay_due = True
         self._next_settling = 0.0
         self._thread = None
-        self._ledger = Ledger(uuid.uuid4().hex)
+        self._ledger = Ledger(uuid.uuid4().hex, seal=self._seal, take=self._take)
+
+    def _seal(self, message_ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
+        with self._lock:
+            given_up = set(message_ids) - self._runs.keys()
+            self._sealed = frozenset() if given_up else frozenset(message_ids)
+            return given_up
+
+    def _take(self, run: Saved, *, in_doubt: bool = True) -> bool:
+        """Take the right to tell its readers. in_doubt: also while a commit is under way, which may happen or not."""
+        with self._lock:
+            if run.message_id in self._sealed and not in_doubt:
+                return False
+            self._ended_since.pop(run.message_id, None)
+            self._refused.discard(run.message_id)
+            return self._runs.pop(run.message_id, None) is not None
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._runs or self._is_replay_due)
 
     def _work(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()
-            if not self._runs:
+            if not self._has_work:
                 continue
             get_tail().serve(self.worker, self.look_at, live_database())
             self._save_until_idle()
@@ -323,11 +147,12 @@ class Writer:
                 if not self._runs:
                     get_tail().serve_no_more()
                     self._idle.set()
+                    self._busy.clear()
 
     def _save_until_idle(self) -> None:
         """Save all runs once an interval, and between those what cannot wait: endings, and stops of deserted replies."""
         due = self._next_flush()
-        while self._runs:
+        while self._has_work:
             while not self._hurried and (left := due - time.monotonic()) > 0:
                 self._wake.wait(left)
                 self._wake.clear()
@@ -341,60 +166,149 @@ class Writer:
                 runs = [run for run in runs if run.outcome or run.is_deserted or run.message_id in asked]
             else:
                 due = self._next_flush()
-            if self._flush(runs):
-                self._settle_dead()
+            if self._flush_safely(runs):
+                self._look_after_others()
 
     def _next_flush(self) -> float:
         return time.monotonic() + min(conf.STREAMING_CHAT_FLUSH_SECONDS, _STOPS_SECONDS)
 
-    def _flush(self, runs: Sequence[Saved]) -> bool:
-        """Save what these runs have; False when the database is away."""
+    def _flush_safely(self, runs: Sequence[Saved]) -> bool:
+        """Save what these runs have; False when the database is away, after a pause."""
         try:
-            done = self._ledger.save(runs)
+            outage = self._flush(runs)
         except Exception as error:  # noqa: BLE001  (a thread that died would leave every reply of this process unsaved)
-            logger.warning("The database is away (%s); %d replies wait in memory.", type(error).__name__, len(runs))
-            if not isinstance(error, DatabaseError | InterfaceError):
-                logger.error("Saving failed: %s", describe(error))
-            steadiness.broke()
+            logger.error("Saving failed: %s", describe(error))
+            outage = error
+        finally:
+            self._sealed = frozenset()
+        if outage is None:
+            self._note_answer()
+            return True
+        self._note_outage(outage)
+        time.sleep(min(conf.STREAMING_CHAT_FLUSH_SECONDS, _AWAY_SECONDS))
+        return False
+
+    def _flush(self, runs: Sequence[Saved]) -> Exception | None:
+        """Save what these runs have, on a fresh connection where the old one is broken; return why that failed."""
+        using = live_database()
+        if self._is_away and (outage := _probe(using)):
+            return outage
+        is_fresh = self._is_away or connections[using].connection is None
+        outage = self._ledger.save(runs, divide=self._is_division_due()).outage
+        if outage is not None and not is_fresh:
             connections.close_all()
-            self._give_up(runs)
-            time.sleep(min(conf.STREAMING_CHAT_FLUSH_SECONDS, 0.5))
+            outage = self._ledger.save([run for run in runs if run.message_id in self._runs]).outage
+        self._failures = 0 if outage is None else self._failures + 1
+        return outage
+
+    def _is_division_due(self) -> bool:
+        """Return whether saving has failed again and again, though the database answers."""
+        if self._failures < 2 or time.monotonic() < self._next_division:
             return False
-        steadiness.worked()
-        for run in done:
-            self._drop(run)
+        self._next_division = time.monotonic() + _DIVISION_SECONDS
         return True
 
+    def _note_outage(self, outage: Exception) -> None:
+        steadiness.broke()
+        connections.close_all()
+        if not self._is_away:
+            self._is_away = True
+            logger.warning("The database is away; %d replies wait in memory: %s", len(self._runs), describe(outage))
+
+    def _note_answer(self) -> None:
+        steadiness.worked()
+        if self._is_away:
+            self._is_away = False
+            # Also of other processes, which may be gone.
+            self._is_replay_due = True
+            logger.info("The database answers again.")
+
+    def _look_after_others(self) -> None:
+        """Save endings that wait, and end the replies of dead workers; each in a transaction of its own."""
+        try:
+            if self._is_replay_due:
+                _saved, self._is_replay_due = spool.replay(_REPLAYS)
+            else:
+                self._settle_dead()
+        except (DatabaseError, InterfaceError) as error:
+            self._note_outage(error)
+        except OSError as error:
+            self._is_replay_due = False
+            logger.error("SPOOL_DIR could not be replayed: %s", describe(error))
+
     def _settle_dead(self) -> None:
-        """End the replies of dead workers, once a lease, each in its own transaction; see steadiness.py."""
+        """End them once a lease; see steadiness.py."""
         if time.monotonic() < self._next_settling or not steadiness.holds:
             return
         self._next_settling = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
-        try:
-            for live in LiveReply.objects.using(live_database()).abandoned():
-                # By run, not by worker: an ending of ours that was given up is nobody's, too.
-                if live.pk not in self._runs:
-                    settle(live)
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("Replies of dead workers could not be settled (%s).", type(error).__name__)
-            connections.close_all()
+        for live in LiveReply.objects.using(live_database()).abandoned():
+            # By run, not by worker: an ending of ours that was given up is nobody's, too.
+            if live.pk not in self._runs:
+                settle(live)
+
+    def _watch(self) -> None:
+        """Look after the runs beside the writer's thread, which waits for a database that may not answer at all."""
+        busy = self._busy
+        while self._busy is busy:
+            busy.wait()
+            time.sleep(_WATCH_SECONDS)
+            try:
+                self._look_at_runs()
+            except Exception as error:  # noqa: BLE001  (it must look again)
+                logger.error("Waiting replies could not be looked at: %s", describe(error))
+
+    def _look_at_runs(self) -> None:
+        runs = list(self._runs.values())
+        for run in runs:
+            if run.is_orphaned:
+                run.shut()
+        self._give_up(runs)
+        self._bound_memory(runs)
 
     def _give_up(self, runs: Iterable[Saved]) -> None:
-        """Tell the readers of replies whose ending could not be saved for so long; their rows are settled later."""
+        """Tell the readers of replies whose ending could not be saved for so long; it waits elsewhere."""
         now = time.monotonic()
         for run in runs:
             if run.outcome is None:
                 continue
-            if now - self._unsaved_since.setdefault(run.message_id, now) > _ENDING_SECONDS:
+            is_refused = run.message_id in self._refused
+            patience = 0.0 if is_refused else _ENDING_SECONDS
+            if now - self._ended_since.setdefault(run.message_id, now) >= patience and self._take(run, in_doubt=False):
                 logger.error("The ending of reply %s could not be saved.", run.message_id)
-                run.saved(endings.payload(Ending(endings.INTERRUPTED, "not_saved", "not_saved"), "", None), 0)
+                record = Record.of(run, self.worker, told=True)
+                if spool.put(record, keep=not is_refused):
+                    self._resume_later()
                 self._ledger.forget(run)
-                self._drop(run)
+                run.saved(record.payload, record.end_position)
 
-    def _drop(self, run: Saved) -> None:
-        with self._lock:
-            self._runs.pop(run.message_id, None)
-        self._unsaved_since.pop(run.message_id, None)
+    def _resume_later(self) -> None:
+        """Have the thread wait for the database, also when nothing is live any more."""
+        self._is_replay_due = True
+        self._idle.clear()
+        self._wake.set()
+
+    def _bound_memory(self, runs: Iterable[Saved]) -> None:
+        """End the longest replies when too much waits; they are given up as soon as they have ended."""
+        sizes = {run: self._ledger.unsaved(run) for run in runs}
+        excess = sum(sizes.values()) + spool.kept_units - _MOST_UNSAVED
+        for run in sorted(sizes, key=sizes.__getitem__, reverse=True):
+            if excess <= 0:
+                return
+            excess -= sizes[run]
+            if run.message_id not in self._refused:
+                logger.error("There is no memory for reply %s, which waits to be saved.", run.message_id)
+                self._refused.add(run.message_id)
+                run.refuse()
+
+
+def _probe(using: str) -> Exception | None:
+    """Return why a fresh connection could not write. As cheap as can be: it is tried while everything waits."""
+    connections.close_all()
+    try:
+        LiveReply.objects.using(using).filter(worker="").update(worker="")
+    except (DatabaseError, InterfaceError) as error:
+        return error
+    return None
 
 
 writer = Writer()

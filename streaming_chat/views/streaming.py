@@ -235,6 +235,7 @@ def _stream_found(prepared: Prepared, loop: asyncio.AbstractEventLoop | None) ->
         return prepared.stream
     if prepared.following is None:
         raise LookupError("a handler prepares an order, a stream or a following; got none.")
+    runner.watch()
     prepared.following.stream.loop = loop
     return (prepared.following if prepared.saver is not None else follower.share(prepared.following)).stream
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streaming_chat import readers, runner, writer
+from streaming_chat import ledger, readers, runner
 from streaming_chat.models import LiveReply, Message
 from streaming_chat.views import messages
 
 
 def lose_fence() -> None:
     """Let a worker that lost its claim go on: it saves, and ends what another has settled."""
-    hold, end_reply = writer.Ledger._hold, writer.end_reply
+    hold, end_reply = ledger.Ledger._hold, ledger.end_reply
 
     def hold_all(self: Any, runs: Any, using: str) -> dict[Any, Any]:
         held = hold(self, runs, using)
@@ -26,8 +26,8 @@ def lose_fence() -> None:
         Message.objects.using(using).filter(pk=message_id).update(status="streaming")
         return end_reply(message_id, *args, using=using, worker="", **fields)
 
-    writer.Ledger._hold = hold_all
-    writer.end_reply = end_again
+    ledger.Ledger._hold = hold_all
+    ledger.end_reply = end_again
 
 
 def skip_event() -> None:
@@ -67,17 +67,17 @@ def call_twice() -> None:
 
 def tell_before_commit() -> None:
     """Tell the readers of an ending that is not saved, and may never be."""
-    save = writer.Ledger.save
+    save = ledger.Ledger.save
 
-    def tell_and_save(self: Any, runs: Any) -> Any:
+    def tell_and_save(self: Any, runs: Any, **options: Any) -> Any:
         for run in runs:
             if run.outcome is not None:
                 run.saved(
                     {"status": "completed", "end_reason": "stop", "length": 0, "sha256": "", "usage": None}, 10**6
                 )
-        return save(self, runs)
+        return save(self, runs, **options)
 
-    writer.Ledger.save = tell_and_save
+    ledger.Ledger.save = tell_and_save
 
 
 PLANTS: dict[str, Callable[[], None]] = {
