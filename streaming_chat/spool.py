@@ -216,7 +216,7 @@ class Spool:
             return
         for path in paths:
             if path.suffix in (".taken", ".new"):
-                _free(path)
+                yield from _free(path)
             elif path.suffix == _WAITS:
                 yield path
 
@@ -295,7 +295,7 @@ def _write(folder: Path, record: Record) -> None:
         os.close(descriptor)
 
 
-def _free(path: Path) -> None:
+def _free(path: Path) -> Iterator[Path]:
     """Let a file wait again whose replayer died; remove one that was never whole."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime < _TAKEN_SECONDS:
@@ -303,7 +303,7 @@ def _free(path: Path) -> None:
         if path.suffix == ".new":
             path.unlink()
         else:
-            path.rename(path.parent / f"{path.name.partition('.')[0]}{_WAITS}")
+            yield path.rename(path.parent / f"{path.name.partition('.')[0]}{_WAITS}")
 
 
 spool = Spool()

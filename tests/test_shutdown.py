@@ -169,7 +169,7 @@ class KillTests(ShutdownCase):
             exchange = self.browser.follow(message.pk).rest()
             assert [frame.data["end_reason"] for frame in exchange.endings] == ["lease_expired"]
         wait_until(lambda: LiveReply.objects.expired().count() == 10)
-        call_command("settlereplies", verbosity=0)
+        call_command("settlereplies", "--now", verbosity=0)
 
     def check_replies(self, number: int, saved_before: dict[str, int]) -> None:
         self.check_nothing_is_live()

@@ -1,31 +1,60 @@
-"""End the replies whose worker died, with what was saved of them."""
+"""Save the endings that wait in SPOOL_DIR, and end the replies whose worker died, with what was saved of them."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from streaming_chat.conf import conf
 from streaming_chat.models import LiveReply, live_database
+from streaming_chat.spool import spool
+
+_LOOK_SECONDS = 1.0
 
 
 class Command(BaseCommand):
     """One reply per transaction; safe beside running workers and a second one of its kind."""
 
-    help = "Ends replies whose worker died, with what was saved of them, and prints their ids."
+    help = (
+        "Saves the endings that wait in SPOOL_DIR, then ends the replies whose worker died, with what was saved of them, "
+        "and prints their ids. An outage of the database makes every claim run out, also those of workers that live and "
+        "renew it within a second: so it looks, waits for LEASE_SECONDS, and ends those that nobody has renewed meanwhile."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take --dry-run."""
-        parser.add_argument("--dry-run", action="store_true", help="Print them and change nothing.")
+        """Take --now and --dry-run."""
+        parser.add_argument("--now", action="store_true", help="Do not wait: when it is known that no worker lives.")
+        parser.add_argument("--dry-run", action="store_true", help="Print what would be done, and change nothing.")
 
-    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: Any, now: bool, dry_run: bool, **options: Any) -> None:
         """Print one id a line, then how many; never text."""
-        count = 0
-        for live in self._expired():
+        saved = spool.count() if dry_run else self._replay()
+        lives = self._expired() if now else self._watch()
+        settled = 0
+        for live in lives:
             if dry_run or live.settle():
                 self.stdout.write(str(live.pk))
-                count += 1
-        self.stdout.write(f"{count} to settle." if dry_run else f"{count} settled.")
+                settled += 1
+        self.stdout.write(f"{saved} to save, {settled} to settle." if dry_run else f"{saved} saved, {settled} settled.")
+
+    def _replay(self) -> int:
+        saved, _more = spool.replay()
+        for pk in saved:
+            self.stdout.write(str(pk))
+        return len(saved)
+
+    def _watch(self) -> list[LiveReply]:
+        """Return those whose claim nobody renews for LEASE_SECONDS."""
+        lives = self._expired()
+        until = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
+        while lives and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_SECONDS))
+            seen = {live.pk: live.expires_at for live in self._expired()}
+            # One that was renewed and has run out again had a worker who lived.
+            lives = [live for live in lives if seen.get(live.pk) == live.expires_at]
+        return lives
 
     def _expired(self) -> list[LiveReply]:
         return list(LiveReply.objects.using(live_database()).expired().order_by("expires_at", "pk"))
