@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from .views import conversations, messages, pages, service
+from .views import conversations, diagnosis, messages, pages, service
 
 app_name = "streaming_chat"
 
@@ -25,6 +25,7 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/feedback", messages.feedback_view, name="api-feedback"),
     path("api/chat", messages.chat_view, name="api-chat"),
     path("api/models", service.models_view, name="api-models"),
+    path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
     re_path("^api/(?P<path>.*)$", service.unknown_view, name="api-unknown"),
     path("health", service.health_view, name="health"),
 ]

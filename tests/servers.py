@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -308,12 +308,15 @@ class ThreadServer:
 class ProcessServer:
     """uvicorn in a process of its own, over the same test database.
 
-    named: its settings beyond the suite's. arguments: uvicorn's.
+    named: its settings beyond the suite's. arguments: the server's. command: of another server than uvicorn.
     """
 
-    def __init__(self, named: dict[str, Any], *arguments: str) -> None:
+    # What it says of its port.
+    LISTENING = _LISTENING
+
+    def __init__(self, named: dict[str, Any], *arguments: str, command: Sequence[str] = ()) -> None:
         self._log = tempfile.NamedTemporaryFile(prefix="streaming_chat_", suffix=".log")  # noqa: SIM115  (until exit)
-        command = [sys.executable, "-m", "uvicorn", "tests.asgi:application", "--port", "0", "--lifespan", "off"]
+        uvicorn = [sys.executable, "-m", "uvicorn", "tests.asgi:application", "--port", "0", "--lifespan", "off"]
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.served",
@@ -321,7 +324,7 @@ class ProcessServer:
             "STREAMING_CHAT_TEST_SETTINGS": json.dumps(named),
         }
         self.process = subprocess.Popen(
-            [*command, *arguments],
+            [*(command or uvicorn), *arguments],
             cwd=Path(__file__).parent.parent,
             env=environment,
             stdout=self._log,
@@ -335,7 +338,7 @@ class ProcessServer:
         return Path(self._log.name).read_text()
 
     def __enter__(self) -> Self:
-        found = wait_until(lambda: _LISTENING.search(self.log) or self.process.poll() is not None, 60)
+        found = wait_until(lambda: self.LISTENING.search(self.log) or self.process.poll() is not None, 60)
         assert not isinstance(found, bool), self.log
         self.port = int(found[1])
         return self

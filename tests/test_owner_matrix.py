@@ -38,6 +38,8 @@ KINDS = {
     f"chat/api/messages/{M}/feedback": OF,
     "chat/api/chat": OWN,
     "chat/api/models": OWN,
+    # It is there for chatdoctor's token alone.
+    "chat/api/diagnosis": OF,
     "chat/^api/(?P<path>.*)$": OF,
     "admin/": ADMIN,
     "admin/logout/": ADMIN,

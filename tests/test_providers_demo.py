@@ -51,6 +51,13 @@ class DemoTests(SimpleTestCase):
         assert len(received.text.split()) > 1000
         assert received.text.count("###") == 20
 
+    async def test_it_is_silent_for_as_long_as_it_is_asked(self):
+        started = monotonic()
+        received = await _reply("pause 1")
+
+        assert received.text == "The built-in demo is silent now, and speaks again."
+        assert monotonic() - started >= 1
+
     async def test_an_error_comes_after_text(self):
         received = await _reply("error")
 

@@ -1,7 +1,7 @@
 """A provider without a model: scripted Markdown, so that everything can be tried with no key and no network.
 
 It says what it is. What a message asks for chooses the reply: "long", "error", "think", "tool", "table" or
-"code" as a word of it; anything else, one of a few short replies in turn.
+"code" as a word of it; "pause 20" is silent for so many seconds; anything else, one of a few short replies in turn.
 """
 
 from __future__ import annotations
@@ -100,6 +100,9 @@ The message asks for thinking. I am a script, so this is not thought, but it is 
 reasoning is.
 """
 
+PAUSE_BEFORE = "The built-in demo is silent now"
+PAUSE_AFTER = ", and speaks again."
+
 SHORT_REPLIES = (GREETING, LISTS, QUESTION)
 
 
@@ -190,6 +193,8 @@ class DemoStream(ProviderStream):
 def script_for(prompt: Prompt) -> list[Step]:
     """Return the steps that the last message asks for."""
     text = prompt.turns[-1].text if prompt.turns else ""
+    if pause := re.search(r"\bpause (\d{1,3})\b", text.lower()):
+        return [{"text": PAUSE_BEFORE}, {"pause": int(pause[1])}, {"text": PAUSE_AFTER}]
     asked = set(re.findall(r"\w+", text.lower()))
     for word, script in SCRIPTS.items():
         if word in asked:

@@ -1,0 +1,397 @@
+"""One examination: a conversation of its own, a few replies in it, one finding for each fact.
+
+It measures from outside, looks at the rows, and asks the server what it sees itself (views/diagnosis.py).
+"""
+
+from __future__ import annotations
+
+import ssl
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from streaming_chat.conf import DEMO_PROVIDER, conf
+from streaming_chat.models import Conversation, LiveReply, Message, live_database
+from streaming_chat.views.diagnosis import HEADER, make_token
+
+from . import findings
+from .findings import FAIL, OK, WARN, Finding
+from .probe import FAULTS, Answer, Probe, Stream
+
+# "long" makes the demo write for half a minute; a model does as it is told.
+_LONG_PROMPT = "Write a long text: count from 1 to 500 in words, one number a line, without any other word."
+_EVENTS = 60
+_NOTICE_SECONDS = 10.0
+_SLOW_NOTICE_SECONDS = 3.0
+# Longer than leaving takes to be noticed where that ends a reply.
+_ALONE_SECONDS = 1.5
+_LAG_SECONDS = 3.0
+_ASKED_FOR_PROCESSES = 12
+_FOLLOWERS = 4
+
+
+class NoWayOnError(Exception):
+    """A failure, in the words of a finding, after which nothing else can be examined."""
+
+
+class Examination:
+    """Examines the app as the user whose session the probe has.
+
+    model: to ask, "" for the demo. is_quick: without the check that waits for a heartbeat.
+    """
+
+    def __init__(self, probe: Probe, model: str = "", *, is_quick: bool = False) -> None:
+        self._probe = probe
+        self._model = model or _demo_model()
+        self._is_demo = self._model == _demo_model()
+        self._is_quick = is_quick
+        self._patience = probe.patience
+        self._conversation = ""
+        self._processes: set[str] = set()
+        # What the server says of itself; until it does, what this process would.
+        self._server: dict[str, Any] = {
+            "tail": conf.STREAMING_CHAT_TAIL["BACKEND"],
+            "grace": conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
+            "heartbeat": conf.STREAMING_CHAT_HEARTBEAT_SECONDS,
+            "stall": conf.STREAMING_CHAT_STALL_SECONDS,
+        }
+
+    def run(self) -> Iterator[Finding]:
+        """Yield what is found, as it is found."""
+        checks = {
+            _("reachable"): self._reach,
+            _("session"): self._sign_in,
+            _("server"): self._ask_server,
+            _("protocol"): self._look_at_protocol,
+            _("clocks"): self._compare_clocks,
+            _("sending"): self._begin_conversation,
+            _("stream"): self._stream,
+            _("disconnect"): self._leave,
+            _("grace"): self._return,
+            _("idle"): self._be_idle,
+            _("processes"): self._follow_elsewhere,
+        }
+        for name, check in checks.items():
+            try:
+                yield from check()
+            except NoWayOnError as error:
+                yield Finding(FAIL, name, str(error))
+                return
+            except FAULTS as error:
+                yield Finding(FAIL, name, _("The connection broke: %s.") % error)
+
+    def clean_up(self) -> None:
+        """End what is still being written, and delete the conversation."""
+        if self._conversation:
+            live = LiveReply.objects.using(live_database()).filter(conversation_id=self._conversation)
+            live.request_stop("user")
+            _wait_until(lambda: not live.exists(), _NOTICE_SECONDS)
+            Conversation.objects.using(live_database()).filter(pk=self._conversation).delete()
+
+    # Is it there, and what is it?
+
+    def _reach(self) -> Iterator[Finding]:
+        try:
+            answer = self._probe.ask("GET", "health")
+        except ssl.SSLCertVerificationError as error:
+            text = _("The certificate is not accepted: %s. Use --insecure for one of your own.")
+            raise NoWayOnError(text % error.verify_message) from error
+        except FAULTS as error:
+            text = _("Nothing answers at %(url)s: %(error)s.")
+            raise NoWayOnError(text % {"url": self._probe.url, "error": error}) from error
+        if answer.status != 200 or answer.body.strip() != b"ok":
+            raise NoWayOnError(findings.why_not_healthy(answer, self._probe.url))
+        measured = {"ms": answer.seconds * 1000, "server": answer.headers.get("Server", "-")}
+        text = _("Healthy, in %(ms).0f ms; the server calls itself %(server)s.")
+        yield Finding(OK, _("reachable"), text % measured)
+
+    def _sign_in(self) -> Iterator[Finding]:
+        answer = self._probe.ask("GET", "api/models")
+        offered = answer.json()
+        if answer.status != 200 or not isinstance(offered, dict):
+            text = _(
+                "The session's cookie is not accepted (%d): does this command run with the app's environment "
+                "(DATABASE_URL, SECRET_KEY), and does everything in between pass the Cookie header on?"
+            )
+            raise NoWayOnError(text % answer.status)
+        models = [entry["id"] for entry in offered["results"]]
+        if not _is_offered(self._model, models):
+            text = _(
+                "The model %(model)s is not offered; name another by --model, which costs what it costs: %(models)s."
+            )
+            raise NoWayOnError(text % {"model": self._model or "demo", "models": ", ".join(models)})
+        yield Finding(OK, _("session"), _("Accepted; %s may be asked.") % self._model)
+
+    def _ask_server(self) -> Iterator[Finding]:
+        answers = [self._ask_diagnosis() for _number in range(_ASKED_FOR_PROCESSES)]
+        told = [answer.json() for answer in answers if answer is not None]
+        if not told:
+            text = _("The app does not say what it sees: it has another SECRET_KEY than this command, or is older.")
+            yield Finding(WARN, _("server"), text)
+            return
+        self._server = told[0]
+        self._processes = {server["process"] for server in told}
+        yield findings.interface_finding(self._server, len(self._processes))
+        yield findings.address_finding(self._server, self._probe.origin)
+
+    def _ask_diagnosis(self) -> Answer | None:
+        answer = self._probe.ask("GET", "api/diagnosis", headers={HEADER: make_token()})
+        return answer if answer.status == 200 else None
+
+    def _look_at_protocol(self) -> Iterator[Finding]:
+        yield findings.protocol_finding(offers_http2=self._probe.offers_http2())
+
+    def _compare_clocks(self) -> Iterator[Finding]:
+        offsets = {_("database"): _database_offset()}
+        answer = self._ask_diagnosis()
+        if answer is not None:
+            offsets[_("app")] = answer.json()["time"] - answer.at
+        else:
+            answer = self._probe.ask("GET", "health")
+        if date := answer.headers.get("Date"):
+            # It is cut to whole seconds.
+            offsets[_("Date header")] = parsedate_to_datetime(date).timestamp() + 0.5 - answer.at
+        yield findings.clocks_finding(offsets)
+
+    # Replies
+
+    def _begin_conversation(self) -> Iterator[Finding]:
+        answer = self._probe.ask("POST", "api/conversations", {"title": "chatdoctor"})
+        if answer.status != 201:
+            raise NoWayOnError(findings.why_refused(answer.status, answer.json()))
+        begun = answer.json()["id"]
+        if not Conversation.objects.using(live_database()).filter(pk=begun).exists():
+            raise NoWayOnError(_("The app writes to another database than this command reads."))
+        self._conversation = begun
+        yield Finding(OK, _("sending"), _("The security token and the origin are accepted."))
+
+    def _send(self, content: str = _LONG_PROMPT, **body: Any) -> Stream:
+        """Send at the root, so that a model is not sent what it wrote before. Raises NoWayOnError where that is refused."""
+        sent = {"content": content, "model": self._model, "parent": None, **body}
+        path = f"api/conversations/{self._conversation}/messages"
+        stream = self._probe.open("POST", path, sent)
+        if stream.status != 200:
+            raise NoWayOnError(findings.why_refused(stream.status, stream.whole_body()))
+        return stream
+
+    def _stream(self) -> Iterator[Finding]:
+        try:
+            stream = self._send()
+        except TimeoutError:
+            raise NoWayOnError(self._why_nothing_came()) from None
+        stream.read(lambda stream: len(stream.arrivals) > _EVENTS or stream.ending, self._patience)
+        yield findings.headers_finding(stream)
+        yield findings.encoding_finding(stream)
+        if not stream.arrivals:
+            stream.leave()
+            raise NoWayOnError(self._why_nothing_came())
+        yield findings.first_event_finding(stream)
+        yield findings.gaps_finding(stream, is_steady=self._is_demo)
+        yield from self._resume_and_stop(stream)
+
+    def _why_nothing_came(self) -> str:
+        replies = Message.objects.using(live_database()).filter(conversation_id=self._conversation, role="assistant")
+        if not replies.exists():
+            return _("Nothing came in %d s, and no reply was begun.") % self._patience
+        text = _("Buffering: nothing came in %d s, though the reply is being written.")
+        return f"{text % self._patience} {findings.unbuffer()}"
+
+    def _resume_and_stop(self, stream: Stream) -> Iterator[Finding]:
+        """Go on from the middle on a second connection, leave the first, stop, and compare what came with the row."""
+        message_id = _message_id(stream)
+        read, until_middle = stream.text, stream.arrivals[: len(stream.arrivals) // 2]
+        seen = "".join(arrival.data.get("text", "") for arrival in until_middle)
+        try:
+            follower = self._follow(message_id, until_middle[-1].id if until_middle else "")
+        except TimeoutError:
+            text = _("A second connection waited %d s in vain while a reply was open: one request at a time is served.")
+            yield Finding(FAIL, _("resume"), text % self._patience)
+            stream.leave()
+            self._stop(message_id)
+            return
+        follower.read(lambda follower: len(seen + follower.text) >= len(read) or follower.ending, self._patience)
+        stream.leave()
+        answer = self._stop(message_id)
+        follower.read(lambda follower: follower.ending, self._patience)
+        follower.leave()
+        row = _message(message_id)
+        yield _text_finding(
+            _("resume"), seen + follower.text, row, _("Cut in the middle and resumed: the very same text.")
+        )
+        measured = {"ms": answer.seconds * 1000, "status": answer.status, "row": row.status}
+        if answer.status == 200 and row.status == "stopped":
+            yield Finding(OK, _("stop"), _("Stopped and saved in %(ms).0f ms.") % measured)
+        elif answer.status == 200:
+            yield Finding(WARN, _("stop"), _("The reply was over before that: %(row)s.") % measured)
+        else:
+            text = _("Not stopped after %(ms).0f ms: the answer was %(status)d, the row says %(row)s.")
+            yield Finding(FAIL, _("stop"), text % measured)
+
+    def _follow(self, message_id: uuid.UUID, last_id: str = "") -> Stream:
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        return self._probe.open("GET", f"api/messages/{message_id}/events", headers=headers)
+
+    def _stop(self, message_id: uuid.UUID) -> Answer:
+        return self._probe.ask("POST", f"api/messages/{message_id}/stop", {})
+
+    def _leave(self) -> Iterator[Finding]:
+        """Leave a reply that its client wants stopped then: the row says when that was noticed."""
+        message_id = self._begin_and_leave(disconnect="stop")
+        left_at = time.monotonic()
+        if not _wait_until(lambda: not _is_live(message_id), _NOTICE_SECONDS):
+            text = _(
+                "Not noticed in %d s: what stands before the app keeps its connection when the client has gone (nginx: "
+                "proxy_ignore_client_abort must be off)."
+            )
+            yield Finding(FAIL, _("disconnect"), text % _NOTICE_SECONDS)
+            self._stop(message_id)
+            return
+        seconds, row = time.monotonic() - left_at, _message(message_id)
+        if row.end_reason == "disconnect" and seconds < _SLOW_NOTICE_SECONDS:
+            yield Finding(OK, _("disconnect"), _("Noticed, and the row is stopped, after %.1f s.") % seconds)
+        elif row.end_reason == "disconnect":
+            text = _("Noticed only after %.1f s: what stands before the app reads on when the client has gone.")
+            yield Finding(WARN, _("disconnect"), text % seconds)
+        else:
+            yield Finding(WARN, _("disconnect"), _("The reply was over before that: %s.") % row.status)
+
+    def _begin_and_leave(self, **body: Any) -> uuid.UUID:
+        stream = self._send(**body)
+        stream.read(lambda stream: len(stream.arrivals) > 5 or stream.ending, self._patience)
+        stream.leave()
+        return _message_id(stream)
+
+    def _return(self) -> Iterator[Finding]:
+        """Leave as a reload does, come back, and compare with what DISCONNECT_GRACE_SECONDS says."""
+        grace = self._server["grace"]
+        message_id = self._begin_and_leave()
+        if _wait_until(lambda: not _is_live(message_id), _ALONE_SECONDS):
+            yield _alone_finding(_message(message_id), grace)
+            return
+        back = self._follow(message_id)
+        back.read(lambda back: len(back.arrivals) > 5 or back.ending, self._patience)
+        self._stop(message_id)
+        back.read(lambda back: back.ending, self._patience)
+        back.leave()
+        if grace is not None and grace < _ALONE_SECONDS / 2:
+            text = _("The reply goes on alone, though DISCONNECT_GRACE_SECONDS is %s.")
+            yield Finding(FAIL, _("grace"), text % grace)
+            return
+        text = _("A reply that nobody reads goes on (DISCONNECT_GRACE_SECONDS is %s); who comes back finds all of it.")
+        yield _text_finding(_("grace"), back.text, _message(message_id), text % grace)
+
+    def _be_idle(self) -> Iterator[Finding]:
+        """Let the demo be silent for longer than a heartbeat takes."""
+        heartbeat = float(self._server["heartbeat"])
+        silence = int(heartbeat) + 3
+        if self._is_quick or not self._is_demo or silence >= self._server["stall"]:
+            return
+        stream = self._send(f"pause {silence}")
+        stream.read(lambda stream: stream.heartbeats or stream.ending, self._patience + silence)
+        stream.leave()
+        self._stop(_message_id(stream))
+        yield findings.idle_finding(stream, heartbeat)
+
+    # Several processes
+
+    def _follow_elsewhere(self) -> Iterator[Finding]:
+        """Follow one reply on several connections, of which some meet another process, and compare their times."""
+        if len(self._processes) < 2:
+            return
+        stream, is_over = self._send(), threading.Event()
+        stream.read(lambda stream: stream.arrivals, self._patience)
+        message_id = _message_id(stream)
+        with ThreadPoolExecutor(_FOLLOWERS + 1) as pool:
+            pool.submit(stream.read, lambda _stream: is_over.is_set(), 3 * self._patience)
+            lags = list(pool.map(lambda _number: self._lag(message_id, stream), range(_FOLLOWERS)))
+            is_over.set()
+        stream.leave()
+        self._stop(message_id)
+        measured = {"lag": max(lags) * 1000, "tail": self._server["tail"].rpartition(".")[2], "count": _FOLLOWERS}
+        text = _("The slowest of %(count)d other readers was %(lag).0f ms behind the first; the tail is %(tail)s.")
+        yield Finding(OK if max(lags) < _LAG_SECONDS else WARN, _("processes"), text % measured)
+
+    def _lag(self, message_id: uuid.UUID, first: Stream) -> float:
+        """Return how far a reader is behind the first one, in seconds: the median over what comes to it live."""
+        follower = self._follow(message_id)
+        # What was there before it came is no measure.
+        caught_up = time.monotonic() + 1
+        follower.read(lambda stream: stream.arrivals and stream.arrivals[-1].at > caught_up + 3, self._patience)
+        follower.leave()
+        times = {arrival.position: arrival.at for arrival in list(first.arrivals)}
+        live = [arrival for arrival in follower.arrivals if arrival.at > caught_up and arrival.position in times]
+        return statistics.median([arrival.at - times[arrival.position] for arrival in live] or [self._patience])
+
+
+def _demo_model() -> str:
+    """Return the demo's name among what may be asked for, "" where it is not offered."""
+    aliases = {alias for alias, entry in conf.STREAMING_CHAT_PROVIDERS.items() if entry.get("BACKEND") == DEMO_PROVIDER}
+    offered = (name for name in conf.STREAMING_CHAT_MODELS if name.partition(":")[0] in aliases)
+    return next((name.replace("*", "demo") for name in offered), "")
+
+
+def _is_offered(model: str, models: list[str]) -> bool:
+    return bool(model) and (model in models or f"{model.partition(':')[0]}:*" in models)
+
+
+def _message_id(stream: Stream) -> uuid.UUID:
+    """Return the reply that a stream is of. Raises ConnectionError where it broke before it said so."""
+    try:
+        return uuid.UUID(stream.last_id.partition("/")[0])
+    except ValueError:
+        raise ConnectionError(stream.fault or f"status {stream.status}") from None
+
+
+def _message(message_id: uuid.UUID) -> Message:
+    return Message.objects.using(live_database()).get(pk=message_id)
+
+
+def _is_live(message_id: uuid.UUID) -> bool:
+    return LiveReply.objects.using(live_database()).filter(pk=message_id).exists()
+
+
+def _database_offset() -> float:
+    """Return how far the database's clock is ahead of this host's, in seconds."""
+    before = time.time()
+    # Any table with a row: the session's user is there.
+    now = get_user_model()._default_manager.using(live_database()).values_list(Now(), flat=True)[:1][0]
+    return float(now.timestamp() - (before + time.time()) / 2)
+
+
+def _text_finding(check: str, seen: str, row: Message, praise: str) -> Finding:
+    if seen == row.text:
+        return Finding(OK, check, praise)
+    text = _("What came is not what is saved: %(seen)d characters came, %(saved)d are saved, and the row says %(row)s.")
+    return Finding(FAIL, check, text % {"seen": len(seen), "saved": len(row.text), "row": row.status})
+
+
+def _alone_finding(row: Message, grace: float | None) -> Finding:
+    """Return what it means that a reply ended soon after its reader had left."""
+    if row.end_reason != "disconnect":
+        return Finding(WARN, _("grace"), _("The reply was over before that: %s.") % row.status)
+    if grace is None or grace > _ALONE_SECONDS:
+        text = _("The reply was stopped at once, though DISCONNECT_GRACE_SECONDS is %s.")
+        return Finding(FAIL, _("grace"), text % grace)
+    text = _(
+        "A reload or a lost connection ends the reply, since DISCONNECT_GRACE_SECONDS is %s. 30 lets people come back; "
+        "none lets every reply come to its end."
+    )
+    return Finding(WARN, _("grace"), text % grace)
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
