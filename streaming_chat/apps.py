@@ -12,5 +12,8 @@ class StreamingChatConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from . import checks  # noqa: F401  (registers; models are not loaded before)
+        """Register the system checks, and listen to deletions."""
+        # Here, since models are not loaded before.
+        from . import checks, deletions  # noqa: F401  (importing the checks registers them)
+
+        deletions.connect()
