@@ -58,13 +58,9 @@ http {{
 """
 
 
-def documented(language: str = "nginx", page: Path = DOCUMENT) -> str:
-    """Return the only fenced block of this language that a document shows."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-
-    assert len(blocks) == 1, f"one block of {language} was wanted in {page.name}, got {len(blocks)}."
-
-    return blocks[0]
+def documented(language: str) -> list[str]:
+    """Return the fenced blocks of this language that the document shows."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
 
 
 class Nginx:
@@ -83,7 +79,8 @@ class Nginx:
         self.port, self.plain_port = _free_ports(2)
         self.certificate = self.folder / "certificate.pem"
         _make_certificate(self.folder)
-        site = _adapted(documented(), self._replacements(upstream), without)
+        (shown,) = documented("nginx")
+        site = _adapted(shown, self._replacements(upstream), without)
         (self.folder / "site.conf").write_text(http + site.replace("location / {", f"location / {{\n{location}"))
         around = _AROUND.format(folder=self.folder)
         # Without root nginx runs as whoever started it.
@@ -139,27 +136,20 @@ class Nginx:
 
 
 class CurlExchange(Exchange):
-    """One request by curl, over HTTP/2 or HTTP/1.1 with TLS, and the answer as it comes.
+    """One request by curl, and the answer as it comes. options: curl's own."""
 
-    protocol: that of the answer, once it is here.
-    """
-
-    def __init__(
-        self, nginx: Nginx, option: str, method: str, path: str, *, headers: dict[str, str], body: bytes | None
-    ) -> None:
+    def __init__(self, method: str, url: str, headers: dict[str, str], body: bytes | None, *options: str) -> None:
         self.writes = []
         self.frames = []
         self.is_ended = False
         self._status = 0
         self._rest = b""
         # -N: nothing waits in curl's own buffer. Expect: a large body is not announced first.
-        command = ["curl", "-sS", "-N", "-i", option, "--cacert", str(nginx.certificate), "-X", method, "-H", "Expect:"]
+        command = ["curl", "-sS", "-N", "-i", *options, "-X", method, "-H", "Expect:"]
         for name, value in headers.items():
             command += ["-H", f"{name}: {value}"]
         command += ["--data-binary", "@-"] if body is not None else []
-        self._process = subprocess.Popen(
-            [*command, f"https://localhost:{nginx.port}{path}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._process = subprocess.Popen([*command, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._file = self._process.stdout
         with self._process.stdin as stdin:
             stdin.write(body or b"")
@@ -202,22 +192,23 @@ class ProxiedBrowser(Browser):
         super().__init__(nginx.port, user)
         self.nginx = nginx
         self.option = option
+        self.origin = f"https://localhost:{nginx.port}"
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> CurlExchange:
         """Ask for a path of the app."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        origin = f"https://localhost:{self.nginx.port}"
         sent = {
             "Cookie": f"{settings.SESSION_COOKIE_NAME}={self.session}; {settings.CSRF_COOKIE_NAME}={_CSRF}",
             "X-CSRFToken": _CSRF,
-            "Origin": origin,
-            "Referer": f"{origin}/chat/",
+            "Origin": self.origin,
+            "Referer": f"{self.origin}/chat/",
             "Accept-Encoding": "gzip, deflate, br, zstd",
             **({"Content-Type": "application/json"} if body is not None else {}),
             **named,
         }
-        exchange = CurlExchange(self.nginx, self.option, method, f"/chat/{path}", headers=sent, body=data)
+        options = [self.option, "--cacert", str(self.nginx.certificate)]
+        exchange = CurlExchange(method, f"{self.origin}/chat/{path}", sent, data, *options)
         self.exchanges.append(exchange)
         return exchange
 
