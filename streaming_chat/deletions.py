@@ -18,9 +18,9 @@ from .models import Conversation
 def lock_conversations(*, instance: Model, using: str, **kwargs: Any) -> None:
     """Lock the conversation that is deleted, or those of an owner who is."""
     rows = Conversation.objects.using(using)
-    found = rows.filter(pk=instance.pk) if isinstance(instance, Conversation) else rows.filter(owner=instance)
+    mine = {"pk": instance.pk} if isinstance(instance, Conversation) else {"owner_id": instance.pk}
     # A write, the lock on both databases.
-    found.update(last_activity=F("last_activity"))
+    rows.filter(**mine).update(last_activity=F("last_activity"))
 
 
 def connect() -> None:
