@@ -2,6 +2,9 @@
 
 uvicorn with --timeout-graceful-shutdown otherwise ends without running one `finally`: 50 of 50 replies empty. So the
 first run in the main thread puts a handler before the server's own, which is called when the replies are saved.
+
+Under WSGI no run begins in the main thread. There gunicorn's workers are watched, which say in an attribute that they were
+told to go: they wait for open streams, and are killed when those have not ended after 30 s (--graceful-timeout).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from .logs import logger
 
 _SAVE_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
+_SERVER_LOOK_SECONDS = 0.2
 
 
 class Ending(Protocol):
@@ -53,16 +57,20 @@ class Drain:
         self.is_over = False
         self._previous: dict[int, Any] = {}
         self._is_watching_exit = False
+        self._watcher: threading.Thread | None = None
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
         self._is_done = False
 
     def watch(self) -> None:
-        """Come before the server's own handlers, once; in another thread than the main one only its exit is watched."""
+        """Come before the server's own handlers, once; in another thread than the main one only its going is watched."""
         if not self._is_watching_exit:
             self._is_watching_exit = True
-            atexit.register(self._end_all)
-        if self._previous or threading.current_thread() is not threading.main_thread():
+            atexit.register(self._on_exit)
+        if threading.current_thread() is not threading.main_thread():
+            self._watch_server()
+            return
+        if self._previous:
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             previous = signal.getsignal(number)
@@ -83,13 +91,34 @@ class Drain:
         else:
             self._hurry.set()
 
+    def _watch_server(self) -> None:
+        if self._watcher is None and not self._previous and _gunicorn_worker() is not None:
+            self._watcher = threading.Thread(target=self._wait_for_server, name="streaming_chat.drain", daemon=True)
+            self._watcher.start()
+
+    def _wait_for_server(self) -> None:
+        while getattr(_gunicorn_worker(), "alive", False):
+            time.sleep(_SERVER_LOOK_SECONDS)
+        self._begin()
+        self._let_finish()
+
+    def _on_exit(self) -> None:
+        if self._watcher is not None:
+            # A worker that serves nobody goes at once, whatever it still writes.
+            self._wait(conf.STREAMING_CHAT_DRAIN_SECONDS)
+        self._end_all()
+
     def _drain(self, number: int) -> None:
+        self._let_finish()
+        os.kill(os.getpid(), number)
+
+    def _let_finish(self) -> None:
         seconds = conf.STREAMING_CHAT_DRAIN_SECONDS
-        logger.info("%d replies may finish for %s s.", len(self._unsaved()), seconds)
+        if unsaved := self._unsaved():
+            logger.info("%d replies may finish for %s s.", len(unsaved), seconds)
         self._wait(seconds, self._hurry)
         self._end_all()
         self._is_done = True
-        os.kill(os.getpid(), number)
 
     def _end_all(self) -> None:
         self.is_over = True
@@ -120,3 +149,9 @@ class Drain:
         elif previous == signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def _gunicorn_worker() -> object | None:
+    """Return what handles SIGTERM here if it is a worker of gunicorn's, whose `alive` says whether it stays."""
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return worker if isinstance(getattr(worker, "alive", None), bool) else None
