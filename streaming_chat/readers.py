@@ -380,6 +380,8 @@ class BlockingReader:
                 self._between()
             if not self._stream.ended:
                 self._waiter.wait(max(min(0.5, deadline - time.monotonic()), 0.01))
+        if time.monotonic() >= self._leave_at:
+            self._pause()
         self.close()
         return self._stream.ended
 

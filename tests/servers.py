@@ -30,6 +30,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import psutil
 import uvicorn
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -50,7 +51,7 @@ WIRES = ("openai", "anthropic")
 ENDINGS = ("done", "stopped", "interrupted", "failed")
 _RESET = struct.pack("ii", 1, 0)
 _CSRF = "a" * 32
-_LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:(\d+)")
 
 
 def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT) -> Any:
@@ -357,6 +358,27 @@ class ProcessServer:
         """Send SIGKILL, and wait until it is dead."""
         self.process.kill()
         self.process.wait()
+
+
+class GunicornServer(ProcessServer):
+    """gunicorn and its workers, in processes of their own. arguments: gunicorn's."""
+
+    def __init__(self, named: dict[str, Any], *arguments: str) -> None:
+        command = (sys.executable, "-m", "gunicorn", "tests.wsgi:application", "--bind", "127.0.0.1:0")
+        super().__init__(named, "--no-control-socket", *arguments, command=command)
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """The workers there are, oldest first."""
+        found = psutil.Process(self.process.pid).children()
+        return sorted(found, key=lambda worker: worker.create_time())
+
+    def __exit__(self, *args: object) -> None:
+        workers = self.workers if self.process.poll() is None else []
+        super().__exit__(*args)
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
 
 
 class ServerTestCase(TransactionTestCase):

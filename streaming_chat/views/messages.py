@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 from django.db.models.functions import Now
@@ -134,7 +135,7 @@ def begin_reply(
     saver = inline_saver()
     sent = send(request, owner, outgoing, worker_of(saver))
     position = 0 if sent.order else _resumed_position(request, sent.message_id)
-    finish = None if stream else lambda ended: _whole(owner, sent.message_id)
+    finish = None if stream else partial(_whole, owner, sent.message_id)
     return prepare_reply(sent.message_id, sent.order, saver, position=position, finish=finish, **options)
 
 
@@ -247,7 +248,8 @@ def _turns(value: Any) -> list[Turn]:
     return turns
 
 
-def _whole(owner: Owner, message_id: uuid.UUID) -> HttpResponse:
+def _whole(owner: Owner, message_id: uuid.UUID, ended: bool) -> HttpResponse:
+    """Answer with a reply at its ending; as it is, where the server may not wait for that (a single-threaded worker)."""
     reply = find_reply(owner, message_id)
     user_message = find_message(owner, reply.parent_id) if reply.parent_id else None
     return private(
@@ -256,7 +258,8 @@ def _whole(owner: Owner, message_id: uuid.UUID) -> HttpResponse:
                 "conversation": conversation_shape(reply.conversation),
                 "user_message": user_message and message_shape(user_message, owner.key),
                 "message": message_shape(reply, owner.key),
-            }
+            },
+            status=200 if ended else 202,
         )
     )
 

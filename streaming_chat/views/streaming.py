@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -32,6 +33,12 @@ from streaming_chat.streams import ReplyStream
 from streaming_chat.writer import writer
 
 from .base import Answer, as_response, error_response, exempt, handler_for, is_inline, save_inline
+
+# gunicorn kills a sync worker that has not come back to it for 30 s (--timeout), and all replies it writes with it. So a
+# stream ends itself before, without an ending, and one write waits at most so long for its client. gunicorn then waits up to
+# 2 s for the client to close: 27 s in all.
+_SINGLE_THREAD_SECONDS = 20.0
+_SINGLE_THREAD_SEND_SECONDS = 5.0
 
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -159,7 +166,10 @@ async def _open(
             return prepared
         if isinstance(request, ASGIRequest):
             return prepared, _open_reader(prepared)
-        return prepared, _open_blocking_reader(prepared)
+        _bound_sends(request)
+        return prepared, _open_blocking_reader(
+            prepared, _SINGLE_THREAD_SECONDS if _is_single_threaded(request) else None
+        )
     except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
         return error_response(error)
     finally:
@@ -205,8 +215,8 @@ def _open_reader(prepared: Prepared) -> Reader:
     return reader
 
 
-def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
-    """Open a reader for a thread: under WSGI runs live in a loop of this process's own."""
+def _open_blocking_reader(prepared: Prepared, seconds: float | None) -> BlockingReader:
+    """Open a reader for a thread, for at most so many seconds: under WSGI runs live in a loop of this process's own."""
     between: Callable[[], object] | None = None
     if prepared.order is not None:
         stream = runner.start_in_background(prepared.order, prepared.saver).stream
@@ -224,6 +234,7 @@ def _open_blocking_reader(prepared: Prepared) -> BlockingReader:
         opened=release_connections,
         between=between,
         count=partial(audience.enter, watched=prepared.is_watched),
+        seconds=seconds,
     )
 
 
@@ -238,6 +249,20 @@ def _stream_found(prepared: Prepared, loop: asyncio.AbstractEventLoop | None) ->
     runner.watch()
     prepared.following.stream.loop = loop
     return (prepared.following if prepared.saver is not None else follower.share(prepared.following)).stream
+
+
+def _is_single_threaded(request: HttpRequest) -> bool:
+    """Return whether nothing else is served by this WSGI process while it answers."""
+    return not request.META.get("wsgi.multithread", True)
+
+
+def _bound_sends(request: HttpRequest) -> None:
+    """Cut a client that takes nothing, where the WSGI server shows its socket: a worker's thread waits in each write."""
+    connection = request.META.get("gunicorn.socket")
+    if connection is not None:
+        # gunicorn resets it for the connection's next request. Of one write, which is at most 64 KiB.
+        longest = _SINGLE_THREAD_SEND_SECONDS if _is_single_threaded(request) else math.inf
+        connection.settimeout(min(conf.STREAMING_CHAT_SEND_TIMEOUT_SECONDS, longest))
 
 
 async def _finish(
