@@ -58,6 +58,12 @@ class Postgres:
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
         self._server: subprocess.Popen | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process that all others of it come from, once it was started."""
+        assert self._server is not None
+        return self._server.pid
+
     def start(self) -> None:
         """Return once it answers. Raises RuntimeError with the server's log when it does not start."""
         log = self._folder / "log"

@@ -41,7 +41,14 @@ class Story:
     def sent(self, **fields: Any) -> "Story":
         """The send, and what the provider did."""
         told = {"deltas": DELTAS, "whole": True, "canaries": [ANA], **fields}
-        send = {"user": "ana", "worker": "worker0", "repeat": False, "disconnect": "", "status": 200, "reply": "r1"}
+        send = {
+            "user": "ana",
+            "worker": "worker0",
+            "repeat": False,
+            "ends_with_reader": False,
+            "status": 200,
+            "reply": "r1",
+        }
         self.history.write("send", key="k1", **send)
         self.history.write("call", key="k1", **told)
         return self
@@ -200,6 +207,11 @@ class BreakingTests(SimpleTestCase):
         story = Story().sent().stored().told("answer", expected=False, **answer)
 
         assert story.broken == ["answers_are_expected"]
+
+    def test_an_exception_that_nobody_caught(self):
+        story = Story().sent().stored().told("log", worker="worker0", line="Traceback (most recent call last):")
+
+        assert story.broken == ["workers_log_no_surprise"]
 
 
 class PlantTests(SimpleTestCase):

@@ -67,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tabs", type=int, default=3, help="clients of each user")
     parser.add_argument("--lease", type=float, help="LEASE_SECONDS; 15, or 5 in a run of less than 2 minutes")
     parser.add_argument("--pace", type=float, default=3, help="seconds between two faults, on average")
+    parser.add_argument("--outage", type=float, default=6, help="longest outage of the database, in seconds")
     parser.add_argument("--plant", choices=FINDERS, default="", help="a bug to plant in the workers")
     parser.add_argument("--expect-failure", action="store_true", help="succeed only where the planted bug is found")
     parser.add_argument("--keep", action="store_true", help="keep history and logs of a good run, too")
@@ -103,7 +104,9 @@ async def _run(options: argparse.Namespace, folder: Path, history: History) -> N
         ]
         await _warm_up(crowd, clients)
         await _measure(cluster, history, "before")
-        disturber = Disturber(cluster, history, options.seed, lease=options.lease, pace=options.pace)
+        disturber = Disturber(
+            cluster, history, options.seed, lease=options.lease, pace=options.pace, outage=options.outage
+        )
         await _disturb(crowd, clients, disturber, options.seconds)
         await _quieten(crowd, clients, cluster, options.lease)
         await database.record_replies(cluster, history, 1)
@@ -111,6 +114,9 @@ async def _run(options: argparse.Namespace, folder: Path, history: History) -> N
         await database.record_replies(cluster, history, 2)
         crowd.record()
         provider.record()
+        for worker in cluster.workers:
+            for line in worker.surprises():
+                history.write("log", worker=worker.name, line=line)
 
 
 async def _warm_up(crowd: Crowd, clients: list[Client]) -> None:

@@ -21,6 +21,8 @@ _CSRF = "a" * 32
 _PATIENCE_SECONDS = 4.0
 # A stop is answered within 5 s.
 _STOP_PATIENCE_SECONDS = 9.0
+# The longest reply, and the retries of its ending.
+_WHOLE_PATIENCE_SECONDS = 15.0
 _TRIES = 40
 
 
@@ -84,21 +86,27 @@ class View:
 
 
 class Errand(NamedTuple):
-    """What is sent, however often."""
+    """What is sent, however often. key: names the model asked for, by which the provider knows the send again."""
 
     key: str
+    path: str
     body: dict[str, Any]
     talk: Talk | None
-
-    @property
-    def path(self) -> str:
-        """Where it is sent to."""
-        return f"conversations/{self.talk.id}/messages" if self.talk else "messages"
 
     @property
     def is_repeatable(self) -> bool:
         """Whether it may be sent again without harm."""
         return "client_id" in self.body
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is answered at the ending only."""
+        return self.body.get("stream") is False
+
+    @property
+    def ends_with_reader(self) -> bool:
+        """Whether the reply ends when nobody reads it."""
+        return self.path == "chat" or self.body.get("disconnect") == "stop"
 
 
 class Answer(NamedTuple):
@@ -178,10 +186,8 @@ class Client:
 
     async def _converse(self) -> None:
         """Send, and follow the reply; beside it, perhaps, open a second tab, send again, stop or delete."""
-        talks = [talk for talk in self.owner.talks if not talk.is_deleted]
-        talk = self._rng.choice(talks) if talks and self._rng.random() < 0.6 else None
-        errand = self._errand(talk)
-        view = self._crowd.view(self.owner, talk)
+        errand = self._other_errand()
+        view = self._crowd.view(self.owner, errand.talk)
         beside = asyncio.create_task(self._beside(errand, view))
         if await self._send(errand, view) and self._rng.random() < 0.9:
             await self._follow(view)
@@ -274,26 +280,49 @@ class Client:
     # Sending and following
 
     def _errand(self, talk: Talk | None, wish: str = "wants to know.") -> Errand:
+        """Return a message to send, in a conversation or a new one."""
         key = self._crowd.key()
-        body: dict[str, Any] = {"content": f"[{key}] {self.owner.canary} {wish}"}
+        path = f"conversations/{talk.id}/messages" if talk else "messages"
+        body: dict[str, Any] = {"content": f"{self.owner.canary} {wish}", "model": f"openai:{key}"}
         if self._rng.random() < 0.85:
             body["client_id"] = f"c-{key}"
-        if self._rng.random() < 0.1:
+        return Errand(key, path, body, talk)
+
+    def _other_errand(self) -> Errand:
+        """Return a message to send in any of the ways there are."""
+        talks = [talk for talk in self.owner.talks if not talk.is_deleted]
+        errand = self._errand(self._rng.choice(talks) if talks and self._rng.random() < 0.6 else None)
+        body, chance = errand.body, self._rng.random()
+        if chance < 0.1:
             body["disconnect"] = "stop"
-        return Errand(key, body, talk)
+        elif chance < 0.17:
+            body["stream"] = False
+        elif chance < 0.24:
+            messages = [{"role": "user", "content": body.pop("content")}]
+            return errand._replace(path="chat", body={**body, "messages": messages}, talk=None)
+        elif chance < 0.4 and self.owner.replies:
+            reply, _length, talk = self._rng.choice(self.owner.replies)
+            del body["content"]
+            return errand._replace(path=f"messages/{reply}/regenerate", talk=talk)
+        return errand
 
     async def _send(self, errand: Errand, view: View, *, repeat: bool = False) -> bool:
         """Send until it is accepted, and read what comes; False when that was given up."""
         for number in range(_TRIES):
             headers = {"Last-Event-ID": view.last_id} if view.last_id else {}
-            answer = await self._ask("POST", errand.path, errand.body, talk=errand.talk, headers=headers, busy=True)
-            is_accepted = answer is not None and answer.is_stream
-            if answer and is_accepted:
+            patience = _WHOLE_PATIENCE_SECONDS if errand.is_whole else _PATIENCE_SECONDS
+            answer = await self._ask(
+                "POST", errand.path, errand.body, talk=errand.talk, headers=headers, busy=True, patience=patience
+            )
+            is_accepted = answer is not None and answer.status == 200
+            if answer and answer.is_stream:
                 await self._read(view, answer)
+            elif answer and is_accepted:
+                self._take_whole(view, answer)
             self._history.write(
                 "send",
                 key=errand.key,
-                disconnect=errand.body.get("disconnect", ""),
+                ends_with_reader=errand.ends_with_reader,
                 user=self.owner.name,
                 worker=answer.worker.name if answer else "",
                 repeat=repeat or number > 0,
@@ -309,6 +338,17 @@ class Client:
                 return False
             await self._rest(0.5)
         return False
+
+    def _take_whole(self, view: View, answer: Answer) -> None:
+        """Note an answer that came at the ending."""
+        message = answer.body["message"]
+        self._look_for_leaks(f"reply {message['id']}", str(answer.body))
+        self._note_message(answer._replace(body=message))
+        if view.talk is None:
+            view.talk = Talk(message["conversation"])
+            self.owner.talks.append(view.talk)
+        view.reply, view.state = message["id"], "ended"
+        view.known.set()
 
     async def _follow(self, view: View, *, leaving: bool = True) -> None:
         """Resume wherever, however often, until the ending."""

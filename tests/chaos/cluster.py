@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ TAILS = ("database", "redis", "notify")
 # uvicorn's own limit begins after the app's drain.
 _EXIT_SECONDS = 25.0
 _START_SECONDS = 60.0
+_SURPRISE = re.compile("Traceback|Exception in|never retrieved|never awaited|Task was destroyed|Fatal Python")
 # A commit that was answered must be there after an immediate shutdown. The kernel keeps what is written: no fsync.
 _DURABLE = {"synchronous_commit": "on"}
 
@@ -91,6 +93,11 @@ class Worker:
         if self.is_running:
             self.process.send_signal(number)
 
+    def surprises(self) -> list[str]:
+        """Return the lines of its log that tell of an exception which nobody caught."""
+        with self.log.open(errors="replace") as lines:
+            return [line.strip() for line in lines if _SURPRISE.search(line)]
+
     async def end(self, number: int) -> bool:
         """Send it a signal that ends it, and wait until it has; False when it had to be killed."""
         self.signal(number)
@@ -149,6 +156,7 @@ class Cluster:
             await worker.end(signal.SIGKILL)
         if self.valkey:
             await asyncio.to_thread(self.valkey.close)
+        self.signal_database(signal.SIGCONT)
         await asyncio.to_thread(self.database.stop, signal.SIGQUIT)
 
     async def make_site(self, users: int) -> dict[str, str]:
@@ -191,6 +199,14 @@ class Cluster:
             found = await self.query("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'worker%%'")
             for pid in some(sorted(row["pid"] for row in found)):
                 await self.query("SELECT pg_terminate_backend(%s)", pid)
+
+    def signal_database(self, number: int) -> None:
+        """Send all of PostgreSQL's processes a signal."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(self.database.pid)
+            for process in [parent, *parent.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
 
     async def restart_database(self, number: int, seconds: float) -> None:
         """Stop PostgreSQL by a signal, and start it after so many seconds."""

@@ -7,14 +7,12 @@ from typing import Any
 
 from .cluster import Cluster
 from .history import History
-from .provider import KEY
 
 _REPLIES = """
-SELECT reply.id::text AS reply, asked.text AS asked, owner.username AS owner, conversation.id::text AS conversation,
-       conversation.deleted_at IS NOT NULL AS deleted, reply.status, reply.end_reason, reply.error_code,
+SELECT reply.id::text AS reply, split_part(reply.model, ':', 2) AS key, owner.username AS owner,
+       conversation.id::text AS conversation, conversation.deleted_at IS NOT NULL AS deleted, reply.status, reply.end_reason, reply.error_code,
        reply.position, reply.cut_position, reply.text, reply.parts, reply.created_at::text, reply.ended_at::text
 FROM streaming_chat_message reply
-JOIN streaming_chat_message asked ON asked.id = reply.parent_id
 JOIN streaming_chat_conversation conversation ON conversation.id = reply.conversation_id
 JOIN auth_user owner ON owner.id = conversation.owner_id
 WHERE reply.role = 'assistant'
@@ -47,5 +45,4 @@ def _row(found: dict[str, Any]) -> dict[str, Any]:
     parts = found.pop("parts")
     parts = json.loads(parts) if isinstance(parts, str) else parts
     received = "".join(part["text"] for part in parts if part["kind"] == "text")
-    keys = KEY.findall(found.pop("asked"))
-    return {**found, "key": keys[-1] if keys else "", "received": received}
+    return {**found, "received": received}

@@ -1,7 +1,6 @@
 """Breaks things, at random from a seed: kills, ends, pauses and restarts workers, the database and Valkey.
 
-Outages of the database stay under 25 s, and the database is up for a while between two: a reply whose ending cannot be
-saved for 30 s ends as not_saved, which the invariants do not model.
+The database is up for a while between two outages. One of more than some 25 s makes replies end as not_saved.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any
 from .cluster import Cluster, Worker
 from .history import History
 
-_LONGEST_OUTAGE_SECONDS = 6.0
 _UP_SECONDS = 4.0
 
 Fault = Callable[[], Awaitable[Any]]
@@ -24,21 +22,29 @@ Fault = Callable[[], Awaitable[Any]]
 class Disturber:
     """One fault after another, and in between some at once."""
 
-    def __init__(self, cluster: Cluster, history: History, seed: int, *, lease: float, pace: float) -> None:
-        """pace: seconds between two faults, on average."""
+    def __init__(
+        self, cluster: Cluster, history: History, seed: int, *, lease: float, pace: float, outage: float
+    ) -> None:
+        """pace: seconds between two faults, on average. outage: longest of the database, in seconds."""
         self._cluster = cluster
         self._history = history
         self._rng = random.Random(f"{seed}/disturber")
         self._lease = lease
         self._pace = pace
+        self._outage = outage
         self._busy: set[Worker] = set()
         self._worker_faults: list[tuple[Fault, int]] = [
             (self._kill, 6),
             (self._terminate, 4),
+            (self._terminate_impatiently, 2),
             (self._pause, 6),
             (self._pause_beyond_lease, 3),
         ]
-        self._database_faults: list[tuple[Fault, int]] = [(self._restart_database, 3), (self._terminate_backends, 4)]
+        self._database_faults: list[tuple[Fault, int]] = [
+            (self._restart_database, 3),
+            (self._freeze_database, 2),
+            (self._terminate_backends, 4),
+        ]
         self._valkey_faults: list[tuple[Fault, int]] = []
         if cluster.valkey:
             self._valkey_faults = [
@@ -110,6 +116,17 @@ class Disturber:
 
         await self._to_worker("terminate", 0, terminate)
 
+    async def _terminate_impatiently(self) -> None:
+        seconds = self._rng.uniform(0, 4)
+
+        async def terminate(worker: Worker) -> None:
+            worker.signal(signal.SIGTERM)
+            await asyncio.sleep(seconds)
+            await worker.end(signal.SIGKILL)
+            await worker.start()
+
+        await self._to_worker("terminate, then kill", seconds, terminate)
+
     async def _pause(self) -> None:
         await self._pause_for(self._rng.uniform(0.2, 5))
 
@@ -128,10 +145,23 @@ class Disturber:
         if self._database_free.locked():
             return
         async with self._database_free:
-            seconds = self._rng.uniform(0, _LONGEST_OUTAGE_SECONDS)
+            seconds = self._rng.uniform(0, self._outage)
             name, number = self._rng.choice([("fast restart", signal.SIGINT), ("immediate restart", signal.SIGQUIT)])
             self._note(name, "database", seconds)
             await self._cluster.restart_database(number, seconds)
+            await asyncio.sleep(_UP_SECONDS)
+
+    async def _freeze_database(self) -> None:
+        if self._database_free.locked():
+            return
+        async with self._database_free:
+            seconds = self._rng.uniform(0.3, self._outage)
+            self._note("freeze", "database", seconds)
+            self._cluster.signal_database(signal.SIGSTOP)
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self._cluster.signal_database(signal.SIGCONT)
             await asyncio.sleep(_UP_SECONDS)
 
     async def _terminate_backends(self) -> None:

@@ -2,7 +2,7 @@
 
 kind       one for each
 run        run: seed and options; canaries (user -> canary), lease in seconds
-send       try to send: key, disconnect (as asked for), user, worker, repeat (it may have been accepted
+send       try to send: key, ends_with_reader, user, worker, repeat (it may have been accepted
            before), status (0: no answer), reply
 read       connection that a view of a reply read: view, user, reply, worker, after (position asked for, None: no header),
            frames ([position, event, text], …), ending (its data), left (how it ended), since
@@ -18,6 +18,7 @@ row        reply in the database: look (1 or 2, some time apart), reply, key, ow
            received (the text of all its parts)
 left       what was live in the end: table, count, some
 process    measurement of a worker: worker, pid, when (before or after), descriptors, threads, tasks, connections
+log        line of a worker's log that tells of an exception nobody caught: worker, line
 view       view as its client left it: view, user, reply, state (ended, gone, open)
 """
 

@@ -17,7 +17,18 @@ from .provider import CANARY
 Invariant = Callable[[History], Iterator[str]]
 
 # Faults after which a worker may be taken for dead: its claim was not renewed in time.
-_SILENCES = ("kill", "pause", "terminate", "would not end", "fast restart", "immediate restart", "terminate backends")
+_SILENCES = (
+    "kill",
+    "pause",
+    "terminate",
+    "terminate, then kill",
+    "would not end",
+    "fast restart",
+    "immediate restart",
+    "terminate backends",
+    "freeze",
+)
+_TERMINATIONS = ("terminate", "terminate, then kill")
 # Endings that nothing here causes but the faults and the clients: status, end_reason.
 _ENDINGS = {
     ("completed", "stop"),
@@ -27,6 +38,8 @@ _ENDINGS = {
     ("interrupted", "lease_expired"),
 }
 _FAILURES = ("shutdown", "lease_expired")
+# An ending is tried to be saved for 30 s, with the pauses between tries and the ends of connections.
+_SAVED_WITHIN_SECONDS = 25
 # What a process may have more than at its beginning: threads of pools that were not needed yet, and connections that
 # the last clients are just closing.
 _ROOM = {"descriptors": 12, "threads": 8, "tasks": 3, "connections": 1}
@@ -131,21 +144,24 @@ def endings_have_a_cause(history: History) -> Iterator[str]:
     """A reply is stopped where somebody stopped it, and broken where something was broken."""
     stopped = {stop["reply"] for stop in history.of("stop")}
     deleted = {delete["conversation"] for delete in history.of("delete")}
-    leavers = {send["key"] for send in history.of("send", disconnect="stop")}
+    leavers = {send["key"] for send in history.of("send", ends_with_reader=True)}
     faults = {fault["name"] for fault in history.of("fault")}
+    longest = max((fault["seconds"] for fault in history.of("fault", target="database")), default=0)
     for row in history.of("row", look=1):
         ending = row["status"], row["end_reason"]
         if row["status"] == "failed":
             is_known = row["error_code"] in _FAILURES and row["received"] == ""
         else:
             is_known = ending in _ENDINGS
+        if "not_saved" in (row["end_reason"], row["error_code"]):
+            is_known = longest > _SAVED_WITHIN_SECONDS
         code = row["error_code"]
         causes = {
             ("stopped", "user"): row["reply"] in stopped or row["conversation"] in deleted,
             ("stopped", "disconnect"): row["key"] in leavers,
         }
         if "shutdown" in (row["end_reason"], code):
-            is_known = is_known and "terminate" in faults
+            is_known = is_known and not faults.isdisjoint(_TERMINATIONS)
         if "lease_expired" in (row["end_reason"], code):
             is_known = is_known and not faults.isdisjoint(_SILENCES)
         if not is_known or not causes.get(ending, True):
@@ -209,6 +225,8 @@ def canaries_stay_with_their_owners(history: History) -> Iterator[str]:
 
 def processes_come_to_rest(history: History) -> Iterator[str]:
     """A worker has about as many descriptors, threads, tasks and connections in the end as a fresh one has."""
+    for fault in history.of("fault", name="would not end"):
+        yield f"{fault['target']} did not end after SIGTERM, at {fault['at']}."
     before = history.of("process", when="before")
     for after in history.of("process", when="after"):
         for name, room in _ROOM.items():
@@ -224,6 +242,12 @@ def answers_are_expected(history: History) -> Iterator[str]:
         yield f"{asked}: {answer['status']} {answer['code']}"
 
 
+def workers_log_no_surprise(history: History) -> Iterator[str]:
+    """No exception reaches a server's, an event loop's or a thread's last handler."""
+    for log in history.of("log"):
+        yield f"{log['worker']}: {log['line']}"
+
+
 INVARIANTS: tuple[Invariant, ...] = (
     stored_text_is_what_the_provider_sent,
     views_see_what_the_provider_sent,
@@ -234,6 +258,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     canaries_stay_with_their_owners,
     processes_come_to_rest,
     answers_are_expected,
+    workers_log_no_surprise,
 )
 
 # A bug that can be planted (planted.py) -> the invariant that must find it.

@@ -1,7 +1,8 @@
 """A provider in the checker's own loop: it says something else in each call, and records exactly what it said.
 
-What a reply says follows from the seed and the key in its prompt. Its text carries the canary of who asked, and numbered
-words, so that a gap or a repetition shows. Each delta is recorded before it is written: what nobody recorded, nobody got.
+What a reply says follows from the seed and the model asked for, which every send names anew: its key. The text carries
+the canary of who asked, and numbered words, so that a gap or a repetition shows. Each delta is recorded before it is
+written: what nobody recorded, nobody got.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from tests.provider_server import OpenAIWire, Script, _head
 
 from .history import History, Record
 
-KEY = re.compile(r"\[(k\d+)\]")
 CANARY = re.compile(r"canary-[0-9a-f]{12}")
 # Words of a prompt that wants a short reply.
 BRIEFLY = "wants to know, briefly."
@@ -64,14 +64,12 @@ class Provider:
             writer.close()
 
     async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        asked = [message["content"] for message in body["messages"] if message["role"] == "user"]
-        # A turn whose reply had no text is joined with the next: the last key is this turn's.
-        key = (KEY.findall(asked[-1]) or [""])[-1]
+        key = body["model"]
         canaries = sorted(set(CANARY.findall(json.dumps(body["messages"]))))
         call: Record = {"key": key, "canaries": canaries, "deltas": [], "whole": False}
         self._calls.append(call)
         rng = random.Random(f"{self._seed}/{key}")
-        most = _BRIEF if asked[-1].endswith(BRIEFLY) else _MOST
+        most = _BRIEF if body["messages"][-1]["content"].endswith(BRIEFLY) else _MOST
         deltas = _deltas(rng, rng.randint(_FEWEST, most), key, canaries[0] if canaries else "")
         script = Script(deltas)
         writer.write(_head(200, {"content-type": "text/event-stream", "connection": "close"}))

@@ -17,7 +17,7 @@ STREAMING_CHAT_PROVIDERS = {
         "OPTIONS": {"api_key": "none", "base_url": os.environ.get("CHAOS_PROVIDER", "http://127.0.0.1:1/v1")},
     }
 }
-STREAMING_CHAT_MODELS = ["openai:any"]
+STREAMING_CHAT_MODELS = ["openai:any", "openai:*"]
 _TAILS = {
     "database": {},
     "notify": {"listen_dsn": os.environ.get("DATABASE_URL", "")},
