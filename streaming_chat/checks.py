@@ -308,6 +308,24 @@ def check_site(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
+@register(TAG, deploy=True)
+def check_server(**kwargs: Any) -> list[CheckMessage]:
+    """Find a site that says that WSGI servers serve it, and not that ASGI servers do (W009)."""
+    if getattr(settings, "ASGI_APPLICATION", None) or not settings.WSGI_APPLICATION:
+        return []
+    return [
+        Warning(
+            "The site has a WSGI_APPLICATION and no ASGI_APPLICATION. Under WSGI every open stream holds a thread, and a "
+            "worker without threads (gunicorn's default) serves nobody else while it streams, for 20 seconds at a time.",
+            hint=(
+                "Serve it by ASGI, as `uvicorn mysite.asgi:application`, and set ASGI_APPLICATION, which says so. Else use "
+                "`gunicorn --worker-class gthread --threads N`, N being more than the streams you expect, and silence this."
+            ),
+            id=f"{TAG}.W009",
+        )
+    ]
+
+
 def _has_middleware(path: str) -> bool:
     """Return whether MIDDLEWARE has this class or one derived from it."""
     wanted = import_string(path)

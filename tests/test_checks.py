@@ -320,3 +320,17 @@ class AllChecksTests(TestCase):
         assert re.findall(r"`streaming_chat\.([EW]\d+)`", documented) == sorted(
             set(re.findall(r"\.([EW]\d{3})", source))
         )
+
+
+class ServerTests(ChecksTestCase):
+    def test_a_site_for_asgi_servers(self):
+        both = {"WSGI_APPLICATION": "mysite.wsgi.application", "ASGI_APPLICATION": "mysite.asgi.application"}
+
+        assert self.ids(checks.check_server) == []
+        assert self.ids(checks.check_server, **both) == []
+
+    def test_a_site_for_wsgi_servers_only(self):
+        wsgi = {"WSGI_APPLICATION": "mysite.wsgi.application", "ASGI_APPLICATION": None}
+
+        assert self.ids(checks.check_server, **wsgi) == ["W009"]
+        assert "streaming_chat.W009" not in [message.id for message in django_checks.run_checks(tags=[checks.TAG])]
