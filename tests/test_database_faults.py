@@ -5,7 +5,7 @@ import sqlite3
 import stat
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -216,6 +216,13 @@ class ProcessTests(FaultCase):
     """What a worker does that ends, or stands still, itself."""
 
     def test_sigterm_while_away_spools_what_the_next_start_saves(self):
+        self.check_sigterm("away", self.postgres.away())
+
+    def test_sigterm_while_it_stands_still_does_so_too(self):
+        """The writer's thread never comes back from its statement."""
+        self.check_sigterm("paused", self.postgres.paused())
+
+    def check_sigterm(self, how: str, outage: AbstractContextManager) -> None:
         gates = {"complete": Gate(), "cut": Gate()}
         with held(*gates.values()), self.serve(ending_seconds=60) as server:
             browser = self.browse(server)
@@ -224,7 +231,7 @@ class ProcessTests(FaultCase):
                 self.provider.by_text[asked] = Script(WORDS, gates={5: gate})
                 exchanges[asked] = browser.send(asked).until_text(HALF)
                 self.until_saved(exchanges[asked], HALF)
-            with self.postgres.away():
+            with outage:
                 gates["complete"].open()
                 exchanges["complete"].until_text(WHOLE)
                 server.terminate()
@@ -246,7 +253,7 @@ class ProcessTests(FaultCase):
         ):
             exchange = exchanges[asked]
             message = self.ended(exchange)
-            note(f"SIGTERM while away: the one that was {asked}", self.sent(exchange), message, exchange)
+            note(f"SIGTERM while {how}: the reply that was {asked}", self.sent(exchange), message, exchange)
 
             assert outcome(message) == expected
             assert received_text(message) == exchange.text == self.sent(exchange)

@@ -2,14 +2,19 @@
 
 import itertools
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 from django.core.management import call_command
-from django.test import TransactionTestCase, override_settings
+from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
+from streaming_chat.ids import uuid7
 from streaming_chat.models import LiveReply, Message, ReplyEvent
+from streaming_chat.runner import Runner
+from streaming_chat.shutdown import Drain
 
 from .factories import make_user
-from .provider_server import Gate, ProviderServer, Script
+from .provider_server import TIMEOUT, Gate, ProviderServer, Script
 from .servers import Browser, ProcessServer, held, outcome, received_text, site, wait_until
 
 WORDS = tuple(f"wörd{number} " for number in range(20))
@@ -127,6 +132,49 @@ class DrainTests(ShutdownCase):
         server.terminate()
 
         assert server.process.wait(EXIT_SECONDS) in (0, -signal.SIGTERM)
+
+
+class ExpectingTests(SimpleTestCase):
+    """Between the rows of a reply and its run there are milliseconds; a shutdown must not fall between them."""
+
+    def setUp(self):
+        self.runner = Runner()
+        self.message_id = uuid7()
+
+    def test_a_run_is_expected_until_it_starts(self):
+        with self.runner.expecting(self.message_id):
+            during = self.runner.is_expecting
+        after = self.runner.is_expecting
+        self.runner.forget_expected(self.message_id)
+
+        assert (during, after, self.runner.is_expecting) == (True, True, False)
+
+    def test_not_when_its_rows_were_not_made(self):
+        with self.assertRaises(ZeroDivisionError), self.runner.expecting(self.message_id):
+            raise ZeroDivisionError
+
+        assert not self.runner.is_expecting
+
+    def test_not_for_ever(self):
+        """The request may die between the two."""
+        with mock.patch("streaming_chat.runner._EXPECTED_SECONDS", 0), self.runner.expecting(self.message_id):
+            pass
+        wait_until(lambda: not self.runner.is_expecting)
+
+        assert self.runner._expected == {}
+
+    def test_a_shutdown_waits_for_it(self):
+        expected = [True]
+        left = []
+        drain = Drain(list, lambda: bool(expected), left.clear, lambda: left.append(1))
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(drain._wait, TIMEOUT)
+            early = waiting.done()
+            expected.clear()
+
+            assert waiting.result(TIMEOUT)
+        assert not early
+        assert left == []
 
 
 class KillTests(ShutdownCase):

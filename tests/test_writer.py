@@ -2,15 +2,18 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from tempfile import TemporaryDirectory
 from unittest import mock
 
 from django.db import OperationalError, connection, connections
 from django.db.models.functions import Now
 from django.dispatch import receiver
-from django.test import TransactionTestCase
+from django.test import TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
+from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from streaming_chat import endings, events
 from streaming_chat.encoders.simple import SimpleEncoder
@@ -44,6 +47,8 @@ class Received:
         self.is_deserted = self.is_orphaned = False
         self.events = [Event("start", {})]
         self.fields: dict = {}
+        # What asking for its columns raises, in place of the database: the last first.
+        self.raises: list[Exception] = []
         self.stops: list = []
         self.told: list = []
         self.receive(*texts)
@@ -52,6 +57,8 @@ class Received:
         self.events += [Event(TEXT, text) for text in texts]
 
     def columns(self) -> dict:
+        if self.raises:
+            raise self.raises.pop()
         return self.fields
 
     def request_stop(self, by: str, position: int | None) -> None:
@@ -238,6 +245,66 @@ class LedgerTests(TransactionTestCase):
         assert second.rows == [Event(TEXT, "text of 1, and more")]
         assert second.told == []
 
+    def test_an_ending_that_was_given_up_meanwhile_is_not_saved(self):
+        given_up, other = self.runs(2)
+        given_up.outcome = other.outcome = COMPLETED
+        self.ledger = Ledger("me", seal=lambda ids: ids & {given_up.message_id})
+        done = self.saved([given_up, other])
+
+        assert done == [other]
+        assert (given_up.message.status, given_up.told) == ("streaming", [])
+        assert other.message.status == "completed"
+
+    def test_nobody_is_told_of_an_ending_that_was_given_up_while_it_was_committed(self):
+        run = Received("me", "Hello")
+        run.outcome = COMPLETED
+        Ledger("me", take=lambda _run: False).save([run])
+
+        assert run.message.status == "completed"
+        assert run.told == []
+
+    def test_a_deadlock_is_retried_at_once(self):
+        run = Received("me", "Hello")
+        run.outcome = COMPLETED
+        run.raises = [error_of(DeadlockDetected), error_of(SerializationFailure)]
+        done = self.saved([run])
+
+        assert done == [run]
+        assert run.told == [("completed", 6)]
+
+    def test_one_that_seems_to_take_the_database_away_holds_up_no_other(self):
+        """Once it is known that the database answers, it is looked for, and set aside."""
+        runs = self.runs(5)
+        odd = runs[2]
+        odd.outcome = COMPLETED
+        odd.raises = [OperationalError("…")] * 100
+        whole = self.ledger.save(runs)
+        with self.assertLogs("streaming_chat", "WARNING"):
+            divided = self.ledger.save(runs, divide=True)
+        for run in runs:
+            run.receive(", and more")
+        later = self.ledger.save(runs)
+        odd.raises = []
+        last = self.ledger.save(runs)
+
+        assert whole.outage is not None
+        for saving in (divided, later):
+            assert (saving.outage, saving.waiting) == (None, [odd])
+        assert [events.text_of(run.rows) for run in runs[:2]] == ["text of 0, and more", "text of 1, and more"]
+        assert last.done == [odd]
+        assert odd.message.text == "text of 2, and more"
+
+    def test_many_of_them_are_the_databases_own_trouble(self):
+        runs = self.runs(12)
+        for run in runs:
+            run.outcome = COMPLETED
+            run.raises = [OperationalError("…")] * 100
+        with self.assertLogs("streaming_chat", "WARNING"):
+            saving = self.ledger.save(runs, divide=True)
+
+        assert saving.outage is not None
+        assert {run.message.status for run in runs} == {"streaming"}
+
     def test_a_stop_from_elsewhere_is_handed_over_once_saved(self):
         run = Received("me", "Hello")
         LiveReply.objects.all().request_stop("user", 3)
@@ -317,6 +384,29 @@ class WriterTests(ServerTestCase):
         assert exchange.text == ""
         assert self.provider.calls[0].closed_early
 
+    def test_the_longest_replies_end_when_too_much_waits(self):
+        """The short one waits on: it costs little."""
+        gates = {"long": Gate(), "short": Gate()}
+        self.provider.by_text["long"] = Script(["Hello", "!" * 100, "never"], gates={1: gates["long"], 2: Gate()})
+        self.provider.by_text["short"] = Script(["Hello"], gates={1: gates["short"]})
+        self.enterContext(override_settings(STREAMING_CHAT_SPOOL_DIR=self.enterContext(TemporaryDirectory())))
+        self.enterContext(mock.patch("streaming_chat.writer._MOST_UNSAVED", 50))
+        with held(*gates.values()), quick_to_give_up():
+            long, short = (self.browser.send(asked).until_text("Hello") for asked in ("long", "short"))
+            with self.assertLogs("streaming_chat", "WARNING"), locked(long.message_id):
+                gates["long"].open()
+                long.rest()
+                told = outcome(Message.objects.get(pk=long.message_id))
+            gates["short"].open()
+            short.rest()
+        message = self.ended(long.message_id)
+
+        assert told[0] == "streaming"
+        assert [frame.data["end_reason"] for frame in long.endings] == ["not_saved"]
+        assert outcome(message) == ("interrupted", "not_saved", "not_saved")
+        assert message.text == long.text == "Hello" + "!" * 100
+        assert [frame.data["status"] for frame in short.endings] == ["completed"]
+
     def test_replies_of_dead_workers_are_settled_on_the_way(self):
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
         writer._next_settling = 0.0
@@ -385,15 +475,16 @@ class Endless(Provider, ProviderStream):
 
 
 class ClosedLoopTests(TransactionTestCase):
-    def test_a_run_whose_loop_ends_is_saved_and_forgotten(self):
-        runner = Runner()
+    def run_in(self, run_loop: Callable):
+        """Return a run that has received a word in a loop which has ended."""
+        self.runner = Runner()
         live = make_live(make_conversation(), worker=writer.worker)
         order = Order(
             live.message_id, live.conversation_id, Endless("x"), Prompt("m", "", (), 9), {"message": ""}, None
         )
 
         async def begin():
-            run = runner.start(order)
+            run = self.runner.start(order)
             reader = Reader(run.stream, SimpleEncoder(str(live.pk)))
             while b"Hello" not in await anext(reader):
                 pass
@@ -401,13 +492,36 @@ class ClosedLoopTests(TransactionTestCase):
 
         # In a thread: a run in the main one would put a handler before pytest's for the signals that end it.
         with ThreadPoolExecutor(1) as pool:
-            run = pool.submit(asyncio.run, begin()).result(TIMEOUT)
+            return pool.submit(run_loop, begin()).result(TIMEOUT)
 
+    def check(self, run):
         assert run.ended.wait(TIMEOUT)
         assert writer.wait_until_idle(TIMEOUT)
-        assert runner.live == []
-        assert outcome(Message.objects.get(pk=live.pk)) == ("interrupted", "shutdown", "shutdown")
-        assert Message.objects.get(pk=live.pk).text == "Hello"
+        assert self.runner.live == []
+        assert outcome(Message.objects.get(role="assistant")) == ("interrupted", "shutdown", "shutdown")
+        assert Message.objects.get(role="assistant").text == "Hello"
+
+    def test_a_run_whose_loop_ends_is_saved_and_forgotten(self):
+        self.check(self.run_in(asyncio.run))
+
+    def test_also_where_the_loop_is_closed_without_a_word_to_its_tasks(self):
+        def run_and_close(begin):
+            loop = asyncio.new_event_loop()
+            # It would say that a task was lost.
+            loop.set_exception_handler(lambda *_: None)
+            try:
+                return loop.run_until_complete(begin)
+            finally:
+                loop.close()
+
+        self.check(self.run_in(run_and_close))
+
+
+def error_of(cause: type[Exception]) -> OperationalError:
+    """Return Django's error for one of PostgreSQL's."""
+    error = OperationalError()
+    error.__cause__ = cause()
+    return error
 
 
 def answer_lost(happens: bool = True):
