@@ -1,10 +1,12 @@
 """Prints, fault by fault, what was sent, what was saved of it and what each reader saw: `python -m tests.faults`.
 
-Runs the tests of outages, and prints what they noted; figures are code points of text.
+Runs the tests of outages, those behind pgbouncer where that is on PATH, and prints what they noted; figures are code
+points of text.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,10 @@ from pathlib import Path
 def main() -> int:
     """Return pytest's exit status."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as notes:
-        command = [sys.executable, "-m", "pytest", "-q", "tests/test_database_faults.py", *sys.argv[1:]]
+        modules = ["tests/test_database_faults.py"]
+        if shutil.which("pgbouncer"):
+            modules.append("tests/test_behind_pgbouncer.py")
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "nginx or not nginx", *modules, *sys.argv[1:]]
         environment = {**os.environ, "STREAMING_CHAT_TEST_FAULTS": notes.name}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         lines = [json.loads(line) for line in Path(notes.name).read_text().splitlines()]
