@@ -4,6 +4,7 @@ import os
 from unittest import mock
 
 import psutil
+from django.contrib.auth.models import User
 from django.test import TransactionTestCase
 
 from streaming_chat.models import LiveReply, Message, ReplyEvent
@@ -54,9 +55,10 @@ class GunicornCase(TransactionTestCase):
 
 
 class BothKindsOfWorker:
-    """Facts that hold with threads and without. arguments: gunicorn's."""
+    """Facts that hold with threads and without. arguments: gunicorn's. alone: for one that serves one request at a time."""
 
     arguments: tuple[str, ...]
+    alone: tuple[str, ...]
 
     def test_the_reply_comes_as_it_is_written(self):
         self.serve(*self.arguments)
@@ -185,20 +187,9 @@ class BothKindsOfWorker:
         assert HALF.startswith(followed.text)
         self.check_nothing_is_live()
 
-    def expect_draining(self, server: GunicornServer) -> None:
-        """Return once the master has told its workers."""
-        wait_until(lambda: "Handling signal: term" in server.log)
-
-
-class GthreadTests(BothKindsOfWorker, GunicornCase):
-    arguments = GTHREAD
-
     def test_a_client_that_takes_nothing_frees_its_thread(self):
-        self.serve(
-            *("--worker-class", "gthread", "--threads", "1"),
-            STREAMING_CHAT_SEND_TIMEOUT_SECONDS=1,
-            STREAMING_CHAT_MAX_REPLY_CHARS=20_000_000,
-        )
+        limits = {"STREAMING_CHAT_SEND_TIMEOUT_SECONDS": 1, "STREAMING_CHAT_MAX_REPLY_CHARS": 20_000_000}
+        self.serve(*self.alone, **limits)
         self.provider.script(Script(["wörd " * 1000] * 2000), Script(WORDS))
         staller = Staller(self.browser, "stalled")
         self.addCleanup(staller.socket.close)
@@ -207,9 +198,31 @@ class GthreadTests(BothKindsOfWorker, GunicornCase):
         replies = Message.objects.filter(parent__text="stalled").exclude(status="streaming")
         assert outcome(wait_until(replies.first)) == ("completed", "stop", "")
 
+    def test_readers_of_a_deactivated_owner_end(self):
+        self.serve(*self.arguments, STREAMING_CHAT_HEARTBEAT_SECONDS=0.3)
+        gate = Gate()
+        with held(gate):
+            self.provider.script(Script(WORDS, gates={10: gate}))
+            exchange = self.browser.send("Hello").until_text(HALF)
+            User.objects.update(is_active=False)
+            exchange.rest()
+
+        assert [frame.data["error"]["code"] for frame in exchange.endings] == ["forbidden"]
+        assert outcome(self.reply(exchange)) == ("completed", "stop", "")
+
+    def expect_draining(self, server: GunicornServer) -> None:
+        """Return once the master has told its workers."""
+        wait_until(lambda: "Handling signal: term" in server.log)
+
+
+class GthreadTests(BothKindsOfWorker, GunicornCase):
+    arguments = GTHREAD
+    alone = ("--worker-class", "gthread", "--threads", "1")
+
 
 class SyncTests(BothKindsOfWorker, GunicornCase):
     arguments = SYNC
+    alone = ("--worker-class", "sync")
 
 
 @mock.patch.dict(os.environ, STREAMING_CHAT_TEST_STREAM_SECONDS=str(STREAM_SECONDS))
