@@ -17,8 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase, override_settings
 
 from streaming_chat.events import Event
-from streaming_chat.providers import http
 from streaming_chat.providers.base import Prompt, Turn, Usage
+from streaming_chat.providers.clients import Secret
 from streaming_chat.providers.openai import OpenAIProvider
 
 from .provider_server import Gate, ProviderServer, Script, unused_port
@@ -531,7 +531,7 @@ class SecrecyTests(ServedTests):
         provider = self.provider()
 
         assert KEY not in f"{provider!r} {vars(provider)!r} {vars(provider.clients)!r}"
-        assert repr(http.Secret(KEY)) == ""
+        assert repr(Secret(KEY)) == ""
 
 
 class ConnectionTests(ServedTests):

@@ -18,19 +18,9 @@ from typing import Any
 from streaming_chat.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, Usage
-from .http import (
-    MAX_REQUEST_ID,
-    Clients,
-    HttpStream,
-    Secret,
-    clean,
-    count,
-    http_client,
-    import_sdk,
-    parse,
-    timeout,
-    tool_call,
-)
+from .clients import Clients, Secret, http_client, import_sdk, timeout
+from .http import HttpStream
+from .values import MAX_REQUEST_ID, clean, count, parse, tool_call
 
 BASE_URL = "https://api.anthropic.com"
 # Most characters of one call's arguments: nothing else bounds them while they come.

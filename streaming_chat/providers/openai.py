@@ -21,21 +21,10 @@ from streaming_chat.events import REASONING, TEXT, Event
 from streaming_chat.exceptions import ProviderError
 
 from .base import Prompt, Provider, Usage
-from .http import (
-    MAX_REQUEST_ID,
-    Clients,
-    HttpStream,
-    Secret,
-    clean,
-    count,
-    http_client,
-    import_sdk,
-    is_json,
-    parse,
-    reading_failure,
-    timeout,
-    tool_call,
-)
+from .clients import Clients, Secret, http_client, import_sdk, timeout
+from .failures import reading_failure
+from .http import HttpStream
+from .values import MAX_REQUEST_ID, clean, count, is_json, parse, tool_call
 
 BASE_URL = "https://api.openai.com/v1"
 READS = ("bytes", "sdk")
