@@ -17,9 +17,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase, override_settings
 
 from streaming_chat.events import Event
+from streaming_chat.exceptions import ProviderError
 from streaming_chat.providers.base import Prompt, Turn, Usage
 from streaming_chat.providers.clients import Secret
+from streaming_chat.providers.failures import opening_failure, reading_failure
 from streaming_chat.providers.openai import OpenAIProvider
+from streaming_chat.sse import Splitter
 
 from .provider_server import Gate, ProviderServer, Script, unused_port
 from .received import PROMPT, Received, receive
@@ -289,7 +292,7 @@ class FailureTests(ServedTests):
         async with self.provider().stream(PROMPT) as stream:
             assert await stream.read() == [Event("text", "a"), Event("text", "b")]
             for _ in range(2):
-                with self.assertRaises(http.ProviderError) as caught:
+                with self.assertRaises(ProviderError) as caught:
                     await stream.read()
 
                 assert caught.exception.code == "provider_error"
@@ -444,7 +447,7 @@ class FailureTests(ServedTests):
         assert received.stream.usage == Usage(None, None, None, None)
 
     async def test_an_event_without_end_is_unreadable(self):
-        with mock.patch.object(http.Splitter.__init__, "__defaults__", (1000,)):
+        with mock.patch.object(Splitter.__init__, "__defaults__", (1000,)):
             received = await self.reply(Script(raw=b"data: " + b"x" * 2000))
 
         assert received.code == "provider_protocol"
@@ -453,7 +456,7 @@ class FailureTests(ServedTests):
         """Whatever an SDK or a transport raises, before the first byte or in the middle."""
         for error in _every_exception():
             with self.subTest(type(error).__name__):
-                opening, reading = http.opening_failure(error, "x-request-id"), http.reading_failure(error, "r")
+                opening, reading = opening_failure(error, "x-request-id"), reading_failure(error, "r")
 
                 assert opening.code in CODES
                 assert reading.code in CODES
