@@ -312,9 +312,6 @@ class ProcessServer:
     named: its settings beyond the suite's. arguments: the server's. command: of another server than uvicorn.
     """
 
-    # What it says of its port.
-    LISTENING = _LISTENING
-
     def __init__(self, named: dict[str, Any], *arguments: str, command: Sequence[str] = ()) -> None:
         self._log = tempfile.NamedTemporaryFile(prefix="streaming_chat_", suffix=".log")  # noqa: SIM115  (until exit)
         uvicorn = [sys.executable, "-m", "uvicorn", "tests.asgi:application", "--port", "0", "--lifespan", "off"]
@@ -339,7 +336,7 @@ class ProcessServer:
         return Path(self._log.name).read_text()
 
     def __enter__(self) -> Self:
-        found = wait_until(lambda: self.LISTENING.search(self.log) or self.process.poll() is not None, 60)
+        found = wait_until(lambda: _LISTENING.search(self.log) or self.process.poll() is not None, 60)
         assert not isinstance(found, bool), self.log
         self.port = int(found[1])
         return self
@@ -379,6 +376,27 @@ class GunicornServer(ProcessServer):
         for worker in workers:
             with contextlib.suppress(psutil.NoSuchProcess):
                 worker.kill()
+
+
+class Supervisor(ProcessServer):
+    """A process that serves by workers of its own: they end when it is told to, and would stay if it were killed."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        # It says where before it listens.
+        wait_until(self.is_answering)
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.terminate()
+        self.process.wait(60)
+        super().__exit__(*args)
+
+    def is_answering(self) -> bool:
+        """Whether it takes connections."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
 
 
 class ServerTestCase(TransactionTestCase):

@@ -30,8 +30,7 @@ from streaming_chat.writer import writer
 from .factories import make_user
 from .native import ApiTestCase
 from .nginx import Nginx
-from .provider_server import TIMEOUT
-from .servers import ProcessServer, ThreadServer, wait_until
+from .servers import ProcessServer, Supervisor, ThreadServer
 
 DEMO = {"demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider", "OPTIONS": {"words_per_second": 50}}}
 
@@ -176,22 +175,6 @@ class WSGIServerThread:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10)
-
-
-class GunicornServer(ProcessServer):
-    """gunicorn in a process of its own, over the same test database."""
-
-    LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
-
-    def __init__(self, named: dict[str, Any], *arguments: str) -> None:
-        command = [sys.executable, "-m", "gunicorn", "django.core.wsgi:get_wsgi_application()", "--bind", "127.0.0.1:0"]
-        super().__init__(named, *arguments, command=command)
-
-    def __exit__(self, *args: object) -> None:
-        # Its workers end with it.
-        self.terminate()
-        self.process.wait(TIMEOUT)
-        super().__exit__(*args)
 
 
 class Yesterdays(TimestampSigner):
@@ -349,19 +332,23 @@ class ServerTests(DoctorTestCase):
         assert "each open reply holds a thread" in examined.texts["server"]
 
     def test_wsgi_with_one_request_at_a_time(self):
-        with GunicornServer(SETTINGS, "--worker-class", "sync") as server:
+        gunicorn = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "django.core.wsgi:get_wsgi_application()",
+            "--bind",
+            "127.0.0.1:0",
+        ]
+        with Supervisor(SETTINGS, "--worker-class", "sync", command=gunicorn) as server:
             found = examine(server.port)
 
         assert "each open reply holds a whole process" in found["server"].text
         assert "one request at a time is served" in found["resume"].text
 
     def test_several_processes(self):
-        with ProcessServer(SETTINGS, "--workers", "2") as server:
-            wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", server.port)) == 0)
+        with Supervisor(SETTINGS, "--workers", "2") as server:
             examined = Examined(f"http://localhost:{server.port}/chat/", "--quick")
-            # Its workers end with it, which they would not if it were killed.
-            server.terminate()
-            server.process.wait(TIMEOUT)
 
         assert "answered: 2" in examined.texts.get("server", ""), examined.printed
         assert examined.levels["processes"] == "ok", examined.printed
