@@ -252,7 +252,7 @@ class Reader:
         if getattr(self, "_is_open", False):
             self.close()
 
-    async def _begin(self) -> None:
+    async def _begin(self, *, sends: bool = True) -> None:
         self._has_begun = True
         self._task = asyncio.current_task()
         self._stream.attach(self._waiter)
@@ -261,14 +261,16 @@ class Reader:
         if self._opened is not None:
             await self._opened()
         self._last_write = self._loop.time()
-        if self._is_open:
+        if sends and self._is_open:
             _look(weakref.ref(self))
 
     def _look(self) -> float:
         """Make it send a heartbeat after a silence, cut it when it is stalled; return when to look again."""
         now, patience = self._loop.time(), conf.STREAMING_CHAT_SEND_TIMEOUT_SECONDS
         due = now + patience
-        if not self._waiter.is_waiting:
+        if self._waiter.is_waiting:
+            self._stalled_write = 0.0
+        else:
             # It is sending, or about to read on.
             due = self._last_write + patience
             if now >= due:

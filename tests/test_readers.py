@@ -288,6 +288,18 @@ class ReaderTests(SimpleTestCase):
         assert events_of([await anext(reader)]) == [Event(TEXT, "Hello")]
         reader.close()
 
+    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.01)
+    async def test_who_only_waits_for_the_ending_writes_nothing_and_is_not_cut(self):
+        stream, reader = self.open()
+        waiting = asyncio.ensure_future(reader.until_ended(TIMEOUT))
+        until = asyncio.get_running_loop().time() + 0.1
+        while asyncio.get_running_loop().time() < until:
+            stream.append([Event(TEXT, "a")])
+            await asyncio.sleep(0)
+        stream.end(ENDED)
+
+        assert await waiting
+
     async def test_a_refused_reader_is_told_so_and_the_others_nothing(self):
         stream, reader = self.open()
         other = Reader(stream, SimpleEncoder(str(ID)))
