@@ -10,8 +10,9 @@ from .history import History
 
 _REPLIES = """
 SELECT reply.id::text AS reply, split_part(reply.model, ':', 2) AS key, owner.username AS owner,
-       conversation.id::text AS conversation, conversation.deleted_at IS NOT NULL AS deleted, reply.status, reply.end_reason, reply.error_code,
-       reply.position, reply.cut_position, reply.text, reply.parts, reply.created_at::text, reply.ended_at::text
+       conversation.id::text AS conversation, conversation.deleted_at IS NOT NULL AS deleted,
+       reply.status, reply.end_reason, reply.error_code, reply.position, reply.cut_position,
+       reply.text, reply.parts, reply.created_at::text, reply.ended_at::text
 FROM streaming_chat_message reply
 JOIN streaming_chat_conversation conversation ON conversation.id = reply.conversation_id
 JOIN auth_user owner ON owner.id = conversation.owner_id

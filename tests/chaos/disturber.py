@@ -1,6 +1,7 @@
 """Breaks things, at random from a seed: kills, ends, pauses and restarts workers, the database and Valkey.
 
-The database is up for a while between two outages. One of more than some 25 s makes replies end as not_saved.
+The database is up for a while between two outages. One of more than 30 s makes replies end as not_saved, if their workers
+live so long: nothing else is broken then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .cluster import Cluster, Worker
 from .history import History
 
 _UP_SECONDS = 4.0
+_DARK_SECONDS = 30.0
 
 Fault = Callable[[], Awaitable[Any]]
 
@@ -53,6 +55,7 @@ class Disturber:
                 (self._pause_valkey, 4),
                 (self._flush_valkey, 4),
             ]
+        self._is_dark = False
         self._database_free = asyncio.Lock()
         self._valkey_free = asyncio.Lock()
 
@@ -68,6 +71,8 @@ class Disturber:
                 await asyncio.sleep(self._rng.expovariate(1 / self._pace))
                 if loop.time() > deadline:
                     break
+                if self._is_dark:
+                    continue
                 if loop.time() > mood_ends:
                     # Where its database keeps breaking, a worker takes nobody for dead: that must have its time, too.
                     spares_database = mood_ends > 0 and not spares_database
@@ -145,10 +150,12 @@ class Disturber:
         if self._database_free.locked():
             return
         async with self._database_free:
-            seconds = self._rng.uniform(0, self._outage)
+            seconds = self._rng.choice([self._outage, self._rng.uniform(0, self._outage)])
             name, number = self._rng.choice([("fast restart", signal.SIGINT), ("immediate restart", signal.SIGQUIT)])
             self._note(name, "database", seconds)
+            self._is_dark = seconds > _DARK_SECONDS
             await self._cluster.restart_database(number, seconds)
+            self._is_dark = False
             await asyncio.sleep(_UP_SECONDS)
 
     async def _freeze_database(self) -> None:
