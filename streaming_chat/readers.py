@@ -212,7 +212,7 @@ class Reader:
         try:
             async with asyncio.timeout(seconds):
                 if not self._has_begun:
-                    await self._begin()
+                    await self._begin(sends=False)
                 while not (self._stream.ended or self._stream.dismissed):
                     await self._waiter.wait()
         except TimeoutError:
