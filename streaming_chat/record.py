@@ -14,7 +14,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
@@ -79,9 +79,12 @@ def push(message_ids: Iterable[uuid.UUID]) -> None:
     """Tell the processes which write these that somebody follows, so that they do not count as deserted. Blocking."""
     using = live_database()
     with transaction.atomic(using=using):
-        rows = LiveReply.objects.using(using).filter(pk__in=list(message_ids)).order_by("pk")
-        # Rows that a writer holds are left for the next push: waiting for them while holding others could deadlock.
-        free = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        free = list(message_ids)
+        if connections[using].features.has_select_for_update_skip_locked:
+            # Rows that a writer holds are left for the next push: waiting for them while holding others could deadlock.
+            # Not on SQLite: it has no such locks, and a transaction there must begin with a write (models.py).
+            rows = LiveReply.objects.using(using).filter(pk__in=free).order_by("pk")
+            free = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
         LiveReply.objects.using(using).filter(pk__in=free).update(followed_until=Now() + _FOLLOWED)
 
 
