@@ -32,14 +32,16 @@ async def record_replies(cluster: Cluster, history: History, look: int) -> None:
         history.write("row", look=look, **_row(found))
 
 
-async def record_left(cluster: Cluster, history: History) -> int:
-    """Write what is live, one `left` for each table; return how many rows that are."""
-    count = 0
+async def count_left(cluster: Cluster) -> int:
+    """Return how many rows are live."""
+    return sum([len(await cluster.query(sql)) for sql in _LEFT.values()])
+
+
+async def record_left(cluster: Cluster, history: History) -> None:
+    """Write what is live, one `left` for each table."""
     for table, sql in _LEFT.items():
         found = await cluster.query(sql)
         history.write("left", table=table, count=len(found), some=[row["id"] for row in found[:5]])
-        count += len(found)
-    return count
 
 
 def _row(found: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class Disturber:
         deadline = loop.time() + seconds
         # First and alone what takes longest to be seen.
         await self._pause_beyond_lease()
+        if self._outage > _DARK_SECONDS:
+            await self._stop_database(self._outage)
         async with asyncio.TaskGroup() as group:
             spares_database, mood_ends = False, 0.0
             while True:
@@ -147,10 +149,11 @@ class Disturber:
         await self._to_worker("pause", seconds, pause)
 
     async def _restart_database(self) -> None:
-        if self._database_free.locked():
-            return
+        if not self._database_free.locked():
+            await self._stop_database(self._rng.uniform(0, self._outage))
+
+    async def _stop_database(self, seconds: float) -> None:
         async with self._database_free:
-            seconds = self._rng.choice([self._outage, self._rng.uniform(0, self._outage)])
             name, number = self._rng.choice([("fast restart", signal.SIGINT), ("immediate restart", signal.SIGQUIT)])
             self._note(name, "database", seconds)
             self._is_dark = seconds > _DARK_SECONDS
@@ -162,7 +165,7 @@ class Disturber:
         if self._database_free.locked():
             return
         async with self._database_free:
-            seconds = self._rng.uniform(0.3, self._outage)
+            seconds = self._rng.uniform(0.3, min(self._outage, _DARK_SECONDS / 2))
             self._note("freeze", "database", seconds)
             self._cluster.signal_database(signal.SIGSTOP)
             try:

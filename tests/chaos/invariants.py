@@ -199,7 +199,7 @@ def sends_without_a_call(history: History) -> int:
 
 
 def nothing_is_left(history: History) -> Iterator[str]:
-    """A lease and 5 s after the last operation nothing is live, and everybody who followed a reply knows its ending."""
+    """20 s after the last operation (a lease and 5 s) nothing is live, and whoever followed a reply knows its ending."""
     for left in history.of("left"):
         if left["count"]:
             yield f"{left['count']} in {left['table']}: {left['some']}."
