@@ -428,10 +428,14 @@ class Runner:
         """The runs whose ending is not saved yet."""
         return list(self._runs.values())
 
-    @property
-    def is_full(self) -> bool:
-        """Whether this process writes as many replies as it may."""
-        return len(self._runs) >= conf.STREAMING_CHAT_MAX_LIVE_REPLIES
+    def has_room_for(self, message_id: uuid.UUID) -> bool:
+        """Whether this process may write this reply, which it expects, beside those it writes and expected before."""
+        now, ahead = time.monotonic(), len(self._runs)
+        for other, until in list(self._expected.items()):
+            if other == message_id:
+                break
+            ahead += until >= now
+        return ahead < conf.STREAMING_CHAT_MAX_LIVE_REPLIES
 
     def find(self, message_id: uuid.UUID) -> Run | None:
         """Return the run that writes this reply in this process."""

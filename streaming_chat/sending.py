@@ -191,11 +191,11 @@ def _settle(owner: Owner) -> bool:
     return sum(live.settle() for live in abandoned) > 0
 
 
-def _demand_room() -> None:
+def _demand_room(message_id: uuid.UUID) -> None:
     """Raise Refusal when this process takes no new replies. Last of all, and only for new ones: a repeat finds its reply."""
     if runner.is_draining:
         raise Refusal(503, "draining", retry_after=5)
-    if runner.is_full:
+    if not runner.has_room_for(message_id):
         raise Refusal(503, "full", retry_after=5)
 
 
@@ -344,7 +344,7 @@ class _Sending:
         )
         Message.objects.using(self._using).bulk_create([*said, reply])
         slot = self._slot()
-        _demand_room()
+        _demand_room(self.message_id)
         LiveReply.objects.using(self._using).bulk_create(
             [
                 LiveReply(
