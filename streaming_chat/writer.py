@@ -30,6 +30,8 @@ _LINGER_SECONDS = 0.02
 _STOPS_SECONDS = 1.0
 # How long the ending of a reply is tried to be saved while the database is away.
 _ENDING_SECONDS = 30.0
+# A commit whose answer does not come may have happened: it is waited for a while longer.
+_COMMIT_SECONDS = 5.0
 # Between tries while it is away, each on a fresh connection.
 _AWAY_SECONDS = 0.5
 # A database that answers and saves nothing may be blocked by one reply: how often that is looked for.
@@ -182,6 +184,8 @@ class Writer:
         finally:
             self._sealed = frozenset()
         if outage is None:
+            if runs:
+                steadiness.worked()
             self._note_answer()
             return True
         self._note_outage(outage)
@@ -216,7 +220,6 @@ class Writer:
             logger.warning("The database is away; %d replies wait in memory: %s", len(self._runs), describe(outage))
 
     def _note_answer(self) -> None:
-        steadiness.worked()
         if self._is_away:
             self._is_away = False
             # Also of other processes, which may be gone.
@@ -227,13 +230,16 @@ class Writer:
         """Save endings that wait, and end the replies of dead workers; each in a transaction of its own."""
         try:
             if self._is_replay_due:
-                _saved, self._is_replay_due = spool.replay(_REPLAYS)
+                # First, since the other thread may put more there meanwhile.
+                self._is_replay_due = False
+                _saved, more = spool.replay(_REPLAYS)
+                self._is_replay_due |= more
             else:
                 self._settle_dead()
         except (DatabaseError, InterfaceError) as error:
+            self._is_replay_due = True
             self._note_outage(error)
         except OSError as error:
-            self._is_replay_due = False
             logger.error("SPOOL_DIR could not be replayed: %s", describe(error))
 
     def _settle_dead(self) -> None:
@@ -272,10 +278,13 @@ class Writer:
             if run.outcome is None:
                 continue
             is_refused = run.message_id in self._refused
+            waited = now - self._ended_since.setdefault(run.message_id, now)
             patience = 0.0 if is_refused else _ENDING_SECONDS
-            if now - self._ended_since.setdefault(run.message_id, now) >= patience and self._take(run, in_doubt=False):
+            if waited < patience:
+                continue
+            record = Record.of(run, self.worker, told=True)
+            if self._take(run, in_doubt=waited >= patience + _COMMIT_SECONDS):
                 logger.error("The ending of reply %s could not be saved.", run.message_id)
-                record = Record.of(run, self.worker, told=True)
                 if spool.put(record, keep=not is_refused):
                     self._resume_later()
                 self._ledger.forget(run)
