@@ -13,6 +13,7 @@ after each test that nothing is left of a live reply.
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -347,6 +348,18 @@ class ProcessServer:
         self.process.wait()
         self._log.close()
 
+    def is_answering(self) -> bool:
+        """Whether it answers; when it has, it has loaded the site."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+        try:
+            connection.request("GET", "/chat/health")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return True
+
     def terminate(self) -> None:
         """Send SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
@@ -391,12 +404,6 @@ class Supervisor(ProcessServer):
         self.terminate()
         self.process.wait(60)
         super().__exit__(*args)
-
-    def is_answering(self) -> bool:
-        """Whether it takes connections."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
 
 
 class ServerTestCase(TransactionTestCase):

@@ -195,7 +195,12 @@ class Examination:
             stream.leave()
             raise NoWayOnError(self._why_nothing_came())
         yield findings.first_event_finding(stream)
-        yield findings.gaps_finding(stream, is_steady=self._is_demo)
+        gaps = findings.gaps_finding(stream, is_steady=self._is_demo)
+        if gaps.level == FAIL:
+            stream.leave()
+            yield gaps
+            raise NoWayOnError(_("What else streams do can be examined when that is mended."))
+        yield gaps
         yield from self._resume_and_stop(stream)
 
     def _why_nothing_came(self) -> str:
@@ -213,7 +218,7 @@ class Examination:
         try:
             follower = self._follow(message_id, until_middle[-1].id if until_middle else "")
         except TimeoutError:
-            text = _("A second connection waited %d s in vain while a reply was open: one request at a time is served.")
+            text = _("A second connection waited %d s in vain while a reply was open: is one request at a time served?")
             yield Finding(FAIL, _("resume"), text % self._patience)
             stream.leave()
             self._stop(message_id)

@@ -136,7 +136,7 @@ def headers_finding(stream: Stream) -> Finding:
         return Finding(FAIL, _("headers"), text % cache)
     if "X-Accel-Buffering" in stream.headers:
         return Finding(OK, _("headers"), _("All kept; nothing in between took X-Accel-Buffering."))
-    return Finding(OK, _("headers"), _("All kept; X-Accel-Buffering was taken by what obeys it (nginx)."))
+    return Finding(OK, _("headers"), _("All kept; X-Accel-Buffering was taken by something in between, as nginx does."))
 
 
 def encoding_finding(stream: Stream) -> Finding:
