@@ -181,7 +181,7 @@ def _report(history: History, options: argparse.Namespace, folder: Path | None) 
         if len(failures) > _MOST_FAILURES:
             _say(f"       and {len(failures) - _MOST_FAILURES} more")
     has_failed = any(found.values())
-    if has_failed and folder is not None:
+    if has_failed and folder is not None and not options.expect_failure:
         _say(f"seed {run['seed']}; history and logs are in {folder}")
     if options.expect_failure:
         wanted = FINDERS[options.plant]
