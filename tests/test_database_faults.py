@@ -211,6 +211,35 @@ class PostgresTests(FaultCase):
         assert [frame.data["length"] for frame in poisoned.endings] == [len(HALF)]
         self.check("a value that is refused: the other reply", other)
 
+    def test_one_that_ends_every_session_holds_up_no_other(self):
+        """As a value that crashes an extension: the database seems to go away, and answers the next connection."""
+        table, function = "streaming_chat_replyevent", "crash"
+        self.postgres.execute(
+            f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF NEW.payload::text LIKE '%crash%' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;"
+            " RETURN NEW; END $$"
+        )
+        self.postgres.execute(
+            f"CREATE TRIGGER {function} BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
+        )
+        self.addCleanup(self.postgres.execute, f"DROP FUNCTION {function} CASCADE")
+        gate, end = Gate(), Gate()
+        self.provider.by_text["Crashing"] = Script([HALF, "crash", "!"], gates={1: gate, 2: end})
+        with held(gate, end):
+            others = [self.open_half(f"Beside it {number}", gate, end) for number in range(3)]
+            crashing = self.browser.send("Crashing").until_text(HALF)
+            gate.open()
+            crashing.until_text(HALF + "crash")
+            for other in others:
+                self.until_saved(other, WHOLE)
+            end.open()
+            for exchange in (crashing, *others):
+                exchange.rest()
+
+        self.check("a reply that ends each session which saves it: another", others[0])
+        # The ending is saved with all of the text at once, which this trigger does not see.
+        self.check("a reply that ends each session which saves it: itself", crashing)
+
 
 class ProcessTests(FaultCase):
     """What a worker does that ends, or stands still, itself."""
