@@ -27,7 +27,7 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp
 	env -u DATABASE_URL $(PYTHON) -m pytest
-	$(PYTHON) -m tests.postgres $(PYTHON) -m pytest
+	$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -m "not browser and not nginx and not once"
 
 browser: $(VENV)/test.stamp
 	$(PYTHON) -m pytest -m browser

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
 
 from . import endings, record
 from .endings import Ending
@@ -212,7 +212,7 @@ class Follower:
     def _look_safely(self) -> float:
         """Look once; return for how long not to."""
         try:
-            self._look()
+            self._look_twice()
         except Exception as error:  # noqa: BLE001  (a thread that died would leave every reader here without an ending)
             steadiness.broke()
             if not self._is_away:
@@ -224,6 +224,14 @@ class Follower:
             self._is_away = False
             logger.info("Replies of other processes are followed again.")
         return _SAFEGUARD_SECONDS if get_tail().hears else _LOOK_SECONDS
+
+    def _look_twice(self) -> None:
+        """Look, again on a fresh connection where the old one was ended: that alone is no outage."""
+        try:
+            self._look()
+        except (DatabaseError, InterfaceError):
+            connections.close_all()
+            self._look()
 
     def _look(self) -> None:
         with self._lock:

@@ -3,11 +3,14 @@
 import hashlib
 from typing import Any
 
+import pytest
 from django.test import SimpleTestCase
 
 from tests.chaos.history import History
 from tests.chaos.invariants import FINDERS, INVARIANTS, judge, sends_without_a_call
 from tests.chaos.planted import PLANTS
+
+pytestmark = pytest.mark.once
 
 ANA, BEN = "canary-00000000000a", "canary-00000000000b"
 DELTAS = [f"0 {ANA} ", "1 ü ", "2 👩‍🚀"]

@@ -32,6 +32,8 @@ from .native import ApiTestCase
 from .nginx import Nginx
 from .servers import ProcessServer, Supervisor, ThreadServer, wait_until
 
+pytestmark = pytest.mark.once
+
 DEMO = {"demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider", "OPTIONS": {"words_per_second": 50}}}
 
 SETTINGS = {

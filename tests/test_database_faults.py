@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 from django.core.management import call_command
 from django.db import connection
 
@@ -17,6 +18,8 @@ from streaming_chat.models import LiveReply, Message, ReplyEvent
 from .faulty_postgres import FaultCase, OutageCase, Reading, default_database, note
 from .provider_server import Gate, Script
 from .servers import Exchange, held, outcome, received_text, wait_until
+
+pytestmark = pytest.mark.once
 
 WORDS = tuple(f"wörd{number} " for number in range(10))
 WHOLE = "".join(WORDS)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import environ
 import psutil
 import psycopg
+import pytest
 from django.test import SimpleTestCase, TransactionTestCase
 
 from streaming_chat.conf import DEFAULTS, SCALARS
@@ -21,6 +22,8 @@ from .postgres import postgres
 from .provider_server import Gate, ProviderServer, Script
 from .servers import Browser, Exchange, Supervisor, held, site, wait_until
 from .test_example_settings import run_with
+
+pytestmark = pytest.mark.once
 
 # Django's own, which is no variable.
 SETTINGS = {"CONN_MAX_AGE"}

@@ -3,9 +3,12 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from django.test import SimpleTestCase
 
 from .existing import ROOT, SETTINGS_LINE, URLS_LINE, ExistingSite
+
+pytestmark = pytest.mark.once
 
 
 class ExistingSiteTests(SimpleTestCase):

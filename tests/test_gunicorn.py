@@ -4,6 +4,7 @@ import os
 from unittest import mock
 
 import psutil
+import pytest
 from django.contrib.auth.models import User
 from django.test import TransactionTestCase
 
@@ -13,6 +14,8 @@ from .factories import make_user
 from .provider_server import TIMEOUT, Gate, ProviderServer, Script
 from .servers import Browser, Exchange, GunicornServer, held, outcome, received_text, site, wait_until
 from .test_slow_readers import Staller
+
+pytestmark = pytest.mark.once
 
 WORDS = tuple(f"wörd{number} " for number in range(20))
 HALF = "".join(WORDS[:10])

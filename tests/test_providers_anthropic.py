@@ -5,6 +5,7 @@ import os
 from typing import Any
 from unittest import mock
 
+import pytest
 from django.test import SimpleTestCase
 
 from streaming_chat.events import Event
@@ -13,6 +14,8 @@ from streaming_chat.providers.base import Prompt, Turn, Usage
 
 from .provider_server import Gate, ProviderServer, Script
 from .received import PROMPT, Received, receive
+
+pytestmark = pytest.mark.once
 
 KEY = "sk-ant-very-secret"
 WORDS = "very private words"

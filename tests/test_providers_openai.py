@@ -13,6 +13,7 @@ from email.utils import format_datetime
 from typing import Any
 from unittest import mock
 
+import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase, override_settings
 
@@ -26,6 +27,8 @@ from streaming_chat.sse import Splitter
 
 from .provider_server import Gate, ProviderServer, Script, unused_port
 from .received import PROMPT, Received, receive
+
+pytestmark = pytest.mark.once
 
 KEY = "sk-very-secret"
 WORDS = "very private words"

@@ -6,12 +6,16 @@ The streams are those of test_recorded_streams.py.
 import random
 from typing import Any
 
+import pytest
+
 from streaming_chat.events import storable
 from streaming_chat.models import Message
 
 from . import test_recorded_streams as recorded
 from .provider_server import Script, blocks
 from .servers import Exchange, ServerTestCase
+
+pytestmark = pytest.mark.once
 
 WAYS: dict[str, dict[str, Any]] = {
     "event by event": {},

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from django.test import SimpleTestCase
 
 from streaming_chat.providers.anthropic import AnthropicProvider
@@ -21,6 +22,8 @@ from streaming_chat.providers.openai import OpenAIProvider
 
 from .provider_server import ProviderServer, Script, blocks
 from .received import PROMPT, Received, receive
+
+pytestmark = pytest.mark.once
 
 STREAMS = Path(
     os.environ.get("STREAMING_CHAT_STREAMS") or Path(__file__).resolve().parent.parent.parent / "shared" / "streams"

@@ -4,6 +4,7 @@ import json
 import socket
 
 import psutil
+import pytest
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.test import override_settings
@@ -13,6 +14,8 @@ from streaming_chat.audience import audience
 
 from .provider_server import Script
 from .servers import Browser, ServerTestCase, ThreadServer, outcome, wait_until
+
+pytestmark = pytest.mark.once
 
 # More than the kernel takes for a client that reads nothing: 4 MB at most (net.ipv4.tcp_wmem).
 DELTA = "wörd " * 1000

@@ -10,6 +10,7 @@ import uuid
 import warnings
 
 import psutil
+import pytest
 from django.db import transaction
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
@@ -19,6 +20,8 @@ from streaming_chat.tails.redis import RedisTail
 
 from .servers import wait_until
 from .valkey import Valkey
+
+pytestmark = pytest.mark.once
 
 CALL = Event(TOOL_CALL, {"id": "1", "name": "weather", "arguments": "{}", "complete": True})
 DONE = Event(END, {"status": "completed"})

@@ -42,7 +42,8 @@ def _reset() -> None:
 
 def _forget_tail(*, setting: str, **kwargs: object) -> None:
     global _tail  # noqa: PLW0603  (as in _make)
-    if setting == "STREAMING_CHAT_TAIL":
+    if setting == "STREAMING_CHAT_TAIL" and _tail is not None:
+        _tail.close()
         _tail = None
 
 

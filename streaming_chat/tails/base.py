@@ -74,5 +74,8 @@ class Tail:
     def summon(self, using: str, worker: str, message_id: uuid.UUID) -> None:
         """Have a worker read this reply's row now: a stop was asked for, or somebody began to follow. Outside any flush."""
 
+    def close(self) -> None:
+        """End what it has opened: another tail takes its place."""
+
     def reset(self) -> None:
         """Begin anew, in a child of a fork: threads and connections are the parent's."""

@@ -64,6 +64,11 @@ class DatabaseTail(Tail):
         self._heard_until = 0.0
         self._has_warned = False
 
+    def close(self) -> None:
+        """See the base class."""
+        self._is_served = False
+        self._followed.clear()
+
     @property
     def hears(self) -> bool:
         """See the base class."""
