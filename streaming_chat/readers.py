@@ -44,8 +44,9 @@ class Cursor:
         self._stream = stream
         self._encoder = encoder
         self._position = position
-        self._index, self._skip = stream.locate(position)
-        self._located = position <= stream.position
+        self._index = self._skip = 0
+        self._located = False
+        self._locate()
         self.finished = False
 
     def next(self) -> bytes | None:
@@ -69,27 +70,34 @@ class Cursor:
 
     def _next_carefully(self) -> bytes | None:
         stream = self._stream
+        # First: in another thread the cut comes before the ending, which must not be told of a text that went past it.
+        ended = stream.ended
         if self._is_past(stream):
-            if not stream.whole and not stream.ended:
+            if not stream.whole and not ended:
                 # A tail lags behind the process that gave this position out.
                 return None
-            if stream.cut is not None and not stream.ended:
+            if stream.cut is not None and not ended:
                 return None
             self._position = self._index = self._skip = 0
             self._located = True
             return self._encoder.reset()
-        if not self._located:
-            self._index, self._skip = stream.locate(self._position)
-            self._located = True
+        if not self._located and not self._locate():
+            return None
         taken = self._take()
         if taken:
             written = self._encoder.encode(taken, self._position)
             self._position += sum(event.size for event in taken)
             return written
-        if stream.ended:
+        if ended:
             self.finished = True
             return self._encoder.end(stream.events[-1].payload)
         return None
+
+    def _locate(self) -> bool:
+        if found := self._stream.locate(self._position):
+            self._index, self._skip = found
+            self._located = True
+        return self._located
 
     def _is_past(self, stream: ReplyStream) -> bool:
         limit = stream.position if stream.cut is None else min(stream.cut, stream.position)

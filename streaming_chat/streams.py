@@ -109,15 +109,21 @@ class ReplyStream:
         """
         self._in_loop(partial(self._detach_after, seconds) if seconds else self._detach, reader)
 
-    def locate(self, position: int) -> tuple[int, int]:
-        """Return the index of the event that holds a position, and how many of its units precede it."""
-        first = 0
-        for index, event in enumerate(self.events):
+    def locate(self, position: int) -> tuple[int, int] | None:
+        """Return the index of the event that holds a position, and how many of its units precede it; None: not here yet.
+
+        By the events alone: to a reader in another thread `position` already counts one that is just being added.
+        """
+        first = index = 0
+        for event in self.events:
             size = event.size
-            if first + size > position or event.kind == END:
-                return index, max(position - first, 0) if event.kind in DELTAS else 0
+            if first + size > position:
+                return index, position - first if event.kind in DELTAS else 0
+            if event.kind == END:
+                break
             first += size
-        return len(self.events), 0
+            index += 1
+        return (index, 0) if first == position else None
 
     def _attach(self, reader: Waiter) -> None:
         first = not self.readers

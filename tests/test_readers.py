@@ -149,11 +149,53 @@ class CursorTests(SimpleTestCase):
         assert events_of(writes) == [BEGIN, Event(TEXT, "He")]
         assert frames[-2].event == "done"
 
+    def test_a_cut_and_an_ending_that_come_while_a_write_is_made_take_back_what_was_told(self):
+        """As a thread may meet them: it has compared its position when the loop adds both."""
+
+        class Racing(ReplyStream):
+            is_cut_next = False
+
+            @property
+            def position(self):
+                position = super().position
+                if self.is_cut_next:
+                    self.is_cut_next, self.cut = False, 3
+                    self.end(ENDED)
+                return position
+
+            @position.setter
+            def position(self, value):
+                ReplyStream.position.__set__(self, value)
+
+        stream = Racing(ID, None)
+        stream.append([BEGIN, Event(TEXT, "a" * 3000)])
+        cursor = cursor_of(stream)
+        cursor.next()
+        stream.is_cut_next = True
+        during = cursor.next()
+        writes = writes_of(cursor)
+
+        assert during is None
+        assert frames_of(writes)[0].event == "reset"
+        assert events_of(writes) == [BEGIN, Event(TEXT, "aa")]
+
     def test_a_position_past_a_whole_stream_begins_again(self):
         writes = writes_of(cursor_of(stream_of(Event(TEXT, "Hello")), 99))
 
         assert frames_of(writes)[0].event == "reset"
         assert events_of(writes) == [BEGIN, Event(TEXT, "Hello")]
+
+    def test_an_event_that_is_just_being_added_is_not_taken_for_one_that_is_there(self):
+        """As a thread sees it, that reads what a loop adds: the stream's position moves first."""
+        stream = stream_of(Event(TEXT, "abcd"), whole=False)
+        delta = Event(TEXT, "efghijkl")
+        stream.position += delta.size
+        cursor = cursor_of(stream, 8)
+        meanwhile = cursor.next()
+        stream.events.append(delta)
+
+        assert meanwhile is None
+        assert events_of(writes_of(cursor)) == [Event(TEXT, "hijkl")]
 
     def test_a_tail_that_lags_is_waited_for(self):
         stream = stream_of(Event(TEXT, "He"), whole=False)
