@@ -88,7 +88,7 @@ class RedisTail(Tail):
 
     def serve_no_more(self) -> None:
         """Hear them no more."""
-        self._post(Link.serve_no_more)
+        self._post_if_open(Link.serve_no_more)
 
     def tell(self, using: str, message_ids: Sequence[uuid.UUID]) -> None:
         """Have followers look, once this is committed."""
@@ -104,7 +104,7 @@ class RedisTail(Tail):
         """Carry what it has, then no more."""
         if message_id in self._fed:
             self._fed.discard(message_id)
-            self._post(Link.feed_no_more, message_id)
+            self._post_if_open(Link.feed_no_more, message_id)
 
     def follow(self, message_id: uuid.UUID, follower: Follower, using: str) -> None:
         """Report what is carried of this reply, from the oldest entry there is."""
@@ -112,7 +112,7 @@ class RedisTail(Tail):
 
     def follow_no_more(self, message_id: uuid.UUID) -> None:
         """Report no more of it."""
-        self._post(Link.follow_no_more, message_id)
+        self._post_if_open(Link.follow_no_more, message_id)
 
     def summon(self, using: str, worker: str, message_id: uuid.UUID) -> None:
         """Have a worker look at this reply."""
@@ -141,6 +141,10 @@ class RedisTail(Tail):
             link.loop.call_soon_threadsafe(call, link, *arguments)
         except RuntimeError:
             return  # The interpreter is ending: no thread can be made, or the loop is closed.
+
+    def _post_if_open(self, call: Callable[..., None], *arguments: object) -> None:
+        if self._link is not None:
+            self._post(call, *arguments)
 
     def _open(self) -> Link:
         with self._lock:
