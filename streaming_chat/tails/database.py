@@ -59,7 +59,6 @@ class DatabaseTail(Tail):
         self._summoned: Callable[[Iterable[uuid.UUID]], None] | None = None
         self._followed: dict[uuid.UUID, Follower] = {}
         self._thread: threading.Thread | None = None
-        self._wanted = threading.Event()
         self._using = ""
         self._heard_until = 0.0
         self._has_warned = False
@@ -112,7 +111,6 @@ class DatabaseTail(Tail):
             return
         with self._lock:
             self._using = using
-            self._wanted.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="streaming_chat.tail", daemon=True)
                 self._thread.start()
@@ -123,15 +121,16 @@ class DatabaseTail(Tail):
 
     def _work(self) -> None:
         while True:
-            self._wanted.wait()
-            self._wanted.clear()
-            while self._is_wanted:
-                try:
-                    self._hear()
-                except Exception as error:  # noqa: BLE001  (followers look at the database all the same)
-                    self._warn(f"the connection of listen_dsn failed ({type(error).__name__})")
-                self._heard_until = 0.0
-                self._pause()
+            try:
+                self._hear()
+            except Exception as error:  # noqa: BLE001  (followers look at the database all the same)
+                self._warn(f"the connection of listen_dsn failed ({type(error).__name__})")
+            self._heard_until = 0.0
+            self._pause()
+            with self._lock:
+                if not self._is_wanted:
+                    self._thread = None
+                    return
 
     def _hear(self) -> None:
         """Listen for as long as it is wanted. Raises what psycopg does; returns when the probe was not heard."""
