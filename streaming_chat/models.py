@@ -368,23 +368,23 @@ class LiveReply(models.Model):
         """Return when a claim made now runs out, by the database's clock."""
         return Now() + timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS)
 
-    def settle(self) -> bool:
+    def settle(self, lock_seconds: float = 2.0) -> bool:
         """End a reply whose worker died, with what was saved of it; False when its worker lives or another settled it.
 
         One transaction for one reply. A killed reply is never run again: it would be billed twice. False also when a
-        worker that is paused in a transaction holds its rows.
+        worker that is paused in a transaction holds its rows for longer than this.
         """
         try:
-            return self._settle()
+            return self._settle(lock_seconds)
         except OperationalError as error:
             if is_locked(error):
                 return False
             raise
 
-    def _settle(self) -> bool:
+    def _settle(self, lock_seconds: float) -> bool:
         using = live_database()
         with transaction.atomic(using=using):
-            bound_lock_wait(using)
+            bound_lock_wait(using, lock_seconds)
             Conversation.objects.using(using).filter(pk=self.conversation_id).update(last_activity=Now())
             # Pushed ahead rather than locked, so that the same statement takes it on both databases.
             taken = LiveReply.objects.using(using).expired().filter(pk=self.pk)

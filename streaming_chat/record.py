@@ -7,8 +7,9 @@ be live and the events deleted already.
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import timedelta
 from functools import reduce
 from operator import or_
@@ -20,13 +21,18 @@ from django.db.models.functions import Now
 
 from .events import Event
 from .logs import describe, logger
-from .models import LiveReply, Message, ReplyEvent, live_database
+from .models import LiveReply, LiveReplyQuerySet, Message, ReplyEvent, live_database
 from .steadiness import steadiness
 
 # Each process pushes it ahead every 5 s for what it follows; twice that forgives one late update.
 _FOLLOWED = timedelta(seconds=10)
 # One statement asks for so many replies: SQLite takes an expression of at most 1,000 levels.
 _AT_ONCE = 200
+# How long others' replies are settled before one's own are looked after again: a dead worker leaves up to 2,000, at 2 to
+# 20 ms each, and a worker that settles for LEASE_SECONDS loses its own claims.
+_SETTLING_SECONDS = 0.5
+# A lock that is held for longer is somebody's who is paused.
+_LOCK_SECONDS = 0.1
 
 
 class Reading(NamedTuple):
@@ -48,13 +54,15 @@ class Reading(NamedTuple):
 def look(starts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, Reading]:
     """Return what there is of each of these replies, from the position where one of its rows begins. Blocking.
 
-    A reply that is just ending may be missing: look again. Those of dead workers are settled on the way.
+    A reply that is just ending may be missing: look again. Those of dead workers are settled on the way, as many as can
+    be in half a second.
     """
     found: dict[uuid.UUID, Reading] = {}
     ids = list(starts)
+    settle_until = time.monotonic() + _SETTLING_SECONDS
     for first in range(0, len(ids), _AT_ONCE):
         some = ids[first : first + _AT_ONCE]
-        workers = _workers(some)
+        workers = _workers(some, settle_until)
         found |= _live({pk: starts[pk] for pk in workers}, workers)
         found |= _ended({pk: starts[pk] for pk in some if pk not in workers})
     steadiness.worked()
@@ -88,10 +96,28 @@ def push(message_ids: Iterable[uuid.UUID]) -> None:
         LiveReply.objects.using(using).filter(pk__in=free).update(followed_until=Now() + _FOLLOWED)
 
 
-def settle(live: LiveReply) -> bool:
+def settle_abandoned(
+    lives: LiveReplyQuerySet, *, until: float | None = None, but: Container[uuid.UUID] = ()
+) -> tuple[set[uuid.UUID], bool]:
+    """End those of these whose worker died, for half a second; return which, and whether more are left. Blocking.
+
+    until: another end of that time, by the monotonic clock. but: those to leave. What a paused process holds is left, too.
+    """
+    until = time.monotonic() + _SETTLING_SECONDS if until is None else until
+    settled: set[uuid.UUID] = set()
+    # In any order: several processes meet a dead worker's replies at once.
+    for live in _not_held(lives.abandoned().order_by("?")):
+        if time.monotonic() >= until:
+            return settled, True
+        if live.pk not in but and settle(live, _LOCK_SECONDS):
+            settled.add(live.pk)
+    return settled, False
+
+
+def settle(live: LiveReply, lock_seconds: float = 2.0) -> bool:
     """End a reply whose worker died; False when that cannot be, now or by this version. Blocking."""
     try:
-        return live.settle()
+        return live.settle(lock_seconds)
     except (DatabaseError, InterfaceError):
         raise
     except Exception as error:  # noqa: BLE001  (a newer version may have written what we cannot read; the others go on)
@@ -99,14 +125,23 @@ def settle(live: LiveReply) -> bool:
         return False
 
 
-def _workers(ids: list[uuid.UUID]) -> dict[uuid.UUID, str]:
+def _not_held(lives: LiveReplyQuerySet) -> list[LiveReply]:
+    """Return those that nobody has locked: a worker that is paused while it saves holds all of its replies."""
+    using = live_database()
+    if not connections[using].features.has_select_for_update_skip_locked:
+        return list(lives.using(using))
+    with transaction.atomic(using=using):
+        return list(lives.using(using).select_for_update(skip_locked=True))
+
+
+def _workers(ids: list[uuid.UUID], settle_until: float) -> dict[uuid.UUID, str]:
     """Return the replies among these that are live, with their workers; settle those whose worker died."""
     using = live_database()
     lives = LiveReply.objects.using(using).filter(pk__in=ids)
     is_expired = ExpressionWrapper(Q(expires_at__lt=Now()), BooleanField())
     rows = list(lives.annotate(is_expired=is_expired).values_list("pk", "worker", "is_expired"))
     expired = [pk for pk, _worker, is_expired in rows if is_expired]
-    settled = {live.pk for live in lives.filter(pk__in=expired).abandoned() if settle(live)} if expired else set()
+    settled = settle_abandoned(lives.filter(pk__in=expired), until=settle_until)[0] if expired else set()
     return {pk: worker for pk, worker, _is_expired in rows if pk not in settled}
 
 

@@ -29,6 +29,7 @@ from .models import TITLE_CHARS, Conversation, LiveReply, Message, live_database
 from .permissions import Owner, get_permissions
 from .providers import default_model, get_provider, is_offered, split_model
 from .providers.base import Prompt, Turn
+from .record import settle_abandoned
 from .runner import InlineSaver, Order, runner
 from .writer import writer
 
@@ -187,8 +188,8 @@ def _find(owner: Owner, outgoing: Outgoing) -> Sent | None:
 
 def _settle(owner: Owner) -> bool:
     """End the owner's replies whose worker died; whether there were any."""
-    abandoned = LiveReply.objects.using(live_database()).abandoned().filter(owner_key=owner.key)
-    return sum(live.settle() for live in abandoned) > 0
+    settled, _more = settle_abandoned(LiveReply.objects.filter(owner_key=owner.key))
+    return bool(settled)
 
 
 def _demand_room(message_id: uuid.UUID) -> None:

@@ -19,7 +19,7 @@ from .conf import conf
 from .ledger import Ledger, Saved
 from .logs import describe, logger
 from .models import LiveReply, live_database
-from .record import settle
+from .record import settle_abandoned
 from .spool import Record, spool
 from .steadiness import steadiness
 from .tails import get_tail
@@ -243,14 +243,13 @@ class Writer:
             logger.error("SPOOL_DIR could not be replayed: %s", describe(error))
 
     def _settle_dead(self) -> None:
-        """End them once a lease; see steadiness.py."""
+        """End them once a lease, some between two flushes; see steadiness.py."""
         if time.monotonic() < self._next_settling or not steadiness.holds:
             return
-        self._next_settling = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
-        for live in LiveReply.objects.using(live_database()).abandoned():
-            # By run, not by worker: an ending of ours that was given up is nobody's, too.
-            if live.pk not in self._runs:
-                settle(live)
+        # By run, not by worker: an ending of ours that was given up is nobody's, too.
+        settled, more = settle_abandoned(LiveReply.objects.all(), but=self._runs)
+        if not (settled and more):
+            self._next_settling = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
 
     def _watch(self) -> None:
         """Look after the runs beside the writer's thread, which waits for a database that may not answer at all."""

@@ -1,5 +1,7 @@
 """What the database holds of replies, for those who follow; tests/test_resume.py has what readers see of it."""
 
+import time
+
 from django.test import TestCase
 from django.utils import timezone
 
@@ -81,6 +83,20 @@ class AbandonedTests(TestCase):
 
         assert not LiveReply.objects.abandoned().exists()
         assert LiveReply.objects.expired().exists()
+
+    def test_many_are_settled_some_at_a_time(self):
+        """One killed worker leaves thousands, and who settles them has replies of its own."""
+        make_steady()
+        late = record.settle_abandoned(LiveReply.objects.all(), until=time.monotonic())
+        in_time = record.settle_abandoned(LiveReply.objects.all())
+
+        assert late == (set(), True)
+        assert in_time == ({self.dead.pk}, False)
+
+    def test_those_of_ones_own_are_left(self):
+        make_steady()
+
+        assert record.settle_abandoned(LiveReply.objects.all(), but={self.dead.pk}) == (set(), False)
 
 
 class PushTests(TestCase):

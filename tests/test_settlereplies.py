@@ -55,6 +55,16 @@ class SettleRepliesTests(TestCase):
         assert LiveReply.objects.get().pk == alive.pk
         assert Message.objects.get(pk=alive.pk).status == "streaming"
 
+    def test_one_that_cannot_be_read_harms_no_other(self):
+        """A newer version may have written it."""
+        odd = make_dead(Event("x", "no object"), expires=-2)
+        dead = make_dead(Event("text", "It"), name="ben")
+        with self.assertLogs("streaming_chat", "ERROR"):
+            printed = run_command("--now")
+
+        assert printed == [str(dead.pk), "0 saved, 1 settled."]
+        assert LiveReply.objects.get().pk == odd.pk
+
     def test_the_longest_abandoned_is_first(self):
         dead = [make_dead(name=f"user{expires}", expires=expires) for expires in (-1, -3, -2)]
 

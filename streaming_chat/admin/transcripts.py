@@ -22,6 +22,7 @@ from streaming_chat import events
 from streaming_chat.events import Event
 from streaming_chat.exceptions import ERRORS, error_text
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, Status, live_database
+from streaming_chat.record import settle_abandoned
 from streaming_chat.rendering import markdown, plain
 
 from .outcomes import in_words
@@ -223,9 +224,7 @@ def _load(conversation: uuid.UUID, keys: set[uuid.UUID], *, may_read: bool) -> d
 
 
 def _settle_expired(conversation: uuid.UUID) -> None:
-    live = LiveReply.objects.using(live_database()).abandoned().filter(conversation_id=conversation).first()
-    if live is not None:
-        live.settle()
+    settle_abandoned(LiveReply.objects.filter(conversation_id=conversation))
 
 
 def _sought_message(rows: list[Any], sought: str) -> uuid.UUID | None:

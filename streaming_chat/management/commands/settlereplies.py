@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from streaming_chat.conf import conf
 from streaming_chat.models import LiveReply, live_database
+from streaming_chat.record import settle
 from streaming_chat.spool import spool
 
 _LOOK_SECONDS = 1.0
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         lives = self._expired() if now else self._watch()
         settled = 0
         for live in lives:
-            if dry_run or live.settle():
+            if dry_run or settle(live):
                 self.stdout.write(str(live.pk))
                 settled += 1
         self.stdout.write(f"{saved} to save, {settled} to settle." if dry_run else f"{saved} saved, {settled} settled.")

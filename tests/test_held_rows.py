@@ -1,0 +1,74 @@
+"""Rows that somebody else holds, on PostgreSQL: a worker that is paused while it saves, or a commit that takes long."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from django.core.management import call_command
+from django.test import TransactionTestCase
+
+from streaming_chat import record
+from streaming_chat.events import TEXT, Event
+from streaming_chat.models import LiveReply, Message
+from streaming_chat.steadiness import steadiness
+
+from .factories import make_conversation, make_live, make_steady, make_user
+from .faulty_postgres import FaultyPostgres, default_database
+from .servers import outcome
+
+LOCK = "SELECT 1 FROM streaming_chat_livereply WHERE message_id = ANY(%s) FOR UPDATE"
+
+
+class HeldRowsCase(TransactionTestCase):
+    """Has a PostgreSQL of its own, and sessions beside the test's."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        folder = cls.enterClassContext(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        cls.postgres = FaultyPostgres(Path(folder))
+        cls.postgres.start()
+        cls.addClassCleanup(cls.postgres.stop)
+        cls.enterClassContext(default_database(cls.postgres.url))
+        call_command("migrate", verbosity=0)
+        super().setUpClass()
+
+    @contextlib.contextmanager
+    def held(self, *lives: LiveReply) -> Iterator[psycopg.Connection]:
+        """Hold these rows in an open transaction, of the session that is returned."""
+        with psycopg.connect(self.postgres.url) as session:
+            session.execute(LOCK, [[live.pk for live in lives]]).fetchall()
+            yield session
+
+
+class SettlingTests(HeldRowsCase):
+    """A process that settles others' replies has its own to look after meanwhile."""
+
+    def setUp(self):
+        self.addCleanup(steadiness.reset)
+        names = [f"user{number}" for number in range(5)]
+        self.lives = [make_live(make_conversation(make_user(name)), Event(TEXT, "Hel"), expires=-1) for name in names]
+        make_steady()
+
+    def test_what_a_paused_worker_holds_is_not_waited_for(self):
+        """Each took 2 s before, of the thread that saves and of the one that follows."""
+        *paused, dead = self.lives
+        with self.held(*paused):
+            began = time.monotonic()
+            settled, more = record.settle_abandoned(LiveReply.objects.all())
+            found = record.look({live.pk: 1 for live in paused})
+            lasted = time.monotonic() - began
+
+        assert (settled, more) == ({dead.pk}, False)
+        assert [found[live.pk].events for live in paused] == [[Event(TEXT, "Hel")]] * 4
+        assert lasted < 1
+
+    def test_they_are_settled_when_it_has_let_them_go(self):
+        with self.held(*self.lives):
+            record.settle_abandoned(LiveReply.objects.all())
+        settled, _more = record.settle_abandoned(LiveReply.objects.all())
+
+        assert settled == {live.pk for live in self.lives}
+        assert {outcome(message)[1] for message in Message.objects.filter(role="assistant")} == {"lease_expired"}
