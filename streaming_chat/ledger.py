@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from django.db import connections, transaction
-from django.db.models import BooleanField, ExpressionWrapper, Max, Q
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
 from . import endings, events
@@ -86,7 +86,11 @@ class Batch:
         # The outcome before the events: once it is there, all of them are.
         self.ending = run.outcome
         self.upto = len(run.events)
-        self.events = list(events.merge(run.events[index : self.upto]))
+        self.begin_at(index, position)
+
+    def begin_at(self, index: int, position: int) -> None:
+        """Leave out what is saved before."""
+        self.events = list(events.merge(self.run.events[index : self.upto]))
         self.position = position
 
     @property
@@ -147,8 +151,8 @@ class Ledger:
         self._take = take
         # Message -> index of the first event that is not saved, and its position.
         self._marks: dict[uuid.UUID, tuple[int, int]] = {}
-        # The same as they are if the last commit, whose answer did not come, has happened.
-        self._unsure: dict[uuid.UUID, tuple[int, int]] = {}
+        # Messages whose last commit may have happened, or may yet: its answer did not come.
+        self._unsure: set[uuid.UUID] = set()
         # Messages that could not be saved by themselves; they do not hold up the others.
         self._aside: set[uuid.UUID] = set()
         # Messages that were followed in another process at their last flush.
@@ -175,7 +179,7 @@ class Ledger:
     def forget(self, run: Saved) -> None:
         """Drop what is known of a run. From any thread."""
         self._marks.pop(run.message_id, None)
-        self._unsure.pop(run.message_id, None)
+        self._unsure.discard(run.message_id)
         self._aside.discard(run.message_id)
         if run.message_id in self._followed:
             self._followed.discard(run.message_id)
@@ -248,11 +252,8 @@ class Ledger:
 
     def _commit(self, runs: Sequence[Saved], *, patient: bool) -> list[Saved]:
         using = live_database()
-        self._make_sure(using, runs)
         batches = [Batch(run, *self._marks.get(run.message_id, (1, 1))) for run in runs]
         marks = {batch.run.message_id: batch.next_mark for batch in batches}
-        # Until the answer is here.
-        self._unsure |= marks
         with transaction.atomic(using=using):
             if patient:
                 bound_lock_wait(using)
@@ -261,9 +262,10 @@ class Ledger:
             ended, stops = self._write(batches, using)
             if given_up := self._seal(ended.keys()):
                 raise _GivenUp(given_up)
+            # Until the answer is here.
+            self._unsure.update(marks)
         self._marks |= marks
-        for pk in marks:
-            self._unsure.pop(pk, None)
+        self._unsure.difference_update(marks)
         for run, by, cut in stops:
             run.request_stop(by, cut)
         done = [batch.run for batch in batches if batch.run.message_id in ended]
@@ -271,17 +273,26 @@ class Ledger:
             self._tell(run, *ended[run.message_id])
         return done
 
-    def _make_sure(self, using: str, runs: Iterable[Saved]) -> None:
-        """Find out which of the commits happened whose answer did not come."""
-        asked = [run.message_id for run in runs if run.message_id in self._unsure]
+    def _make_sure(self, batches: Iterable[Batch], using: str) -> None:
+        """Leave out what was saved by commits whose answer did not come.
+
+        Only under the lock of the claim: such a commit may still be under way, and would have that lock.
+        """
+        asked = {batch.run.message_id: batch for batch in batches if batch.run.message_id in self._unsure}
         if not asked:
             return
-        rows = ReplyEvent.objects.using(using).filter(message_id__in=asked).values_list("message_id")
-        last = dict(rows.annotate(Max("position")))
-        for pk in asked:
-            mark = self._unsure.pop(pk, None)
-            if mark and last.get(pk, 0) >= self._marks.get(pk, (1, 1))[1]:
-                self._marks[pk] = mark
+        own = ReplyEvent.objects.using(using).filter(message_id=OuterRef("message_id"))
+        last = own.order_by("-position").values("position")[:1]
+        rows = ReplyEvent.objects.using(using).filter(message_id__in=asked, position=Subquery(last))
+        for pk, position, kind, payload in rows.values_list("message_id", "position", "kind", "payload"):
+            run = asked[pk].run
+            saved_upto = position + Event(kind, payload).size
+            index, at = self._marks.get(pk, (1, 1))
+            while at < saved_upto:
+                at += run.events[index].size
+                index += 1
+            self._marks[pk] = (index, at)
+            asked[pk].begin_at(index, at)
 
     def _write(
         self, batches: Sequence[Batch], using: str
@@ -292,6 +303,7 @@ class Ledger:
             conversations = sorted(batch.run.conversation_id for batch in ending)
             Conversation.objects.using(using).filter(pk__in=conversations).update(last_activity=Now())
         held = self._hold([batch.run for batch in batches if not batch.ending], using)
+        self._make_sure([batch for batch in batches if batch.run.message_id in held], using)
         self._feed_followed(batches, held)
         ReplyEvent.objects.using(using).bulk_create(
             row for batch in batches if batch.run.message_id in held for row in batch.rows()

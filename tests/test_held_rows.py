@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +13,19 @@ from django.test import TransactionTestCase
 
 from streaming_chat import record
 from streaming_chat.events import TEXT, Event
-from streaming_chat.models import LiveReply, Message
+from streaming_chat.ledger import Ledger
+from streaming_chat.models import LiveReply, Message, ReplyEvent
 from streaming_chat.steadiness import steadiness
 
 from .factories import make_conversation, make_live, make_steady, make_user
 from .faulty_postgres import FaultyPostgres, default_database
 from .servers import outcome
+from .test_writer import Received, answer_lost
 
 LOCK = "SELECT 1 FROM streaming_chat_livereply WHERE message_id = ANY(%s) FOR UPDATE"
+INSERT = """
+    INSERT INTO streaming_chat_replyevent (message_id, position, kind, payload) VALUES (%s, 1, 'text', '"Hello"')
+"""
 
 
 class HeldRowsCase(TransactionTestCase):
@@ -72,3 +78,42 @@ class SettlingTests(HeldRowsCase):
 
         assert settled == {live.pk for live in self.lives}
         assert {outcome(message)[1] for message in Message.objects.filter(role="assistant")} == {"lease_expired"}
+
+
+class LateCommitTests(HeldRowsCase):
+    """A commit whose answer is lost may still be under way, and hold what it wrote: the disk stalls, a standby is slow."""
+
+    def setUp(self):
+        self.run_ = Received("me", "Hel", "lo")
+        self.ledger = Ledger("me")
+        with answer_lost(happens=False):
+            self.ledger.save([self.run_])
+        self.late = self.enterContext(self.held(LiveReply.objects.get()))
+        self.late.execute(INSERT, [self.run_.message_id])
+
+    def test_what_it_saved_while_it_was_waited_for_is_not_saved_again(self):
+        """It broke the reply before: the database refuses two events of one position."""
+        self.run_.receive(" world")
+        committer = threading.Timer(0.5, self.late.commit)
+        committer.start()
+        saving = self.ledger.save([self.run_])
+        committer.join()
+
+        assert (saving.waiting, saving.outage, self.run_.told) == ([], None, [])
+        assert rows() == [(1, "Hello"), (6, " world")]
+
+    def test_what_came_after_it_is_saved_once_it_has_let_go(self):
+        """It was left out before, though nobody had saved it."""
+        self.run_.receive(" world")
+        with self.assertLogs("streaming_chat", "WARNING"):
+            waiting = self.ledger.save([self.run_]).waiting
+        self.late.commit()
+        self.run_.receive("!")
+        self.ledger.save([self.run_])
+
+        assert waiting == [self.run_]
+        assert rows() == [(1, "Hello"), (6, " world!")]
+
+
+def rows() -> list[tuple[int, str]]:
+    return list(ReplyEvent.objects.order_by("position").values_list("position", "payload"))
