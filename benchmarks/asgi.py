@@ -1,8 +1,11 @@
-"""The benchmark's ASGI application."""
+"""The benchmark's ASGI application. BENCH_GC: thresholds of the garbage collector, as "20000,50,100"."""
 
+import gc
 import os
 
 from streaming_chat.asgi import get_asgi_application
 
+if thresholds := os.environ.get("BENCH_GC"):
+    gc.set_threshold(*map(int, thresholds.split(",")))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
 application = get_asgi_application()

@@ -82,8 +82,8 @@ def connections(site: Site, name: str) -> int:
 class Work(NamedTuple):
     """What PostgreSQL has done since it began.
 
-    at: when, by time.monotonic(). wal: bytes. pages: full page images among its records. flushes: updates of live
-    replies' claims, one a live reply and flush. events: rows of replies' events.
+    at: when, by time.monotonic(). wal: bytes. pages: full page images among its records. claims: updates of live
+    replies' rows, one a live reply and flush. events: rows of replies' events.
     """
 
     at: float
