@@ -1,8 +1,11 @@
 """The tail through the database: PostgreSQL's notifications, heard on a direct connection, or not."""
 
+import threading
 import uuid
 
+import psycopg
 from django.db import connection, transaction
+from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 
 from streaming_chat.tails.database import DatabaseTail
@@ -138,4 +141,25 @@ class ListeningTests(TransactionTestCase):
             assert "not heard" in logs.output[0]
             assert "heard again" in logs.output[-1]
         # What was said meanwhile is in the rows: everything followed is looked at.
+        assert self.last_heard(self.hearer.told, self.reply) == [self.reply] * self.hears
+
+    def test_it_hears_again_after_the_sites_own_connection_was_ended_too(self):
+        """Just when its thread had opened it: a broken one that stays open here fails for ever."""
+        ended = []
+
+        def end(connection, **kwargs):
+            if threading.current_thread().name == "streaming_chat.tail" and not ended:
+                pid = connection.connection.info.backend_pid
+                ended.append(pid)
+                with psycopg.connect(database_url(), autocommit=True) as session:
+                    session.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+        connection_created.connect(end)
+        self.addCleanup(connection_created.disconnect, end)
+        if self.hears:
+            with self.assertLogs("streaming_chat", "INFO"):
+                self.count("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'")
+                wait_until(lambda: ended, 20)
+                wait_until(lambda: self.tail.hears, 20)
+
         assert self.last_heard(self.hearer.told, self.reply) == [self.reply] * self.hears

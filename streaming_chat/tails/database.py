@@ -138,8 +138,11 @@ class DatabaseTail(Tail):
             connection.execute(f"LISTEN {_CHANNEL}")
             probe = f"probe {uuid.uuid4().hex}"
             # The first goes the way of all notifications: the database may be another than listen_dsn's.
-            _notify(self._using, probe)
-            connections.close_all()
+            try:
+                _notify(self._using, probe)
+            finally:
+                # Also a broken one, which Django would use again.
+                connections.close_all()
             sent = time.monotonic()
             is_heard = False
             while self._is_wanted:
