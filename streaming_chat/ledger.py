@@ -19,7 +19,7 @@ from . import endings, events
 from .endings import Ending
 from .events import Event
 from .logs import describe, logger
-from .models import Conversation, LiveReply, Message, ReplyEvent, bound_lock_wait, end_reply, live_database
+from .models import Conversation, LiveReply, Message, ReplyEvent, bounded_lock_wait, end_reply, live_database
 from .outages import is_away, is_conflict, is_locked
 from .signals import announce, reply_ended
 from .tails import get_tail
@@ -254,11 +254,8 @@ class Ledger:
         using = live_database()
         batches = [Batch(run, *self._marks.get(run.message_id, (1, 1))) for run in runs]
         marks = {batch.run.message_id: batch.next_mark for batch in batches}
-        with transaction.atomic(using=using):
-            if patient:
-                bound_lock_wait(using)
-            else:
-                bound_lock_wait(using, _SHORT_WAIT_SECONDS)
+        wait = bounded_lock_wait(using) if patient else bounded_lock_wait(using, _SHORT_WAIT_SECONDS)
+        with transaction.atomic(using=using), wait:
             ended, stops = self._write(batches, using)
             if given_up := self._seal(ended.keys()):
                 raise _GivenUp(given_up)
@@ -379,8 +376,7 @@ class Ledger:
     def _refuse(self, run: Saved) -> list[Saved]:
         """End a reply whose text the database refuses, with what it accepted before."""
         using = live_database()
-        with transaction.atomic(using=using):
-            bound_lock_wait(using, _SHORT_WAIT_SECONDS)
+        with transaction.atomic(using=using), bounded_lock_wait(using, _SHORT_WAIT_SECONDS):
             Conversation.objects.using(using).filter(pk=run.conversation_id).update(last_activity=Now())
             told = None
             held = LiveReply.objects.using(using).filter(pk=run.message_id, worker=self.worker)

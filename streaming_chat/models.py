@@ -7,8 +7,9 @@ writes then fails when another wrote in between (16 of 20 at once failed; write 
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -59,15 +60,29 @@ def request_key(request: HttpRequest) -> str:
     return ""
 
 
-def bound_lock_wait(using: str, seconds: float = 2.0) -> None:
+@contextlib.contextmanager
+def bounded_lock_wait(using: str, seconds: float = 2.0) -> Iterator[None]:
     """Wait at most so long for each lock of this transaction: a process that is paused in its own may hold it for ever.
 
     PostgreSQL only; SQLite has its `timeout`.
     """
     connection = connections[using]
-    if connection.vendor == "postgresql":
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        before = _lock_timeout(cursor) if connection.savepoint_ids else None
+        cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
+    yield
+    if before is not None:
+        # Inside a transaction of the site's own, which goes on after ours.
         with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [before])
+
+
+def _lock_timeout(cursor: Any) -> str:
+    cursor.execute("SHOW lock_timeout")
+    return cursor.fetchone()[0]
 
 
 def live_database() -> str:
@@ -383,8 +398,7 @@ class LiveReply(models.Model):
 
     def _settle(self, lock_seconds: float) -> bool:
         using = live_database()
-        with transaction.atomic(using=using):
-            bound_lock_wait(using, lock_seconds)
+        with transaction.atomic(using=using), bounded_lock_wait(using, lock_seconds):
             Conversation.objects.using(using).filter(pk=self.conversation_id).update(last_activity=Now())
             # Pushed ahead rather than locked, so that the same statement takes it on both databases.
             taken = LiveReply.objects.using(using).expired().filter(pk=self.pk)

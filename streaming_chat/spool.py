@@ -31,7 +31,7 @@ from .endings import Ending
 from .events import Event
 from .ledger import Saved, announce_end, is_same
 from .logs import describe, logger
-from .models import Conversation, Message, bound_lock_wait, end_reply, live_database
+from .models import Conversation, Message, bounded_lock_wait, end_reply, live_database
 from .outages import is_away, is_locked
 from .tails import get_tail
 
@@ -122,8 +122,7 @@ class Record:
         However often: what was saved before, deleted or erased is gone. Raises errors of the database.
         """
         using = live_database()
-        with transaction.atomic(using=using):
-            bound_lock_wait(using, _LOCK_SECONDS)
+        with transaction.atomic(using=using), bounded_lock_wait(using, _LOCK_SECONDS):
             kept = Conversation.objects.using(using).filter(deleted_at=None, erased_at=None)
             if not kept.filter(pk=self.conversation_id).update(last_activity=Now()):
                 return _GONE

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 from django.core.management import call_command
+from django.db import connection, transaction
 from django.test import TransactionTestCase
 
 from streaming_chat import record
@@ -79,6 +80,16 @@ class SettlingTests(HeldRowsCase):
         assert settled == {live.pk for live in self.lives}
         assert {outcome(message)[1] for message in Message.objects.filter(role="assistant")} == {"lease_expired"}
 
+    def test_a_transaction_of_the_sites_own_goes_on_waiting_as_before(self):
+        """Its view may send a message for a user whose last reply was abandoned."""
+        with transaction.atomic():
+            before = lock_timeout("1234ms")
+            settled, _more = record.settle_abandoned(LiveReply.objects.all())
+            after = lock_timeout()
+
+        assert len(settled) == 5
+        assert (before, after) == ("1234ms", "1234ms")
+
 
 class LateCommitTests(HeldRowsCase):
     """A commit whose answer is lost may still be under way, and hold what it wrote: the disk stalls, a standby is slow."""
@@ -117,3 +128,12 @@ class LateCommitTests(HeldRowsCase):
 
 def rows() -> list[tuple[int, str]]:
     return list(ReplyEvent.objects.order_by("position").values_list("position", "payload"))
+
+
+def lock_timeout(value: str = "") -> str:
+    """Return the transaction's, after setting it to `value`."""
+    with connection.cursor() as cursor:
+        if value:
+            cursor.execute(f"SET LOCAL lock_timeout = '{value}'")
+        cursor.execute("SHOW lock_timeout")
+        return cursor.fetchone()[0]
