@@ -187,6 +187,8 @@ class Reader:
         self._is_open = True
         self._is_cut = False
         self._has_begun = False
+        # The error code with which it was refused.
+        self.refused = ""
 
     def __aiter__(self) -> Reader:
         return self
@@ -216,12 +218,12 @@ class Reader:
             raise
 
     async def until_ended(self, seconds: float | None = None) -> bool:
-        """Wait for the ending without reading; False when it took longer."""
+        """Wait for the ending without reading; False when it took longer, or the reader was refused."""
         try:
             async with asyncio.timeout(seconds):
                 if not self._has_begun:
                     await self._begin(sends=False)
-                while not (self._stream.ended or self._stream.dismissed):
+                while not (self._stream.ended or self._stream.dismissed or self.refused):
                     await self._waiter.wait()
         except TimeoutError:
             return self._stream.ended
@@ -231,6 +233,7 @@ class Reader:
 
     def refuse(self, code: str) -> None:
         """End it, not the reply, with an ending `failed` of this error code. From any thread."""
+        self.refused = code
         self._cursor = _Refusal(self._encoder, code)
         self._in_loop(self._waiter.wake_here)
 
@@ -349,6 +352,7 @@ class BlockingReader:
         self._waiter = ThreadWaiter()
         self._leave_at = math.inf if seconds is None else time.monotonic() + seconds
         self._is_open = True
+        self.refused = ""
         self._closed = count(self) if count is not None else None
         stream.attach(self._waiter)
 
@@ -382,9 +386,9 @@ class BlockingReader:
             self._waiter.wait(min(0.5, max(min(beat_at, self._leave_at) - time.monotonic(), 0.01)))
 
     def until_ended(self, seconds: float | None = None) -> bool:
-        """Wait for the ending without reading; False when it took longer."""
+        """Wait for the ending without reading; False when it took longer, or the reader was refused."""
         deadline = self._leave_at if seconds is None else min(self._leave_at, time.monotonic() + seconds)
-        while not (self._stream.ended or self._stream.dismissed) and time.monotonic() < deadline:
+        while not (self._stream.ended or self._stream.dismissed or self.refused) and time.monotonic() < deadline:
             self._waiter.clear()
             if self._between is not None:
                 self._between()
@@ -397,6 +401,7 @@ class BlockingReader:
 
     def refuse(self, code: str) -> None:
         """End it, not the reply, with an ending `failed` of this error code. From any thread."""
+        self.refused = code
         self._cursor = _Refusal(self._encoder, code)
         self._waiter.wake()
 

@@ -8,11 +8,11 @@ from django.db import connections
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
 from streaming_chat.audience import Audience
-from streaming_chat.models import Conversation, Message
+from streaming_chat.models import Conversation, LiveReply, Message
 
 from .factories import make_conversation, make_reply, make_user
 from .provider_server import Gate, Script
-from .servers import Browser, ServerTestCase, held, outcome
+from .servers import Browser, ServerTestCase, held, outcome, wait_until
 
 DELTAS = ("Hel", "lo ", "wörld")
 HEARTBEAT = 0.5
@@ -65,6 +65,17 @@ class OpenReaderTests(ServerTestCase):
         assert took < 2 * HEARTBEAT + 1
         assert theirs.text == "Hello wörld"
         assert outcome(self.ended(mine.message_id)) == ("completed", "stop", "")
+
+    def test_who_waits_for_the_whole_reply_is_refused_as_well(self):
+        gate = Gate()
+        with held(gate):
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            exchange = self.browser.send("mine", stream=False)
+            wait_until(LiveReply.objects.exists)
+            User.objects.filter(pk=self.browser.user.pk).update(is_active=False)
+            answer = exchange.json()
+
+        assert (exchange.status, answer["error"]["code"]) == (403, "forbidden")
 
     def test_readers_of_a_deleted_conversation_end(self):
         """Also where nothing stops its reply: a queryset of the site's own, or a copy of it that was put back."""

@@ -272,6 +272,8 @@ async def _finish(
         ended = await reader.until_ended(seconds)
     else:
         ended = await sync_to_async(reader.until_ended, thread_sensitive=True)(seconds)
+    if reader.refused:
+        raise Refusal(403, reader.refused)
     return await sync_to_async(finish, thread_sensitive=True)(ended)
 
 
