@@ -288,6 +288,10 @@ class Writer:
                     self._resume_later()
                 self._ledger.forget(run)
                 run.saved(record.payload, record.end_position)
+        # Noted above though they were saved meanwhile.
+        for pk in list(self._ended_since):
+            if pk not in self._runs:
+                self._ended_since.pop(pk, None)
 
     def _resume_later(self) -> None:
         """Have the thread wait for the database, also when nothing is live any more."""

@@ -439,6 +439,15 @@ class WriterTests(ServerTestCase):
 
         odd.conversation.delete()
 
+    def test_nothing_is_kept_of_a_reply_that_is_saved_while_it_is_looked_at(self):
+        """The second thread looks at a list that it made a moment before."""
+        run = Received(writer.worker, "Hello")
+        run.outcome = COMPLETED
+        writer._give_up([run])
+        LiveReply.objects.all().delete()
+
+        assert writer._ended_since == {}
+
     def test_a_signal_follows_the_commit(self):
         heard = []
 
