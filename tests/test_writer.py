@@ -439,15 +439,6 @@ class WriterTests(ServerTestCase):
 
         odd.conversation.delete()
 
-    def test_nothing_is_kept_of_a_reply_that_is_saved_while_it_is_looked_at(self):
-        """The second thread looks at a list that it made a moment before."""
-        run = Received(writer.worker, "Hello")
-        run.outcome = COMPLETED
-        writer._give_up([run])
-        LiveReply.objects.all().delete()
-
-        assert writer._ended_since == {}
-
     def test_a_signal_follows_the_commit(self):
         heard = []
 
@@ -509,6 +500,14 @@ class ClosedLoopTests(TransactionTestCase):
         assert self.runner.live == []
         assert outcome(Message.objects.get(role="assistant")) == ("interrupted", "shutdown", "shutdown")
         assert Message.objects.get(role="assistant").text == "Hello"
+
+    def test_nothing_is_kept_of_a_reply_that_is_saved_while_it_is_looked_at(self):
+        """The second thread looks at a list that it made a moment before."""
+        run = Received(writer.worker, "Hello")
+        run.outcome = COMPLETED
+        writer._give_up([run])
+
+        assert writer._ended_since == {}
 
     def test_a_run_whose_loop_ends_is_saved_and_forgotten(self):
         self.check(self.run_in(asyncio.run))
