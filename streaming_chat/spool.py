@@ -16,7 +16,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -41,8 +41,9 @@ _SAVED, _GONE = "saved", "gone"
 _WAITS, _FENCED, _REFUSED, _UNREADABLE = ".json", ".fenced", ".refused", ".unreadable"
 # A replay takes milliseconds; whoever holds a file for longer has died, or was paused and does no harm.
 _TAKEN_SECONDS = 60.0
-# A reply whose rows are held waits for the next replay; live replies wait meanwhile.
+# A reply whose rows are held is left for a while: live replies wait meanwhile, and so do the records after it.
 _LOCK_SECONDS = 0.1
+_REST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,6 +160,8 @@ class Spool:
     def __init__(self) -> None:
         # Those that no file holds.
         self._kept: dict[uuid.UUID, Record] = {}
+        # Replies whose rows were held, until when they are left.
+        self._resting: dict[str, float] = {}
         self._reported = ""
 
     @property
@@ -185,22 +188,35 @@ class Spool:
         Raises the database's error when it is away.
         """
         became: dict[uuid.UUID, str] = {}
-        for pk, record in list(self._kept.items()):
+        now = time.monotonic()
+        self._resting = {name: until for name, until in self._resting.items() if until > now}
+        more = False
+        for name, replay in self._candidates():
+            if name in self._resting:
+                continue
             if len(became) == most:
-                return _saved(became), True
-            became[pk] = _save(record)
-            if became[pk] != _WAITS:
-                self._kept.pop(pk, None)
-        for path in self._waiting():
-            if len(became) == most:
-                return _saved(became), True
-            if replayed := self._replay_file(path):
-                became |= replayed
-        return _saved(became), _WAITS in became.values()
+                more = True
+                break
+            became |= replay()
+        self._resting |= {str(pk): now + _REST_SECONDS for pk, what in became.items() if what == _WAITS}
+        return _saved(became), more or bool(self._resting)
 
     def count(self) -> int:
         """Return how many files wait."""
         return len(list(self._waiting()))
+
+    def _candidates(self) -> Iterator[tuple[str, Callable[[], dict[uuid.UUID, str]]]]:
+        """Yield what waits, each as its reply's id and what replays it."""
+        for pk in list(self._kept):
+            yield str(pk), partial(self._replay_kept, pk)
+        for path in self._waiting():
+            yield path.stem, partial(self._replay_file, path)
+
+    def _replay_kept(self, message_id: uuid.UUID) -> dict[uuid.UUID, str]:
+        became = _save(self._kept[message_id])
+        if became != _WAITS:
+            self._kept.pop(message_id, None)
+        return {message_id: became}
 
     def _waiting(self) -> Iterator[Path]:
         folder = conf.STREAMING_CHAT_SPOOL_DIR

@@ -10,17 +10,19 @@ from pathlib import Path
 import psycopg
 from django.core.management import call_command
 from django.db import connection, transaction
-from django.test import TransactionTestCase
+from django.test import TransactionTestCase, override_settings
 
 from streaming_chat import record
 from streaming_chat.events import TEXT, Event
 from streaming_chat.ledger import Ledger
 from streaming_chat.models import LiveReply, Message, ReplyEvent
+from streaming_chat.spool import Spool
 from streaming_chat.steadiness import steadiness
 
 from .factories import make_conversation, make_live, make_steady, make_user
 from .faulty_postgres import FaultyPostgres, default_database
 from .servers import outcome
+from .test_spool import make_file
 from .test_writer import Received, answer_lost
 
 LOCK = "SELECT 1 FROM streaming_chat_livereply WHERE message_id = ANY(%s) FOR UPDATE"
@@ -89,6 +91,21 @@ class SettlingTests(HeldRowsCase):
 
         assert len(settled) == 5
         assert (before, after) == ("1234ms", "1234ms")
+
+
+class ReplayTests(HeldRowsCase):
+    def test_records_whose_rows_are_held_keep_no_others_from_their_turn(self):
+        """A session that a dead connection left behind may hold them for hours; 20 are replayed at once."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.enterContext(override_settings(STREAMING_CHAT_SPOOL_DIR=folder))
+        records = sorted((make_file(folder, "It will rain") for _ in range(5)), key=lambda record: record.message_id)
+        spool = Spool()
+        with self.held(*LiveReply.objects.filter(pk__in=[record.message_id for record in records[:4]])):
+            replayed = [spool.replay(2) for _ in range(4)]
+
+        assert [pk for saved, _more in replayed for pk in saved] == [records[4].message_id]
+        assert all(more for _saved, more in replayed)
+        assert spool.count() == 4
 
 
 class LateCommitTests(HeldRowsCase):
