@@ -82,14 +82,15 @@ def connections(site: Site, name: str) -> int:
 class Work(NamedTuple):
     """What PostgreSQL has done since it began.
 
-    at: when, by time.monotonic(). wal: bytes. pages: full page images among its records. claims: updates of live
-    replies' rows, one a live reply and flush. events: rows of replies' events.
+    at: when, by time.monotonic(). wal: bytes. pages: full page images among its records. flushes: transactions
+    that wrote replies' events. claims: updates of live replies' rows. events: rows of replies' events.
     """
 
     at: float
     commits: int
     wal: int
     pages: int
+    flushes: int
     claims: int
     events: int
 
@@ -98,6 +99,7 @@ _WORK = """
 SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()),
        pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint,
        (SELECT wal_fpi FROM pg_stat_wal),
+       (SELECT count(DISTINCT xmin::text) FROM streaming_chat_replyevent),
        (SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'streaming_chat_livereply'),
        (SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'streaming_chat_replyevent')
 """

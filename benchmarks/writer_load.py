@@ -29,6 +29,7 @@ _HEADS = [
     "flushes/s",
     "commits/s",
     "rows/s",
+    "claims renewed/s",
     "WAL KB/s",
     "WAL bytes a row",
     "page images/s",
@@ -109,10 +110,10 @@ def _row(count: int, every: float, first: Look, last: Look) -> list[object]:
     return [
         count,
         round(count / every),
-        # A flush renews the claim of each live reply once.
-        f"{(after.claims - before.claims) / count / seconds:.2f}",
+        f"{(after.flushes - before.flushes) / seconds:.2f}",
         f"{(after.commits - before.commits) / seconds:.1f}",
         f"{rows / seconds:.0f}",
+        f"{(after.claims - before.claims) / seconds:.0f}",
         f"{wal / 1024 / seconds:.1f}",
         f"{wal / max(rows, 1):.0f}",
         f"{(after.pages - before.pages) / seconds:.1f}",
