@@ -156,8 +156,9 @@ class Follower:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="streaming_chat.follower", daemon=True)
                 self._thread.start()
+            # Inside: a "no more" of another loop must not overtake it.
+            get_tail().follow(following.message_id, self, live_database())
         self._due.set()
-        get_tail().follow(following.message_id, self, live_database())
         if self._is_dismissed:
             following.stream.dismiss()
 
@@ -170,7 +171,7 @@ class Follower:
             if others or following.message_id not in self._followed:
                 return
             del self._followed[following.message_id]
-        get_tail().follow_no_more(following.message_id)
+            get_tail().follow_no_more(following.message_id)
         self._due.set()
 
     def dismiss(self) -> None:

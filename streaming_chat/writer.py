@@ -239,8 +239,8 @@ class Writer:
         except (DatabaseError, InterfaceError) as error:
             self._is_replay_due = True
             self._note_outage(error)
-        except OSError as error:
-            logger.error("SPOOL_DIR could not be replayed: %s", describe(error))
+        except Exception as error:  # noqa: BLE001  (as in _flush_safely: SPOOL_DIR may be unreadable, a row from tomorrow)
+            logger.error("What others left could not be saved: %s", describe(error))
 
     def _settle_dead(self) -> None:
         """End them once a lease, some between two flushes; see steadiness.py."""
