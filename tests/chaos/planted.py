@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streaming_chat import ledger, readers, runner
-from streaming_chat.models import LiveReply, Message
+from streaming_chat.models import Message
 from streaming_chat.views import messages
 
 
@@ -17,10 +17,10 @@ def lose_fence() -> None:
     """Let a worker that lost its claim go on: it saves, and ends what another has settled."""
     hold, end_reply = ledger.Ledger._hold, ledger.end_reply
 
-    def hold_all(self: Any, runs: Any, using: str) -> dict[Any, Any]:
-        held = hold(self, runs, using)
+    def hold_all(self: Any, runs: Any, *rest: Any) -> dict[Any, Any]:
+        held = hold(self, runs, *rest)
         lost = [run for run in runs if run.message_id not in held]
-        return {**held, **{run.message_id: LiveReply(stop=None) for run in lost}}
+        return {**held, **{run.message_id: ledger.Held(None, None, is_followed=False) for run in lost}}
 
     def end_again(message_id: Any, *args: Any, using: str, worker: str = "", **fields: Any) -> Any:
         Message.objects.using(using).filter(pk=message_id).update(status="streaming")
