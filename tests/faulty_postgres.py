@@ -36,7 +36,7 @@ from .provider_server import ProviderServer
 from .servers import Browser, Exchange, ProcessServer, outcome, received_text, site, wait_until
 
 # In place of 30 s, in which a reader is told nothing of an ending that cannot be saved.
-ENDING_SECONDS = 2.0
+ENDING_SECONDS = float(os.environ.get("STREAMING_CHAT_TEST_ENDING_SECONDS", "2"))
 
 
 class FaultyPostgres(Postgres):
@@ -124,6 +124,8 @@ class OutageCase(TransactionTestCase):
     SETTINGS: dict[str, Any] = {
         "STREAMING_CHAT_FLUSH_SECONDS": 0.2,
         "STREAMING_CHAT_LEASE_SECONDS": 2,
+        # Less than the tests' sockets wait, where the ending is tried for the 30 s of production.
+        "STREAMING_CHAT_HEARTBEAT_SECONDS": 5,
         "STREAMING_CHAT_DRAIN_SECONDS": 0.5,
     }
 

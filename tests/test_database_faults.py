@@ -15,7 +15,7 @@ from django.db import connection
 
 from streaming_chat.models import LiveReply, Message, ReplyEvent
 
-from .faulty_postgres import FaultCase, OutageCase, Reading, default_database, note
+from .faulty_postgres import ENDING_SECONDS, FaultCase, OutageCase, Reading, default_database, note
 from .provider_server import Gate, Script
 from .servers import Exchange, held, outcome, received_text, wait_until
 
@@ -107,7 +107,7 @@ class PostgresTests(FaultCase):
             wait_until(lambda: not file.exists())
 
         assert mode == 0o600
-        self.check("away for longer than 30 s, then spooled and replayed", exchange, NOT_SAVED)
+        self.check(f"away for longer than {ENDING_SECONDS:g} s, then spooled and replayed", exchange, NOT_SAVED)
         assert self.ended(exchange).finish_reason == "stop"
 
     def test_a_server_that_stands_still_is_no_different(self):
@@ -123,7 +123,7 @@ class PostgresTests(FaultCase):
             wait_until(lambda: not file.exists())
 
         assert waited
-        self.check("paused for longer than 30 s, then spooled and replayed", exchange, NOT_SAVED)
+        self.check(f"paused for longer than {ENDING_SECONDS:g} s, then spooled and replayed", exchange, NOT_SAVED)
 
     def test_a_short_pause_is_waited_for(self):
         gate = Gate()
@@ -386,4 +386,6 @@ class SqliteTests(OutageCase):
                 exchange.rest()
             wait_until(lambda: not list(self.spool.iterdir()))
 
-        self.check("SQLite locked for longer than 30 s, then spooled and replayed", exchange, NOT_SAVED)
+        self.check(
+            f"SQLite locked for longer than {ENDING_SECONDS:g} s, then spooled and replayed", exchange, NOT_SAVED
+        )
