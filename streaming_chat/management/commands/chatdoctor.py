@@ -86,7 +86,8 @@ def _user(name: str | None) -> Iterator[Any]:
         user.save()
     # Whatever a site's own user demands.
     except Exception as error:
-        raise CommandError(_("No user could be made (%s): name one by --user.") % type(error).__name__) from error
+        told = _("No user could be made (%s). Is this the app's database (DATABASE_URL)? Then name a user by --user.")
+        raise CommandError(told % type(error).__name__) from error
     try:
         yield user
     finally:
