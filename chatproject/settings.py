@@ -114,6 +114,8 @@ LOGGING = {
 # Database
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+if "ENGINE" not in DATABASES["default"]:
+    raise ImproperlyConfigured("DATABASE_URL was wanted as postgres://user:password@host/name or sqlite:///file.")
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # A transaction that reads first and then writes fails at once when another wrote in between.
@@ -142,10 +144,12 @@ def _scalar(name: str, default: Any) -> Any:
     """Read one variable as the kind of thing that its default is; None for `none`."""
     if env.str(name).strip().lower() == "none":
         return None
-    if name.endswith("_SECONDS"):
-        return env.float(name)
     readers = {bool: env.bool, int: env.int, list: env.list}
-    return readers.get(type(default), env.str)(name)
+    read = env.float if name.endswith("_SECONDS") else readers.get(type(default), env.str)
+    try:
+        return read(name)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}: a number was wanted, got {env.str(name)!r}.") from None
 
 
 def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:

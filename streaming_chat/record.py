@@ -117,7 +117,10 @@ def settle_abandoned(
 def settle(live: LiveReply, lock_seconds: float = 2.0) -> bool:
     """End a reply whose worker died; False when that cannot be, now or by this version. Blocking."""
     try:
-        return live.settle(lock_seconds)
+        is_settled = live.settle(lock_seconds)
+        if is_settled:
+            logger.warning("Reply %s of a worker that died was ended with what was saved of it.", live.pk)
+        return is_settled
     except (DatabaseError, InterfaceError):
         raise
     except Exception as error:  # noqa: BLE001  (a newer version may have written what we cannot read; the others go on)

@@ -201,9 +201,9 @@ class Spool:
         self._resting |= {str(pk): now + _REST_SECONDS for pk, what in became.items() if what == _WAITS}
         return _saved(became), more or bool(self._resting)
 
-    def count(self) -> int:
-        """Return how many files wait."""
-        return len(list(self._waiting()))
+    def names(self) -> list[str]:
+        """Return the replies whose endings wait in files."""
+        return [path.stem for path in self._waiting()]
 
     def _candidates(self) -> Iterator[tuple[str, Callable[[], dict[uuid.UUID, str]]]]:
         """Yield what waits, each as its reply's id and what replays it."""

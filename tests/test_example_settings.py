@@ -49,6 +49,14 @@ class SecurityTests(SimpleTestCase):
         assert "SECRET_KEY" in done.stderr
         assert done.returncode != 0
 
+    def test_what_cannot_be_read_is_named(self):
+        for name, value in {"DATABASE_URL": "nonsense", "STREAMING_CHAT_FLUSH_SECONDS": "abc"}.items():
+            with self.subTest(name):
+                done = run_with({**PRODUCTION, name: value}, "manage.py", "check")
+
+                assert f"ImproperlyConfigured: {name}" in done.stderr
+                assert "was wanted" in done.stderr
+
     def test_https_is_demanded(self):
         names = ["SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"]
 

@@ -95,7 +95,7 @@ class SettleRepliesTests(TestCase):
             waiting, dead = make_file(folder, "It will rain", expires=-1), make_dead(Event("text", "No"), name="ben")
             dry = run_command("--now", "--dry-run")
 
-            assert dry[-1] == "1 to save, 2 to settle."
+            assert dry == [str(waiting.message_id), str(dead.pk), "1 to save, 1 to settle."]
             assert run_command("--now") == [str(waiting.message_id), str(dead.pk), "1 saved, 1 settled."]
             assert Message.objects.get(pk=waiting.message_id).text == "It will rain"
 

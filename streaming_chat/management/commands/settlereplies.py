@@ -31,20 +31,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, now: bool, dry_run: bool, **options: Any) -> None:
         """Print one id a line, then how many; never text."""
-        saved = spool.count() if dry_run else self._replay()
-        lives = self._expired() if now else self._watch()
+        saved = spool.names() if dry_run else [str(pk) for pk in spool.replay()[0]]
+        for name in saved:
+            self.stdout.write(name)
         settled = 0
-        for live in lives:
-            if dry_run or settle(live):
+        for live in self._expired() if now else self._watch():
+            # Before they are saved, those that wait have run out, too.
+            if str(live.pk) not in saved and (dry_run or settle(live)):
                 self.stdout.write(str(live.pk))
                 settled += 1
-        self.stdout.write(f"{saved} to save, {settled} to settle." if dry_run else f"{saved} saved, {settled} settled.")
-
-    def _replay(self) -> int:
-        saved, _more = spool.replay()
-        for pk in saved:
-            self.stdout.write(str(pk))
-        return len(saved)
+        done = "{} to save, {} to settle." if dry_run else "{} saved, {} settled."
+        self.stdout.write(done.format(len(saved), settled))
 
     def _watch(self) -> list[LiveReply]:
         """Return those whose claim nobody renews for LEASE_SECONDS."""
