@@ -369,9 +369,9 @@ class FaultTests(Tails, SimpleTestCase):
         self.arrives("Hello")
         self.valkey.command("DEL", self.key)
         self.valkey.command("SET", self.key, "and this?")
-        with self.assertLogs("streaming_chat", "WARNING"):
+        with self.assertLogs("streaming_chat", "WARNING") as logs:
             self.say(", ")
-            wait_until(lambda: len(self.writing._link._feeds._feeds[self.reply].entries))
+            wait_until(lambda: logs.records)
         self.valkey.command("DEL", self.key)
         self.arrives("world")
 
