@@ -30,7 +30,8 @@ from .permissions import Owner, get_permissions
 from .providers import default_model, get_provider, is_offered, split_model
 from .providers.base import Prompt, Turn
 from .record import settle_abandoned
-from .runner import InlineSaver, Order, runner
+from .runner import runner
+from .runs import InlineSaver, Order
 from .writer import writer
 
 # Each try loses to another request of the same owner at most once per slot.

@@ -11,7 +11,8 @@ from django.test import SimpleTestCase
 from streaming_chat import endings
 from streaming_chat.events import TEXT, TOOL_CALL, Event
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream
-from streaming_chat.runner import Order, Run, runner
+from streaming_chat.runner import runner
+from streaming_chat.runs import Order, Run
 from streaming_chat.writer import writer
 
 

@@ -23,7 +23,8 @@ from streaming_chat.ledger import Ledger
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream
 from streaming_chat.readers import Reader
-from streaming_chat.runner import Order, Runner, runner
+from streaming_chat.runner import Runner, runner
+from streaming_chat.runs import Order
 from streaming_chat.signals import reply_ended
 from streaming_chat.writer import writer
 

@@ -27,7 +27,8 @@ from streaming_chat.following import Following, follower
 from streaming_chat.models import Message, live_database
 from streaming_chat.permissions import get_permissions
 from streaming_chat.readers import BlockingReader, Reader
-from streaming_chat.runner import InlineSaver, Order, runner
+from streaming_chat.runner import runner
+from streaming_chat.runs import InlineSaver, Order
 from streaming_chat.steadiness import steadiness
 from streaming_chat.streams import ReplyStream
 from streaming_chat.writer import writer

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streaming_chat import ledger, readers, runner
+from streaming_chat import ledger, readers, runs
 from streaming_chat.models import Message
 from streaming_chat.views import messages
 
@@ -51,14 +51,14 @@ def forget_owner() -> None:
 
 def call_twice() -> None:
     """Ask the provider twice for each reply."""
-    receive = runner.Run._receive
+    receive = runs.Run._receive
 
     async def receive_twice(self: Any) -> Any:
         async with self._order.provider.stream(self._order.prompt) as upstream:
             await upstream.read()
         return await receive(self)
 
-    runner.Run._receive = receive_twice
+    runs.Run._receive = receive_twice
 
 
 def tell_before_commit() -> None:
