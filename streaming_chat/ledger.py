@@ -22,9 +22,17 @@ from .conf import conf
 from .endings import Ending
 from .events import Event
 from .logs import describe, logger
-from .models import Conversation, LiveReply, Message, ReplyEvent, bounded_lock_wait, end_reply, live_database
+from .models import (
+    Conversation,
+    LiveReply,
+    Message,
+    ReplyEvent,
+    announce_end,
+    bounded_lock_wait,
+    end_reply,
+    live_database,
+)
 from .outages import is_away, is_conflict, is_locked
-from .signals import announce, reply_ended
 from .tails import get_tail
 
 # How long a lock is waited for once it is known that one of the batch is held: 1,000 replies are divided in 1 s.
@@ -419,18 +427,6 @@ class Ledger:
         run.saved(payload, end_position)
         if is_ours:
             announce_end(run.message_id, run.conversation_id, payload["status"], payload["end_reason"])
-
-
-def announce_end(message_id: uuid.UUID, conversation_id: uuid.UUID, status: str, end_reason: str) -> None:
-    """Send `reply_ended`, after its commit."""
-    announce(
-        reply_ended,
-        Message,
-        message=message_id,
-        conversation=conversation_id,
-        status=status,
-        end_reason=end_reason,
-    )
 
 
 def is_same(one: Ending, other: Ending) -> bool:

@@ -414,15 +414,7 @@ class LiveReply(models.Model):
             if ended is None:
                 return False
             get_tail().tell(using, [self.pk])
-            told = partial(
-                announce,
-                reply_ended,
-                Message,
-                message=self.pk,
-                conversation=self.conversation_id,
-                status=ending.status,
-                end_reason=ending.end_reason,
-            )
+            told = partial(announce_end, self.pk, self.conversation_id, ending.status, ending.end_reason)
             transaction.on_commit(told, using=using)
             return True
 
@@ -545,3 +537,15 @@ def end_reply(
         output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
     )
     return endings.payload(ending, text, Message(**fields).usage), position if cut is None else cut
+
+
+def announce_end(message_id: uuid.UUID, conversation_id: uuid.UUID, status: str, end_reason: str) -> None:
+    """Send `reply_ended`, after its commit."""
+    announce(
+        reply_ended,
+        Message,
+        message=message_id,
+        conversation=conversation_id,
+        status=status,
+        end_reason=end_reason,
+    )

@@ -29,9 +29,9 @@ from . import endings, events
 from .conf import conf
 from .endings import Ending
 from .events import Event
-from .ledger import Saved, announce_end, is_same
+from .ledger import Saved, is_same
 from .logs import describe, logger
-from .models import Conversation, Message, bounded_lock_wait, end_reply, live_database
+from .models import Conversation, Message, announce_end, bounded_lock_wait, end_reply, live_database
 from .outages import is_away, is_locked
 from .tails import get_tail
 
