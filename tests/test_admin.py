@@ -221,8 +221,8 @@ class TranscriptTests(AdminTestCase):
         make_reply(
             conversation, "It", status="interrupted", end_reason="provider_stall", error_code="provider_stall",
             provider="openai", model="openai:gpt-5-mini", request_id="req_1", ref="8f3ac21b", input_tokens=312,
-            cached_input_tokens=100, output_tokens=12, tokens_estimated=True, first_event_ms=412, duration_ms=3204,
-            omitted_messages=4, cost="0.00120000",
+            cached_input_tokens=100, output_tokens=12, tokens_estimated=True, first_event_ms=412, reasoning_ms=1250,
+            duration_ms=3204, omitted_messages=4, cost="0.00120000",
         )  # fmt: skip
 
         page = self.text_of(transcript_url(conversation))
@@ -232,6 +232,7 @@ class TranscriptTests(AdminTestCase):
             "Tokens 312 in, 100 of them cached, 12 out, estimated",
             "Cost 0.0012",
             "To first event 412 ms",
+            "Reasoning 1250 ms",
             "In all 3204 ms",
             "Ending interrupted / provider_stall",
             "Error provider_stall: The model stopped sending.",

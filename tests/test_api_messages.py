@@ -28,6 +28,7 @@ KEYS = {
     "usage",
     "cost",
     "first_event_ms",
+    "reasoning_ms",
     "duration_ms",
     "position",
     "created_at",
@@ -253,8 +254,15 @@ class ReadTests(ApiTestCase):
         assert (shown["position"], shown["finish_reason"], shown["end_reason"]) == (13, "stop", "stop")
         assert (shown["error"], shown["cost"], shown["feedback"]) == (None, None, None)
         assert isinstance(shown["first_event_ms"], int)
+        assert shown["reasoning_ms"] is None
         assert shown["duration_ms"] >= shown["first_event_ms"]
         assert shown["ended_at"] >= shown["created_at"]
+
+    def test_how_long_a_reply_reasoned(self):
+        self.provider.script(Script("Yes.", reasoning=["Let me think."]))
+        shown = self.api.get(f"api/messages/{self.api.reply('Hi').pk}").json()
+
+        assert 0 <= shown["reasoning_ms"] <= shown["duration_ms"]
 
     def test_a_user_message(self):
         reply = self.api.reply("Hi")

@@ -264,6 +264,7 @@ def _facts(message: Message) -> Iterator[tuple[str, str]]:
     yield _("Tokens"), _tokens(message)
     yield _("Cost"), "" if message.cost is None else f"{message.cost.normalize():f}"
     yield _("To first event"), _milliseconds(message.first_event_ms)
+    yield _("Reasoning"), _milliseconds(message.reasoning_ms)
     yield _("In all"), _milliseconds(message.duration_ms)
     yield _("Ending"), " / ".join(filter(None, [message.status, message.end_reason]))
     yield _("Error"), _error(message)

@@ -76,6 +76,7 @@ def _message_shape(message: Message, siblings: list[uuid.UUID], feedback: Feedba
         "usage": message.usage,
         "cost": None if message.cost is None else str(message.cost),
         "first_event_ms": message.first_event_ms,
+        "reasoning_ms": message.reasoning_ms,
         "duration_ms": message.duration_ms,
         "position": message.end_position,
         "created_at": _time(message.created_at),
