@@ -25,6 +25,7 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/feedback", messages.feedback_view, name="api-feedback"),
     path("api/chat", messages.chat_view, name="api-chat"),
     path("api/models", service.models_view, name="api-models"),
+    path("api/token", service.token_view, name="api-token"),
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
     re_path("^api/(?P<path>.*)$", service.unknown_view, name="api-unknown"),
     path("health", service.health_view, name="health"),

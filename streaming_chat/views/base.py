@@ -14,6 +14,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming_chat.exceptions import Refusal, error_text, is_retryable
@@ -90,6 +91,12 @@ def private(response: HttpResponse) -> HttpResponse:
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Cookie, Accept-Language"
     response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def keep_token(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Have the browser keep the secret of the CSRF token that an answer holds, where the site has no middleware for it."""
+    CsrfViewMiddleware(lambda request: response).process_response(request, response)
     return response
 
 

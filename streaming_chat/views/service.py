@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import Refusal
@@ -10,7 +11,7 @@ from streaming_chat.permissions import Owner, get_permissions
 from streaming_chat.providers import default_model
 from streaming_chat.runner import runner
 
-from .base import Answer, api, demand_found, error_response, exempt, handler_for, private
+from .base import Answer, api, demand_found, error_response, exempt, handler_for, keep_token, private
 
 
 def list_models(request: HttpRequest, owner: Owner) -> Answer:
@@ -18,6 +19,11 @@ def list_models(request: HttpRequest, owner: Owner) -> Answer:
     permissions = get_permissions()
     offered = [name for name in conf.STREAMING_CHAT_MODELS if permissions.may_use_model(request, owner, name)]
     return {"results": [{"id": name, "default": name == default_model()} for name in offered]}
+
+
+def fresh_token(request: HttpRequest, owner: Owner) -> Answer:
+    """A CSRF token for a page whose own has expired: signing in, in another tab too, changes the secret behind it."""
+    return keep_token(request, JsonResponse({"csrf_token": get_token(request)}))
 
 
 @exempt
@@ -41,4 +47,5 @@ def unknown(request: HttpRequest, owner: Owner, path: str) -> Answer:
 
 
 models_view = api(GET=list_models)
+token_view = api(GET=fresh_token)
 unknown_view = api(**dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), unknown))
