@@ -264,6 +264,36 @@ class ReadTests(ApiTestCase):
 
         assert 0 <= shown["reasoning_ms"] <= shown["duration_ms"]
 
+    def test_the_reply_that_a_client_id_has_made(self):
+        first = self.api.reply("Hi", client_id="one")
+        second = self.api.reply("Ho", first.conversation, client_id="one")
+        by_id = [self.api.get(f"api/messages/{reply.pk}").json() for reply in (first, second)]
+
+        assert self.api.get("api/messages?client_id=one").json() == by_id[0]
+        assert self.api.get(f"api/messages?client_id=one&conversation={first.conversation_id}").json() == by_id[1]
+
+    def test_what_a_client_id_has_not_made_is_not_there(self):
+        reply = self.api.reply("Hi", client_id="one")
+        stranger = Api(make_user("bo"))
+
+        assert self.api.get("api/messages?client_id=two").status_code == 404
+        assert self.api.get(f"api/messages?client_id=one&conversation={reply.conversation_id}").status_code == 404
+        assert stranger.get("api/messages?client_id=one").status_code == 404
+
+        reply.conversation.delete_for_owner()
+
+        assert self.api.get("api/messages?client_id=one").status_code == 404
+
+    def test_a_client_id_must_be_one(self):
+        for asked, field in (
+            ("", "client_id"),
+            ("?client_id=a%20b", "client_id"),
+            ("?client_id=a&conversation=b", "conversation"),
+        ):
+            response = self.api.get(f"api/messages{asked}")
+
+            assert (response.status_code, list(error_of(response)["fields"])) == (422, [field])
+
     def test_a_user_message(self):
         reply = self.api.reply("Hi")
         shown = self.api.get(f"api/messages/{reply.parent_id}").json()

@@ -10,6 +10,8 @@ from django.test import Client
 
 from streaming_chat.events import Event
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
+from streaming_chat.permissions import Owner
+from streaming_chat.sending import Outgoing
 
 from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
 from .native import ApiTestCase
@@ -38,6 +40,7 @@ KINDS = {
     f"chat/api/messages/{M}/feedback": OF,
     "chat/api/chat": OWN,
     "chat/api/models": OWN,
+    "chat/api/token": OWN,
     # It is there for chatdoctor's token alone.
     "chat/api/diagnosis": OF,
     "chat/^api/(?P<path>.*)$": OF,
@@ -71,6 +74,7 @@ BODIES: dict[str, Any] = {
     "POST chat/api/chat": {"messages": [{"role": "user", "content": "Taken"}]},
 }
 SECRET = "Rosebud"
+CLIENT_ID = "sled"
 
 
 class OwnerMatrixTests(ApiTestCase):
@@ -80,7 +84,8 @@ class OwnerMatrixTests(ApiTestCase):
         super().setUp()
         conversation = make_conversation(title=SECRET, system_prompt=SECRET)
         make_message(conversation, SECRET)
-        reply = make_reply(conversation, SECRET)
+        made_by = Outgoing(client_id=CLIENT_ID, conversation_id=conversation.pk)
+        reply = make_reply(conversation, SECRET, send_key=made_by.key(Owner(self.user, conversation.owner_key)))
         Feedback.objects.create(message=reply, value=1, comment=SECRET, owner_key=conversation.owner_key)
         live = make_live(make_conversation(title=SECRET), Event("text", SECRET))
         deleted = make_conversation(title=SECRET)
@@ -150,6 +155,8 @@ class OwnerMatrixTests(ApiTestCase):
             return [filled(route, pk, pk) for pk in self.conversations]
         if M in route:
             return [filled(route, pk, pk) for pk in self.messages]
+        if route == "chat/api/messages":
+            return [f"{route}?client_id={CLIENT_ID}&conversation={self.conversations[0]}"]
         return [filled(route, self.conversations[0], self.user.pk)]
 
 

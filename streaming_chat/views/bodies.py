@@ -1,4 +1,4 @@
-"""JSON bodies in: bounded, of a known shape, every fault named by its field."""
+"""What requests say, in JSON bodies and in addresses: bounded, of a known shape, every fault named by its field."""
 
 from __future__ import annotations
 
@@ -30,23 +30,33 @@ def read_body(request: HttpRequest, checks: dict[str, Check], required: Collecti
 
     Raises Refusal: 415 for another type, 413 beyond MAX_BODY_BYTES, 422 with `fields` for everything else.
     """
-    body = _parse(request)
+    return cleaned(_parse(request), checks, required)
+
+
+def read_query(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+    """Return what an address says after its `?`, checked; other names are not ours. Raises Refusal: 422."""
+    said = request.GET.dict()
+    return cleaned({name: said[name] for name in checks if name in said}, checks, required)
+
+
+def cleaned(said: dict[str, Any], checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+    """Return what was said, checked name by name. Raises Refusal: 422 with `fields`."""
     faults: dict[str, str] = {}
-    cleaned: dict[str, Any] = {}
-    for name, value in body.items():
+    kept: dict[str, Any] = {}
+    for name, value in said.items():
         if name not in checks:
             faults[storable(name)[:64]] = f"unknown; known are: {', '.join(checks) or 'none'}."
             continue
         try:
-            cleaned[name] = checks[name](value)
+            kept[name] = checks[name](value)
         except ValueError as error:
             faults[name] = str(error)
     for name in required:
-        if name not in body:
+        if name not in said:
             faults[name] = "required."
     if faults:
         raise Refusal(422, "invalid", fields=faults)
-    return cleaned
+    return kept
 
 
 def read_optional_body(request: HttpRequest, checks: dict[str, Check]) -> dict[str, Any]:

@@ -54,6 +54,16 @@ def get_message(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> An
     return message_shape(find_message(owner, message_id), owner.key)
 
 
+def get_sent(request: HttpRequest, owner: Owner) -> Answer:
+    """The reply that a client_id has made, for a client to which the stream that names it has not come."""
+    demand(get_permissions().may_read(request, owner))
+    checks: dict[str, bodies.Check] = {"client_id": bodies.client_id, "conversation": bodies.identifier}
+    asked = bodies.read_query(request, checks, required=["client_id"])
+    outgoing = Outgoing(client_id=asked["client_id"], conversation_id=asked.get("conversation"))
+    made = Message.objects.using(live_database()).filter(send_key=outgoing.key(owner)).values_list("pk", flat=True)
+    return message_shape(find_reply(owner, demand_found(made.first())), owner.key)
+
+
 def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID | None = None) -> Prepared:
     """Send, in a conversation or a new one, and stream the reply."""
     checks: dict[str, bodies.Check] = {
@@ -264,7 +274,7 @@ def _whole(owner: Owner, message_id: uuid.UUID, ended: bool) -> HttpResponse:
     )
 
 
-messages_view = streaming(POST=send_message)
+messages_view = streaming(GET=get_sent, POST=send_message)
 conversation_messages_view = streaming(GET=list_messages, POST=send_message)
 message_view = api(GET=get_message)
 events_view = streaming(GET=follow)
