@@ -170,15 +170,23 @@ class Conversation(models.Model):
 
         One query reads the tree's shape, one the messages of the path. without: columns to leave in the database.
         """
-        # From where the conversation came: a replica may not have the last reply yet.
-        messages = Message.objects.using(self._state.db).filter(conversation_id=self.pk)
-        parents = dict(messages.values_list("pk", "parent_id"))
+        path = self.ids_to(leaf_id)
+        found = self._messages().defer(*without).in_bulk(path)
+        return [found[pk] for pk in path]
+
+    def ids_to(self, leaf_id: uuid.UUID | None) -> list[uuid.UUID]:
+        """Return the ids of the same messages, in one query."""
+        parents = dict(self._messages().values_list("pk", "parent_id"))
         path: list[uuid.UUID] = []
         while leaf_id in parents:
             path.append(leaf_id)
             leaf_id = parents.pop(leaf_id)
-        found = messages.defer(*without).in_bulk(path)
-        return [found[pk] for pk in reversed(path)]
+        path.reverse()
+        return path
+
+    def _messages(self) -> MessageQuerySet:
+        # From where the conversation came: a replica may not have the last reply yet.
+        return Message.objects.using(self._state.db).filter(conversation_id=self.pk)
 
     def delete_for_owner(self) -> bool:
         """Mark it deleted and stop its live reply; False when it was deleted before. Undone by `restore`."""

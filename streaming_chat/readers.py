@@ -387,6 +387,9 @@ class BlockingReader:
 
     def until_ended(self, seconds: float | None = None) -> bool:
         """Wait for the ending without reading; False when it took longer, or the reader was refused."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            opened()
         deadline = self._leave_at if seconds is None else min(self._leave_at, time.monotonic() + seconds)
         while not (self._stream.ended or self._stream.dismissed or self.refused) and time.monotonic() < deadline:
             self._waiter.clear()

@@ -127,10 +127,11 @@ class AccessTests(TestCase):
 
         assert response.status_code == 403
 
-    def test_a_page_takes_no_post(self):
+    def test_a_page_takes_its_form_and_nothing_else(self):
         self.client.force_login(make_user())
+        response = self.client.put("/chat/")
 
-        assert self.client.post("/chat/").status_code == 405
+        assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD, POST")
 
     def test_sites_that_demand_a_login_everywhere_get_the_same(self):
         with self.modify_settings(MIDDLEWARE={"append": LOGIN_REQUIRED}):

@@ -101,19 +101,24 @@ def keep_token(request: HttpRequest, response: HttpResponse) -> HttpResponse:
 
 
 def error_response(error: Exception) -> HttpResponse:
-    """Return the JSON of an error; one that is not a refusal is logged under a reference."""
+    """Return the JSON of an error."""
+    return refusal_response(refusal_of(error))
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """Return an error as what it is to a client; one that is not a refusal is logged under a reference."""
     if isinstance(error, Refusal):
-        return refusal_response(error)
+        return error
     if isinstance(error, RequestDataTooBig):
-        return refusal_response(Refusal(413, "too_large"))
+        return Refusal(413, "too_large")
     ref = uuid.uuid4().hex[:12]
     if is_away(error):
         steadiness.broke()
         logger.error("The database is away (%s); ref %s.", type(error).__name__, ref)
-        return refusal_response(Refusal(503, "database_away", retry_after=2, ref=ref))
+        return Refusal(503, "database_away", retry_after=2, ref=ref)
     # Not exc_info: an error mail shows the locals of each frame, and those hold what people wrote.
     logger.error("A request failed; ref %s: %s", ref, describe(error))
-    return refusal_response(Refusal(500, "internal", ref=ref))
+    return Refusal(500, "internal", ref=ref)
 
 
 def refusal_response(refusal: Refusal) -> HttpResponse:

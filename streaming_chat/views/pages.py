@@ -1,4 +1,7 @@
-"""The chat page, for a new chat and for a conversation. It is a frame: its messages come through the native API."""
+"""The chat page, for a new chat and for a conversation. It is a frame: its messages come through the native API.
+
+`?view=plain` is the one without JavaScript (plain.py), which the frame's form leads to, too.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,20 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods
 
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import Refusal
 from streaming_chat.models import Conversation, live_database
 from streaming_chat.permissions import Owner, get_permissions
+
+from .plain import plain_page, with_form
 
 # What the script says; everything else the page says is in its template.
 TEXTS = {
@@ -43,14 +47,14 @@ TEXTS = {
 _MISSED_HEARTBEATS = 3
 
 
-def _page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
     """Let those in who may read conversations; whoever is nobody to the chat goes to the login page.
 
     The check is ours: the site's PERMISSIONS backend decides, which a LoginRequiredMiddleware knows nothing of.
     """
 
-    @login_not_required
-    @require_safe
+    @with_form
+    @require_http_methods(["GET", "HEAD", "POST"])
     @never_cache
     @wraps(view)
     def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
@@ -70,16 +74,23 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 @_page
 def chat(request: HttpRequest, owner: Owner) -> HttpResponse:
     """Show a chat in which nothing has been said."""
-    return _render(request)
+    return plain_page(request, owner) if _is_plain(request) else _render(request)
 
 
 @_page
 def conversation(request: HttpRequest, owner: Owner, conversation_id: UUID) -> HttpResponse:
     """Show a conversation of who asks; 404 for one that is not theirs, or is not there."""
     mine = Conversation.objects.using(live_database()).for_owner(owner.key)
-    if not mine.filter(pk=conversation_id).exists():
+    conversation = mine.filter(pk=conversation_id).first()
+    if conversation is None:
         raise Http404
+    if _is_plain(request):
+        return plain_page(request, owner, conversation)
     return _render(request, conversation_id=conversation_id)
+
+
+def _is_plain(request: HttpRequest) -> bool:
+    return request.GET.get("view") == "plain"
 
 
 def _render(request: HttpRequest, **context: Any) -> HttpResponse:

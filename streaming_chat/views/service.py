@@ -16,9 +16,13 @@ from .base import Answer, api, demand_found, error_response, exempt, handler_for
 
 def list_models(request: HttpRequest, owner: Owner) -> Answer:
     """The models this owner may ask for; the first is the default."""
+    return {"results": [{"id": name, "default": name == default_model()} for name in offered_models(request, owner)]}
+
+
+def offered_models(request: HttpRequest, owner: Owner) -> list[str]:
+    """Return the models this owner may ask for, wildcards among them."""
     permissions = get_permissions()
-    offered = [name for name in conf.STREAMING_CHAT_MODELS if permissions.may_use_model(request, owner, name)]
-    return {"results": [{"id": name, "default": name == default_model()} for name in offered]}
+    return [name for name in conf.STREAMING_CHAT_MODELS if permissions.may_use_model(request, owner, name)]
 
 
 def fresh_token(request: HttpRequest, owner: Owner) -> Answer:

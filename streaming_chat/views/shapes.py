@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from streaming_chat import events, record
+from streaming_chat.events import Event
 from streaming_chat.exceptions import error_text, is_retryable
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.runner import runner
@@ -89,14 +90,19 @@ def _message_shape(message: Message, siblings: list[uuid.UUID], feedback: Feedba
 
 def _live_state(message: Message) -> dict[str, Any]:
     """Return what has come so far of a reply that is being written."""
-    run = runner.find(message.pk)
-    received = run.events[1:] if run else record.read(message.pk).events
-    received = [event for event in received if event.kind != events.END]
+    received = live_events(message)
     return {
         "text": events.text_of(received),
         "parts": events.to_parts(received),
         "position": 1 + events.length(received),
     }
+
+
+def live_events(message: Message) -> list[Event]:
+    """Return what has come so far of a reply that is being written, without start and ending."""
+    run = runner.find(message.pk)
+    received = run.events[1:] if run else record.read(message.pk).events
+    return [event for event in received if event.kind != events.END]
 
 
 def error_shape(code: str, ref: str = "") -> dict[str, Any] | None:

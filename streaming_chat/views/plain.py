@@ -1,0 +1,306 @@
+"""The chat without JavaScript: a form that posts, and a page that the server renders.
+
+A post sends, waits for the reply's ending, and leads to the page of the conversation; one that is refused shows the page
+again, with what was written still in its form.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from streaming_chat import endings, events, record
+from streaming_chat.conf import conf
+from streaming_chat.events import Event, storable
+from streaming_chat.exceptions import Refusal, error_text
+from streaming_chat.models import Conversation, Message, live_database
+from streaming_chat.permissions import Owner, get_permissions
+from streaming_chat.providers import default_model
+from streaming_chat.rendering import markdown, plain
+from streaming_chat.sending import Outgoing
+from streaming_chat.steadiness import steadiness
+
+from . import bodies
+from .base import keep_token, private, refusal_of, save_inline
+from .messages import begin_reply
+from .service import offered_models
+from .shapes import live_events
+from .streaming import Prepared, prepared_view
+
+# How long a post waits for the ending: proxies give up after 30 s and more.
+_WAIT_SECONDS = 25.0
+_PAGE = 50
+_CONVERSATIONS = 20
+# Ordinary Markdown of this size takes 0.3 s to render, the slowest that was found 2 s; the rest of a page is plain.
+_MAX_MARKDOWN_CHARS = 200_000
+_FORM = "application/x-www-form-urlencoded"
+# Of these nothing was read.
+_UNREAD = {413, 415}
+
+# What this page says in other words than the API.
+_REFUSALS: dict[str, Promise] = {
+    "csrf_failed": gettext_lazy("This page had expired. Please send your message again."),
+    "idempotency_mismatch": gettext_lazy(
+        "This form was sent before, with another message. Send it again to send this one."
+    ),
+    "unsupported_media_type": gettext_lazy("This page takes what its own form sends."),
+    "too_large": gettext_lazy("That is more than this site accepts. Go back to find your message."),
+}
+_ENDINGS: dict[tuple[str, str], Promise] = {
+    (endings.COMPLETED, "length"): gettext_lazy("The reply ends here: it has reached its greatest length."),
+    (endings.COMPLETED, "length_cap"): gettext_lazy("The reply ends here: it has reached its greatest length."),
+    (endings.COMPLETED, "content_filter"): gettext_lazy("A filter of the model's provider ended the reply."),
+    (endings.COMPLETED, "tool_calls"): gettext_lazy("The model ended the reply by calling a tool."),
+    (endings.STOPPED, "disconnect"): gettext_lazy("Stopped, because nobody was following any more."),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Draft:
+    """What the form holds. Its repr is the default one: no text in logs and error pages."""
+
+    content: str = ""
+    model: str = ""
+    parent: str = ""
+    client_id: str = ""
+
+    @classmethod
+    def posted(cls, request: HttpRequest) -> Draft:
+        """Return what was written. A form ends its lines with CRLF."""
+        said = {name: storable(request.POST.get(name, "")) for name in ("content", "model", "parent", "client_id")}
+        return cls(**said | {"content": said["content"].replace("\r\n", "\n")})
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What of it was filled in; the text always counts."""
+        filled = {name: getattr(self, name) for name in ("model", "parent", "client_id")}
+        return {"content": self.content} | {name: value for name, value in filled.items() if value}
+
+
+@dataclass(frozen=True, repr=False)
+class Part:
+    """A piece of a message. label: what it is, "" for what is said."""
+
+    html: SafeString
+    label: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class Turn:
+    """A message as the page shows it. outcome: how a reply ended, in words; "" where it ended as most do."""
+
+    message: Message
+    parts: list[Part]
+    outcome: str
+
+
+def with_form(page: Callable[..., HttpResponse]) -> Callable[..., Any]:
+    """Return the view of an address that shows a page, (request, **url), and takes what its form sends."""
+
+    def prepare(request: HttpRequest, **url: Any) -> Prepared | HttpResponse:
+        return _send(request, **url) if request.method == "POST" else page(request, **url)
+
+    return prepared_view(prepare, sync_to_async(_failed, thread_sensitive=True))
+
+
+def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | None = None) -> HttpResponse:
+    """Show a conversation of theirs, or a new one."""
+    return _render(request, Draft(), owner, conversation)
+
+
+def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Prepared:
+    _demand_form(request)
+    owner = get_permissions().authenticate(request)
+    save_inline()
+    checks: dict[str, bodies.Check] = {
+        "content": bodies.message_text(),
+        "model": bodies.text(255, shortest=1),
+        "parent": bodies.identifier,
+        "client_id": bodies.client_id,
+    }
+    body = bodies.cleaned(Draft.posted(request).said, checks)
+    named = {"parent": body["parent"]} if "parent" in body else {}
+    outgoing = Outgoing(
+        content=body["content"],
+        model=body.get("model", ""),
+        conversation_id=conversation_id,
+        client_id=body.get("client_id", ""),
+        body={name: str(value) for name, value in body.items()},
+        grace_seconds=conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
+        **named,
+    )
+    prepared = begin_reply(request, owner, outgoing)
+    steadiness.worked()
+    prepared.seconds = _WAIT_SECONDS
+    prepared.finish = lambda ended: _led_to(prepared.message_id)
+    return prepared
+
+
+def _demand_form(request: HttpRequest) -> None:
+    """Raise Refusal for what is too large, or no form: the check of CSRF reads it all."""
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        length = 0
+    if length > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+        raise Refusal(413, "too_large")
+    if request.content_type != _FORM:
+        raise Refusal(415, "unsupported_media_type")
+
+
+def _led_to(message_id: uuid.UUID) -> HttpResponse:
+    message = Message.objects.using(live_database()).only("conversation_id").get(pk=message_id)
+    response = HttpResponseRedirect(f"{_address(message.conversation_id)}?view=plain#m-{message_id}")
+    response.status_code = 303
+    return private(response)
+
+
+def _failed(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
+    """Answer a post with the page and what was written; leave everything else to the site's own error pages."""
+    is_hostile = isinstance(error, SuspiciousOperation) and not isinstance(error, RequestDataTooBig)
+    if request.method != "POST" or is_hostile:
+        raise error
+    refusal = refusal_of(error)
+    draft = Draft() if refusal.status in _UNREAD else Draft.posted(request)
+    owner = conversation = None
+    # A page without anything of the database's, where that is away.
+    if refusal.status not in _UNREAD and refusal.code != "database_away":
+        owner = _reading_owner(request)
+    if owner is not None and "conversation_id" in url:
+        conversation = _mine(owner).filter(pk=url["conversation_id"]).first()
+    return _render(request, draft, owner, conversation, refusal)
+
+
+def _reading_owner(request: HttpRequest) -> Owner | None:
+    """Return who asks, None for who may not read."""
+    permissions = get_permissions()
+    try:
+        owner = permissions.authenticate(request)
+        return owner if permissions.may_read(request, owner) else None
+    except Refusal:
+        return None
+
+
+def _mine(owner: Owner) -> QuerySet[Conversation]:
+    return Conversation.objects.using(live_database()).for_owner(owner.key)
+
+
+def _render(
+    request: HttpRequest,
+    draft: Draft,
+    owner: Owner | None,
+    conversation: Conversation | None,
+    refusal: Refusal | None = None,
+) -> HttpResponse:
+    ids, has_earlier = _shown_ids(request, conversation) if conversation else ([], False)
+    turns = _turns(conversation, ids) if conversation else []
+    is_live = any(turn.message.is_live for turn in turns)
+    # A send that may have worked is to be found again by its client_id.
+    keeps_client_id = refusal is not None and refusal.status >= 500
+    models = [name for name in offered_models(request, owner) if not name.endswith(":*")] if owner else []
+    context = {
+        "address": _address(conversation.pk if conversation else None),
+        "conversation": conversation,
+        "conversations": _mine(owner).order_by("-last_activity", "-id")[:_CONVERSATIONS] if owner else [],
+        "turns": turns,
+        "earlier": ids[0] if has_earlier else None,
+        # Not beside a text that it would take away.
+        "refreshes": is_live and refusal is None,
+        "draft": draft,
+        "client_id": (keeps_client_id and draft.client_id) or secrets.token_urlsafe(16),
+        "models": models,
+        "model": draft.model or (conversation.model if conversation else "") or default_model(),
+        "error": _in_words(refusal, draft) if refusal else "",
+        "login_url": redirect_to_login(_address(None)).url if refusal and refusal.status == 401 else "",
+    }
+    response = render(request, "streaming_chat/plain.html", context, status=refusal.status if refusal else 200)
+    if refusal and refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    # Said in the log where there is more to say; Django would mail the admins for each 503 of a restart.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return keep_token(request, private(response))
+
+
+def _address(conversation_id: uuid.UUID | None) -> str:
+    if conversation_id is None:
+        return reverse("streaming_chat:chat")
+    return reverse("streaming_chat:conversation", args=[conversation_id])
+
+
+def _shown_ids(request: HttpRequest, conversation: Conversation) -> tuple[list[uuid.UUID], bool]:
+    """Return the newest messages of the path in view, or those `before` one of them; and whether there are earlier ones."""
+    path = conversation.ids_to(conversation.head_id)
+    before = request.GET.get("before", "")
+    end = next((index for index, pk in enumerate(path) if str(pk) == before), len(path))
+    start = max(end - _PAGE, 0)
+    return path[start:end], start > 0
+
+
+def _turns(conversation: Conversation, ids: list[uuid.UUID]) -> list[Turn]:
+    found = Message.objects.using(live_database()).filter(conversation=conversation).in_bulk(ids)
+    budget = _MAX_MARKDOWN_CHARS
+    turns = []
+    for message in (found[pk] for pk in ids if pk in found):
+        is_tame = message.is_reply and budget > 0
+        turns.append(Turn(message, list(_parts(_received(message), is_tame)), _outcome(message)))
+        budget -= len(message.text)
+    return turns
+
+
+def _received(message: Message) -> list[Event]:
+    if message.is_live:
+        # Whoever looks again and again follows it.
+        record.push([message.pk])
+        return live_events(message)
+    return message.events() or [Event(events.TEXT, message.text)] * bool(message.text)
+
+
+def _parts(received: Iterable[Event], is_markdown: bool) -> Iterable[Part]:
+    for kind, payload in events.merge(received):
+        if kind == events.TEXT:
+            yield Part(markdown(payload) if is_markdown else plain(payload))
+        elif kind == events.REASONING:
+            yield Part(plain(payload), _("Reasoning"))
+        elif kind == events.TOOL_CALL:
+            label = _("Tool call: {name}").format(name=payload.get("name", ""))
+            yield Part(plain(str(payload.get("arguments", ""))), label)
+
+
+def _outcome(message: Message) -> str:
+    if message.is_live:
+        return _("Being written…")
+    if words := _ENDINGS.get((message.status, message.end_reason)):
+        return str(words)
+    error = error_text(message.error_code) if message.error_code else ""
+    if message.status == endings.INTERRUPTED:
+        return f"{_('The reply was interrupted.')} {error}".rstrip()
+    if message.status == endings.FAILED:
+        return f"{_('There is no reply.')} {error}".rstrip()
+    return _("Stopped") if message.status == endings.STOPPED else ""
+
+
+def _in_words(refusal: Refusal, draft: Draft) -> str:
+    fields = refusal.fields or {}
+    if "content" in fields:
+        if not draft.content.strip():
+            return _("There is no message yet: write one.")
+        words = _("The message is too long: it has {count} characters, and may have {longest}.")
+        return words.format(count=len(draft.content), longest=conf.STREAMING_CHAT_MAX_MESSAGE_CHARS)
+    if "model" in fields:
+        return error_text("model_unknown")
+    return str(_REFUSALS.get(refusal.code) or refusal.message or error_text(refusal.code))
