@@ -29,7 +29,7 @@ _WRITE_CODE_POINTS = 2_048
 _WRITE_EVENTS = 384
 # A reader is cut when it is seen stalled twice: a loop that was busy for so long has not sent either.
 _SECOND_LOOK_SECONDS = 1.0
-# A client whose stream was ended by us is back after `retry`, a second, unless all workers are busy for a while.
+# A client whose stream, or wait, was ended by us is back after `retry`, a second, unless all workers are busy for a while.
 _RETURN_SECONDS = 30.0
 # Django 6.1 sends in the server's own task, before in one of its own.
 _SENDS_IN_SERVER_TASK = django.VERSION >= (6, 1)
@@ -226,6 +226,8 @@ class Reader:
                 while not (self._stream.ended or self._stream.dismissed or self.refused):
                     await self._waiter.wait()
         except TimeoutError:
+            # Whoever asked is to come back for the rest.
+            self._leave(_RETURN_SECONDS)
             return self._stream.ended
         finally:
             self.close()
@@ -239,15 +241,7 @@ class Reader:
 
     def close(self) -> None:
         """Leave the reply. From any thread, however often: Django calls it from a pool's, or never."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        self._stream.detach(self._waiter)
-        self._task = None
-        if self._closed is not None:
-            self._closed()
-        if self._timer is not None:
-            self._in_loop(self._timer.cancel)
+        self._leave(0)
 
     async def aclose(self) -> None:
         """Leave the reply. Raises RequestAborted where a cut would otherwise end more than the response."""
@@ -274,6 +268,17 @@ class Reader:
         self._last_write = self._loop.time()
         if sends and self._is_open:
             _look(weakref.ref(self))
+
+    def _leave(self, seconds: float) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._stream.detach(self._waiter, seconds)
+        self._task = None
+        if self._closed is not None:
+            self._closed()
+        if self._timer is not None:
+            self._in_loop(self._timer.cancel)
 
     def _look(self) -> float:
         """Make it send a heartbeat after a silence, cut it when it is stalled; return when to look again."""
@@ -397,7 +402,7 @@ class BlockingReader:
                 self._between()
             if not self._stream.ended:
                 self._waiter.wait(max(min(0.5, deadline - time.monotonic()), 0.01))
-        if time.monotonic() >= self._leave_at:
+        if time.monotonic() >= deadline:
             self._pause()
         self.close()
         return self._stream.ended
