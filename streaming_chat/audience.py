@@ -1,7 +1,8 @@
 """The readers that this process serves: how many, and whether each may still read. No HTTP.
 
 One thread, made with the first reader, asks once a heartbeat for all of them in one query whether their conversations are
-still there and their owners active. A database that is away ends nobody.
+still there and their owners active. A database that is away ends nobody. A visitor's reader goes on when the conversation
+is claimed: it reads one reply, which its visitor asked for, and nothing that is written later.
 """
 
 from __future__ import annotations

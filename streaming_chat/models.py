@@ -30,6 +30,7 @@ from .outages import is_locked
 from .signals import announce, reply_ended
 from .steadiness import steadiness
 from .tails import get_tail
+from .visitors import visitor_key
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -53,11 +54,11 @@ def user_key(user: Any) -> str:
 
 
 def request_key(request: HttpRequest) -> str:
-    """Return the owner key of who asks, "" when that is nobody who may own anything."""
+    """Return the owner key of who asks, "" when that is nobody who owns anything."""
     user = getattr(request, "user", None)
-    if user is not None and user.is_authenticated and user.is_active:
-        return user_key(user)
-    return ""
+    if user is not None and user.is_authenticated:
+        return user_key(user) if user.is_active else ""
+    return visitor_key(request)
 
 
 @contextlib.contextmanager
@@ -92,12 +93,16 @@ def live_database() -> str:
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def for_request(self, request: HttpRequest) -> ConversationQuerySet:
-        """Return the conversations that who asks may see; none without a user."""
+        """Return the conversations that who asks may see; none for nobody."""
         return self.for_owner(request_key(request))
 
     def for_owner(self, owner_key: str) -> ConversationQuerySet:
         """Return an owner's conversations, without the deleted ones; none for ""."""
-        return self.filter(owner_key=owner_key, deleted_at=None) if owner_key else self.none()
+        return self.owned_by(owner_key).filter(deleted_at=None)
+
+    def owned_by(self, owner_key: str) -> ConversationQuerySet:
+        """Return an owner's conversations, with the deleted ones; none for "", which is the key of erased ones."""
+        return self.filter(owner_key=owner_key) if owner_key else self.none()
 
 
 class Conversation(models.Model):
@@ -203,11 +208,14 @@ class Conversation(models.Model):
 
 class MessageQuerySet(models.QuerySet["Message"]):
     def for_request(self, request: HttpRequest) -> MessageQuerySet:
-        """Return the messages of the conversations that who asks may see; none without a user."""
-        key = request_key(request)
-        if not key:
+        """Return the messages of the conversations that who asks may see; none for nobody."""
+        return self.for_owner(request_key(request))
+
+    def for_owner(self, owner_key: str) -> MessageQuerySet:
+        """Return the messages of an owner's conversations, without the deleted ones; none for ""."""
+        if not owner_key:
             return self.none()
-        return self.filter(conversation__owner_key=key, conversation__deleted_at=None)
+        return self.filter(conversation__owner_key=owner_key, conversation__deleted_at=None)
 
 
 class Message(models.Model):

@@ -16,10 +16,13 @@ from django.utils.module_loading import import_string
 from .conf import conf
 from .exceptions import Refusal
 from .models import Conversation, request_key
+from .visitors import make_visitor, may_visit
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class Owner(NamedTuple):
-    """Who asks. user: None for a visitor. key: as in Conversation.owner_key."""
+    """Who asks. user: None for a visitor. key: as in Conversation.owner_key, "" for a visitor who owns nothing yet."""
 
     user: Any
     key: str
@@ -33,19 +36,29 @@ class _CsrfCheck(CsrfViewMiddleware):
 
 
 class Permissions:
-    """Signed-in, active users; everything of their own, nothing of others."""
+    """Signed-in, active users, and visitors where ALLOW_ANONYMOUS is on; everything of their own, nothing of others."""
+
+    def identify(self, request: HttpRequest) -> Owner:
+        """Return who asks, for pages, which only show. Makes nothing. Raises Refusal: 401 not_signed_in."""
+        if may_visit(request):
+            return Owner(None, request_key(request))
+        if key := request_key(request):
+            return Owner(request.user, key)
+        raise Refusal(401, "not_signed_in")
 
     def authenticate(self, request: HttpRequest) -> Owner:
-        """Return who asks. Raises Refusal: 401 not_signed_in, 403 csrf_failed.
+        """Return who asks the API. Raises Refusal: 401 not_signed_in, 403 csrf_failed.
 
         The session's cookie is sent by the browser whoever made the request, so an unsafe one needs the token: here and
         not only in the site's middleware, so that the answer is JSON and the check is there without it.
+
+        A visitor is given an id by an unsafe request only, so that crawlers make no sessions.
         """
-        key = request_key(request)
-        if not key:
-            raise Refusal(401, "not_signed_in")
+        owner = self.identify(request)
         self.check_csrf(request)
-        return Owner(request.user, key)
+        if not owner.key and request.method not in _SAFE:
+            return Owner(None, make_visitor(request))
+        return owner
 
     def check_csrf(self, request: HttpRequest) -> None:
         """Raise Refusal for an unsafe request without the token. Backends that read no cookie leave it out."""

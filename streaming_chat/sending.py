@@ -32,6 +32,7 @@ from .providers.base import Prompt, Turn
 from .record import settle_abandoned
 from .runner import runner
 from .runs import InlineSaver, Order
+from .visitors import claimed_key
 from .writer import writer
 
 # Each try loses to another request of the same owner at most once per slot.
@@ -65,11 +66,11 @@ class Outgoing:
     stateless: bool = False
     grace_seconds: float | None = None
 
-    def key(self, owner: Owner) -> str | None:
+    def key(self, owner_key: str) -> str | None:
         """Return what makes it idempotent: unique per owner, conversation (or "new") and client_id."""
         if not self.client_id:
             return None
-        return _digest(owner.key, str(self.conversation_id or "new"), self.client_id)
+        return _digest(owner_key, str(self.conversation_id or "new"), self.client_id)
 
     def digest(self) -> str:
         """Return what tells whether two requests ask for the same; how the answer is delivered does not count."""
@@ -94,7 +95,7 @@ def send(request: HttpRequest, owner: Owner, outgoing: Outgoing, worker: str) ->
     settled = False
     for _try in range(_TRIES):
         try:
-            if found := _find(owner, outgoing):
+            if found := _find(request, owner, outgoing):
                 return found
             sending = _Sending(request, owner, outgoing, worker, using)
             sending.check()
@@ -166,25 +167,27 @@ def _start(order: Order, using: str) -> None:
     runner.start_in_background(order, InlineSaver(writer.worker) if is_inside else None)
 
 
-def _find(owner: Owner, outgoing: Outgoing) -> Sent | None:
-    """Return what an earlier request with this client_id made."""
-    key = outgoing.key(owner)
-    if key is None:
+def _find(request: HttpRequest, owner: Owner, outgoing: Outgoing) -> Sent | None:
+    """Return what an earlier request with this client_id made, also one by the visitor that a user was before."""
+    if not outgoing.client_id:
         return None
+    keys = [outgoing.key(key) for key in (owner.key, claimed_key(request)) if key]
     found = (
         Message.objects.using(live_database())
-        .filter(send_key=key)
-        .values_list("pk", "body_digest", "conversation__deleted_at")
+        .filter(send_key__in=keys)
+        .values_list("pk", "body_digest", "conversation__deleted_at", "conversation__owner_key")
         .first()
     )
     if found is None:
         return None
-    if found[2]:
-        # Its client_id is taken: without this every try would fail at the constraint.
+    pk, digest, deleted_at, owner_key = found
+    if deleted_at or owner_key != owner.key:
+        # Its client_id is taken: without this every try would fail at the constraint. And what a visitor sent may have
+        # been claimed since: it is not theirs to read any more.
         raise Refusal(404, "not_found")
-    if found[1] != outgoing.digest():
+    if digest != outgoing.digest():
         raise Refusal(422, "idempotency_mismatch")
-    return Sent(found[0])
+    return Sent(pk)
 
 
 def _settle(owner: Owner) -> bool:
@@ -229,7 +232,7 @@ class _Sending:
             conversation = self._new_conversation()
         else:
             conversation = self._locked_conversation(asked)
-            if found := _find(self._owner, self._outgoing):
+            if found := _find(self._request, self._owner, self._outgoing):
                 return found
             self._refuse_second(conversation)
         model = self._model(conversation.model)
@@ -341,7 +344,7 @@ class _Sending:
             provider=split_model(model)[0],
             model=model,
             omitted_messages=omitted,
-            send_key=self._outgoing.key(self._owner),
+            send_key=self._outgoing.key(self._owner.key),
             body_digest=self._outgoing.digest() if self._outgoing.client_id else "",
         )
         Message.objects.using(self._using).bulk_create([*said, reply])

@@ -36,12 +36,14 @@ import uvicorn
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
 from django.test import TransactionTestCase, override_settings
 
 from streaming_chat import events
 from streaming_chat.following import follower
 from streaming_chat.models import LiveReply, Message, ReplyEvent
 from streaming_chat.runner import runner
+from streaming_chat.visitors import make_visitor
 from streaming_chat.writer import writer
 
 from .database import database_url
@@ -223,13 +225,22 @@ class Exchange:
 
 
 class Browser:
-    """A signed-in user's browser, as far as its requests go."""
+    """A signed-in user's browser, as far as its requests go. session: its cookie, in place of the user's."""
 
-    def __init__(self, port: int, user: Any = None) -> None:
+    def __init__(self, port: int, user: Any = None, session: str = "") -> None:
         self.port = port
         self.user = user or make_user()
-        self.session = _session(self.user)
+        self.session = session or _session(self.user)
         self.exchanges: list[Exchange] = []
+
+    @classmethod
+    def of_visitor(cls, port: int) -> Self:
+        """Return a browser that nobody has signed in with, and that has sent something before."""
+        return cls(port, session=_visitor_session())
+
+    def sign_in(self) -> None:
+        """Sign its user in, in the session that it has."""
+        _sign_in(_session_store(self.session), self.user)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Exchange:
         """Ask for a path of the app."""
@@ -465,9 +476,25 @@ def held(*gates: Any) -> Iterator[None]:
             gate.open()
 
 
+def _visitor_session() -> str:
+    """Return the key of a session that holds a visitor's id."""
+    request = HttpRequest()
+    request.session = _session_store()
+    make_visitor(request)
+    request.session.save()
+    return request.session.session_key
+
+
 def _session(user: Any) -> str:
     """Return the key of a session that this user is signed in to."""
-    store = import_module(settings.SESSION_ENGINE).SessionStore()
+    return _sign_in(_session_store(), user)
+
+
+def _session_store(session_key: str | None = None) -> Any:
+    return import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+
+
+def _sign_in(store: Any, user: Any) -> str:
     store[SESSION_KEY] = str(user.pk)
     store[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     store[HASH_SESSION_KEY] = user.get_session_auth_hash()

@@ -113,8 +113,8 @@ def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
 def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """Undo a deletion of the last minute."""
     bodies.read_optional_body(request, {})
-    deleted = Conversation.objects.using(live_database()).filter(pk=conversation_id, owner_key=owner.key)
-    conversation = demand_found(deleted.first())
+    mine = Conversation.objects.using(live_database()).owned_by(owner.key)
+    conversation = demand_found(mine.filter(pk=conversation_id).first())
     if conversation.deleted_at and not conversation.restore(_UNDO):
         raise Refusal(404, "not_found")
     return _with_messages(_mine(owner, conversation_id), owner)

@@ -28,8 +28,7 @@ _STOP_SECONDS = 5.0
 def find_message(owner: Owner, message_id: uuid.UUID) -> Message:
     """Return a message of the owner's. Raises Refusal: 404 for an unknown id and a foreign one alike."""
     messages = Message.objects.using(live_database()).select_related("conversation")
-    mine = messages.filter(conversation__owner_key=owner.key, conversation__deleted_at=None)
-    return demand_found(mine.filter(pk=message_id).first())
+    return demand_found(messages.for_owner(owner.key).filter(pk=message_id).first())
 
 
 def find_reply(owner: Owner, message_id: uuid.UUID) -> Message:
