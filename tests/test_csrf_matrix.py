@@ -4,12 +4,13 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 
 from streaming_chat.models import Conversation, Message
 
 from .factories import make_conversation, make_reply
-from .native import ApiTestCase, error_of
+from .native import Api, ApiTestCase, error_of
 from .routes import routes
 from .test_owner_matrix import BODIES, body, encoded, filled
 
@@ -40,8 +41,8 @@ class MatrixTests(ApiTestCase):
         return [(method, route) for route in API for method in UNSAFE if self.takes(method, route)]
 
     def takes(self, method: str, route: str) -> bool:
-        # 405 comes before everything else, so who asks does not matter.
-        return Client().generic(method, self.path(route)).status_code != 405
+        # 405 comes before everything else, so who asks does not matter; without a token nothing is done.
+        return Client(enforce_csrf_checks=True).generic(method, self.path(route)).status_code != 405
 
     def path(self, route: str) -> str:
         row = self.reply.conversation_id if "conversation_id" in route else self.reply.pk
@@ -54,7 +55,7 @@ class MatrixTests(ApiTestCase):
     def client_of(self, *, token: str = "", in_session: bool = False) -> Client:
         """Return ana's browser, with a token in its cookie or its session."""
         client = Client(enforce_csrf_checks=True)
-        client.force_login(self.user)
+        self.sign_in(client)
         if token and in_session:
             session = client.session
             session["_csrftoken"] = token
@@ -63,8 +64,13 @@ class MatrixTests(ApiTestCase):
             client.cookies[settings.CSRF_COOKIE_NAME] = token
         return client
 
+    def sign_in(self, client: Client) -> None:
+        client.force_login(self.user)
+
 
 class CsrfTests(MatrixTests):
+    accepted = frozenset({200, 201, 202, 204, 404, 422})
+
     def check(self, *, in_session: bool = False) -> None:
         asked = self.requests()
 
@@ -93,7 +99,7 @@ class CsrfTests(MatrixTests):
                 response = self.ask(client, method, route, **{"X-CSRFToken": TOKEN})
                 body(response)
 
-                assert response.status_code in {200, 201, 202, 204, 404, 422}, response.status_code
+                assert response.status_code in self.accepted, response.status_code
 
     def test_with_the_sites_middleware(self):
         self.check()
@@ -109,6 +115,40 @@ class CsrfTests(MatrixTests):
     def test_with_tokens_in_sessions_and_without_the_middleware(self):
         with override_settings(CSRF_USE_SESSIONS=True), without_middleware():
             self.check(in_session=True)
+
+
+@override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True)
+class VisitorCsrfTests(CsrfTests):
+    """The same of visitors: what an id makes theirs is guarded as what an account does."""
+
+    # They have nothing to claim for.
+    accepted = CsrfTests.accepted | {401}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.visitor = Api()
+        self.visitor.send("Hi")
+        self.reply = Message.objects.get(role="assistant", conversation__owner=None)
+        self.before = self.rows()
+
+    def sign_in(self, client: Client) -> None:
+        # A session of its own, since a token that is put into it would stay there.
+        session = client.session
+        session.update(self.visitor.client.session.items())
+        session.save()
+
+
+@override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True)
+class NewVisitorCsrfTests(MatrixTests):
+    def test_no_session_is_made_without_a_token(self):
+        before = Session.objects.count()
+        for method, route in self.requests():
+            response = self.ask(Client(enforce_csrf_checks=True), method, route)
+
+            assert error_of(response)["code"] == "csrf_failed"
+            assert settings.SESSION_COOKIE_NAME not in response.cookies
+        assert Session.objects.count() == before
+        assert self.rows() == self.before
 
 
 class ContentTypeTests(MatrixTests):

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
-from django.test import Client
+from django.test import Client, override_settings
 
 from streaming_chat.events import Event
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
@@ -14,7 +14,7 @@ from streaming_chat.permissions import Owner
 from streaming_chat.sending import Outgoing
 
 from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
-from .native import ApiTestCase
+from .native import Api, ApiTestCase
 from .routes import routes
 
 # What an address is: open to all; a page or data of whoever asks; somebody's conversation or message; the admin.
@@ -39,6 +39,7 @@ KINDS = {
     f"chat/api/messages/{M}/regenerate": OF,
     f"chat/api/messages/{M}/feedback": OF,
     "chat/api/chat": OWN,
+    "chat/api/claim": OWN,
     "chat/api/models": OWN,
     "chat/api/token": OWN,
     # It is there for chatdoctor's token alone.
@@ -64,6 +65,8 @@ KINDS = {
         for rest in ("", "add/", *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")))
     },
 }
+# What visitors get, at rows of others.
+VISITING = {PAGE: {200}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # A body that its owner's request could have.
 BODIES: dict[str, Any] = {
@@ -75,6 +78,8 @@ BODIES: dict[str, Any] = {
 }
 SECRET = "Rosebud"
 CLIENT_ID = "sled"
+# Who asks as a visitor, in place of a user: one who has sent something, or who has not.
+KNOWN, NEW = "known visitor", "new visitor"
 
 
 class OwnerMatrixTests(ApiTestCase):
@@ -82,6 +87,7 @@ class OwnerMatrixTests(ApiTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.visitor = Api()
         conversation = make_conversation(title=SECRET, system_prompt=SECRET)
         make_message(conversation, SECRET)
         made_by = Outgoing(client_id=CLIENT_ID, conversation_id=conversation.pk)
@@ -124,6 +130,42 @@ class OwnerMatrixTests(ApiTestCase):
         staff = make_staff("auditor", "view_conversation", "view_transcript", "stop_reply")
         self.check(staff, {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, TRANSCRIPTS: {200, 302, 403}}, reads=True)
 
+    def test_visitors(self):
+        """One who has a chat of their own, and one who has none yet, at a user's rows."""
+        with override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True):
+            self.visitor.send("Mine")
+            for visitor in (KNOWN, NEW):
+                with self.subTest(visitor):
+                    self.check(visitor, VISITING)
+
+    def test_everybody_at_a_visitors_rows(self):
+        """A user, a visitor with a chat of their own, one without and, once the site allows them no more, nobody."""
+        self.give_to_a_visitor()
+        bo = make_user("bo")
+        with override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True):
+            self.visitor.send("Mine")
+            for asking, statuses in (
+                (KNOWN, VISITING),
+                (NEW, VISITING),
+                (bo, {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}}),
+            ):
+                with self.subTest(asking):
+                    self.check(asking, {**statuses, ADMIN: {302}, TRANSCRIPTS: {302}})
+        for asking in (KNOWN, None):
+            with self.subTest(asking):
+                self.check(asking, {PAGE: {302}, PAGE_OF: {302}, OWN: {401}, OF: {401}, TRANSCRIPTS: {302}})
+
+    def test_an_inactive_user_is_no_visitor(self):
+        with override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True):
+            self.check(self.user, {PAGE: {302}, PAGE_OF: {302}, OWN: {401}, OF: {401}, TRANSCRIPTS: {302}})
+
+    def give_to_a_visitor(self) -> None:
+        """Let all rows be another visitor's."""
+        theirs = {"owner_key": f"v:{'0' * 64}"}
+        Conversation.objects.update(owner=None, **theirs)
+        LiveReply.objects.update(**theirs)
+        Feedback.objects.update(**theirs)
+
     def check(self, user: Any, statuses: dict[str, set[int]], *, reads: bool = False) -> None:
         """Ask every address in every method; compare all rows before and after, statuses and what is shown."""
         before = rows(user)
@@ -132,7 +174,7 @@ class OwnerMatrixTests(ApiTestCase):
                 for path in self.paths(route):
                     with self.subTest(method=method, path=path):
                         response = self.ask(user, method, route, path)
-                        allowed = statuses.get(kind, {200, 201, 302, 403, 404}) | {405}
+                        allowed = statuses.get(kind, {200, 201, 204, 302, 401, 403, 404}) | {405}
 
                         assert response.status_code in allowed, (response.status_code, response.content[:200])
                         if not (reads and kind == TRANSCRIPTS):
@@ -143,7 +185,9 @@ class OwnerMatrixTests(ApiTestCase):
 
     def ask(self, user: Any, method: str, route: str, path: str) -> Any:
         client = Client(raise_request_exception=False)
-        if user is not None:
+        if user == KNOWN:
+            client.cookies.update(self.visitor.client.cookies)
+        elif user not in (None, NEW):
             get_user_model().objects.filter(pk=user.pk).update(is_active=True)
             client.force_login(user)
             get_user_model().objects.filter(pk=user.pk).update(is_active=user != self.user)
@@ -194,8 +238,7 @@ def body(response: Any) -> bytes:
 def rows(asking: Any) -> list[tuple[Any, ...]]:
     """Return every row, but for what whoever asked may have made of their own, and when they last signed in."""
     found: list[tuple[Any, ...]] = []
-    theirs = models.Q(pk=None) if asking is None or asking.username == "ana" else models.Q(owner=asking)
-    mine = Conversation.objects.exclude(theirs)
+    mine = Conversation.objects.exclude(_made_by(asking))
     found += mine.order_by("pk").values_list()
     for model in (Message, LiveReply):
         found += model._default_manager.filter(conversation__in=mine).order_by("pk").values_list()
@@ -203,3 +246,9 @@ def rows(asking: Any) -> list[tuple[Any, ...]]:
         found += model._default_manager.filter(message__conversation__in=mine).order_by("pk").values_list()
     found += get_user_model().objects.order_by("pk").values_list("pk", "username", "password", "is_staff")
     return found
+
+
+def _made_by(asking: Any) -> models.Q:
+    if asking in (KNOWN, NEW):
+        return models.Q(owner=None) & ~models.Q(title=SECRET)
+    return models.Q(pk=None) if asking is None or asking.username == "ana" else models.Q(owner=asking)
