@@ -19,6 +19,7 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from .conf import BACKENDS, DEFAULTS, SCALARS, conf
+from .quotas import get_quota
 
 TAG = "streaming_chat"
 _PREFIX = "STREAMING_CHAT_"
@@ -135,6 +136,14 @@ def check_backends(**kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for where, entry, arguments in _entries():
         found.extend(_check_entry(where, entry, arguments))
+    if not found and (problem := _quota_problem()):
+        found.append(
+            Error(
+                f"STREAMING_CHAT_QUOTA cannot be made: {problem}.",
+                hint="docs/settings.md says what its OPTIONS mean.",
+                id=f"{TAG}.E005",
+            )
+        )
     hook = conf.STREAMING_CHAT_PROMPT
     if isinstance(hook, str) and (problem := _import_problem(hook)):
         found.append(_no_such_class("STREAMING_CHAT_PROMPT", problem, "a function (request, conversation, messages)"))
@@ -149,9 +158,10 @@ def _entries() -> Iterator[tuple[str, Any, tuple[str, ...]]]:
         providers = {}
     for alias, entry in providers.items():
         yield f"STREAMING_CHAT_PROVIDERS[{alias!r}]", entry, (alias,)
-    for name in BACKENDS:
-        if name != "STREAMING_CHAT_PROVIDERS":
-            yield name, getattr(conf, name), ()
+    for name, default in BACKENDS.items():
+        entry = getattr(conf, name)
+        if name != "STREAMING_CHAT_PROVIDERS" and not (entry is None and default is None):
+            yield name, entry, ()
 
 
 def _check_entry(where: str, entry: Any, arguments: tuple[str, ...]) -> Iterator[CheckMessage]:
@@ -209,6 +219,15 @@ def _options_problem(backend: Any, arguments: tuple[str, ...], options: Any) -> 
     return ""
 
 
+def _quota_problem() -> str:
+    """Return why the quota refuses its options; "" when it does not. To make one asks nobody for anything."""
+    try:
+        get_quota()
+    except (TypeError, ValueError, ImportError) as error:
+        return str(error).rstrip(".")
+    return ""
+
+
 @register(TAG)
 def check_models(**kwargs: Any) -> list[CheckMessage]:
     """Find models that nobody can be asked for (E006), and the lack of a default one (W003)."""
@@ -241,10 +260,10 @@ def check_models(**kwargs: Any) -> list[CheckMessage]:
 @register(TAG)
 def check_databases(**kwargs: Any) -> list[CheckMessage]:
     """Find what makes the database lose or lock (E007, W004, W005)."""
-    from .models import Conversation, Feedback, LiveReply, Message, ReplyEvent, live_database
+    from .models import Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent, live_database
 
     alias = live_database()
-    apart = {router.db_for_write(model) for model in (Conversation, Message, LiveReply, ReplyEvent, Feedback)}
+    apart = {router.db_for_write(model) for model in (Conversation, Message, LiveReply, ReplyEvent, Feedback, QuotaUse)}
     found: list[CheckMessage] = []
     if len(apart) > 1:
         found.append(
@@ -279,7 +298,7 @@ def check_databases(**kwargs: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def check_site(**kwargs: Any) -> list[CheckMessage]:
-    """Find what the rest of the site's settings lack (W006, W007, W008)."""
+    """Find what the rest of the site's settings lack (W006, W007)."""
     found: list[CheckMessage] = [
         Warning(
             f"MIDDLEWARE has no {name}, so that nobody is signed in for the chat.",
@@ -297,15 +316,45 @@ def check_site(**kwargs: Any) -> list[CheckMessage]:
                 id=f"{TAG}.W007",
             )
         )
-    if conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True:
+    return found
+
+
+@register(TAG)
+def check_visitors(**kwargs: Any) -> list[CheckMessage]:
+    """Find visitors who can have no id (E008), and what anybody may spend without a limit (W008)."""
+    found: list[CheckMessage] = []
+    allows_visitors = conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True
+    session = _MIDDLEWARE["SessionMiddleware"]
+    if allows_visitors and not _has_middleware(session):
+        found.append(
+            Error(
+                "STREAMING_CHAT_ALLOW_ANONYMOUS is on and MIDDLEWARE has no SessionMiddleware, so that visitors get 401.",
+                hint=f"Add {session}: a visitor's id is kept in the session.",
+                id=f"{TAG}.E008",
+            )
+        )
+    if conf.STREAMING_CHAT_QUOTA is None and (why := _spends_freely(allows_visitors)):
         found.append(
             Warning(
-                "STREAMING_CHAT_ALLOW_ANONYMOUS has no effect yet: visitors get 401.",
-                hint="Remove it.",
+                f"{why}, and there is no STREAMING_CHAT_QUOTA: nothing limits what that costs.",
+                hint=(
+                    'Set STREAMING_CHAT_QUOTA = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": '
+                    '{"visitor_replies": 20, "address_replies": 60, "site_replies": 2000}}, or to limits of your own.'
+                ),
                 id=f"{TAG}.W008",
             )
         )
     return found
+
+
+def _spends_freely(allows_visitors: bool) -> str:
+    """Return what lets people spend more than the site has thought of, "" for nothing."""
+    if allows_visitors:
+        return "STREAMING_CHAT_ALLOW_ANONYMOUS lets everybody ask"
+    models = conf.STREAMING_CHAT_MODELS
+    if _is_list_of_texts(models) and any(model.endswith(":*") for model in models):
+        return "STREAMING_CHAT_MODELS has a wildcard, so that people may ask the dearest model there is"
+    return ""
 
 
 @register(TAG, deploy=True)

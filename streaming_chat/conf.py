@@ -45,6 +45,7 @@ BACKENDS: dict[str, Any] = {
     "STREAMING_CHAT_PROVIDERS": {"demo": {"BACKEND": DEMO_PROVIDER}},
     "STREAMING_CHAT_TAIL": {"BACKEND": "streaming_chat.tails.database.DatabaseTail"},
     "STREAMING_CHAT_PERMISSIONS": {"BACKEND": "streaming_chat.permissions.Permissions"},
+    "STREAMING_CHAT_QUOTA": None,
 }
 
 DEFAULTS = {**SCALARS, **BACKENDS}
@@ -76,6 +77,11 @@ class Conf:
     def STREAMING_CHAT_PERMISSIONS(self) -> dict[str, Any]:
         """Who may send, read, stop, use a model. Default: signed-in, active users, their own conversations."""
         return _setting("STREAMING_CHAT_PERMISSIONS")
+
+    @property
+    def STREAMING_CHAT_QUOTA(self) -> dict[str, Any] | None:
+        """How much may be asked for. Default None: as much as anybody likes."""
+        return _setting("STREAMING_CHAT_QUOTA")
 
     @property
     def STREAMING_CHAT_PROMPT(self) -> str | None:

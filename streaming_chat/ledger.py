@@ -31,8 +31,10 @@ from .models import (
     bounded_lock_wait,
     end_reply,
     live_database,
+    settle_quota,
 )
 from .outages import is_away, is_conflict, is_locked
+from .quotas import Settlement
 from .tails import get_tail
 
 # How long a lock is waited for once it is known that one of the batch is held: 1,000 replies are divided in 1 s.
@@ -334,10 +336,11 @@ class Ledger:
         )
         ended: dict[uuid.UUID, tuple[dict[str, Any], int, bool]] = {}
         stops: list[tuple[Saved, str, int | None]] = []
+        settlements: list[Settlement] = []
         for batch in batches:
             run = batch.run
             if batch in ending:
-                ended[run.message_id] = self._end(batch, ending[batch], using)
+                ended[run.message_id] = self._end(batch, ending[batch], settlements, using)
             elif (live := held.get(run.message_id)) is None:
                 ended[run.message_id] = self._settled(run, using)
             elif live.stop:
@@ -345,6 +348,7 @@ class Ledger:
         ids = [batch.run.message_id for batch in batches if batch.events or batch.ending]
         if news := [pk for pk in ids if pk in ended or pk in self._followed]:
             get_tail().tell(using, news)
+        settle_quota(settlements, using)
         return ended, stops
 
     def _feed_followed(self, batches: Sequence[Batch], held: dict[uuid.UUID, Held]) -> None:
@@ -377,7 +381,9 @@ class Ledger:
         rows = mine.values_list("pk", "stop", "stop_position", is_followed)
         return {pk: Held(*said) for pk, *said in rows}
 
-    def _end(self, batch: Batch, ending: Ending, using: str) -> tuple[dict[str, Any], int, bool]:
+    def _end(
+        self, batch: Batch, ending: Ending, settlements: list[Settlement], using: str
+    ) -> tuple[dict[str, Any], int, bool]:
         run, received = batch.run, batch.received()
         told = end_reply(
             run.message_id,
@@ -386,6 +392,7 @@ class Ledger:
             received,
             using=using,
             worker=self.worker,
+            settlements=settlements,
             **run.columns(),
         )
         return (*told, True) if told else self._settled(run, using)

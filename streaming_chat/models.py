@@ -1,8 +1,8 @@
 """Conversations, their messages as a tree, and what is kept of a reply while it is written.
 
-The order of locks is Conversation, LiveReply, Message, ReplyEvent, everywhere: two processes that take them in one order
-cannot deadlock. Every transaction here begins with a write, since a default SQLite transaction that reads first and
-writes then fails when another wrote in between (16 of 20 at once failed; write first: 0).
+The order of locks is Conversation, LiveReply, Message, ReplyEvent, QuotaUse, everywhere: two processes that take them in
+one order cannot deadlock. Every transaction here begins with a write, since a default SQLite transaction that reads first
+and writes then fails when another wrote in between (16 of 20 at once failed; write first: 0).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from .endings import Ending
 from .events import Event
 from .ids import uuid7
 from .outages import is_locked
+from .quotas import Settlement, get_quota, tokens_in
+from .quotas.uses import QuotaUse as QuotaUse  # noqa: PLC0414  (Django looks for models here)
 from .signals import announce, reply_ended
 from .steadiness import steadiness
 from .tails import get_tail
@@ -384,6 +386,9 @@ class LiveReply(models.Model):
     followed_until = models.DateTimeField(_("followed until"), null=True, blank=True)
     stop = models.CharField(_("stop asked by"), max_length=16, null=True, blank=True)
     stop_position = models.PositiveIntegerField(_("stop at"), null=True, blank=True)
+    reserved = models.JSONField(
+        _("reserved"), null=True, blank=True, help_text=_("What its quota takes back when it has ended.")
+    )
 
     objects = LiveReplyQuerySet.as_manager()
 
@@ -514,6 +519,7 @@ def end_reply(
     *,
     using: str,
     worker: str = "",
+    settlements: list[Settlement] | None = None,
     **fields: Any,
 ) -> tuple[dict[str, Any], int] | None:
     """Save a reply's ending, once; None when it had ended before, or `worker` does not hold it any more.
@@ -521,9 +527,11 @@ def end_reply(
     Returns what its `end` event says, and the position where it ends for its owner.
 
     received: all its events without start and ending, merged. worker: whose claim it must be, "" when that was checked.
-    fields: further columns of its message. Call inside a transaction that holds the conversation's lock.
+    settlements: where to collect what the quota is to be told, by who ends several: call `settle_quota` with them, last
+    of all. fields: further columns of its message. Call inside a transaction that holds the conversation's lock.
     """
     live = LiveReply.objects.using(using).filter(pk=message_id)
+    reserved = live.values_list("reserved", flat=True).first() if get_quota() else None
     if not (live.filter(worker=worker) if worker else live).remove() and worker:
         return None
     position = 1 + events.length(received)
@@ -553,7 +561,26 @@ def end_reply(
         input_tokens=F("input_tokens") + (fields.get("input_tokens") or 0),
         output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
     )
+    if reserved is not None:
+        settlement = _settlement(reserved, ending, received, fields)
+        if settlements is None:
+            settle_quota([settlement], using)
+        else:
+            settlements.append(settlement)
     return endings.payload(ending, text, Message(**fields).usage), position if cut is None else cut
+
+
+def settle_quota(settlements: Sequence[Settlement], using: str) -> None:
+    """Tell the quota what replies used that have just ended. Last in the transaction: many share its rows."""
+    if settlements and (quota := get_quota()):
+        quota.settle(settlements, using)
+
+
+def _settlement(reserved: Any, ending: Ending, received: Sequence[Event], fields: dict[str, Any]) -> Settlement:
+    output = fields.get("output_tokens")
+    if output is None:
+        output = tokens_in(events.length(received))
+    return Settlement(reserved, fields.get("input_tokens"), output, ending.status == endings.FAILED)
 
 
 def announce_end(message_id: uuid.UUID, conversation_id: uuid.UUID, status: str, end_reason: str) -> None:

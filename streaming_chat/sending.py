@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -25,10 +25,20 @@ from .conf import conf
 from .events import storable
 from .exceptions import Refusal
 from .ids import uuid7
-from .models import TITLE_CHARS, Conversation, LiveReply, Message, live_database, request_key
+from .models import (
+    TITLE_CHARS,
+    Conversation,
+    LiveReply,
+    Message,
+    bounded_lock_wait,
+    live_database,
+    request_key,
+)
+from .outages import is_locked
 from .permissions import Owner, get_permissions
 from .providers import default_model, get_provider, is_offered, split_model
 from .providers.base import Prompt, Turn
+from .quotas import get_quota, tokens_in
 from .record import settle_abandoned
 from .runner import runner
 from .runs import InlineSaver, Order
@@ -241,9 +251,11 @@ class _Sending:
         history += written
         user_message_id = history[-1].pk
         system, turns, omitted = self._prompt(conversation, history)
-        self._write_reply(conversation, written, user_message_id, model, omitted)
+        plan = self._plan(system, turns)
+        self._write_reply(conversation, written, user_message_id, model, omitted, plan=plan)
         if asked is not None:
             self._update(conversation, model)
+        self._reserve(plan)
         return Sent(self.message_id, self._order(conversation, user_message_id, model, system, turns))
 
     def _new_conversation(self) -> Conversation:
@@ -332,7 +344,14 @@ class _Sending:
         return said
 
     def _write_reply(
-        self, conversation: Conversation, said: list[Message], user_message_id: uuid.UUID, model: str, omitted: int
+        self,
+        conversation: Conversation,
+        said: list[Message],
+        user_message_id: uuid.UUID,
+        model: str,
+        omitted: int,
+        *,
+        plan: Any,
     ) -> None:
         """Write what was said and the reply in one statement, and claim the reply."""
         reply = Message(
@@ -359,6 +378,7 @@ class _Sending:
                     slot=slot,
                     worker=self._worker,
                     expires_at=LiveReply.lease(),
+                    reserved=plan,
                 )
             ]
         )
@@ -398,6 +418,28 @@ class _Sending:
         turns = [Turn(message.role, message.text) for message in messages if message.text]
         kept, omitted = _fit(turns, conf.STREAMING_CHAT_MAX_PROMPT_CHARS)
         return system, _join(kept), omitted
+
+    def _plan(self, system: str, turns: list[Turn]) -> Any:
+        """Return what the quota is to reserve for the reply; None without one."""
+        quota = get_quota()
+        if quota is None:
+            return None
+        chars = len(system) + sum(len(turn.text) for turn in turns)
+        most = conf.STREAMING_CHAT_MAX_OUTPUT_TOKENS
+        return quota.plan(self._request, self._owner.key, input_tokens=tokens_in(chars), output_tokens=most)
+
+    def _reserve(self, plan: Any) -> None:
+        """Reserve it, last of all: many share the quota's rows, and a process that is paused with them holds up all."""
+        quota = get_quota()
+        if quota is None:
+            return
+        try:
+            with bounded_lock_wait(self._using):
+                quota.reserve(plan, self._using)
+        except OperationalError as error:
+            if is_locked(error):
+                raise Refusal(503, "database_away", retry_after=2) from error
+            raise
 
     def _order(
         self, conversation: Conversation, user_message_id: uuid.UUID, model: str, system: str, turns: list[Turn]

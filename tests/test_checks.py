@@ -302,7 +302,41 @@ class SiteTests(ChecksTestCase):
         assert self.ids(checks.check_site, USE_TZ=False) == ["W007"]
 
     def test_visitors(self):
-        assert self.ids(checks.check_site, STREAMING_CHAT_ALLOW_ANONYMOUS=True) == ["W008"]
+        quota = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": {"visitor_replies": 20}}
+
+        assert self.ids(checks.check_visitors) == []
+        assert self.ids(checks.check_visitors, STREAMING_CHAT_ALLOW_ANONYMOUS=True) == ["W008"]
+        assert self.ids(checks.check_visitors, STREAMING_CHAT_ALLOW_ANONYMOUS=True, STREAMING_CHAT_QUOTA=quota) == []
+
+    def test_visitors_without_sessions(self):
+        middleware = [name for name in settings.MIDDLEWARE if "Session" not in name]
+        quota = {"BACKEND": "streaming_chat.quotas.base.Quota"}
+        named = {"MIDDLEWARE": middleware, "STREAMING_CHAT_QUOTA": quota}
+
+        assert self.ids(checks.check_visitors, **named) == []
+        assert self.ids(checks.check_visitors, **named, STREAMING_CHAT_ALLOW_ANONYMOUS=True) == ["E008"]
+
+    def test_any_model_for_anybody(self):
+        models = {"STREAMING_CHAT_MODELS": ["demo:demo", "demo:*"]}
+
+        assert self.ids(checks.check_visitors, **models) == ["W008"]
+        assert self.ids(checks.check_visitors, **models, STREAMING_CHAT_QUOTA={"BACKEND": "x"}) == []
+
+    def test_a_quota_that_cannot_be_made(self):
+        database = "streaming_chat.quotas.database.DatabaseQuota"
+        for entry, found in (
+            (None, []),
+            ({"BACKEND": database}, []),
+            ({"BACKEND": database, "OPTIONS": {"visitor_replies": 5, "address": "tests.native.error_of"}}, []),
+            ({"BACKEND": f"{database}s"}, ["E003"]),
+            ("DatabaseQuota", ["E003"]),
+            ({"BACKEND": database, "OPTIONS": {"replies": 5}}, ["E005"]),
+            ({"BACKEND": database, "OPTIONS": {"visitor_replies": "5"}}, ["E005"]),
+            ({"BACKEND": database, "OPTIONS": {"visitor_replies": -1}}, ["E005"]),
+            ({"BACKEND": database, "OPTIONS": {"address": "tests.native.nothing"}}, ["E005"]),
+        ):
+            with self.subTest(entry):
+                assert self.ids(checks.check_backends, STREAMING_CHAT_QUOTA=entry) == found
 
 
 class AllChecksTests(TestCase):

@@ -1,0 +1,190 @@
+"""Limits per day and per owner, network address and site, in the site's own database.
+
+A day is one of UTC: one row for each key and day, where a rolling one would take a row an hour and a sum over them. A
+limit holds exactly, however many ask at once: a conditional UPDATE takes what is left, or finds that it is too little.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db import connections, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Greatest
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+
+from streaming_chat.exceptions import Refusal
+
+from .base import Quota, Settlement
+from .uses import QuotaUse
+
+# A reply that began yesterday is settled on yesterday's row; older rows are of no use.
+_KEPT = timedelta(days=2)
+# Each row that is made takes so many old ones with it: more than one, so that they become fewer.
+_OLD_ROWS = 10
+# One network of a customer: whoever has one IPv6 address has 2^64 of them (RFC 6177).
+_IPV6_NETWORK = 64
+
+OWNER, VISITOR, ADDRESS, SITE = "owner", "visitor", "address", "site"
+_REFUSALS: dict[str, str | Promise] = {
+    OWNER: _("You have used what you may for today. Try again tomorrow."),
+    VISITOR: _("You have used what a visitor may for today. Sign in, or try again tomorrow."),
+    ADDRESS: _("Your network has used what visitors may for today. Sign in, or try again tomorrow."),
+    SITE: _("This site has answered as much as it may for today. Try again tomorrow."),
+}
+
+
+class Limit(NamedTuple):
+    """The most of a day; None is unlimited."""
+
+    replies: int | None
+    tokens: int | None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything is limited, so that anything need be counted."""
+        return self.replies is not None or self.tokens is not None
+
+
+def remote_address(request: HttpRequest) -> str:
+    """Return the address of who is connected to the server: of the proxy, unless the server was told to look behind it."""
+    return request.META.get("REMOTE_ADDR", "")
+
+
+class DatabaseQuota(Quota):
+    """Counts replies and tokens. What is not limited is not counted, and costs no query.
+
+    owner_…: of each user. visitor_…: of each visitor. address_…: of all visitors of one network together, since who drops
+    a cookie is a new visitor; whoever has an account is known by that, and shares an address with their whole office.
+    site_…: of everybody together. address: dotted path of a function of the request that returns the address.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner_replies: int | None = None,
+        owner_tokens: int | None = None,
+        visitor_replies: int | None = None,
+        visitor_tokens: int | None = None,
+        address_replies: int | None = None,
+        address_tokens: int | None = None,
+        site_replies: int | None = None,
+        site_tokens: int | None = None,
+        address: str = "streaming_chat.quotas.database.remote_address",
+    ) -> None:
+        self._limits = {
+            OWNER: Limit(_checked("owner_replies", owner_replies), _checked("owner_tokens", owner_tokens)),
+            VISITOR: Limit(_checked("visitor_replies", visitor_replies), _checked("visitor_tokens", visitor_tokens)),
+            ADDRESS: Limit(_checked("address_replies", address_replies), _checked("address_tokens", address_tokens)),
+            SITE: Limit(_checked("site_replies", site_replies), _checked("site_tokens", site_tokens)),
+        }
+        self._address: Callable[[HttpRequest], str] = import_string(address)
+
+    def plan(self, request: HttpRequest, owner_key: str, *, input_tokens: int, output_tokens: int) -> Any:
+        """Return the keys that it counts for, with the scope of each, and how much."""
+        day = timezone.now().astimezone(UTC).date()
+        keys = {key: scope for scope, key in self._keys(request, owner_key, day) if self._limits[scope].is_there}
+        return {"day": day.isoformat(), "keys": keys, "input": input_tokens, "tokens": input_tokens + output_tokens}
+
+    def reserve(self, plan: Any, using: str) -> None:
+        """Take one reply and its tokens from each key, in their order."""
+        day, tokens = date.fromisoformat(plan["day"]), plan["tokens"]
+        for key, scope in sorted(plan["keys"].items()):
+            if not self._take(key, scope, day, tokens, using):
+                raise Refusal(429, "quota_exceeded", _REFUSALS[scope], retry_after=_seconds_until_after(day))
+
+    def settle(self, settlements: Sequence[Settlement], using: str) -> None:
+        """Give back, or take, the difference; once for each key, in their order."""
+        changes: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for reservation, input_tokens, output_tokens, is_void in settlements:
+            if not isinstance(reservation, dict) or "keys" not in reservation:
+                continue
+            used = (reservation["input"] if input_tokens is None else input_tokens) + output_tokens
+            for key in reservation["keys"]:
+                change = changes[reservation["day"], key]
+                change[0] -= is_void
+                change[1] += (0 if is_void else used) - reservation["tokens"]
+        for (day, key), (replies, tokens) in sorted(changes.items()):
+            # Greatest: a row that somebody has changed by hand must not make an ending fail.
+            QuotaUse.objects.using(using).filter(day=date.fromisoformat(day), key=key).update(
+                replies=Greatest(F("replies") + replies, 0), tokens=Greatest(F("tokens") + tokens, 0)
+            )
+
+    def _keys(self, request: HttpRequest, owner_key: str, day: date) -> list[tuple[str, str]]:
+        """Return the scopes that a reply counts in, with its key in each."""
+        keys = [(SITE, "site")]
+        if not owner_key.startswith("v:"):
+            return [*keys, (OWNER, f"owner {owner_key}")]
+        keys.append((VISITOR, f"owner {owner_key}"))
+        if self._limits[ADDRESS].is_there:
+            keys.append((ADDRESS, f"address {_hashed(network_of(self._address(request)), day)}"))
+        return keys
+
+    def _take(self, key: str, scope: str, day: date, tokens: int, using: str) -> bool:
+        """Count one reply more and its tokens, if so much is left."""
+        limit = self._limits[scope]
+        uses = QuotaUse.objects.using(using).filter(day=day, key=key)
+        enough = Q()
+        if limit.replies is not None:
+            enough &= Q(replies__lt=limit.replies)
+        if limit.tokens is not None:
+            enough &= Q(tokens__lte=limit.tokens - tokens)
+        taken = partial(uses.filter(enough).update, replies=F("replies") + 1, tokens=F("tokens") + tokens)
+        if taken():
+            return True
+        # Either too little is left, or it is the first of the day: whoever makes the row, the others wait for it.
+        QuotaUse.objects.using(using).bulk_create([QuotaUse(day=day, key=key)], ignore_conflicts=True)
+        if not taken():
+            return False
+        transaction.on_commit(partial(_remove_old, day, using), using=using, robust=True)
+        return True
+
+
+def network_of(address: str) -> str:
+    """Return what is counted as one address: an IPv4 address, or the /64 of an IPv6 one; another text as it is."""
+    try:
+        parsed = ipaddress.ip_address(address.strip().partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, _IPV6_NETWORK), strict=False))
+
+
+def _hashed(network: str, day: date) -> str:
+    """Return what stands for an address: no table of all addresses finds it, nor that of one day that of another."""
+    return salted_hmac("streaming_chat.quotas.address", f"{day} {network}", algorithm="sha256").hexdigest()
+
+
+def _seconds_until_after(day: date) -> int:
+    """Return how long this day of UTC lasts."""
+    end = datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+    return max(1, math.ceil((end - timezone.now()).total_seconds()))
+
+
+def _remove_old(day: date, using: str) -> None:
+    """Remove a few rows of days that nobody counts any more, but those that another is just removing."""
+    with transaction.atomic(using=using):
+        old = QuotaUse.objects.using(using).filter(day__lt=day - _KEPT).order_by("pk")
+        if connections[using].features.has_select_for_update_skip_locked:
+            old = old.select_for_update(skip_locked=True)
+        QuotaUse.objects.using(using).filter(pk__in=old.values("pk")[:_OLD_ROWS]).delete()
+
+
+def _checked(name: str, value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f"{name} must be None or a whole number, 0 or more, got {type(value).__name__}")
