@@ -225,12 +225,12 @@ class Exchange:
 
 
 class Browser:
-    """A signed-in user's browser, as far as its requests go. session: its cookie, in place of the user's."""
+    """A signed-in user's browser, as far as its requests go. session: its cookie, in place of the user's; "" for none."""
 
-    def __init__(self, port: int, user: Any = None, session: str = "") -> None:
+    def __init__(self, port: int, user: Any = None, session: str | None = None) -> None:
         self.port = port
         self.user = user or make_user()
-        self.session = session or _session(self.user)
+        self.session = _session(self.user) if session is None else session
         self.exchanges: list[Exchange] = []
 
     @classmethod
@@ -244,7 +244,9 @@ class Browser:
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Exchange:
         """Ask for a path of the app."""
-        cookies = f"{settings.SESSION_COOKIE_NAME}={self.session}; {settings.CSRF_COOKIE_NAME}={_CSRF}"
+        cookies = f"{settings.CSRF_COOKIE_NAME}={_CSRF}"
+        if self.session:
+            cookies += f"; {settings.SESSION_COOKIE_NAME}={self.session}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         content = {"Content-Type": "application/json"} if body is not None else {}
         data = b"" if body is None else json.dumps(body).encode()

@@ -178,7 +178,7 @@ def _seconds_until_after(day: date) -> int:
 def _remove_old(day: date, using: str) -> None:
     """Remove a few rows of days that nobody counts any more, but those that another is just removing."""
     with transaction.atomic(using=using):
-        old = QuotaUse.objects.using(using).filter(day__lt=day - _KEPT).order_by("pk")
+        old = QuotaUse.objects.using(using).filter(day__lt=day - _KEPT).order_by("day", "key")
         if connections[using].features.has_select_for_update_skip_locked:
             old = old.select_for_update(skip_locked=True)
         QuotaUse.objects.using(using).filter(pk__in=old.values("pk")[:_OLD_ROWS]).delete()
