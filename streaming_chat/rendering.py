@@ -1,14 +1,16 @@
 """Markdown that a model wrote, as HTML that is safe to show. No I/O.
 
 Nothing is trusted: raw HTML stays text, images stay their description and address, and an allow-list has the last word
-over whatever the Markdown library gave. Work is bounded by the text's size and shape: what is too large, or built to be
-slow, is shown as it was written.
+over whatever the Markdown library gave. markup.json holds that list, for this module and for the browser's. Work is
+bounded by the text's size and shape: what is too large, or built to be slow, is shown as it was written.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import nh3
@@ -22,26 +24,20 @@ from markdown_it.token import Token
 
 from .events import storable
 
+_MARKUP = json.loads(Path(__file__).with_name("markup.json").read_text())
+
 # A reply of 4096 tokens is about 16 000 code points. 32 000 of ordinary Markdown take 50 ms (markdown-it-py 4.3).
 MAX_CHARS = 32_000
 # markdown-it-py tries every bracket against every later one: 20 000 of them took 250 ms, 500 take 1.
-MAX_BRACKETS = 500
+MAX_BRACKETS: int = _MARKUP["max_brackets"]
 # A short row is filled up to the table's width: 20 000 characters became 674 000, in 0.8 s.
-MAX_CELLS = 20_000
+MAX_CELLS: int = _MARKUP["max_cells"]
 
-_SAFE_ADDRESS = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
-_LANGUAGE = re.compile(r"language-[\w+#.-]{1,40}")
-_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
-_DIRECTED = {"p", "blockquote", "ul", "ol", "table", *_HEADINGS}
-_TAGS = _DIRECTED | {"a", "br", "code", "em", "hr", "li", "pre", "s", "strong", "thead", "tbody", "th", "td", "tr"}
-_ATTRIBUTES: dict[str, set[str]] = {
-    **{tag: {"dir"} for tag in _DIRECTED},
-    "a": {"href", "title"},
-    "code": {"class"},
-    "ol": {"dir", "start"},
-    "th": {"align"},
-    "td": {"align"},
-}
+_SAFE_ADDRESS = re.compile(_MARKUP["address"], re.IGNORECASE)
+_LANGUAGE = re.compile(_MARKUP["language"])
+_ATTRIBUTES = {tag: set(names) for tag, names in _MARKUP["attributes"].items()}
+_TAGS = set(_ATTRIBUTES)
+_DIRECTED = {tag for tag, names in _ATTRIBUTES.items() if "dir" in names}
 _ALIGNMENTS = {f"text-align:{side}": side for side in ("left", "center", "right")}
 
 
@@ -65,8 +61,8 @@ def clean(html: str) -> SafeString:
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         attribute_filter=_kept_value,
-        url_schemes={"http", "https", "mailto"},
-        link_rel="noopener nofollow ugc",
+        url_schemes=set(_MARKUP["schemes"]),
+        link_rel=_MARKUP["rel"],
     )
     return mark_safe(kept)  # noqa: S308  (the allow-list has just seen it)
 
@@ -113,7 +109,7 @@ class _Markdown(MarkdownIt):
 
 
 def _make_markdown() -> MarkdownIt:
-    made = _Markdown("commonmark", {"html": False, "breaks": True, "maxNesting": 20})
+    made = _Markdown("commonmark", {"html": False, "breaks": True, "maxNesting": _MARKUP["max_nesting"]})
     made.enable(["table", "strikethrough"])
     made.core.ruler.push("adapt_blocks", _adapt_blocks)
     made.add_render_rule("image", _describe_image)

@@ -9,47 +9,7 @@ from hypothesis import strategies as st
 
 from streaming_chat import rendering
 from streaming_chat.rendering import markdown, plain
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<scr<script>ipt>alert(1)</scr</script>ipt>",
-    "<img src=x onerror=alert(1)>",
-    '<p onclick="alert(1)" style="position:fixed">x</p>',
-    "<svg onload=alert(1)><use href='data:image/svg+xml;base64,AAAA'/></svg>",
-    '<svg></p><style><g title="</style><img src onerror=alert(1)>">',
-    '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(1)&gt;">',
-    '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
-    "<template><script>alert(1)</script></template>",
-    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
-    "<object data=x></object><embed src=x><form action=/x><input name=a autofocus onfocus=alert(1)></form>",
-    "<base href=//evil.example><meta http-equiv=refresh content=0;url=//evil.example><link rel=stylesheet href=//e>",
-    "<style>*{background:url(//evil.example)}</style>",
-    "<!--><img src=x onerror=alert(1)>-->",
-    "[x](javascript:alert(1))",
-    "[x](JaVaScRiPt:alert(1))",
-    "[x](java&#10;script:alert(1))",
-    "[x](&#106;avascript:alert(1))",
-    "[x](\x01javascript:alert(1))",
-    "[x](data:text/html;base64,PHNjcmlwdD4=)",
-    "[x](vbscript:x) [y](file:///etc/passwd) [z](blob:x)",
-    "<javascript:alert(1)> <data:text/html,x>",
-    "[x][r]\n\n[r]: javascript:alert(1)",
-    '[x](https://e.example "a\\" onmouseover=\\"alert(1)")',
-    "[x](https://e.example'onmouseover='alert(1))",
-    '```"><script>alert(1)</script>\ncode\n```',
-    '```x" onmouseover="alert(1)\ncode\n```',
-    "![x](javascript:alert(1))",
-    "![x](data:image/png;base64,AAAA)",
-    '![" onerror="alert(1)](https://e.example/i.png)',
-    "![<img src=x onerror=alert(1)>](https://e.example/i.png)",
-    "![{address.__class__}](https://e.example/{alt})",
-    "[![a](https://e.example/i.png)](javascript:alert(1))",
-    "| <script>alert(1)</script> |\n|---|\n| <img src=x onerror=alert(1)> |",
-    "`<script>alert(1)</script>`",
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "\\<script>alert(1)\\</script>",
-    "</div></li></ol><h1>Not ours</h1>",
-]
+from tests.hostile import HOSTILE
 
 
 class Elements(HTMLParser):
@@ -126,21 +86,23 @@ class MarkdownTests(SimpleTestCase):
         assert markdown("<b>hi</b>") == '<p dir="auto">&lt;b&gt;hi&lt;/b&gt;</p>\n'
 
     def test_hostile_text_does_nothing(self):
-        for text in HOSTILE:
-            with self.subTest(text):
+        for name, text in HOSTILE.items():
+            with self.subTest(name):
                 assert_harmless(markdown(text))
                 assert_harmless(markdown(f"> - {text}"))
 
     def test_the_allow_list_has_the_last_word(self):
         """Should the Markdown library let something through, it ends here."""
-        for text in HOSTILE:
-            with self.subTest(text):
+        for name, text in HOSTILE.items():
+            with self.subTest(name):
                 cleaned = rendering.clean(text)
 
                 assert_harmless(cleaned)
                 assert rendering.clean(cleaned) == cleaned
 
-    @given(st.lists(st.sampled_from([*HOSTILE, "*", "_", "`", "[", "](", ")", "\n", "\n\n", "> ", "|", "<", "&"])))
+    @given(
+        st.lists(st.sampled_from([*HOSTILE.values(), "*", "_", "`", "[", "](", ")", "\n", "\n\n", "> ", "|", "<", "&"]))
+    )
     def test_no_mixture_does_anything(self, pieces):
         assert_harmless(markdown("".join(pieces)))
 

@@ -1,0 +1,28 @@
+/**
+ * An esbuild plugin: of marked, only what makes tokens.
+ *
+ * marked comes as one file, and an instance made at its end keeps everything in it: 3.3 KB gzipped of renderer and parser
+ * that nothing here calls.
+ */
+
+import { readFile } from "node:fs/promises";
+
+const FIRST_UNUSED = /var [\w$]+=class\{options;parser;/;
+
+function cut(source) {
+  const end = source.search(FIRST_UNUSED);
+  const name = (exported) => source.match(new RegExp(`([\\w$]+) as ${exported}[,}]`))?.[1];
+  const lexer = name("Lexer");
+  const tokenizer = name("Tokenizer");
+  if (end < 0 || !lexer || !tokenizer) {
+    throw new Error("marked's file is not laid out as lexer-only.mjs knows it: look where its renderer begins now.");
+  }
+  return `${source.slice(0, end)}\nexport { ${lexer} as Lexer, ${tokenizer} as Tokenizer };`;
+}
+
+export const lexerOnly = {
+  name: "lexer-only",
+  setup(build) {
+    build.onLoad({ filter: /[\\/]marked\.esm\.js$/ }, async ({ path }) => ({ contents: cut(await readFile(path, "utf8")) }));
+  },
+};
