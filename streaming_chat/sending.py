@@ -30,6 +30,7 @@ from .models import (
     Conversation,
     LiveReply,
     Message,
+    MessageQuerySet,
     bounded_lock_wait,
     live_database,
     request_key,
@@ -177,14 +178,18 @@ def _start(order: Order, using: str) -> None:
     runner.start_in_background(order, InlineSaver(writer.worker) if is_inside else None)
 
 
+def made_by(request: HttpRequest, owner: Owner, outgoing: Outgoing) -> MessageQuerySet:
+    """Return the reply that a client_id has made, for this owner or for the visitor that they were before."""
+    keys = [outgoing.key(key) for key in (owner.key, claimed_key(request)) if key]
+    return Message.objects.using(live_database()).filter(send_key__in=keys)
+
+
 def _find(request: HttpRequest, owner: Owner, outgoing: Outgoing) -> Sent | None:
     """Return what an earlier request with this client_id made, also one by the visitor that a user was before."""
     if not outgoing.client_id:
         return None
-    keys = [outgoing.key(key) for key in (owner.key, claimed_key(request)) if key]
     found = (
-        Message.objects.using(live_database())
-        .filter(send_key__in=keys)
+        made_by(request, owner, outgoing)
         .values_list("pk", "body_digest", "conversation__deleted_at", "conversation__owner_key")
         .first()
     )

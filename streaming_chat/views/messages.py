@@ -15,7 +15,7 @@ from streaming_chat.models import Conversation, Feedback, LiveReply, Message, li
 from streaming_chat.permissions import Owner, get_permissions
 from streaming_chat.providers.base import Turn
 from streaming_chat.runner import runner
-from streaming_chat.sending import Outgoing, send
+from streaming_chat.sending import Outgoing, made_by, send
 
 from . import bodies
 from .base import Answer, api, demand, demand_found, private
@@ -59,7 +59,7 @@ def get_sent(request: HttpRequest, owner: Owner) -> Answer:
     checks: dict[str, bodies.Check] = {"client_id": bodies.client_id, "conversation": bodies.identifier}
     asked = bodies.read_query(request, checks, required=["client_id"])
     outgoing = Outgoing(client_id=asked["client_id"], conversation_id=asked.get("conversation"))
-    made = Message.objects.using(live_database()).filter(send_key=outgoing.key(owner)).values_list("pk", flat=True)
+    made = made_by(request, owner, outgoing).values_list("pk", flat=True)
     return message_shape(find_reply(owner, demand_found(made.first())), owner.key)
 
 
