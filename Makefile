@@ -8,14 +8,16 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip --disable-pip-version-check -qq
 REQUIREMENTS := pyproject.toml constraints.txt
+MODULES := frontend/node_modules/.package-lock.json
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test browser proxy chaos lint format bench clean
+.PHONY: help demo test browser frontend proxy chaos lint format bench clean
 
 help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
 	@echo "make test     run the tests on SQLite, then on PostgreSQL"
-	@echo "make browser  run the browser tests; needs Chromium"
+	@echo "make browser  run the browser tests; needs Chromium, Node.js 20 and npm"
+	@echo "make frontend build the browser module from its source; needs Node.js 20 and npm"
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
 	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), TAIL=$(TAIL) or database, notify)"
 	@echo "make lint     check style, format and types"
@@ -29,8 +31,11 @@ test: $(VENV)/test.stamp
 	env -u DATABASE_URL $(PYTHON) -m pytest
 	$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -m "not browser and not nginx and not once"
 
-browser: $(VENV)/test.stamp
+browser: $(VENV)/test.stamp $(MODULES)
 	$(PYTHON) -m pytest -m browser
+
+frontend: $(MODULES)
+	npm --prefix frontend run build
 
 proxy: $(VENV)/test.stamp
 	$(PYTHON) -m pytest -m nginx
@@ -51,7 +56,7 @@ bench: $(VENV)/test.stamp
 	$(PYTHON) benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.sqlite3* demo.secret
+	rm -rf $(VENV) frontend/node_modules build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.sqlite3* demo.secret
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp: constraints.txt
@@ -73,6 +78,11 @@ $(VENV)/demo.stamp: $(VENV)/pip.stamp $(REQUIREMENTS)
 $(VENV)/test.stamp: $(VENV)/demo.stamp
 	@echo "Installing what the tests need."
 	@$(PIP) install --constraint constraints.txt --group test
+	@touch $@
+
+$(MODULES): frontend/package-lock.json
+	@command -v npm >/dev/null || { echo "make: needs Node.js 20 or newer, with npm on PATH." >&2; exit 1; }
+	npm --prefix frontend ci
 	@touch $@
 
 $(VENV)/lint.stamp: $(VENV)/test.stamp

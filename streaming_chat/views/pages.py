@@ -15,36 +15,14 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from streaming_chat.conf import conf
 from streaming_chat.exceptions import Refusal
 from streaming_chat.models import Conversation, live_database
 from streaming_chat.permissions import Owner, get_permissions
 
 from .plain import plain_page, with_form
-
-# What the script says; everything else the page says is in its template.
-TEXTS = {
-    "untitled": _("Untitled"),
-    "writing": _("Writing…"),
-    "finished": _("Reply finished"),
-    "stopped": _("Stopped"),
-    "broken": _("The reply has ended early"),
-    "interrupted": _("The reply was interrupted."),
-    "failed": _("There is no reply."),
-    "reconnecting": _("Connection lost. Trying again…"),
-    "offline": _("There is no connection. Try again."),
-    "unexpected": _("The server gave no usable answer."),
-    "regenerate": _("Regenerate"),
-    "retry": _("Try again"),
-    "copied": _("Copied"),
-}
-
-# Connections count as dead after this many heartbeats in a row have not come.
-_MISSED_HEARTBEATS = 3
 
 
 def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
@@ -59,7 +37,7 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
     @wraps(view)
     def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         try:
-            owner = get_permissions().authenticate(request)
+            owner = get_permissions().identify(request)
         except Refusal as refusal:
             if refusal.status != HTTPStatus.UNAUTHORIZED:
                 raise PermissionDenied from refusal
@@ -94,11 +72,6 @@ def _is_plain(request: HttpRequest) -> bool:
 
 
 def _render(request: HttpRequest, **context: Any) -> HttpResponse:
-    context |= {
-        "texts": TEXTS,
-        "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS,
-        "login_url": _to_login(request).url,
-    }
     return render(request, "streaming_chat/chat.html", context)
 
 

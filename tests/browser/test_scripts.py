@@ -1,16 +1,30 @@
-"""The parts of the page's script that need no page, under the Node.js that Playwright brings along."""
+"""The browser module without a browser: the tests of its parts that need no page, and that what is served is its source."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
-from playwright._impl._driver import compute_driver_executable
-
-HERE = Path(__file__).resolve().parent
+FRONTEND = Path(__file__).resolve().parent.parent.parent / "frontend"
 
 
-def test_the_scripts_own_tests_pass():
-    node, _cli = compute_driver_executable()
-    command = [node, "--test", *sorted(HERE.glob("*.test.mjs"))]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*command: str | Path) -> subprocess.CompletedProcess:
+    """Run a command of Node.js in the module's folder."""
+    node = shutil.which("node")
 
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert node, "the browser tests need Node.js 20 or newer on PATH."
+    assert (FRONTEND / "node_modules").is_dir(), "run `npm ci` in frontend/ first; `make browser` does."
+
+    return subprocess.run([node, *command], cwd=FRONTEND, capture_output=True, text=True, check=False)
+
+
+class TestSource:
+    def test_its_own_tests_pass(self):
+        tested = run("--test", *sorted((FRONTEND / "tests").glob("*.test.mjs")))
+
+        assert tested.returncode == 0, tested.stdout + tested.stderr
+
+    def test_what_is_served_is_what_it_gives(self):
+        """Also the licences; and the first load is within its budget."""
+        checked = run("build.mjs", "--check")
+
+        assert checked.returncode == 0, checked.stdout + checked.stderr

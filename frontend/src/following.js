@@ -6,7 +6,7 @@
  */
 
 import { Refusal } from "./api.js";
-import { Splitter } from "./sse.js";
+import { Lost, read, wait } from "./connection.js";
 
 export const ENDINGS = new Set(["done", "stopped", "interrupted", "failed"]);
 
@@ -19,21 +19,24 @@ const AWAY = new Set([502, 503, 504]);
  *
  * send(signal): makes the reply, and may be called again: the server knows it by its client_id. Null to follow only.
  * resume(lastId, signal): asks for the stream after that id, "" for all of it. Both return a Response, null when there
- * is nothing more to come.
+ * is nothing more to come. lastId: where to begin.
  * trouble(error): told of every wait before another try, and with null when the stream is back.
- * silence: seconds without a byte after which a connection counts as dead; heartbeats are bytes.
+ * silence: seconds without a byte after which a connection counts as dead.
  * Throws the Refusal that ends it, and signal's reason when that is aborted.
  */
-export async function* follow({ send, resume, signal, trouble, silence }) {
-  let lastId = "";
+export async function* follow({ send, resume, lastId = "", signal, trouble, silence }) {
   let failures = 0;
   for (;;) {
     let cause = null;
+    // Of this try: what fails must not leave a request behind it.
+    const attempt = new AbortController();
+    const either = AbortSignal.any([signal, attempt.signal]);
     try {
-      const response = await (send && !lastId ? send(signal) : resume(lastId, signal));
+      const response = await (send && !lastId ? send(either) : resume(lastId, either));
       if (!response) return;
       trouble(null);
       for await (const event of read(response, silence)) {
+        signal.throwIfAborted();
         failures = 0;
         lastId = event.id || lastId;
         if (event.data === "[DONE]") continue;
@@ -44,25 +47,12 @@ export async function* follow({ send, resume, signal, trouble, silence }) {
       signal.throwIfAborted();
       if (!isPassing(error, Boolean(send) && !lastId)) throw error;
       cause = error;
+    } finally {
+      attempt.abort();
     }
     trouble(cause);
-    await wait(delay(cause, failures), signal);
+    if (!(cause instanceof Lost) || failures > 0) await wait(delay(cause, failures), signal);
     failures += 1;
-  }
-}
-
-/** Yield the events of one response. */
-async function* read(response, silence) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  const splitter = new Splitter();
-  try {
-    for (;;) {
-      const { done, value } = await within(silence, reader.read());
-      if (done) return;
-      yield* splitter.feed(value);
-    }
-  } finally {
-    reader.cancel().catch(() => {});
   }
 }
 
@@ -76,22 +66,4 @@ export function isPassing(error, sending) {
 export function delay(cause, failures, random = Math.random) {
   if (cause?.retryAfter) return cause.retryAfter * (1 + random() / 4);
   return Math.min(LONGEST_WAIT, 2 ** failures * (1 + random() / 2));
-}
-
-function within(limit, promise) {
-  let timer;
-  const late = new Promise((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`nothing came for ${limit} s`)), limit * 1000);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-function wait(duration, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, duration * 1000);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    }, { once: true });
-  });
 }

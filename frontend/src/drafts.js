@@ -6,8 +6,8 @@
  */
 
 export class Drafts {
-  constructor(conversation, storage = sessionStorage) {
-    this.key = `streaming_chat:draft:${conversation || "new"}`;
+  constructor(scope, storage = sessionStorage) {
+    this.key = `streaming_chat:draft:${scope}`;
     this.storage = storage;
   }
 

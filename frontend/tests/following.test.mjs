@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Refusal } from "../../streaming_chat/static/streaming_chat/api.js";
-import { delay, follow, isPassing } from "../../streaming_chat/static/streaming_chat/reply.js";
+import { Refusal } from "../src/api.js";
+import { delay, follow, isPassing } from "../src/following.js";
 
 const START = 'id: m/1\nevent: start\ndata: {"text":"","message":"m"}\n\n';
 const HALF = 'id: m/4\ndata: {"text":"abc"}\n\n';

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Drafts } from "../../streaming_chat/static/streaming_chat/drafts.js";
+import { Drafts } from "../src/drafts.js";
 
 function storage() {
   const items = new Map();

@@ -1,4 +1,4 @@
-/** The app's HTTP API, as docs and server know it: JSON in, JSON or an event stream out. */
+/** The app's HTTP API, as docs/http-api.md has it: JSON in, JSON or an event stream out. */
 
 /** An answer that is an error. retryAfter: seconds, null when the server did not say. */
 export class Refusal extends Error {
@@ -7,7 +7,7 @@ export class Refusal extends Error {
     this.name = "Refusal";
     this.status = status;
     this.code = error.code;
-    this.retryable = Boolean(error.retryable);
+    this.reply = error.reply ?? null;
     this.retryAfter = retryAfter;
   }
 }
@@ -24,13 +24,13 @@ export class Api {
     this.unexpected = unexpected;
   }
 
-  get(path) {
-    return this.json("GET", path);
+  get(path, options) {
+    return this.json("GET", path, undefined, options);
   }
 
   /** Return the answer's JSON, null when it has no body. Throws Refusal, or fetch's TypeError when there is no answer. */
-  async json(method, path, body) {
-    const response = await this.request(method, path, { body });
+  async json(method, path, body, options = {}) {
+    const response = await this.request(method, path, { ...options, body });
     if (response.status === 204) return null;
     return response.json().catch(() => Promise.reject(this.#refusal(response, {})));
   }
@@ -45,18 +45,30 @@ export class Api {
     return response;
   }
 
-  async request(method, path, { body, headers = {}, signal } = {}) {
+  /** Send a request; where its token has expired, once more with a fresh one. */
+  async request(method, path, options = {}) {
+    try {
+      return await this.#once(method, path, options);
+    } catch (error) {
+      if (error.code !== "csrf_failed") throw error;
+      const answer = await this.#once("GET", "api/token", { signal: options.signal });
+      this.csrfToken = (await answer.json()).csrf_token;
+      return this.#once(method, path, options);
+    }
+  }
+
+  async #once(method, path, { body, headers = {}, signal, keepalive } = {}) {
     if (method !== "GET") headers = { ...headers, "X-CSRFToken": this.csrfToken };
     if (body !== undefined) headers = { ...headers, "Content-Type": "application/json" };
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const options = { method, headers, body: text, signal, credentials: "same-origin", cache: "no-store" };
+    const options = { method, headers, body: text, signal, keepalive, credentials: "same-origin", cache: "no-store" };
     const response = await fetch(this.root + path, options);
     if (!response.ok) throw this.#refusal(response, await response.json().catch(() => ({})));
     return response;
   }
 
   #refusal(response, body) {
-    const error = body?.error?.code ? body.error : { code: "unexpected", message: this.unexpected, retryable: true };
+    const error = body?.error?.code ? body.error : { code: "unexpected", message: this.unexpected };
     return new Refusal(response.status, error, seconds(response.headers.get("Retry-After")));
   }
 }

@@ -1,0 +1,487 @@
+/** One chat: wires the parts of its element to each other and to the API. */
+
+import { Api, Refusal } from "./api.js";
+import { Claim } from "./claim.js";
+import { Composer } from "./composer.js";
+import { Conversations } from "./conversations.js";
+import { Corner } from "./corner.js";
+import { newId } from "./drafts.js";
+import { Live } from "./live.js";
+import { Notices } from "./notices.js";
+import { parts, templates } from "./parts.js";
+import { Path } from "./path.js";
+import { Place } from "./place.js";
+import { loadRenderer } from "./prose.js";
+import { Reply } from "./reply.js";
+import { Scroll } from "./scroll.js";
+import { UserMessage } from "./user-message.js";
+import { Words } from "./words.js";
+
+export class Chat {
+  constructor(element) {
+    this.element = element;
+    this.closing = new AbortController();
+    const { signal } = this.closing;
+    const at = parts(element);
+    const words = new Words(JSON.parse(element.querySelector("script[type='application/json']").textContent), lang(element));
+    const root = element.getAttribute("root");
+    const scope = `${root}:${element.getAttribute("name")}:${element.dataset.owner}`;
+    const guard = (promise) => this.#guard(promise);
+    const left = () => this.composer.focus();
+    Object.assign(this, { at, words, guard, scope, live: null, loading: 0 });
+    this.templates = templates(element);
+    this.modules = { markdown: element.dataset.markdown, highlighter: element.dataset.highlighter };
+    this.silence = Number(element.dataset.silence);
+    const csrfToken = at.composer.elements.csrfmiddlewaretoken.value;
+    this.api = new Api({ root, csrfToken, unexpected: words.say("unexpected") });
+    this.place = new Place({ element, root, scope, signal, moved: (id) => guard(this.show(id)) });
+    this.notices = new Notices({ at, words, signal, left });
+    this.scroll = new Scroll(at.scroll, at.latest, signal);
+    this.path = new Path({ at, make: (message) => this.#view(message), signal });
+    const on = { sent: () => this.send(), stopped: () => this.stop(), up: () => this.#editLast() };
+    this.composer = new Composer({ at, on, scope, signal });
+    const opened = (id) => guard(this.#visit(id));
+    const common = { api: this.api, at, templates: this.templates, words, guard, signal };
+    this.conversations = new Conversations({ ...common, current: this.place.conversation, opened });
+    this.claim = new Claim({ ...common, left, kept: () => this.#list() });
+    this.others = new BroadcastChannel(`streaming_chat:${root}:${element.dataset.owner}`);
+  }
+
+  get conversation() {
+    return this.place.conversation;
+  }
+
+  // Opening
+
+  /** Begin; in a corner, when it is opened. */
+  open() {
+    if (this.element.getAttribute("layout") !== "corner") return this.#begin();
+    const { at, scope } = this;
+    this.corner = new Corner({ at, key: scope, opened: () => this.#begin(), signal: this.closing.signal });
+  }
+
+  /** End everything that this page does; replies go on. */
+  close() {
+    this.live?.leave();
+    this.closing.abort();
+    this.others.close();
+    this.scroll.close();
+    this.notices.close();
+  }
+
+  #begin() {
+    this.#listen();
+    this.place.fit();
+    this.composer.open(this.conversation);
+    // On a phone, focus would bring up the keyboard over what there is to read.
+    if (this.place.isPage && matchMedia("(pointer: fine)").matches) this.composer.focus();
+    if (this.conversation) loadRenderer(this.modules.markdown).catch(() => {});
+    this.guard(this.reload());
+    this.guard(this.#list());
+    this.guard(this.#models());
+    if ("claim" in this.element.dataset) this.guard(this.claim.offer());
+  }
+
+  /** Go to another conversation, "" for a new chat. */
+  async #visit(id) {
+    this.place.go(id);
+    this.#menu(false);
+    await this.show(id);
+    this.composer.focus();
+  }
+
+  /** Show the conversation of the place where we are now. */
+  async show(id) {
+    this.live?.leave();
+    this.live = null;
+    this.composer.open(id);
+    this.conversations.select(id);
+    this.notices.fail(null);
+    this.composer.say("");
+    this.path.show([]);
+    if (!id) this.#title(null);
+    this.#settle();
+    await this.reload();
+  }
+
+  /** Show the conversation as the server has it, and follow its reply when one is being written. */
+  async reload() {
+    const id = this.conversation;
+    this.loading += 1;
+    const { loading } = this;
+    if (!id) return this.#settle();
+    const found = await this.api.get(`api/conversations/${id}`).catch((error) => this.#gone(error));
+    if (!found || loading !== this.loading) return;
+    this.live?.leave();
+    this.live = null;
+    this.#keeping(() => this.#fill(found));
+    this.scroll.jump();
+    const last = found.messages.at(-1);
+    if (last?.status === "streaming") this.#follow(this.path.last);
+  }
+
+  #fill({ messages, model, ...conversation }) {
+    this.#title(conversation);
+    this.composer.choose(model);
+    this.path.show(messages);
+    this.#settle();
+  }
+
+  /** A conversation that was remembered is not there any more: begin a new one. */
+  async #gone(error) {
+    if (error.status !== 404 || this.place.isPage) throw error;
+    this.place.go("");
+    await this.show("");
+  }
+
+  #view(message) {
+    if (message.role === "user") return this.#userView(message);
+    const reply = this.#replyView();
+    if (message.status === "streaming") reply.resume(message);
+    else reply.show(message);
+    return reply;
+  }
+
+  #userView(message) {
+    const on = {
+      edited: (view, text) => this.guard(this.edit(view, text)),
+      stepped: (view, direction) => this.guard(this.step(view, direction)),
+    };
+    return new UserMessage({ templates: this.templates, words: this.words, on }, message);
+  }
+
+  #replyView() {
+    const on = {
+      again: (view) => this.regenerate(view),
+      stepped: (view, direction) => this.guard(this.step(view, direction)),
+      judged: (view, value, comment) => this.judge(view, value, comment),
+      asked: (view) => this.api.get(`api/messages/${view.id}`),
+    };
+    return new Reply({ templates: this.templates, words: this.words, modules: this.modules, on });
+  }
+
+  #title(conversation) {
+    const name = conversation ? conversation.title || this.words.say("untitled") : this.words.say("new_chat");
+    this.at.title.textContent = name;
+    this.at.tools.hidden = !conversation;
+    this.place.name(name);
+  }
+
+  async #list() {
+    const results = await this.conversations.refresh();
+    const current = results.find(({ id }) => id === this.conversation);
+    if (current) this.#title(current);
+  }
+
+  async #models() {
+    const { results } = await this.api.get("api/models");
+    this.composer.offer(results);
+  }
+
+  // Sending
+
+  /** Send what the composer holds. */
+  async send() {
+    const text = this.composer.text;
+    if (this.live || !text.trim()) return;
+    const draft = this.composer.take();
+    const body = { content: text, client_id: draft.clientId, ...(draft.model && { model: draft.model }) };
+    const parent = this.path.last?.id ?? null;
+    await this.#say(body, { parent, siblings: { index: 1, count: 1 } }, (views) => {
+      this.path.cutAt(views[0]);
+    });
+  }
+
+  /** Send a message once more, with another text, beside the first. */
+  async edit(view, text) {
+    if (this.live) return;
+    const { parent, pager } = view;
+    const count = pager.count + 1;
+    this.#keeping(() => this.path.cutAt(view));
+    const model = this.composer.model;
+    const body = { content: text, client_id: newId(), parent, ...(model && { model }) };
+    await this.#say(body, { parent, siblings: { index: count, count } }, () => this.guard(this.reload()));
+  }
+
+  /** Send, and follow the reply. takeBack(views): what a refusal does to the page; the text is in the composer then. */
+  async #say(body, { parent, siblings }, takeBack) {
+    this.notices.fail(null);
+    this.notices.forget();
+    loadRenderer(this.modules.markdown).catch(() => {});
+    const user = this.path.add(this.#userView({ text: body.content }));
+    const reply = this.path.add(this.#replyView());
+    this.composer.focus();
+    this.scroll.jump();
+    const conversation = this.conversation;
+    const path = conversation ? `api/conversations/${conversation}/messages` : "api/messages";
+    const refused = () => {
+      takeBack([user, reply]);
+      this.composer.giveBack(body.content);
+      return () => this.send();
+    };
+    const accepted = (ids) => user.sent(ids.user_message, parent, siblings);
+    await this.#follow(reply, { path, body, conversation, accepted, refused });
+  }
+
+  /** Ask for another reply to the same message. */
+  async regenerate(reply) {
+    if (this.live) return;
+    const after = this.path.views[this.path.views.indexOf(reply) + 1];
+    const count = (reply.siblings?.count ?? 1) + 1;
+    const path = `api/messages/${reply.id}/regenerate`;
+    this.#keeping(() => {
+      if (after) this.path.cutAt(after);
+      reply.begin({ index: count, count });
+    });
+    reply.id = null;
+    reply.judgement.show(null);
+    reply.facts.show(null);
+    this.notices.fail(null);
+    const model = this.composer.model;
+    const body = { client_id: newId(), ...(model && { model }) };
+    const refused = () => {
+      this.guard(this.reload());
+      return null;
+    };
+    await this.#follow(reply, { path, body, conversation: this.conversation, accepted: () => {}, refused });
+  }
+
+  /** Show the next or previous message beside this one, with what followed it. */
+  async step(view, direction) {
+    if (this.live) return;
+    const { results } = await this.api.get(`api/conversations/${this.conversation}/messages`);
+    const { parent, role } = results.find(({ id }) => id === view.id);
+    const siblings = results.filter((message) => message.parent === parent && message.role === role);
+    const chosen = siblings[siblings.findIndex(({ id }) => id === view.id) + direction];
+    let leaf = chosen;
+    for (let next = leaf; next; next = results.findLast((message) => message.parent === leaf.id)) leaf = next;
+    await this.api.json("PATCH", `api/conversations/${this.conversation}`, { head: leaf.id });
+    await this.reload();
+    const shown = this.path.findLast(({ id }) => id === chosen.id);
+    shown?.element.scrollIntoView({ block: "nearest" });
+    shown?.pager.focus(direction);
+  }
+
+  /** Save what the reader thinks of a reply; null takes it back. Returns whether it was saved. */
+  async judge({ id }, value, comment) {
+    const path = `api/messages/${id}/feedback`;
+    try {
+      await (value === null ? this.api.json("DELETE", path) : this.api.json("PUT", path, { value, comment }));
+      return true;
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
+  }
+
+  // Following
+
+  /** Follow a reply to its ending. call: what makes it, see Live; with accepted(ids), and refused(), which returns what may be tried again. */
+  async #follow(reply, call = null) {
+    const on = {
+      started: (live, ids) => this.#started(live, ids),
+      trouble: (live, words) => this.live === live && this.composer.say(words ?? this.words.say("writing")),
+      drawn: () => this.scroll.grown(),
+      ended: (live, outcome) => this.#ended(live, outcome),
+      failed: (_live, error) => this.#fail(error),
+    };
+    const live = new Live({ api: this.api, reply, call, words: this.words, silence: this.silence, on });
+    this.live = live;
+    this.#settle();
+    this.composer.say(this.words.say("writing"));
+    try {
+      await live.run();
+      if (!live.isStarted && this.live === live) call.refused();
+    } catch (error) {
+      await this.#broke(live, error);
+    } finally {
+      if (this.live === live) this.live = null;
+      this.#settle();
+    }
+  }
+
+  #started(live, ids) {
+    const { conversation, message, user_message: userMessage, model } = ids;
+    live.call.accepted(ids);
+    this.composer.drafts.forget();
+    if (!live.call.conversation) this.#adopt(conversation);
+    this.guard(this.#list());
+    this.others.postMessage({ conversation });
+    this.#announce("started", { conversation, message, userMessage, model });
+  }
+
+  /** The new chat has become a conversation. */
+  #adopt(conversation) {
+    this.place.go(conversation);
+    this.composer.adopt(conversation);
+    this.conversations.select(conversation);
+  }
+
+  #ended(live, { status, end_reason: endReason, error }) {
+    this.scroll.grown();
+    const said = { completed: "finished", stopped: "stopped" }[status] ?? "broken";
+    if (this.live === live) this.composer.say(this.words.say(said));
+    this.guard(this.#list());
+    this.#announce("ended", { conversation: this.conversation, message: live.reply.id, status, endReason, error: error ?? null });
+  }
+
+  async #broke(live, error) {
+    if (this.live !== live) return;
+    this.composer.say("");
+    if (live.isStarted) {
+      live.reply.end({ status: "interrupted", error: { message: this.notices.text(error) } });
+      return this.#fail(error);
+    }
+    this.live = null;
+    const again = live.call.refused();
+    const isBusy = error.code === "reply_in_progress";
+    if (isBusy) await this.#guard(this.reload());
+    this.#fail(error, isBusy ? null : again);
+  }
+
+  /** End the reply where the reader sees it end. */
+  async stop() {
+    const { live } = this;
+    if (!live || live.isStopping) return;
+    const stopping = live.stop();
+    this.composer.focus();
+    this.#settle();
+    await this.#guard(stopping);
+    this.#settle();
+  }
+
+  // The rest of the page
+
+  #listen() {
+    const { signal } = this.closing;
+    const { at } = this;
+    const press = (element, act) => element.addEventListener("click", act, { signal });
+    press(at.menu, () => this.#menu(!this.#menuIsOpen(), { focus: true }));
+    press(at.main, ({ target }) => this.#menuIsOpen() && !at.menu.contains(target) && this.#menu(false));
+    press(at.new, (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      this.guard(this.#visit(""));
+    });
+    press(at.rename, () => this.#askForTitle());
+    press(at.renameCancel, () => at.renameDialog.close("no"));
+    press(at.remove, () => this.guard(this.#remove()));
+    at.renameDialog.addEventListener("close", () => at.renameDialog.returnValue === "yes" && this.guard(this.#rename()), { signal });
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape(event), { signal });
+    document.addEventListener("visibilitychange", () => this.guard(this.#lookAgain()), { signal });
+    this.others.addEventListener("message", ({ data }) => this.#elsewhere(data));
+  }
+
+  /** Escape does the nearest thing: closes the list, stops the reply, closes the corner. */
+  #escape(event) {
+    if (event.defaultPrevented || event.isComposing || !this.place.owns(event.target)) return;
+    if (this.element.querySelector("dialog[open]")) return;
+    if (this.#menuIsOpen()) this.#menu(false, { focus: true });
+    else if (this.live) this.stop();
+    else if (this.corner?.isOpen) this.corner.toggle(false);
+  }
+
+  #menu(open, { focus = false } = {}) {
+    this.at.frame.classList.toggle("sc-open", open);
+    this.at.menu.setAttribute("aria-expanded", String(open));
+    if (focus) (open ? this.at.new : this.at.menu).focus();
+  }
+
+  #menuIsOpen() {
+    return this.at.frame.classList.contains("sc-open");
+  }
+
+  #editLast() {
+    if (!this.live) this.path.findLast((view) => view instanceof UserMessage && view.id)?.edit();
+  }
+
+  /** Another tab has sent something. */
+  #elsewhere({ conversation }) {
+    this.guard(this.#list());
+    if (conversation === this.conversation && !this.live) this.guard(this.reload());
+  }
+
+  /** The page is in front again: another device may have gone on with the conversation. */
+  async #lookAgain() {
+    if (document.visibilityState !== "visible" || !this.conversation || this.live) return;
+    const { loading } = this;
+    const { head } = await this.api.get(`api/conversations/${this.conversation}`);
+    if (loading === this.loading && !this.live && head !== this.path.last?.id) await this.reload();
+  }
+
+  #askForTitle() {
+    const { renameDialog, newTitle } = this.at;
+    newTitle.value = this.at.title.textContent;
+    // What was answered before is no answer to this.
+    renameDialog.returnValue = "";
+    renameDialog.showModal();
+  }
+
+  async #rename() {
+    const title = this.at.newTitle.value.trim();
+    if (!title) return;
+    this.#title(await this.api.json("PATCH", `api/conversations/${this.conversation}`, { title }));
+    await this.#list();
+  }
+
+  async #remove() {
+    const id = this.conversation;
+    await this.api.json("DELETE", `api/conversations/${id}`);
+    this.composer.drafts.forget();
+    this.others.postMessage({ conversation: id });
+    await this.#visit("");
+    await this.#list();
+    this.notices.deleted(() => this.guard(this.#restore(id)));
+    this.composer.say(this.words.say("deleted"));
+  }
+
+  async #restore(id) {
+    await this.api.json("POST", `api/conversations/${id}/restore`, {});
+    await this.#visit(id);
+    await this.#list();
+  }
+
+  /** Show what makes sense now. */
+  #settle() {
+    this.#keeping(() => {
+      const writing = Boolean(this.live);
+      this.at.frame.classList.toggle("sc-writing", writing);
+      this.at.empty.hidden = this.path.views.length > 0 || Boolean(this.conversation);
+      this.composer.settle({ writing, stopping: Boolean(this.live?.isStopping) });
+    });
+  }
+
+  /** Do something to the page; if the keyboard was where nothing is any more, it is in the composer then. */
+  #keeping(act) {
+    const held = document.activeElement;
+    const isOurs = this.at.frame.contains(held);
+    act();
+    if (isOurs && (!held.isConnected || held.closest("[hidden]"))) this.composer.focus();
+  }
+
+  #fail(error, again = null) {
+    this.notices.fail(error, again);
+    const { code = "offline", status = 0 } = error instanceof Refusal ? error : {};
+    this.#announce("error", { code, status, message: this.notices.text(error) });
+  }
+
+  /** Show the error of something that is no reply. */
+  async #guard(promise) {
+    try {
+      return await promise;
+    } catch (error) {
+      if (this.closing.signal.aborted) return undefined;
+      this.#fail(error);
+      return undefined;
+    }
+  }
+
+  /** Tell the site, by an event of the element: streaming-chat:started, streaming-chat:ended, streaming-chat:error. */
+  #announce(name, detail) {
+    this.element.dispatchEvent(new CustomEvent(`streaming-chat:${name}`, { bubbles: true, detail }));
+  }
+}
+
+function lang(element) {
+  return element.closest("[lang]")?.lang;
+}

@@ -1,0 +1,113 @@
+/** Where a message is written: the text, its draft, the model, and the button that sends or stops. */
+
+import { Drafts } from "./drafts.js";
+import { isSending } from "./user-message.js";
+
+/** at: the element's parts. on: {sent(), stopped(), up()}: what its keys and buttons do. scope: whose drafts these are. */
+export class Composer {
+  constructor({ at, on, scope, signal }) {
+    Object.assign(this, { at, on, scope });
+    this.wanted = "";
+    at.composer.addEventListener("submit", (event) => {
+      event.preventDefault();
+      on.sent();
+    }, { signal });
+    at.text.addEventListener("input", () => this.#typed(), { signal });
+    at.text.addEventListener("keydown", (event) => this.#key(event), { signal });
+    at.model.addEventListener("change", () => this.#typed(), { signal });
+    at.stop.addEventListener("click", () => on.stopped(), { signal });
+  }
+
+  /** Write in this conversation, "" for a new one. What was typed there before is there again. */
+  open(conversation) {
+    const typed = this.drafts ? "" : this.text;
+    this.drafts = new Drafts(`${this.scope}:${conversation || "new"}`);
+    const draft = this.drafts.load();
+    this.write(typed || draft?.text || "");
+    this.choose(draft?.model);
+  }
+
+  /** The new chat has become a conversation: what is typed since belongs there. */
+  adopt(conversation) {
+    this.drafts = new Drafts(`${this.scope}:${conversation}`);
+    this.#typed();
+  }
+
+  get text() {
+    return this.at.text.value;
+  }
+
+  /** The model that is chosen, "" where there is no choice. */
+  get model() {
+    return this.at.model.options.length > 1 ? this.at.model.value : "";
+  }
+
+  write(text) {
+    this.at.text.value = text;
+    this.#grow();
+  }
+
+  /** Take the text out to be sent; returns its draft, which is kept until the reply begins. */
+  take() {
+    const draft = this.drafts.save(this.text, this.model);
+    this.write("");
+    return draft;
+  }
+
+  /** A message was refused: nothing is lost, its text is here again. */
+  giveBack(text) {
+    this.write([text, this.text].filter(Boolean).join("\n\n"));
+    this.drafts.save(this.text, this.model);
+    this.focus();
+  }
+
+  /** models: as GET api/models has them; wildcards name none. */
+  offer(models) {
+    const options = models.filter(({ id }) => !id.endsWith(":*")).map(({ id }) => new Option(id, id));
+    this.at.model.replaceChildren(...options);
+    this.at.model.disabled = this.at.modelField.hidden = options.length < 2;
+    this.choose(this.wanted);
+  }
+
+  /** Choose a model, now or when it is offered. */
+  choose(model) {
+    this.wanted = model || this.wanted;
+    const ids = [...this.at.model.options].map((option) => option.value);
+    if (ids.includes(this.wanted)) this.at.model.value = this.wanted;
+  }
+
+  /** Show the button that makes sense now. */
+  settle({ writing, stopping }) {
+    this.at.send.hidden = writing;
+    this.at.stop.hidden = !writing;
+    this.at.stop.disabled = stopping;
+  }
+
+  say(text) {
+    if (this.at.status.textContent !== text) this.at.status.textContent = text;
+  }
+
+  focus() {
+    this.at.text.focus();
+  }
+
+  #typed() {
+    this.drafts.save(this.text, this.model);
+    this.#grow();
+  }
+
+  #key(event) {
+    if (isSending(event)) {
+      event.preventDefault();
+      this.on.sent();
+    } else if (event.key === "ArrowUp" && !this.text && !event.isComposing) {
+      event.preventDefault();
+      this.on.up();
+    }
+  }
+
+  /** Make room for what is typed, in browsers that do not by `field-sizing`. */
+  #grow() {
+    this.at.text.rows = Math.min(8, this.text.split("\n").length);
+  }
+}

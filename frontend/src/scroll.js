@@ -1,0 +1,83 @@
+/** Following the end of a text that grows, until the reader scrolls up. */
+
+// Within so many pixels of the end, whoever scrolls down has arrived.
+const NEAR = 24;
+
+export class Scroll {
+  #top = 0;
+  #height = 0;
+
+  constructor(area, button, signal) {
+    this.area = area;
+    this.button = button;
+    this.following = true;
+    area.addEventListener("scroll", () => this.#look(), { passive: true, signal });
+    // Before the first scroll event of its own, so that the next word cannot pull the reader down again.
+    area.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && this.#canScroll() && this.leave(), { passive: true, signal });
+    button.addEventListener("click", () => this.#jumpByButton(), { signal });
+    // Whatever changes the height, pictures of code and late fonts too.
+    this.observer = new ResizeObserver(() => this.grown());
+    this.observer.observe(area);
+    for (const child of area.children) this.observer.observe(child);
+  }
+
+  close() {
+    this.observer.disconnect();
+  }
+
+  /** Call after the text has grown. */
+  grown() {
+    if (this.following) this.#down();
+    this.#show();
+  }
+
+  /** Go to the end, and follow it. */
+  jump() {
+    this.following = true;
+    this.#down();
+    this.#show();
+  }
+
+  /** Stay where the reader is. */
+  leave() {
+    this.following = false;
+    this.#show();
+  }
+
+  #jumpByButton() {
+    this.jump();
+    // The button is gone now; the keyboard goes on in what it led to.
+    this.area.focus({ preventScroll: true });
+  }
+
+  #down() {
+    this.area.scrollTop = this.area.scrollHeight;
+    this.#note();
+  }
+
+  #look() {
+    const { scrollTop, scrollHeight } = this.area;
+    // A text that became shorter moves the reader up without having been scrolled.
+    if (scrollTop < this.#top - 1 && scrollHeight >= this.#height) this.following = false;
+    else if (scrollTop > this.#top && this.#distance() < NEAR) this.following = true;
+    this.#note();
+    this.#show();
+  }
+
+  #note() {
+    this.#top = this.area.scrollTop;
+    this.#height = this.area.scrollHeight;
+  }
+
+  #show() {
+    this.button.hidden = this.following || this.#distance() < NEAR;
+  }
+
+  #distance() {
+    return this.area.scrollHeight - this.area.scrollTop - this.area.clientHeight;
+  }
+
+  #canScroll() {
+    return this.area.scrollTop > 0;
+  }
+}

@@ -1,0 +1,120 @@
+"""The `<streaming-chat>` element as the server writes it: for the app's own pages, and for any page by the template tag.
+
+What it says is in templates/streaming_chat/element.html; here are the words that its script puts together.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.crypto import salted_hmac
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .conf import conf
+from .exceptions import Refusal
+from .permissions import Owner, get_permissions
+from .visitors import session_key
+
+LAYOUTS = ("box", "page", "corner")
+
+# A connection counts as dead when two heartbeats in a row have not come, with 5 s for the network.
+_MISSED_HEARTBEATS = 2
+_SLACK_SECONDS = 5
+
+WORDS = {
+    "untitled": gettext_lazy("Untitled"),
+    "new_chat": gettext_lazy("New chat"),
+    "writing": gettext_lazy("Writing…"),
+    "finished": gettext_lazy("Reply finished"),
+    "stopped": gettext_lazy("Stopped"),
+    "broken": gettext_lazy("The reply has ended early"),
+    "interrupted": gettext_lazy("The reply was interrupted."),
+    "failed": gettext_lazy("There is no reply."),
+    "deleted": gettext_lazy("Conversation deleted"),
+    "reconnecting": gettext_lazy("Connection lost. Trying again…"),
+    "offline": gettext_lazy("There is no connection. Try again."),
+    "unexpected": gettext_lazy("The server gave no usable answer."),
+    "regenerate": gettext_lazy("Regenerate"),
+    "retry": gettext_lazy("Try again"),
+    "continue": gettext_lazy("Continue"),
+    "place": gettext_lazy("{index} of {count}"),
+    "reasoning": gettext_lazy("Reasoning"),
+    "reasoning_now": gettext_lazy("Reasoning…"),
+    "reasoned": gettext_lazy("Reasoned for {seconds}"),
+    "claim": gettext_lazy("You chatted here before you signed in: {titles}. Keep it in your account?"),
+    "copy": gettext_lazy("Copy"),
+    "copied": gettext_lazy("Copied"),
+    "code": gettext_lazy("Code"),
+    "table": gettext_lazy("Table"),
+    "image": gettext_lazy("[Image: {alt} {address}]"),
+    "model": gettext_lazy("Model"),
+    "time": gettext_lazy("Begun"),
+    "input_tokens": gettext_lazy("Input tokens"),
+    "output_tokens": gettext_lazy("Output tokens"),
+    "reasoning_tokens": gettext_lazy("Of these, reasoning"),
+    "first_event": gettext_lazy("To the first word"),
+    "duration": gettext_lazy("In all"),
+    "cost": gettext_lazy("Cost"),
+}
+
+
+def render_element(
+    request: HttpRequest,
+    *,
+    layout: str = "box",
+    number: int = 1,
+    conversation: uuid.UUID | str | None = None,
+    label: str = "",
+    heading: str = "",
+    level: int | None = None,
+    name: str = "",
+) -> SafeString:
+    """Return the element for who asks, with its script and style sheet when it is the page's first (number 1)."""
+    owner = _owner(request)
+    label = label or (_("Chat") if number == 1 else _("Chat {number}").format(number=number))
+    root = reverse("streaming_chat:chat")
+    context: dict[str, Any] = {
+        "root": root,
+        "action": reverse("streaming_chat:conversation", args=[conversation]) if conversation else root,
+        "layout": layout,
+        "name": name or f"sc-{layout}-{number}",
+        "conversation_id": conversation or "",
+        "label": label,
+        # Several landmarks of one name are told apart by it.
+        "label_prefix": "" if layout == "page" else f"{label}: ",
+        "heading": heading or _("New chat"),
+        "level": level or (1 if layout == "page" else 2),
+        "with_assets": number == 1,
+        "may_chat": owner is not None,
+        "owner": _tag(owner),
+        "may_claim": owner is not None and owner.user is not None and bool(session_key(request)),
+        "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS + _SLACK_SECONDS,
+        "login_url": redirect_to_login(request.get_full_path()).url,
+        "words": {key: str(text) for key, text in WORDS.items()},
+    }
+    return render_to_string("streaming_chat/element.html", context, request=request)
+
+
+def _owner(request: HttpRequest) -> Owner | None:
+    """Return who asks, None when that is nobody who may chat."""
+    permissions = get_permissions()
+    try:
+        owner = permissions.identify(request)
+    except Refusal:
+        return None
+    return owner if permissions.may_read(request, owner) else None
+
+
+def _tag(owner: Owner | None) -> str:
+    """Return what keeps one owner's drafts, in a browser that several people use, from the next."""
+    if owner is None or owner.user is None:
+        # A visitor's key is made by the first message: what was written before must be found after it.
+        return "visitor"
+    return salted_hmac("streaming_chat.element", owner.key, algorithm="sha256").hexdigest()[:16]

@@ -1,0 +1,39 @@
+"""`{% load streaming_chat %}{% streaming_chat %}`: a chat in any template of the site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils.safestring import SafeString
+
+from streaming_chat.element import LAYOUTS, render_element
+
+register = template.Library()
+
+_COUNT = "streaming_chat_elements"
+
+
+@register.simple_tag(takes_context=True)
+def streaming_chat(context: template.Context, layout: str = "box", **options: Any) -> SafeString:
+    """Render a chat for whoever sees the page.
+
+    layout: `box` fills its place in the page, `corner` is a button in the corner that opens it, `page` fills the window.
+    options: conversation (id of the one to open), label (its name where a page has several), heading (its title before
+    anything was said), level (of its heading, 1 to 5), name (of the element; tells those of one page apart).
+    Raises TemplateSyntaxError without the request, or for a layout or option that there is not.
+    """
+    request = getattr(context, "request", None) or context.get("request")
+    if request is None:
+        raise template.TemplateSyntaxError(
+            "{% streaming_chat %} needs the request: render the template with it, as django.shortcuts.render does."
+        )
+    if layout not in LAYOUTS:
+        raise template.TemplateSyntaxError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
+    # Of the page, not of the template: an included one counts on.
+    counts = context.dicts[0]
+    number = counts[_COUNT] = counts.get(_COUNT, 0) + 1
+    try:
+        return render_element(request, layout=layout, number=number, **options)
+    except TypeError as error:
+        raise template.TemplateSyntaxError(f"{{% streaming_chat %}}: {error}.") from error
