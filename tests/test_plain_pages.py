@@ -433,7 +433,11 @@ class ShownTests(PlainTestCase):
         live = self.live(conversation)
         page = self.page(plain_path(conversation))
 
-        assert page.one("meta", http_equiv="refresh").attrs["content"] == "3"
+        refresh = page.one("meta", http_equiv="refresh").attrs["content"]
+        again = self.page(refresh.partition("url=")[2])
+
+        assert refresh == f"3;url={plain_path(conversation)}&look=1#m-{live.pk}"
+        assert again.one("meta", http_equiv="refresh").attrs["content"] == refresh.replace("look=1", "look=2")
         assert page.turns[1] == "Reply demo:demo ReasoningHm. It will Being written…"
         assert not page.all("textarea")
 
@@ -500,7 +504,8 @@ class ShownTests(PlainTestCase):
         page = self.page(plain_path(conversation))
         named = {label.attrs["for"] for label in page.all("label")}
 
-        assert page.one("html").attrs == {"lang": "en", "dir": "ltr"}
+        assert page.one("html").attrs["lang"].startswith("en")
+        assert page.one("html").attrs["dir"] == "ltr"
         assert page.one("h1").text == "Rain in Lisbon"
         assert page.one("h1").attrs["dir"] == "auto"
         assert page.one("textarea").attrs["id"] in named

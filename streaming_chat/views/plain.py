@@ -44,6 +44,8 @@ from .streaming import Prepared, prepared_view
 
 # How long a post waits for the ending: proxies give up after 30 s and more.
 _WAIT_SECONDS = 25.0
+# Between two looks of a page at a reply that is being written: each is a whole page.
+_REFRESH_SECONDS = 3
 _PAGE = 50
 _CONVERSATIONS = 20
 # Ordinary Markdown of this size takes 0.3 s to render, the slowest that was found 2 s; the rest of a page is plain.
@@ -220,7 +222,7 @@ def _render(
         "turns": turns,
         "earlier": ids[0] if has_earlier else None,
         # Not beside a text that it would take away.
-        "refreshes": is_live and refusal is None,
+        "refresh": _refresh(request, turns[-1].message) if is_live and refusal is None else "",
         "draft": draft,
         "client_id": (keeps_client_id and draft.client_id) or secrets.token_urlsafe(16),
         "models": models,
@@ -240,6 +242,15 @@ def _address(conversation_id: uuid.UUID | None) -> str:
     if conversation_id is None:
         return reverse("streaming_chat:chat")
     return reverse("streaming_chat:conversation", args=[conversation_id])
+
+
+def _refresh(request: HttpRequest, message: Message) -> str:
+    """Return when to look again, and where: at another address each time.
+
+    The page's own, which names a message, would be a place in the page that is there: Chromium loads nothing for it.
+    """
+    look = "2" if request.GET.get("look") == "1" else "1"
+    return f"{_REFRESH_SECONDS};url={_address(message.conversation_id)}?view=plain&look={look}#m-{message.pk}"
 
 
 def _shown_ids(request: HttpRequest, conversation: Conversation) -> tuple[list[uuid.UUID], bool]:
