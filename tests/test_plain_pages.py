@@ -298,6 +298,8 @@ class RefusedTests(PlainTestCase):
         assert response.status_code == status
         assert words in page.alert
         assert page.written == text
+        # A long conversation is above it.
+        assert "autofocus" in page.one("textarea").attrs
         assert "no-store" in response.headers["Cache-Control"]
         return page
 
