@@ -405,8 +405,9 @@ export class Chat {
   async #lookAgain() {
     if (document.visibilityState !== "visible" || !this.conversation || this.live) return;
     const { loading } = this;
-    const { head } = await this.api.get(`api/conversations/${this.conversation}`);
-    if (loading === this.loading && !this.live && head !== this.path.last?.id) await this.reload();
+    // What cannot be asked now is no news.
+    const found = await this.api.get(`api/conversations/${this.conversation}`).catch(() => null);
+    if (found && loading === this.loading && !this.live && found.head !== this.path.last?.id) await this.reload();
   }
 
   #askForTitle() {
