@@ -73,8 +73,7 @@ export class Chat {
     this.#listen();
     this.place.fit();
     this.composer.open(this.conversation);
-    // On a phone, focus would bring up the keyboard over what there is to read.
-    if (this.place.isPage && matchMedia("(pointer: fine)").matches) this.composer.focus();
+    if (this.place.isPage) this.#arrive();
     if (this.conversation) loadRenderer(this.modules.markdown).catch(() => {});
     this.guard(this.reload());
     this.guard(this.#list());
@@ -87,7 +86,13 @@ export class Chat {
     this.place.go(id);
     this.#menu(false);
     await this.show(id);
-    this.composer.focus();
+    this.#arrive();
+  }
+
+  /** Put the keyboard where one would go on. On a phone, a field would bring up its keys over what there is to read. */
+  #arrive() {
+    if (matchMedia("(pointer: fine)").matches) this.composer.focus();
+    else this.at.scroll.focus({ preventScroll: true });
   }
 
   /** Show the conversation of the place where we are now. */
