@@ -1,0 +1,60 @@
+"""Remove visitors' conversations that nobody has claimed, and those that owners deleted, after a while."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from streaming_chat import clearing
+from streaming_chat.models import ConversationQuerySet
+
+_MOST_DAYS = 36_500
+
+
+class Command(BaseCommand):
+    """A few conversations per transaction; safe beside running workers and a second one of its kind."""
+
+    help = (
+        "Removes, for good, the conversations that had no activity for so many days: those of visitors, which is how a chat "
+        "expires that nobody has claimed, and those that their owners deleted. None with a reply that is being written."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take which, how old, and --dry-run."""
+        parser.add_argument("--anonymous", action="store_true", help="Those of visitors without an account.")
+        parser.add_argument("--deleted", action="store_true", help="Those that were marked as deleted so long ago.")
+        parser.add_argument(
+            "--older-than", type=_days, required=True, metavar="DAYS", help="Without activity for so long."
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Print how many there are, and remove none.")
+
+    def handle(
+        self, *args: Any, anonymous: bool, deleted: bool, older_than: timedelta, dry_run: bool, **options: Any
+    ) -> None:
+        """Print how many of each kind. Raises CommandError when none is named."""
+        if not (anonymous or deleted):
+            raise CommandError("Name which: --anonymous, --deleted or both.")
+        if anonymous:
+            self._clear(clearing.of_visitors(older_than), "of visitors", dry_run=dry_run)
+        if deleted:
+            # One that a visitor deleted is counted once.
+            but = clearing.of_visitors(older_than).values("pk") if anonymous else []
+            marked = clearing.deleted(older_than).exclude(pk__in=but)
+            self._clear(marked, "deleted by their owners", dry_run=dry_run)
+
+    def _clear(self, conversations: ConversationQuerySet, which: str, *, dry_run: bool) -> None:
+        count = conversations.count() if dry_run else sum(clearing.remove(conversations))
+        self.stdout.write(f"{count} {which} {'to remove' if dry_run else 'removed'}.")
+
+
+def _days(text: str) -> timedelta:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1
+    if not 0 <= days <= _MOST_DAYS:
+        raise ArgumentTypeError(f"a number of days was wanted, 0 to {_MOST_DAYS}, got {text!r}.")
+    return timedelta(days=days)
