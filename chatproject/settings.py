@@ -175,6 +175,44 @@ def configured_tail() -> dict[str, Any]:
     }
 
 
+# The quota's limits of a day, each with a variable as QUOTA_VISITOR_REPLIES, and what they are where visitors may ask.
+_QUOTA: dict[str, int | None] = {
+    "owner_replies": None,
+    "owner_tokens": None,
+    "visitor_replies": 20,
+    "visitor_tokens": 100_000,
+    "address_replies": 60,
+    "address_tokens": 300_000,
+    "site_replies": 2_000,
+    "site_tokens": 10_000_000,
+}
+
+
+def configured_quota() -> dict[str, Any] | None:
+    """Return how much may be asked for in a day; None where only users may ask, and no variable limits them."""
+    allows_visitors = env.bool("STREAMING_CHAT_ALLOW_ANONYMOUS", default=False)
+    limits = {
+        option: _limit(f"QUOTA_{option.upper()}", default if allows_visitors else None)
+        for option, default in _QUOTA.items()
+    }
+    if not allows_visitors and set(limits.values()) == {None}:
+        return None
+    return {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": limits}
+
+
+def _limit(name: str, default: int | None) -> int | None:
+    """Read a whole number; None for `none`."""
+    text = env.str(name, default="").strip()
+    if not text:
+        return default
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal():
+        raise ImproperlyConfigured(f"{name}: a whole number or none was wanted, got {text!r}.")
+    return int(text)
+
+
 STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
 STREAMING_CHAT_TAIL = configured_tail()
+STREAMING_CHAT_QUOTA = configured_quota()
 globals().update(scalar_settings())

@@ -90,6 +90,32 @@ class ConversationListTests(AdminTestCase):
         assert "visitor" in self.text_of(LIST)
         assert "erased" in self.text_of(LIST)
 
+    def test_they_are_found_by_the_kind_of_their_owner(self):
+        make_conversation(title="a")
+        Conversation.objects.create(owner_key="v:1", title="b")
+        Conversation.objects.create(owner_key="v:2", title="c")
+        Conversation.objects.create(owner_key="", erased_at=Now(), title="d")
+        for query, titles in (
+            ({"owned_by": "user"}, ["a"]),
+            ({"owned_by": "visitor"}, ["b", "c"]),
+            ({"owned_by": "erased"}, ["d"]),
+            ({"owned_by": "x"}, ["a", "b", "c", "d"]),
+            ({"owner_key": "v:1"}, ["b"]),
+            ({"q": "v:2"}, ["c"]),
+        ):
+            with self.subTest(query):
+                assert sorted(self.names(**query)) == titles
+
+    def test_a_visitors_transcript_says_so_and_leads_to_their_others(self):
+        conversation = Conversation.objects.create(owner_key="v:1", title="Rain in Lisbon")
+        reply = make_reply(conversation)
+        Feedback.objects.create(message=reply, value=1, comment="Thanks", owner_key="v:1")
+        page = f"{LIST}{conversation.pk}/change/"
+
+        assert "visitor" in self.text_of(page)
+        assert "Thanks" in self.text_of(page)
+        assert f"{LIST}?owner_key=v%3A1".encode() in self.client.get(page).content
+
     def test_titles_are_escaped(self):
         make_conversation(title="<script>alert(1)</script>")
 

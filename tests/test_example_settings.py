@@ -127,3 +127,33 @@ class ProviderTests(SimpleTestCase):
         done = run_with({**PRODUCTION, **environment}, "-c", script)
 
         assert done.stdout == "openai anthropic demo\n", done.stderr
+
+
+class QuotaTests(SimpleTestCase):
+    def options(self, **environment: str) -> dict | None:
+        [quota] = settings_with(environment, "STREAMING_CHAT_QUOTA")
+        return quota and quota["OPTIONS"]
+
+    def test_users_alone_have_none_unless_it_is_asked_for(self):
+        assert self.options() is None
+
+        limits = self.options(QUOTA_OWNER_REPLIES="50")
+
+        assert limits["owner_replies"] == 50
+        assert limits["site_replies"] is None
+
+    def test_visitors_have_one(self):
+        limits = self.options(STREAMING_CHAT_ALLOW_ANONYMOUS="1", QUOTA_VISITOR_REPLIES="3", QUOTA_SITE_TOKENS="none")
+
+        assert (limits["visitor_replies"], limits["address_replies"], limits["site_tokens"]) == (3, 60, None)
+
+    def test_a_site_with_visitors_is_clean(self):
+        environment = {**PRODUCTION, "STREAMING_CHAT_ALLOW_ANONYMOUS": "1"}
+        done = run_with(environment, "manage.py", "check", "--deploy", "--fail-level", "WARNING")
+
+        assert done.returncode == 0, done.stderr
+
+    def test_a_limit_is_a_number(self):
+        done = run_with({**PRODUCTION, "QUOTA_OWNER_REPLIES": "many"}, "manage.py", "check")
+
+        assert "ImproperlyConfigured: QUOTA_OWNER_REPLIES" in done.stderr

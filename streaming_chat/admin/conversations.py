@@ -24,7 +24,7 @@ from django.views.decorators.http import require_safe
 from streaming_chat.models import Conversation
 
 from . import searches
-from .filters import ModelFilter
+from .filters import ModelFilter, OwnerFilter
 from .pages import BoundedPaginator
 from .transcripts import Transcript, owner_name
 
@@ -35,7 +35,9 @@ else:
 
 # Everything that a filter's link may ask. Django allows any column of the model, so that `?title__startswith=` would
 # spell out titles letter by letter.
-_LOOKUPS = frozenset({"last_status__exact", "model", "last_activity__gte", "last_activity__lt", "owner_key"})
+_LOOKUPS = frozenset(
+    {"last_status__exact", "model", "last_activity__gte", "last_activity__lt", "owner_key", OwnerFilter.parameter_name}
+)
 
 
 def may_read(request: HttpRequest) -> bool:
@@ -49,7 +51,7 @@ class ConversationAdmin(ModelAdmin):
 
     list_display = ("named", "last_activity", "owned_by", "last_status", "model", "message_count", "tokens")
     list_display_links = ("named",)
-    list_filter = ("last_status", ModelFilter, "last_activity")
+    list_filter = ("last_status", OwnerFilter, ModelFilter, "last_activity")
     list_select_related = ("owner",)
     list_per_page = 50
     list_max_show_all = 0

@@ -12,6 +12,28 @@ from django.utils.translation import gettext_lazy as _
 from streaming_chat.conf import conf
 
 
+class OwnerFilter(admin.SimpleListFilter):
+    """Whether whose it is has an account."""
+
+    title = _("owner")
+    parameter_name = "owned_by"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the kinds of owners."""
+        return [("user", _("user")), ("visitor", _("visitor")), ("erased", _("erased"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep one kind. By the column that says it, which has an index."""
+        match self.value():
+            case "user":
+                return queryset.filter(owner__isnull=False)
+            case "visitor":
+                return queryset.filter(owner=None, owner_key__startswith="v:")
+            case "erased":
+                return queryset.filter(owner=None, owner_key="")
+        return queryset
+
+
 class ModelFilter(admin.SimpleListFilter):
     """The models that may be asked for now; older ones are found by the search."""
 

@@ -23,7 +23,7 @@ def find(queryset: QuerySet[Conversation], term: str, *, in_titles: bool) -> Que
     term = term.strip()
     if not term:
         return queryset
-    exact = _by_id(term) or _by_reference(term)
+    exact = _by_id(term) or _by_visitor(term) or _by_reference(term)
     return queryset.filter(exact or _by_words(term, in_titles=in_titles))
 
 
@@ -35,6 +35,11 @@ def _by_id(term: str) -> Q | None:
     # Looked up first: one query with both in it reads every row (a million: 290 ms; so: 2).
     conversations = set(Message.objects.filter(pk=sought).values_list("conversation", flat=True))
     return Q(pk__in=conversations | {sought}) | Q(owner_key=f"u:{sought}")
+
+
+def _by_visitor(term: str) -> Q | None:
+    """Find by a visitor's owner key, as it stands in the address of their conversations."""
+    return Q(owner_key=term) if term.startswith("v:") else None
 
 
 def _by_reference(term: str) -> Q | None:

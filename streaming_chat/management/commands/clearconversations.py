@@ -40,10 +40,10 @@ class Command(BaseCommand):
         if anonymous:
             self._clear(clearing.of_visitors(older_than), "of visitors", dry_run=dry_run)
         if deleted:
+            marked = clearing.deleted(older_than)
             # One that a visitor deleted is counted once.
-            but = clearing.of_visitors(older_than).values("pk") if anonymous else []
-            marked = clearing.deleted(older_than).exclude(pk__in=but)
-            self._clear(marked, "deleted by their owners", dry_run=dry_run)
+            rest = marked.exclude(owner_key__startswith="v:") if anonymous else marked
+            self._clear(rest, "deleted by their owners", dry_run=dry_run)
 
     def _clear(self, conversations: ConversationQuerySet, which: str, *, dry_run: bool) -> None:
         count = conversations.count() if dry_run else sum(clearing.remove(conversations))
