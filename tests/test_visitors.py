@@ -1,5 +1,6 @@
 """Visitors chat without an account: an id in their session, made by what they send, read by nobody else."""
 
+from http.cookies import SimpleCookie
 from importlib import import_module
 from typing import Any
 
@@ -246,6 +247,25 @@ class LiveTests(ServerTestCase):
                 exchange.rest()
 
         assert (refused.status, code) == (429, "too_many_replies")
+
+    def test_the_cookie_comes_before_the_first_byte_and_is_good_at_once(self):
+        """A tab that is reloaded in mid-reply finds it."""
+        gate = Gate()
+        self.provider.default = Script(["Hel", "lo"], gates={0: gate})
+        new = Browser(self.server.port, session="")
+        self.addCleanup(new.close)
+        with held(gate):
+            sent = new.send("Hi")
+            assert sent.status == 200
+            cookie = SimpleCookie(sent.headers["set-cookie"])[settings.SESSION_COOKIE_NAME]
+            known = Browser(self.server.port, session=cookie.value)
+            self.addCleanup(known.close)
+            [listed] = known.get(LIST).json()["results"]
+            gate.open()
+            sent.rest()
+
+        assert listed["last_status"] == "streaming"
+        assert sent.text == "Hello"
 
     def test_what_is_open_is_followed_from_elsewhere(self):
         gate = Gate()
