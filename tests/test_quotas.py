@@ -1,5 +1,6 @@
 """What a day's quota counts and refuses, gives back, and forgets; exactly, however many ask at once."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from streaming_chat.asgi import get_asgi_application
 from streaming_chat.endings import completed, stopped
 from streaming_chat.events import Event
 from streaming_chat.exceptions import Refusal
+from streaming_chat.ledger import Ledger
 from streaming_chat.models import Conversation, LiveReply, Message, QuotaUse, end_reply, settle_quota, user_key
 from streaming_chat.quotas import Quota, Settlement, get_quota
 from streaming_chat.quotas.database import DatabaseQuota, network_of, remote_address
@@ -26,6 +28,7 @@ from .factories import make_conversation, make_live, make_user
 from .native import Api, ApiTestCase, error_of
 from .provider_server import Script as WireScript
 from .servers import Browser, ServerTestCase, ThreadServer, outcome, wait_until
+from .test_writer import Received
 
 DATABASE = "streaming_chat.quotas.database.DatabaseQuota"
 # What the scripted provider says that a reply used.
@@ -330,6 +333,29 @@ class SettlingTests(ApiTestCase):
 
         assert sorted(QuotaUse.objects.values_list("replies", "tokens")) == [(1, 2), (2, 4)]
 
+    def test_a_flush_settles_last_of_all_and_in_one_order(self):
+        """Reply by reply it would hold the site's row, which all share, and then want another owner's: a deadlock."""
+        with quota(owner_replies=10, site_replies=10):
+            runs = []
+            for name in ("bo", "ana"):
+                run = Received("me", "Hello")
+                live = LiveReply.objects.filter(pk=run.message_id)
+                key = user_key(make_user(name))
+                plan = get_quota().plan(self.request(), key, input_tokens=1, output_tokens=1)
+                get_quota().reserve(plan, "default")
+                live.update(reserved=plan)
+                run.outcome = completed("stop", received=True)
+                runs.append(run)
+            with CaptureQueriesContext(connection) as captured:
+                saved = Ledger("me").save(runs)
+        settling = [query["sql"] for query in captured if query["sql"].startswith("UPDATE")][-3:]
+        keys = [re.search(r"'(owner u:\d+|site)'", sql)[1] for sql in settling]
+
+        assert saved.done == runs
+        assert len([query for query in captured if 'UPDATE "streaming_chat_quotause"' in query["sql"]]) == 3
+        assert keys == sorted(keys)
+        assert uses()["site"] == (2, 2 * (1 + 2))
+
     def test_rows_that_somebody_has_changed_stop_no_ending(self):
         live = self.make()
         QuotaUse.objects.update(replies=0, tokens=0)
@@ -408,7 +434,7 @@ class AtOnceTests(ServerTestCase):
         assert {outcome(message)[0] for message in Message.objects.filter(role="assistant")} == {"completed"}
 
     def test_sends_and_endings_of_many_owners(self):
-        """Each takes its owner's row and the site's, while flushes settle several owners': in another order, deadlocks."""
+        """Each takes its owner's row and the site's, while flushes settle several owners'."""
         browsers = [Browser(self.server_.port, make_user(f"user{number}")) for number in range(10)]
         with quota(owner_replies=100, site_replies=1000), self.assertNoLogs("streaming_chat", "ERROR"):
             for _round in range(5):
