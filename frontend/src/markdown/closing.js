@@ -5,7 +5,7 @@
  */
 
 // A line that so far is only a mark: of a list, a heading, a rule, a fence or the heading above it.
-const BARE_MARK = /(?:^|\n)[ >]*(?:[-=+*_#|:`~ ]+|\d{1,9}[.)]?)$/;
+const BARE_MARK = /(?:^|\n)[ >]*(?:[-=+*_#|:`~> ]+|\d{1,9}[.)]?)$/;
 const LINK = /(!?)\[([^[\]\n]*)\]\([^()\s]*$/;
 const RUNS = /\\.|`+|\*\*|~~/gs;
 
