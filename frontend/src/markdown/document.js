@@ -30,6 +30,7 @@ export class MarkdownDocument {
     this.#words = words;
     this.#highlighter = highlighter;
     this.#blocks = new Blocks(words.image);
+    element.classList.add("sc-markdown");
     element.replaceChildren();
     element.addEventListener("click", ({ target }) => {
       const button = target.closest(".sc-copy");

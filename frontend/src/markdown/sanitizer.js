@@ -20,9 +20,12 @@ export const cleanCode = sanitizer({ span: ["class"] }, (tag, name, value) => TO
 
 function sanitizer(attributes, isKept) {
   const purifier = createPurifier(window);
+  const names = [...new Set(Object.values(attributes).flat())];
   const options = {
     ALLOWED_TAGS: [...Object.keys(attributes), "#text"],
-    ALLOWED_ATTR: [...new Set(Object.values(attributes).flat())],
+    ALLOWED_ATTR: names,
+    // DOMPurify takes the value of any other attribute for an address.
+    ADD_URI_SAFE_ATTR: names.filter((name) => name !== "href"),
     ALLOWED_URI_REGEXP: new RegExp(`^${markup.address}`, "i"),
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,

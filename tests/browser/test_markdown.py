@@ -1,0 +1,242 @@
+"""Markdown as it arrives, in Chromium, under a policy with Trusted Types: the same however it came, and harmless."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from streaming_chat.rendering import _MARKUP, markdown
+from tests.browser.bundles import FRONTEND, bundle, node
+from tests.browser.conftest import watched
+from tests.browser.pages import serve_pages
+from tests.hostile import HOSTILE
+
+WORDS = {"copy": "Copy", "copied": "Copied", "code": "Code", "table": "Table", "image": "[Image: {alt} {address}]"}
+# What is ours around the text's own: frames of code and tables, and where a link opens.
+FRAMES = {"div", "button", "span"}
+PAGE = b"<!doctype html><meta charset=utf-8><title>t</title><main id=here></main><script type=module src=/page.js></script>"
+SCRIPT = b"""
+import { MarkdownDocument } from "/document.js";
+const words = WORDS;
+window.open_ = (highlighter = "") => {
+  const element = document.createElement("div");
+  document.querySelector("#here").replaceChildren(element);
+  window.shown = new MarkdownDocument(element, { words, highlighter });
+  return element;
+};
+window.arrive = (pieces) => {
+  const element = window.open_();
+  let text = "";
+  for (const piece of pieces) window.shown.draw(text += piece);
+  window.shown.draw(text, { ended: true });
+  return element.innerHTML;
+};
+// What the server shows, in the same form: without our frames, and without the white space between blocks.
+window.compare = async (text, path) => {
+  const served = await load(path);
+  const element = window.open_();
+  window.shown.draw(text, { ended: true });
+  for (const bar of element.querySelectorAll(".sc-code-bar")) bar.remove();
+  for (const outer of element.querySelectorAll(".sc-code, .sc-table")) outer.replaceWith(...outer.childNodes);
+  for (const pre of element.querySelectorAll("pre")) while (pre.attributes.length) pre.removeAttribute(pre.attributes[0].name);
+  for (const link of element.querySelectorAll("a")) link.removeAttribute("target");
+  return [flat(element), flat(served.body)];
+};
+// The policy lets nobody write HTML, not even a test: the browser reads the server's as a page.
+const load = (path) => new Promise((resolve) => {
+  const request = new XMLHttpRequest();
+  request.open("GET", path);
+  request.responseType = "document";
+  request.onload = () => resolve(request.response);
+  request.send();
+});
+const flat = (element) => element.innerHTML.replace(/\\[Image: (.*?) <a [^>]*>(.*?)<.a>\\]/g, "[Image: $1 $2]")
+  .replace(/\\s*(<[^>]*>)\\s*/g, "$1").replace(/ rel="[^"]*"/g, "");
+document.body.dataset.ready = "yes";
+"""
+
+TEXT = """# Rain
+
+It **will** rain, see [the page](https://e.example/rain).
+
+- one
+- two
+
+```python
+if x < 1:
+    print("&amp;")
+```
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+
+The end.
+"""
+
+
+@cache
+def texts() -> dict[str, str]:
+    """Return the texts of the script's own tests, and the hostile ones."""
+    corpus = FRONTEND / "tests" / "corpus.mjs"
+    script = f"import({json.dumps(corpus.as_uri())}).then(({{ TEXTS }}) => console.log(JSON.stringify(TEXTS)))"
+    run = subprocess.run([node(), "-e", script], capture_output=True, check=True)
+    return {**json.loads(run.stdout), **HOSTILE}
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[str]:
+    modules = FRONTEND / "src" / "markdown"
+    pages = {
+        "/": ("text/html", PAGE),
+        "/page.js": ("text/javascript", SCRIPT.replace(b"WORDS", json.dumps(WORDS).encode())),
+        "/document.js": ("text/javascript", bundle(modules / "document.js")),
+        "/highlighter.js": ("text/javascript", bundle(modules / "highlighter.js")),
+        "/favicon.ico": ("image/x-icon", b" "),
+    }
+    for index, text in enumerate(texts().values()):
+        pages[f"/served/{index}"] = ("text/html; charset=utf-8", markdown(text).encode())
+    with serve_pages(pages) as root:
+        yield root
+
+
+@pytest.fixture
+def context(chromium: Browser, root: str) -> Iterator[BrowserContext]:
+    """Return a context of which every request goes to the test's own server."""
+    asked: list[str] = []
+    with watched(chromium, base_url=root) as context:
+        context.on("request", lambda request: asked.append(request.url))
+        context.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        yield context
+
+    assert [url for url in asked if not url.startswith(root)] == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    page = context.new_page()
+    page.goto("/")
+    expect(page.locator("body[data-ready]")).to_be_attached()
+    return page
+
+
+def assert_harmless(page: Page) -> None:
+    """Nothing is off the allow-list but the frames that are ours."""
+    elements = page.evaluate(
+        """() => [...document.querySelectorAll("#here > div *")].map((element) => ({
+            tag: element.localName, ours: Boolean(element.closest(".sc-code-bar") || element.matches(".sc-code, .sc-table, pre")),
+            names: [...element.attributes].map(({name}) => name), href: element.getAttribute("href"), className: element.className,
+        }))"""
+    )
+    for element in elements:
+        if element["ours"]:
+            assert element["tag"] in FRAMES | {"pre"}
+            assert set(element["names"]) <= {"class", "type", "tabindex", "role", "aria-label", "dir"}
+            continue
+        allowed = set(_MARKUP["attributes"][element["tag"]]) | ({"rel", "target"} if element["tag"] == "a" else set())
+
+        assert set(element["names"]) <= allowed
+        assert (element["href"] or "https://").lower().startswith(("http://", "https://", "mailto:"))
+
+
+def test_however_it_arrives_it_ends_the_same(page: Page):
+    whole = page.evaluate("(text) => window.arrive([text])", TEXT)
+    for size in (1, 2, 3, 7, 50):
+        pieces = [TEXT[at : at + size] for at in range(0, len(TEXT), size)]
+
+        assert page.evaluate("(pieces) => window.arrive(pieces)", pieces) == whole
+
+
+def test_the_browser_shows_what_the_server_shows(page: Page):
+    for index, (name, text) in enumerate(texts().items()):
+        shown, served = page.evaluate("([text, path]) => window.compare(text, path)", [text, f"/served/{index}"])
+
+        assert shown == served, name
+
+
+def test_hostile_text_does_nothing(page: Page):
+    for name, text in HOSTILE.items():
+        for whole in (text, f"> - {text}", f"**{text}", f"| a |\n|---|\n| {text} |"):
+            page.evaluate("(text) => window.arrive([text])", whole)
+            assert_harmless(page)
+        assert name
+
+
+def test_hostile_text_does_nothing_wherever_it_is_split(page: Page):
+    for text in HOSTILE.values():
+        whole = page.evaluate("(text) => window.arrive([text])", text)
+        for at in range(1, len(text)):
+            assert page.evaluate("(pieces) => window.arrive(pieces)", [text[:at], text[at:]]) == whole
+        page.evaluate("(pieces) => window.arrive(pieces)", list(text))
+        assert_harmless(page)
+
+
+def test_links_open_elsewhere_and_give_no_rank(page: Page):
+    page.evaluate("window.arrive(['[x](https://e.example) [y](/admin/) <mailto:a@e.example>'])")
+    links = page.locator("#here a")
+
+    expect(links).to_have_count(2)
+    expect(links.first).to_have_attribute("rel", "noopener nofollow ugc")
+    expect(links.first).to_have_attribute("target", "_blank")
+
+
+def test_a_selection_stays_while_a_list_grows(page: Page):
+    page.evaluate(
+        """() => {
+            const element = window.open_();
+            window.shown.draw("- one\\n- two");
+            getSelection().selectAllChildren(element.querySelector("li"));
+        }"""
+    )
+    for grown in ("- one\n- two thr", "- one\n- two three\n- four", "- one\n- two three\n- four\n\ntext\n"):
+        page.evaluate("(text) => window.shown.draw(text, { ended: true })", grown)
+
+        assert page.evaluate("getSelection().toString()") == "one"
+
+
+def test_code_that_is_open_only_gains_text(page: Page):
+    page.evaluate("window.open_(); window.shown.draw('text\\n\\n```py\\na')")
+    page.evaluate("window.kept = document.querySelector('code').firstChild")
+    page.evaluate("window.shown.draw('text\\n\\n```py\\na = 1\\nb')")
+
+    expect(page.locator("code")).to_have_text("a = 1\nb")
+    assert page.evaluate("window.kept.isConnected && window.kept.data") == "a = 1\nb"
+
+
+def test_copy_gives_the_code_and_keeps_the_focus(page: Page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("(text) => window.arrive([text])", TEXT)
+    button = page.get_by_role("button", name="Copy")
+    button.focus()
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("button", name="Copied")).to_be_focused()
+    assert page.evaluate("navigator.clipboard.readText()") == 'if x < 1:\n    print("&amp;")'
+    expect(page.get_by_role("button", name="Copy", exact=True)).to_be_focused()
+
+
+def test_code_is_coloured_when_its_block_is_whole(page: Page):
+    page.evaluate("(text) => { window.open_('/highlighter.js'); window.shown.draw(text) }", TEXT)
+    code = page.locator("code.language-python")
+
+    expect(code.locator(".hljs-keyword")).to_have_text(["if"])
+    expect(code).to_have_text('if x < 1:\n    print("&amp;")\n')
+
+
+def test_code_stays_plain_without_its_highlighter(page: Page):
+    page.evaluate("(text) => { window.open_('/missing.js'); window.shown.draw(text, { ended: true }) }", TEXT)
+    with page.expect_response("**/missing.js"):
+        pass
+
+    expect(page.locator("code.language-python")).to_contain_text("if x < 1:")
+
+
+def test_what_recurses_or_multiplies_is_shown(page: Page):
+    wide = "|a" * 200 + "|\n" + "|-" * 200 + "|\n" + "|a|\n" * 100
+    for text in (">" * 30_000, "- " * 15_000 + "a", "[" * 30_000, "*a _b " * 5_000, "<a " * 10_000, wide):
+        page.evaluate("(text) => window.arrive([text])", text)
+        assert_harmless(page)
+        assert page.evaluate("document.querySelector('#here').textContent.trim().length > 0")
