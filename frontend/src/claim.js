@@ -12,7 +12,7 @@ export class Claim {
   async offer() {
     const { conversations, titles } = await this.api.get("api/claim");
     if (!conversations) return;
-    this.at.claimText.textContent = this.words.say("claim", { titles: titles.join(" · ") });
+    this.at.claimText.textContent = this.words.say("claim", { titles: titles.map((title) => `“${title}”`).join(", ") });
     this.at.claim.hidden = false;
   }
 
