@@ -80,7 +80,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     runs = parser.parse_args().runs
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "this needs Chromium on PATH."
+    if chromium is None:
+        parser.error("this needs Chromium on PATH.")
 
     pages = {
         "/": ("text/html", PAGE),
