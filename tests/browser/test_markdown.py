@@ -146,14 +146,6 @@ def assert_harmless(page: Page) -> None:
         assert (element["href"] or "https://").lower().startswith(("http://", "https://", "mailto:"))
 
 
-def test_the_scripts_own_tests_pass():
-    command = [node(), "--test", *map(str, sorted((FRONTEND / "tests").glob("*.test.mjs")))]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert (FRONTEND / "node_modules").exists(), "frontend/node_modules is missing: run `npm ci` in frontend/ first."
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
 def test_however_it_arrives_it_ends_the_same(page: Page):
     whole = page.evaluate("(text) => window.arrive([text])", TEXT)
     for size in (1, 2, 3, 7, 50):

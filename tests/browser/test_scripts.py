@@ -1,20 +1,16 @@
 """The browser module without a browser: the tests of its parts that need no page, and that what is served is its source."""
 
-import shutil
 import subprocess
-from pathlib import Path
 
-FRONTEND = Path(__file__).resolve().parent.parent.parent / "frontend"
+from .bundles import FRONTEND, node
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess:
-    """Run a command of Node.js in the module's folder."""
-    node = shutil.which("node")
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    """Run Node.js in the module's folder."""
+    assert (FRONTEND / "node_modules").exists(), "frontend/node_modules is missing: run `npm ci` in frontend/ first."
 
-    assert node, "the browser tests need Node.js 20 or newer on PATH."
-    assert (FRONTEND / "node_modules").is_dir(), "run `npm ci` in frontend/ first; `make browser` does."
-
-    return subprocess.run([node, *command], cwd=FRONTEND, capture_output=True, text=True, check=False)
+    command = [node(), *map(str, arguments)]
+    return subprocess.run(command, cwd=FRONTEND, capture_output=True, text=True, check=False)
 
 
 class TestSource:
