@@ -1,6 +1,5 @@
 """The chat page as HTML; what its script does is in tests/browser."""
 
-import json
 import re
 import uuid
 from pathlib import Path
@@ -9,23 +8,18 @@ from django.contrib.auth.models import User
 from django.test import Client, TestCase, override_settings
 from django.urls import set_script_prefix
 
-import streaming_chat
+from streaming_chat.element import WORDS
 from streaming_chat.permissions import Permissions
 
 from .factories import make_conversation, make_user
 
-STATIC = Path(streaming_chat.__file__).parent / "static" / "streaming_chat"
+SCRIPTS = Path(__file__).resolve().parent.parent / "frontend" / "src"
 LOGIN_REQUIRED = "django.contrib.auth.middleware.LoginRequiredMiddleware"
 
 
 class NobodyReads(Permissions):
     def may_read(self, request, owner):
         return False
-
-
-def texts_of(response) -> dict[str, str]:
-    found = re.search(r'<script id="sc-texts" type="application/json">(.*?)</script>', response.content.decode())
-    return json.loads(found.group(1))
 
 
 class PageTests(TestCase):
@@ -36,14 +30,14 @@ class PageTests(TestCase):
     def test_a_new_chat_knows_no_conversation(self):
         response = self.client.get("/chat/")
 
-        self.assertContains(response, 'data-root="/chat/" data-conversation=""')
+        self.assertContains(response, 'root="/chat/" layout="page" name="sc-page-1" conversation=""')
         self.assertTemplateUsed(response, "streaming_chat/base.html")
 
     def test_a_conversation_is_named_in_its_page(self):
         conversation = make_conversation(self.user)
         response = self.client.get(f"/chat/c/{conversation.pk}")
 
-        self.assertContains(response, f'data-conversation="{conversation.pk}"')
+        self.assertContains(response, f' conversation="{conversation.pk}"')
 
     def test_no_page_is_kept_by_caches(self):
         assert "no-store" in self.client.get("/chat/").headers["Cache-Control"]
@@ -62,7 +56,7 @@ class PageTests(TestCase):
         set_script_prefix("/sub/")
         response = self.client.get("/chat/", SCRIPT_NAME="/sub")
 
-        self.assertContains(response, 'data-root="/sub/chat/"')
+        self.assertContains(response, 'root="/sub/chat/"')
         self.assertContains(response, 'href="/sub/chat/"')
 
     @override_settings(CSRF_USE_SESSIONS=True)
@@ -70,7 +64,7 @@ class PageTests(TestCase):
         client = Client(enforce_csrf_checks=True)
         client.force_login(self.user)
         page = client.get("/chat/").content.decode()
-        composer = page[page.index('id="sc-composer"') :]
+        composer = page[page.index('class="sc-composer"') :]
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', composer).group(1)
         sent = client.post(
             "/chat/api/conversations", {}, content_type="application/json", headers={"X-CSRFToken": token}
@@ -80,20 +74,18 @@ class PageTests(TestCase):
         assert sent.status_code == 201
 
     def test_numbers_in_attributes_are_not_localized(self):
-        """A German page would else say 45,0 seconds, which no script can read."""
+        """A German page would else say 35,0 seconds, which no script can read."""
         response = self.client.get("/chat/", headers={"Accept-Language": "de"})
 
-        self.assertContains(response, 'data-silence="45.0"')
+        self.assertContains(response, 'data-silence="35.0"')
 
-    def test_every_text_that_the_scripts_use_is_there(self):
-        names = set()
-        for script in STATIC.glob("*.js"):
-            names |= set(re.findall(r"\btexts\.(\w+)", script.read_text()))
-        texts = texts_of(self.client.get("/chat/"))
+    def test_the_scripts_words_are_those_of_the_page(self):
+        scripts = "".join(script.read_text() for script in SCRIPTS.rglob("*.js"))
+        named = set(re.findall(r'"(\w+)"', scripts)) | set(re.findall(r"\bwords\.(\w+)", scripts))
 
-        assert names <= set(texts)
-        # Two more are looked up by a reply's status.
-        assert set(texts) - names <= {"interrupted", "failed"}
+        assert set(re.findall(r'\bsay\("(\w+)"', scripts)) <= set(WORDS)
+        # These are looked up by a reply's status.
+        assert set(WORDS) - named <= {"interrupted", "failed"}
 
 
 class AccessTests(TestCase):
