@@ -1,5 +1,8 @@
 /** The app's HTTP API, as docs/http-api.md has it: JSON in, JSON or an event stream out. */
 
+// The server answers within seconds; a stop waits 5 s for the ending. A line that is half dead never does.
+const PATIENCE_SECONDS = 30;
+
 /** An answer that is an error. retryAfter: seconds, null when the server did not say. */
 export class Refusal extends Error {
   constructor(status, error, retryAfter = null) {
@@ -28,9 +31,11 @@ export class Api {
     return this.json("GET", path, undefined, options);
   }
 
-  /** Return the answer's JSON, null when it has no body. Throws Refusal, or fetch's TypeError when there is no answer. */
+  /** Return the answer's JSON, null when it has no body. Throws Refusal, or fetch's errors when there is no answer in time. */
   async json(method, path, body, options = {}) {
-    const response = await this.request(method, path, { ...options, body });
+    const late = AbortSignal.timeout(PATIENCE_SECONDS * 1000);
+    const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
+    const response = await this.request(method, path, { ...options, body, signal });
     if (response.status === 204) return null;
     return response.json().catch(() => Promise.reject(this.#refusal(response, {})));
   }

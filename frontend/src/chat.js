@@ -62,6 +62,8 @@ export class Chat {
 
   /** End everything that this page does; replies go on. */
   close() {
+    // What is being loaded comes too late.
+    this.loading += 1;
     this.live?.leave();
     this.closing.abort();
     this.others.close();
@@ -119,6 +121,7 @@ export class Chat {
     if (!found || loading !== this.loading) return;
     this.live?.leave();
     this.live = null;
+    this.isBehind = false;
     this.#keeping(() => this.#fill(found));
     this.scroll.jump();
     const last = found.messages.at(-1);
@@ -127,7 +130,7 @@ export class Chat {
 
   #fill({ messages, model, ...conversation }) {
     this.#title(conversation);
-    this.composer.choose(model);
+    this.composer.suggest(model);
     this.path.show(messages);
     this.#settle();
   }
@@ -308,7 +311,7 @@ export class Chat {
   #started(live, ids) {
     const { conversation, message, user_message: userMessage, model } = ids;
     live.call.accepted(ids);
-    this.composer.drafts.forget();
+    this.composer.answered();
     if (!live.call.conversation) this.#adopt(conversation);
     this.guard(this.#list());
     this.others.postMessage({ conversation });
@@ -334,6 +337,7 @@ export class Chat {
     if (this.live !== live) return;
     this.composer.say("");
     if (live.isStarted) {
+      this.isBehind = true;
       live.reply.end({ status: "interrupted", error: { message: this.notices.text(error) } });
       return this.#fail(error);
     }
@@ -406,13 +410,14 @@ export class Chat {
     if (conversation === this.conversation && !this.live) this.guard(this.reload());
   }
 
-  /** The page is in front again: another device may have gone on with the conversation. */
+  /** The page is in front again: another device may have gone on with the conversation, or a reply without this page. */
   async #lookAgain() {
     if (document.visibilityState !== "visible" || !this.conversation || this.live) return;
     const { loading } = this;
     // What cannot be asked now is no news.
     const found = await this.api.get(`api/conversations/${this.conversation}`).catch(() => null);
-    if (found && loading === this.loading && !this.live && found.head !== this.path.last?.id) await this.reload();
+    if (!found || loading !== this.loading || this.live) return;
+    if (this.isBehind || found.head !== this.path.last?.id) await this.reload();
   }
 
   #askForTitle() {

@@ -22,6 +22,7 @@ export class Composer {
   open(conversation) {
     const typed = this.drafts ? "" : this.text;
     this.drafts = new Drafts(`${this.scope}:${conversation || "new"}`);
+    this.taken = null;
     const draft = this.drafts.load();
     this.write(typed || draft?.text || "");
     this.choose(draft?.model);
@@ -29,8 +30,9 @@ export class Composer {
 
   /** The new chat has become a conversation: what is typed since belongs there. */
   adopt(conversation) {
+    this.drafts.forget();
     this.drafts = new Drafts(`${this.scope}:${conversation}`);
-    this.#typed();
+    this.#save();
   }
 
   get text() {
@@ -50,14 +52,23 @@ export class Composer {
   /** Take the text out to be sent; returns its draft, which is kept until the reply begins. */
   take() {
     const draft = this.drafts.save(this.text, this.model);
+    this.taken = draft;
     this.write("");
     return draft;
   }
 
+  /** What was taken has reached the server; what is typed since is a draft of its own. */
+  answered() {
+    this.taken = null;
+    this.drafts.forget();
+    this.#save();
+  }
+
   /** A message was refused: nothing is lost, its text is here again. */
   giveBack(text) {
+    this.taken = null;
     this.write([text, this.text].filter(Boolean).join("\n\n"));
-    this.drafts.save(this.text, this.model);
+    this.#save();
     this.focus();
   }
 
@@ -67,6 +78,11 @@ export class Composer {
     this.at.model.replaceChildren(...options);
     this.at.model.disabled = this.at.modelField.hidden = options.length < 2;
     this.choose(this.wanted);
+  }
+
+  /** Choose the conversation's model, unless what is typed is meant for another: with that it may have been sent already. */
+  suggest(model) {
+    this.choose(this.drafts.load()?.model || model);
   }
 
   /** Choose a model, now or when it is offered. */
@@ -92,8 +108,13 @@ export class Composer {
   }
 
   #typed() {
-    this.drafts.save(this.text, this.model);
+    this.#save();
     this.#grow();
+  }
+
+  /** Keep what is typed; what was taken and is not answered yet stays as it was sent. */
+  #save() {
+    if (!this.taken) this.drafts.save(this.text, this.model);
   }
 
   #key(event) {

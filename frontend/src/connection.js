@@ -1,4 +1,4 @@
-/** One response of an event stream, and when to give it up. No DOM beyond the window's own events. */
+/** One request for an event stream and its response, and when to give them up. No DOM beyond the window's own events. */
 
 import { createParser } from "eventsource-parser";
 
@@ -6,32 +6,30 @@ import { createParser } from "eventsource-parser";
 // survive the sleep, and asking again costs a request.
 const FRESH_SECONDS = 2;
 
-/** The connection is to be opened anew; nothing is wrong with the reply. */
-export class Lost extends Error {}
+/** The connection is to be opened anew; nothing is wrong with the reply. isBack: the network or the page is back just now. */
+export class Lost extends Error {
+  constructor(isBack = false) {
+    super("the connection was given up");
+    this.isBack = isBack;
+  }
+}
 
-/**
- * Yield the events of a response as {event, data, id}, id "" where an event has none.
- *
- * silence: seconds without a byte after which it counts as dead; heartbeats are bytes. Throws Lost then, when the network
- * changes (`online`), and when the page wakes up.
- */
-export async function* read(response, silence) {
+/** Yield the events of a response as {event, data, id}, id "" where an event has none. Throws Lost when its watch says so. */
+export async function* read(response, watch) {
   const arrived = [];
   const parser = createParser({
     onEvent: ({ event = "message", data, id = "" }) => arrived.push({ event, data, id }),
   });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  const watch = new Watch(silence);
   try {
     for (;;) {
-      const { done, value } = await Promise.race([reader.read(), watch.lost]);
+      const { done, value } = await watch.over(reader.read());
       if (done) return;
       watch.heard();
       parser.feed(value);
       yield* arrived.splice(0);
     }
   } finally {
-    watch.close();
     reader.cancel().catch(() => {});
   }
 }
@@ -49,23 +47,35 @@ export function wait(seconds, signal) {
       settle();
     };
     signal.addEventListener("abort", aborted);
+    if (signal.aborted) aborted();
   });
 }
 
-/** Watches over a connection: `lost` rejects when it is to be given up. */
-class Watch {
+/**
+ * Watches over a connection, from the request on. A line that is dead in one direction only takes requests, too.
+ *
+ * silence: seconds without a byte after which it counts as dead; heartbeats are bytes. It is given up then, when the network
+ * changes (`online`), and when the page wakes up.
+ */
+export class Watch {
   #heard = Date.now();
+  #lost;
   #reject;
   #timer;
   #stop;
 
   constructor(silence) {
-    this.lost = new Promise((_resolve, reject) => (this.#reject = reject));
+    this.#lost = new Promise((_resolve, reject) => (this.#reject = reject));
     // Closed, it has nobody to tell.
-    this.lost.catch(() => {});
+    this.#lost.catch(() => {});
     // By the clock: a timer stands still while the machine sleeps.
-    this.#timer = setInterval(() => this.#silent(silence) && this.#lose(), Math.min(1000, silence * 500));
-    this.#stop = whenBack((cause) => (cause === "online" || this.#silent(FRESH_SECONDS)) && this.#lose());
+    this.#timer = setInterval(() => this.#silent(silence) && this.#reject(new Lost()), Math.min(1000, silence * 500));
+    this.#stop = whenBack((cause) => (cause === "online" || this.#silent(FRESH_SECONDS)) && this.#reject(new Lost(true)));
+  }
+
+  /** Return what the promise gives; throws Lost as soon as the connection is given up. */
+  over(promise) {
+    return Promise.race([promise, this.#lost]);
   }
 
   heard() {
@@ -79,10 +89,6 @@ class Watch {
 
   #silent(seconds) {
     return Date.now() - this.#heard > seconds * 1000;
-  }
-
-  #lose() {
-    this.#reject(new Lost("the connection was given up"));
   }
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { Refusal } from "./api.js";
-import { Lost, read, wait } from "./connection.js";
+import { Lost, Watch, read, wait } from "./connection.js";
 
 export const ENDINGS = new Set(["done", "stopped", "interrupted", "failed"]);
 
@@ -31,11 +31,12 @@ export async function* follow({ send, resume, lastId = "", signal, trouble, sile
     // Of this try: what fails must not leave a request behind it.
     const attempt = new AbortController();
     const either = AbortSignal.any([signal, attempt.signal]);
+    const watch = new Watch(silence);
     try {
-      const response = await (send && !lastId ? send(either) : resume(lastId, either));
+      const response = await watch.over(send && !lastId ? send(either) : resume(lastId, either));
       if (!response) return;
       trouble(null);
-      for await (const event of read(response, silence)) {
+      for await (const event of read(response, watch)) {
         signal.throwIfAborted();
         failures = 0;
         lastId = event.id || lastId;
@@ -48,10 +49,12 @@ export async function* follow({ send, resume, lastId = "", signal, trouble, sile
       if (!isPassing(error, Boolean(send) && !lastId)) throw error;
       cause = error;
     } finally {
+      watch.close();
       attempt.abort();
     }
     trouble(cause);
-    if (!(cause instanceof Lost) || failures > 0) await wait(delay(cause, failures), signal);
+    const isHopeful = cause instanceof Lost && (cause.isBack || failures === 0);
+    if (!isHopeful) await wait(delay(cause, failures), signal);
     failures += 1;
   }
 }

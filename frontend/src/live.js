@@ -105,6 +105,8 @@ export class Live {
     this.isWaiting = Boolean(error);
     const isRefused = error instanceof Refusal && error.code !== "unexpected";
     this.on.trouble(this, error && (isRefused ? error.message : this.words.say("reconnecting")));
+    // Whoever has stopped a message that did not get through wants no other try.
+    if (error && this.isStopping && !this.isStarted) this.leave();
   }
 
   async #askToStop() {
@@ -124,8 +126,9 @@ export class Live {
 
   // Where nothing comes
 
+  /** Watch for the first event of this try. One that nothing has come to yet goes on over several: a buffer cuts, too. */
   #peek() {
-    this.peeking?.heard();
+    if (this.peeking && !this.peeking.isOver) return;
     const { signal } = this.abort;
     this.peeking = new Peeking({ ask: (each) => this.#ask(each), shown: (message) => this.#peeked(message), signal });
   }

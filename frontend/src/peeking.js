@@ -21,6 +21,11 @@ export class Peeking {
     this.#work(ask, shown).catch(() => {});
   }
 
+  /** Whether it has nothing to do any more. */
+  get isOver() {
+    return this.signal.aborted;
+  }
+
   /** An event has come: the stream works. */
   heard() {
     this.#heard.abort();

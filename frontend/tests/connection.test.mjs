@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Lost, read, wait } from "../src/connection.js";
+import { Lost, Watch, read, wait } from "../src/connection.js";
 
 const STREAM = 'retry: 1000\nid: m/1\nevent: start\ndata: {"text":""}\n\n:\nid: m/6\ndata: {"text":"Grüße"}\n\ndata: [DONE]\n\n';
 const EVENTS = [
@@ -21,7 +21,12 @@ function response(pieces, { open = false } = {}) {
 
 async function all(stream, silence = 5) {
   const events = [];
-  for await (const event of read(stream, silence)) events.push(event);
+  const watch = new Watch(silence);
+  try {
+    for await (const event of read(stream, watch)) events.push(event);
+  } finally {
+    watch.close();
+  }
   return events;
 }
 

@@ -132,7 +132,8 @@ export class Blocks {
     this.#fence = null;
     const first = this.#isSettled() ? this.#finished : 0;
     const source = this.#source.slice(first ? this.#tail : 0);
-    if (!first) this.#finished = 0;
+    // Should it go on after all, it is read anew.
+    if (!first) this.#restart();
     this.#show(read(source, first ? { known: this.#definitions } : {}));
     return first;
   }
