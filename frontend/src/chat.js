@@ -28,7 +28,7 @@ export class Chat {
     const scope = `${root}:${element.getAttribute("name")}:${element.dataset.owner}`;
     const guard = (promise) => this.#guard(promise);
     const left = () => this.composer.focus();
-    Object.assign(this, { at, words, guard, scope, live: null, loading: 0 });
+    Object.assign(this, { at, words, guard, scope, live: null, loading: 0, isBehind: false });
     this.templates = templates(element);
     this.modules = { markdown: element.dataset.markdown, highlighter: element.dataset.highlighter };
     this.silence = Number(element.dataset.silence);

@@ -3,12 +3,7 @@
 A page that breaks its Content-Security-Policy, or whose script throws, fails its test whatever else it does.
 """
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +17,8 @@ from tests.database import database_url
 from tests.factories import make_user
 from tests.provider_server import ProviderServer
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from .server import Server
+
 # Root needs --no-sandbox; the others keep Chromium from talking to anybody but us.
 CHROMIUM_ARGS = [
     "--no-sandbox",
@@ -77,28 +73,11 @@ def provider(loopback: ProviderServer) -> Iterator[ProviderServer]:
     loopback.clear()
 
 
-def _end(server: subprocess.Popen) -> None:
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(20)
-    finally:
-        server.kill()
-
-
 @contextmanager
 def serve(**environment: str) -> Iterator[str]:
     """Run uvicorn on a free port of 127.0.0.1; yields the site's root without a slash at its end."""
-    # Ours is closed at once: where the server is gone, a connection is refused instead of waiting for nobody.
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        port = listener.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "tests.browser.asgi:application", "--fd", str(listener.fileno())]
-        options = ["--log-level", "warning", "--timeout-graceful-shutdown", "2"]
-        variables = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.browser.settings", **environment}
-        server = subprocess.Popen([*command, *options], cwd=ROOT, env=variables, pass_fds=[listener.fileno()])
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        _end(server)
+    with Server(**environment) as server:
+        yield server.root
 
 
 @pytest.fixture(scope="session")

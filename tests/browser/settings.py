@@ -1,6 +1,7 @@
 """Settings of the servers that the browser tests start: a site that forbids everything inline, and one loopback model.
 
-PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else.
+PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else; CSRF_USE_SESSIONS=1 keeps the
+token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's.
 """
 
 import os
@@ -23,6 +24,7 @@ TEMPLATES[0]["DIRS"].append(_HERE / "templates")
 STATICFILES_DIRS = [_HERE / "static"]
 # The hidden input of the page is all that its script may need.
 CSRF_COOKIE_HTTPONLY = True
+CSRF_USE_SESSIONS = bool(os.environ.get("CSRF_USE_SESSIONS"))
 
 STREAMING_CHAT_PROVIDERS = {
     "loopback": {
@@ -31,3 +33,5 @@ STREAMING_CHAT_PROVIDERS = {
     }
 }
 STREAMING_CHAT_MODELS = ["loopback:small", "loopback:large"]
+STREAMING_CHAT_HEARTBEAT_SECONDS = float(os.environ.get("STREAMING_CHAT_HEARTBEAT_SECONDS", "15"))
+STREAMING_CHAT_LEASE_SECONDS = float(os.environ.get("STREAMING_CHAT_LEASE_SECONDS", "15"))
