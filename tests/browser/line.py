@@ -21,6 +21,7 @@ class Line:
         self.requests: list[tuple[str, str]] = []
         self._writers: set[asyncio.StreamWriter] = set()
         self._readers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
         ready = threading.Event()
@@ -76,6 +77,7 @@ class Line:
         server.close()
         self._abort()
         self._flowing.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _abort(self) -> None:
         for writer in self._writers:
@@ -90,6 +92,9 @@ class Line:
         self._readers.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
             site_reader, site_writer = await asyncio.open_connection("127.0.0.1", self.port)
         except ConnectionError:
