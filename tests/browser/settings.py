@@ -15,7 +15,7 @@ _HERE = Path(__file__).resolve().parent
 ROOT_URLCONF = "tests.browser.urls"
 MIDDLEWARE = [
     *(["django.middleware.gzip.GZipMiddleware"] if os.environ.get("GZIP") else []),
-    "chatproject.middleware.content_security_policy",
+    "tests.browser.policy.strict_policy",
     *MIDDLEWARE[:2],
     "django.middleware.locale.LocaleMiddleware",
     *MIDDLEWARE[2:],
