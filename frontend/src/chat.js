@@ -73,6 +73,8 @@ export class Chat {
 
   #begin() {
     this.#listen();
+    // What was shown before, when the element is put back into a page.
+    this.path.show([]);
     this.place.fit();
     this.composer.open(this.conversation);
     if (this.place.isPage) this.#arrive();
@@ -163,7 +165,7 @@ export class Chat {
       again: (view) => this.regenerate(view),
       stepped: (view, direction) => this.guard(this.step(view, direction)),
       judged: (view, value, comment) => this.judge(view, value, comment),
-      asked: (view) => this.api.get(`api/messages/${view.id}`),
+      asked: (view) => this.guard(this.api.get(`api/messages/${view.id}`)),
     };
     return new Reply({ templates: this.templates, words: this.words, modules: this.modules, on });
   }
@@ -426,6 +428,7 @@ export class Chat {
     // What was answered before is no answer to this.
     renameDialog.returnValue = "";
     renameDialog.showModal();
+    newTitle.select();
   }
 
   async #rename() {

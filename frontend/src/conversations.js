@@ -26,10 +26,18 @@ export class Conversations {
     const asked = this.asked;
     const page = await this.#ask(null);
     if (asked !== this.asked) return [];
+    const held = this.at.conversations.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     this.at.conversations.replaceChildren(...this.#items(page));
+    if (held) this.#focus(held);
     this.at.none.hidden = page.results.length > 0 || !this.sought;
     this.at.search.hidden &&= !page.results.length;
     return page.results;
+  }
+
+  /** Put the keyboard on this one again; where it is gone, before the list. */
+  #focus(id) {
+    const link = [...this.at.conversations.querySelectorAll("a")].find(({ dataset }) => dataset.id === id);
+    (link ?? this.at.new).focus();
   }
 
   get sought() {

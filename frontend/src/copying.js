@@ -12,7 +12,12 @@ export function copyOn(button, words, text) {
   const label = button.getAttribute("aria-label");
   let timer;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text());
+    try {
+      await navigator.clipboard.writeText(text());
+    } catch {
+      // The browser or its user did not allow it: nothing was copied, so nothing is said.
+      return;
+    }
     button.setAttribute("aria-label", words.say("copied"));
     button.dataset.done = "";
     clearTimeout(timer);

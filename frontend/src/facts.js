@@ -7,9 +7,9 @@ export class Facts {
     this.words = words;
     this.message = null;
     at.facts.addEventListener("toggle", async () => {
-      if (!at.facts.open) return;
-      if (!this.message) this.show(await asked());
-      at.factsList.scrollIntoView({ block: "nearest" });
+      if (at.facts.open && !this.message) this.show(await asked());
+      // Below the last reply it would be where nobody looks.
+      if (at.facts.open) at.factsList.scrollIntoView({ block: "nearest" });
     });
     at.facts.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !at.facts.open) return;

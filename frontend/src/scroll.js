@@ -2,6 +2,7 @@
 
 // Within so many pixels of the end, whoever scrolls down has arrived.
 const NEAR = 24;
+const UPWARDS = new Set(["ArrowUp", "PageUp", "Home"]);
 
 export class Scroll {
   #top = 0;
@@ -13,7 +14,12 @@ export class Scroll {
     this.following = true;
     area.addEventListener("scroll", () => this.#look(), { passive: true, signal });
     // Before the first scroll event of its own, so that the next word cannot pull the reader down again.
-    area.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && this.#canScroll() && this.leave(), { passive: true, signal });
+    const leave = () => this.#canScroll() && this.leave();
+    area.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && leave(), { passive: true, signal });
+    area.addEventListener("keydown", (event) => this.#isUpwards(event) && leave(), { signal });
+    let touched = 0;
+    area.addEventListener("touchstart", ({ touches }) => (touched = touches[0].clientY), { passive: true, signal });
+    area.addEventListener("touchmove", ({ touches }) => touches[0].clientY > touched && leave(), { passive: true, signal });
     button.addEventListener("click", () => this.#jumpByButton(), { signal });
     // Whatever changes the height, pictures of code and late fonts too.
     this.observer = new ResizeObserver(() => this.grown());
@@ -75,6 +81,12 @@ export class Scroll {
 
   #distance() {
     return this.area.scrollHeight - this.area.scrollTop - this.area.clientHeight;
+  }
+
+  /** Whether a key scrolls this area up; in a field it moves the caret. */
+  #isUpwards({ key, shiftKey, target }) {
+    if (target.closest("input, textarea, select")) return false;
+    return UPWARDS.has(key) || (key === " " && shiftKey && target === this.area);
   }
 
   #canScroll() {

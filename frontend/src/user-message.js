@@ -30,6 +30,7 @@ export class UserMessage {
 
   /** Put a form in its place; what it sends is another message beside this one. */
   edit() {
+    if (this.element.classList.contains("sc-editing")) return this.element.querySelector("form textarea").focus();
     const form = this.templates.edit();
     const { text, cancel } = parts(form);
     text.value = this.text;

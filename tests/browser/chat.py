@@ -5,6 +5,15 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 UUID = r"[0-9a-f-]{36}"
+# A field may leave it to the frame around it to show the focus.
+RING = """(element) => [element, element.closest("form")].filter(Boolean).some((shown) => {
+    const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(shown);
+    return (outlineStyle !== "none" && parseFloat(outlineWidth) >= 2) || boxShadow.includes("1px");
+})"""
+FOCUS_KEPT = """() => {
+    const held = document.activeElement;
+    return held.closest("streaming-chat") && held.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+}"""
 
 
 class ChatPage:
@@ -46,6 +55,25 @@ class ChatPage:
         """Wait until the last reply has ended so."""
         expect(self.replies.last).to_have_attribute("data-status", status)
         expect(self.stop).to_be_hidden()
+
+    def reach(self, control: Locator, key: str = "Tab") -> None:
+        """Go to a control by the keyboard, and see that it shows where the keyboard is."""
+        for _press in range(60):
+            if control.evaluate("(element) => element === document.activeElement"):
+                break
+            self.page.keyboard.press(key)
+
+        expect(control).to_be_focused()
+        assert control.evaluate(RING), f"the focus cannot be seen on {control}."
+
+    def press(self, control: Locator, key: str = "Enter", *, by: str = "Tab") -> None:
+        """Go to a control by the keyboard and press it."""
+        self.reach(control, by)
+        self.page.keyboard.press(key)
+
+    def expect_focus_kept(self) -> None:
+        """See that the keyboard is on something of the chat that is there to see."""
+        self.page.wait_for_function(FOCUS_KEPT)
 
     @property
     def conversation_id(self) -> str:
