@@ -5,6 +5,8 @@ What it says is in templates/streaming_chat/element.html; here are the words tha
 
 from __future__ import annotations
 
+import json
+import re
 import uuid
 from typing import Any
 
@@ -23,6 +25,11 @@ from .permissions import Owner, get_permissions
 from .visitors import session_key
 
 LAYOUTS = ("box", "page", "corner")
+
+# A name begins ids, and those are named in lists that are split at blanks.
+_NAME = re.compile(r"[A-Za-z][\w-]*")
+# Messages have headings one level below the chat's.
+_LEVELS = range(1, 6)
 
 # A connection counts as dead when two heartbeats in a row have not come, with 5 s for the network.
 _MISSED_HEARTBEATS = 2
@@ -76,7 +83,16 @@ def render_element(
     level: int | None = None,
     name: str = "",
 ) -> SafeString:
-    """Return the element for who asks, with its script and style sheet when it is the page's first (number 1)."""
+    """Return the element for who asks, with its script and style sheet when it is the page's first (number 1).
+
+    Raises ValueError for a conversation that is no id, a level that is not 1 to 5, or a name that cannot begin an id.
+    """
+    if conversation and not isinstance(conversation, uuid.UUID):
+        conversation = _id(conversation)
+    if level is not None and level not in _LEVELS:
+        raise ValueError(f"level must be 1 to 5, got {level!r}")
+    if name and not _NAME.fullmatch(name):
+        raise ValueError(f"name must begin with a letter and have letters, digits, - and _ only, got {name!r}")
     owner = _owner(request)
     label = label or (_("Chat") if number == 1 else _("Chat {number}").format(number=number))
     root = reverse("streaming_chat:chat")
@@ -97,9 +113,17 @@ def render_element(
         "may_claim": owner is not None and owner.user is not None and bool(session_key(request)),
         "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS + _SLACK_SECONDS,
         "login_url": redirect_to_login(request.get_full_path()).url,
-        "words": {key: str(text) for key, text in WORDS.items()},
+        # An attribute: Trusted Types refuse any <script>, also one of data, in what a site's script puts into a page.
+        "words": json.dumps({key: str(text) for key, text in WORDS.items()}),
     }
     return render_to_string("streaming_chat/element.html", context, request=request)
+
+
+def _id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise ValueError(f"conversation must be the id of one, got {text!r}") from None
 
 
 def _owner(request: HttpRequest) -> Owner | None:

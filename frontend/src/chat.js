@@ -23,7 +23,7 @@ export class Chat {
     this.closing = new AbortController();
     const { signal } = this.closing;
     const at = parts(element);
-    const words = new Words(JSON.parse(element.querySelector("script[type='application/json']").textContent), lang(element));
+    const words = new Words(JSON.parse(element.dataset.words), lang(element));
     const root = element.getAttribute("root");
     const scope = `${root}:${element.getAttribute("name")}:${element.dataset.owner}`;
     const guard = (promise) => this.#guard(promise);

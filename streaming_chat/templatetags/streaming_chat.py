@@ -21,7 +21,7 @@ def streaming_chat(context: template.Context, layout: str = "box", **options: An
     layout: `box` fills its place in the page, `corner` is a button in the corner that opens it, `page` fills the window.
     options: conversation (id of the one to open), label (its name where a page has several), heading (its title before
     anything was said), level (of its heading, 1 to 5), name (of the element; tells those of one page apart).
-    Raises TemplateSyntaxError without the request, or for a layout or option that there is not.
+    Raises TemplateSyntaxError without the request, or for a layout, an option or a value that there is not.
     """
     request = getattr(context, "request", None) or context.get("request")
     if request is None:
@@ -35,5 +35,5 @@ def streaming_chat(context: template.Context, layout: str = "box", **options: An
     number = counts[_COUNT] = counts.get(_COUNT, 0) + 1
     try:
         return render_element(request, layout=layout, number=number, **options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise template.TemplateSyntaxError(f"{{% streaming_chat %}}: {error}.") from error

@@ -1,4 +1,4 @@
-"""The ASGI application of the browser tests, with its static files."""
+"""The ASGI application of the browser tests, with its static files: as they are found, or as they were collected."""
 
 import os
 
@@ -6,4 +6,6 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.browser.settings")
-application = ASGIStaticFilesHandler(get_asgi_application())
+application = get_asgi_application()
+if "HASHED" not in os.environ:
+    application = ASGIStaticFilesHandler(application)

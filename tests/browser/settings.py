@@ -1,7 +1,8 @@
 """Settings of the servers that the browser tests start: a site that forbids everything inline, and one loopback model.
 
 PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else; CSRF_USE_SESSIONS=1 keeps the
-token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's.
+token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's. PREFIX and
+MOUNT say where the site and the chat are; HASHED names the folder that collectstatic filled, under names with hashes.
 """
 
 import os
@@ -22,6 +23,13 @@ MIDDLEWARE = [
 ]
 TEMPLATES[0]["DIRS"].append(_HERE / "templates")
 STATICFILES_DIRS = [_HERE / "static"]
+FORCE_SCRIPT_NAME = os.environ.get("PREFIX")
+MOUNT = os.environ.get("MOUNT", "chat/")
+if "HASHED" in os.environ:
+    STATIC_ROOT = os.environ["HASHED"]
+    STORAGES = {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
+    }
 # The hidden input of the page is all that its script may need.
 CSRF_COOKIE_HTTPONLY = True
 CSRF_USE_SESSIONS = bool(os.environ.get("CSRF_USE_SESSIONS"))

@@ -462,7 +462,7 @@ class TestUsing:
         distance = "(area) => area.scrollHeight - area.scrollTop - area.clientHeight"
         chat.say("Hi")
         expect(chat.reply()).to_contain_text("line")
-        chat.page.wait_for_function(f"({distance})(document.querySelector('.sc-scroll')) < 2")
+        chat.page.wait_for_function(f"() => ({distance})(document.querySelector('.sc-scroll')) < 2")
         area.hover()
         chat.page.mouse.wheel(0, -600)
         expect(chat.button("Jump to latest")).to_be_visible()
@@ -474,7 +474,7 @@ class TestUsing:
         second.open()
         chat.expect_end()
 
-        chat.page.wait_for_function(f"({distance})(document.querySelector('.sc-scroll')) < 2")
+        chat.page.wait_for_function(f"() => ({distance})(document.querySelector('.sc-scroll')) < 2")
 
     @pytest.mark.parametrize("locale", ["en", "ar"])
     def test_a_phone_needs_no_sideways_scrolling(self, chromium, site, user, provider, locale):

@@ -31,8 +31,12 @@ def arrow_up(page: Page, area: Locator) -> None:
 def finger(page: Page, area: Locator) -> None:
     box = area.bounding_box()
     line = page.context.new_cdp_session(page)
-    place = {"x": box["x"] + 100, "y": box["y"] + 100}
-    line.send("Input.synthesizeScrollGesture", {**place, "yDistance": 60, "gestureSourceType": "touch"})
+    line.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    places = [[{"x": box["x"] + 100, "y": box["y"] + 100 + way}] for way in range(0, 80, 10)]
+    line.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": places[0]})
+    for place in places[1:]:
+        line.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": place})
+    line.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def scrollbar(page: Page, area: Locator) -> None:
@@ -50,7 +54,7 @@ def area(page: Page) -> Locator:
 
 
 def expect_at_end(area: Locator) -> None:
-    area.page.wait_for_function(f"({AT_END})(document.querySelector('.sc-scroll'))")
+    area.page.wait_for_function(f"() => ({AT_END})(document.querySelector('.sc-scroll'))")
 
 
 def expect_still(area: Locator) -> None:
@@ -112,7 +116,7 @@ class TestLateGrowth:
         conversation = make_conversation(user)
         make_reply(conversation, f"{PARAGRAPHS}```python\n{'x = 1' + chr(10)}```\n")
         late: list[Route] = []
-        page.route("**/highlighter.js", late.append)
+        page.route("**/highlighter.js", lambda route: late.append(route))  # noqa: PLW0108  (it cannot bind built-ins)
         with page.expect_request("**/highlighter.js"):
             chat = ChatPage(page).open(f"c/{conversation.pk}")
         expect(chat.reply().locator("code")).to_be_visible()
