@@ -178,7 +178,7 @@ class TestOtherPlaces:
 
     @pytest.fixture
     def elsewhere(self, tmp_path, chromium, loopback, user) -> Iterator[BrowserContext]:
-        variables = {"HASHED": str(tmp_path), "PREFIX": "/site", "MOUNT": "help/chat/", "CSRF_SESSIONS": "1"}
+        variables = {"HASHED": str(tmp_path), "PREFIX": "/site", "MOUNT": "help/chat/", "CSRF_USE_SESSIONS": "1"}
         command = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
         named = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.browser.settings", **variables}
         subprocess.run(command, cwd=ROOT, env=named, check=True)
