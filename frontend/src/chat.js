@@ -229,7 +229,12 @@ export class Chat {
       this.composer.giveBack(body.content);
       return () => this.send();
     };
-    const accepted = (ids) => user.sent(ids.user_message, parent, siblings);
+    const accepted = (ids) => {
+      // Sent before a reload, it may be on the page already.
+      const isShown = this.path.views.some(({ id }) => id === ids.user_message);
+      user.sent(ids.user_message, parent, siblings);
+      if (isShown) this.guard(this.reload());
+    };
     await this.#follow(reply, { path, body, conversation, accepted, refused });
   }
 

@@ -64,3 +64,14 @@ test("a wait that is aborted says why", async () => {
   abort.abort(reason);
   await waiting;
 });
+
+test("a wait that is aborted before it begins does not begin", async () => {
+  const reason = new Error("left");
+  await assert.rejects(wait(3600, AbortSignal.abort(reason)), reason);
+});
+
+test("a request that nothing answers is lost", async () => {
+  const watch = new Watch(0.05);
+  await assert.rejects(watch.over(new Promise(() => {})), (error) => error instanceof Lost && !error.isBack);
+  watch.close();
+});

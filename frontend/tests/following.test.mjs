@@ -62,6 +62,29 @@ test("a silent connection counts as cut", async () => {
   assert.equal(text, "abcde");
 });
 
+test("a network that is back is tried at once, however often it failed before", async () => {
+  const target = new EventTarget();
+  Object.assign(globalThis, {
+    addEventListener: target.addEventListener.bind(target),
+    removeEventListener: target.removeEventListener.bind(target),
+  });
+  const times = [];
+  // Nothing answers, three times; each time the network comes back then.
+  const resume = (lastId, signal) => {
+    times.push(performance.now());
+    if (times.length === 4) return Promise.resolve(new Response(REST));
+    setImmediate(() => target.dispatchEvent(new Event("online")));
+    return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  };
+  const events = [];
+  const options = { send: null, resume, signal: new AbortController().signal, trouble: () => {}, silence: 5 };
+  for await (const event of follow(options)) events.push(event);
+  assert.equal(events.at(-1).event, "done");
+  assert.equal(times.length, 4);
+  // Its own waits are of 1 s at least.
+  assert.ok(times.at(-1) - times[0] < 1000);
+});
+
 test("waits are as long as the server asks, else between 1 and 30 seconds", () => {
   assert.equal(delay(new Refusal(503, { code: "draining", message: "" }, 7), 0, () => 0), 7);
   for (let failures = 0; failures < 40; failures += 1) {

@@ -237,7 +237,7 @@ class TestLines:
             page.context.set_offline(True)
             line.cut()
             expect(lined.status).to_have_text("Connection lost. Trying again…")
-            page.clock.pause_at(page.evaluate("Date.now() + 500"))
+            stop_clock(page)
             with page.expect_request(is_resume) as resumed:
                 page.context.set_offline(False)
             page.clock.resume()
@@ -255,7 +255,7 @@ class TestLines:
         with held(gate):
             lined.say("Hi")
             expect(lined.reply()).to_have_text("Before")
-            page.clock.pause_at(page.evaluate("Date.now() + 500"))
+            stop_clock(page)
             with page.expect_request(is_resume):
                 page.evaluate("dispatchEvent(new Event('online'))")
             page.clock.resume()
@@ -321,6 +321,18 @@ class TestLines:
         assert sends[0] == sends[1]
         assert Message.objects.count() == 2
         assert len(provider.calls) == 1
+
+    def test_a_send_that_was_stopped_is_not_tried_again(self, lined, line, provider):
+        line.stall()
+        with lined.page.expect_request(lambda request: request.method == "POST"):
+            lined.say("Hi")
+        lined.stop.click()
+        line.cut()
+
+        expect(lined.text).to_have_value("Hi")
+        expect(lined.users).to_have_count(0)
+        expect(lined.send_button).to_be_visible()
+        assert provider.calls == []
 
     def test_a_resume_that_is_swallowed_is_made_again(self, lined, line, provider):
         script, (gate,) = gated("Before", " and after")
@@ -626,35 +638,35 @@ class TestStops:
 
 
 class TestDrafts:
-    def test_a_draft_survives_a_reload_until_the_reply_begins(self, page, user, site, provider):
-        """The server has the message, its answer never came: text, model and client_id are as they were sent."""
+    @pytest.mark.parametrize("has_arrived", [False, True], ids=["lost", "arrived"])
+    def test_a_draft_survives_a_reload_until_the_reply_begins(self, page, user, site, provider, has_arrived):
+        """The answer never came: text, model and client_id are as they were sent, and make one message."""
         conversation = make_conversation(user, model="loopback:small")
         make_reply(conversation, "Before")
         chat = ChatPage(page).open(f"c/{conversation.pk}")
-        page.get_by_label("Model").select_option("loopback:large")
+        model = page.get_by_label("Model")
+        model.select_option("loopback:large")
         sends = []
 
         def lose(route: Route) -> None:
+            if route.request.method != "POST":
+                return route.continue_()
             sends.append(route.request.post_data_json)
-            if len(sends) == 1:
-                route.fetch()
-                return
-            route.continue_()
+            if len(sends) > 1:
+                return route.continue_()
+            return route.fetch() if has_arrived else None
 
-        page.route("**/messages", lambda route: lose(route) if route.request.method == "POST" else route.continue_())
+        page.route("**/messages", lose)
         chat.say("Hi")
-        wait_in(page, lambda: provider.calls)
-        # As before it was answered: the page knows nothing of the message.
-        page.route(f"**/api/conversations/{conversation.pk}", lambda route: route.abort(), times=1)
+        wait_in(page, lambda: provider.calls if has_arrived else sends)
         chat.reload()
+        expect(chat.replies).to_have_count(2 if has_arrived else 1)
         expect(chat.text).to_have_value("Hi")
-        expect(page.get_by_label("Model")).to_have_value("loopback:large")
-        chat.reload()
-        expect(chat.text).to_have_value("Hi")
-        expect(page.get_by_label("Model")).to_have_value("loopback:large")
+        expect(model).to_have_value("loopback:large")
         chat.send_button.click()
-        expect(chat.text).to_have_value("")
+        expect(chat.replies).to_have_count(2)
         chat.expect_end()
+        expect(chat.users).to_have_text(["Will it rain?", "Hi"])
         chat.reload()
 
         expect(chat.text).to_have_value("")
@@ -808,6 +820,11 @@ def refuse(page: Page, status: int, code: str, *, seconds: int) -> None:
     body = json.dumps({"error": {"code": code, "message": "Refused.", "retryable": True}})
     headers = {"Retry-After": str(seconds), "Content-Type": "application/json"}
     page.route("**/api/messages", lambda route: route.fulfill(status=status, body=body, headers=headers), times=1)
+
+
+def stop_clock(page: Page) -> None:
+    """Let no timer of the page's end by itself from now on."""
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 0.5)
 
 
 def wait_in(page: Page, condition) -> None:
