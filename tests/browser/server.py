@@ -5,10 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from typing import Self
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
+from .bundles import ROOT
+
 _SECONDS = 20
 
 
@@ -49,7 +49,7 @@ class Server:
             ]
             options = ["--log-level", "warning", "--timeout-graceful-shutdown", "2"]
             self._process = subprocess.Popen(
-                [*command, *options], cwd=_ROOT, env=self._environment, pass_fds=[listener.fileno()]
+                [*command, *options], cwd=ROOT, env=self._environment, pass_fds=[listener.fileno()]
             )
 
     def terminate(self) -> None:

@@ -17,8 +17,9 @@ from tests.provider_server import Gate, Script
 from tests.servers import held
 
 from .axe import violations
+from .bundles import ROOT
 from .chat import ChatPage
-from .conftest import ROOT, serve, sign_in, watched
+from .conftest import serve, sign_in, watched
 
 LISTEN = """() => {
     window.told = [];
