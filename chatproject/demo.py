@@ -15,6 +15,8 @@ import django
 import uvicorn
 from django.core.management import call_command
 
+from streaming_chat.conf import conf
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 
@@ -26,6 +28,8 @@ def main() -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     call_command("seeddemo")
+    if conf.STREAMING_CHAT_ALLOW_ANONYMOUS:
+        _say("Visitors chat without an account (STREAMING_CHAT_ALLOW_ANONYMOUS=0 ends that).")
     _say(f"\nThe example site is at http://{HOST}:{listener.getsockname()[1]}/ (Ctrl+C ends it)\n")
     config = uvicorn.Config("chatproject.asgi:application", log_config=None, access_log=False)
     # uvicorn raises the signal again when it has shut down.
@@ -47,6 +51,8 @@ def _configure() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
     os.environ.setdefault("INSECURE_HTTP", "1")
     os.environ.setdefault("LOG_LEVEL", "WARNING")
+    # With the limits of a day that the settings have for them.
+    os.environ.setdefault("STREAMING_CHAT_ALLOW_ANONYMOUS", "1")
     os.environ.setdefault("DATABASE_URL", f"sqlite:///{BASE_DIR / 'demo.sqlite3'}")
     os.environ.setdefault("SECRET_KEY", _secret(BASE_DIR / "demo.secret"))
 

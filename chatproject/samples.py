@@ -1,4 +1,4 @@
-"""Sample conversations for the demo: one of each way in which a reply can end. Nobody said any of this."""
+"""Sample conversations for the demo: one of each way in which a reply can end or look. Nobody said any of this."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from django.utils import timezone
 from streaming_chat import endings
 from streaming_chat.endings import Ending
 from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event
-from streaming_chat.models import Conversation, Message, Status, end_reply, live_database, user_key
+from streaming_chat.models import Conversation, Feedback, Message, Status, end_reply, live_database, user_key
 from streaming_chat.providers.base import Usage
 
 LIST_REPLY = """A list keeps an order and can change; a tuple keeps an order and can't.
@@ -26,6 +26,58 @@ point = (3, 4)      # what it is will not change
 visited = [point]   # this one grows
 ```
 """
+LIBRARY_THOUGHT = """They want one plan, not a survey of tools. First what must not be lost, then the order of the work: \
+photograph, read, check, publish. A table for the cost in time. The script only has to name the files."""
+LIBRARY_REPLY = """## From drawers to a database
+
+Four thousand cards are a **summer's work** for two people, not a project of years. The order matters more than the software:
+
+1. **Photograph** every card, front *and back*, before anything is moved.
+   - Keep the drawer's order; the file name says drawer and place.
+   - A phone on a stand will do, if the light is even.
+2. **Read** the images, by eye or by machine.
+3. **Check** one card in twenty against its image; above two errors in a hundred, read the drawer again.
+4. **Publish** early, and say on every page what has not been checked.
+
+> Corrections in pencil are data, too. Note them; do not decide about them yet.
+
+### What it takes
+
+| Step | Each card | 4,000 cards | Who |
+|:--|--:|--:|:--|
+| Photograph | 20 s | 22 h | anybody, in pairs |
+| Read by eye | 90 s | 100 h | who knows the hands |
+| Read by machine, then correct | 35 s | 39 h | the same |
+| Check one in twenty | 60 s | 3 h | somebody else |
+
+### Names that sort themselves
+
+This renames a folder of photographs, taken front, back, front, back:
+
+```python
+from pathlib import Path
+
+def rename(folder: Path, drawer: str) -> int:
+    photographs = sorted(folder.glob("*.jpg"))  # a camera numbers them
+    for index, path in enumerate(photographs):
+        card, side = index // 2 + 1, "back" if index % 2 else "front"
+        path.rename(folder / f"{drawer}-{card:04d}-{side}.jpg")
+    return len(photographs) // 2
+```
+
+Then `rename(Path("drawer-12"), "d12")` answers 310, or a number that tells you which drawer to open again.
+
+How a card looks when two people have corrected it:
+
+![A catalogue card with notes in three inks](https://images.example/card.jpg)
+
+The rules for entries are [public](https://www.loc.gov/marc/bibliographic/). ~~Invent your own.~~ Take those.
+"""
+NAME_REPLIES = [
+    "How about **Slow Thursday**? It says when, and that nobody has to have finished the book.",
+    "Three, from plain to playful:\n\n- **The Thursday Readers**\n- **Page Turners Anonymous**\n- **Half a Chapter**",
+    "**Marginalia**: the notes that readers leave for one another.",
+]
 SOUP_REPLY = """For four people:
 
 1. Soften two onions in butter, slowly, **twenty minutes**.
@@ -92,6 +144,16 @@ class _Transcript:
         self._stamp(message, fields.get("duration_ms", 200))
         return message
 
+    def show(self, reply: Message) -> None:
+        """Make this reply the one in view, of those that answer the same message."""
+        Conversation.objects.filter(pk=reply.conversation_id).update(head=reply)
+
+    def judge(self, reply: Message, value: int, comment: str = "") -> None:
+        """Save what the owner thought of a reply."""
+        Feedback.objects.create(
+            message=reply, value=value, comment=comment, by=self._owner, owner_key=user_key(self._owner)
+        )
+
     def _add(self, **fields: Any) -> Message:
         self._time += timedelta(seconds=30)
         message = Message.objects.create(conversation=self._conversation, created_at=self._time, **fields)
@@ -108,6 +170,16 @@ class _Transcript:
         Conversation.objects.filter(pk=message.conversation_id).update(last_activity=ended_at, model=message.model)
 
 
+def _failed(transcript: _Transcript) -> None:
+    question = transcript.ask("Is the reading room open on the first of May?")
+    transcript.reply(
+        question,
+        "openai:gpt-5-mini",
+        Ending(Status.FAILED, error_code="provider_unavailable", ref="c0de1a2b"),
+        duration_ms=15_300,
+    )
+
+
 def _completed(transcript: _Transcript) -> None:
     question = transcript.ask("What is the difference between a list and a tuple in Python?", system="Answer briefly.")
     first = transcript.reply(
@@ -119,6 +191,7 @@ def _completed(transcript: _Transcript) -> None:
         finish_reason="stop",
         request_id="req_sample_1",
         first_event_ms=640,
+        reasoning_ms=1_200,
         duration_ms=4_210,
     )
     question = transcript.ask("And when would I use a named tuple?", parent=first)
@@ -206,4 +279,41 @@ def _hostile(transcript: _Transcript) -> None:
     )
 
 
-_BUILDERS = [_completed, _stopped, _retried, _interrupted, _tool_call, _hostile]
+def _siblings(transcript: _Transcript) -> None:
+    question = transcript.ask("A name for our reading group? We meet on Thursdays.")
+    first, second, _third = (
+        transcript.reply(
+            question,
+            "openai:gpt-5-mini",
+            endings.completed("stop", received=True),
+            [Event(TEXT, text)],
+            usage=Usage(24, 0, 28, 0),
+            finish_reason="stop",
+            first_event_ms=480,
+            duration_ms=1_050,
+        )
+        for text in NAME_REPLIES
+    )
+    transcript.judge(first, -1, "It sounds like a diet.")
+    transcript.judge(second, 1)
+    transcript.show(second)
+
+
+def _long(transcript: _Transcript) -> None:
+    question = transcript.ask("How do we get 4,000 catalogue cards into a database? There are two of us.")
+    reply = transcript.reply(
+        question,
+        "anthropic:claude-sonnet-4-5",
+        endings.completed("stop", received=True),
+        [Event(REASONING, LIBRARY_THOUGHT), Event(TEXT, LIBRARY_REPLY)],
+        usage=Usage(29, 0, 812, 94),
+        finish_reason="end_turn",
+        request_id="req_sample_2",
+        first_event_ms=910,
+        reasoning_ms=6_400,
+        duration_ms=19_850,
+    )
+    transcript.judge(reply, 1, "The table persuaded our committee.")
+
+
+_BUILDERS = [_completed, _failed, _stopped, _retried, _interrupted, _tool_call, _hostile, _siblings, _long]

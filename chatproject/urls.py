@@ -8,6 +8,7 @@ from django.views.generic import RedirectView, TemplateView
 
 urlpatterns = [
     path("", TemplateView.as_view(template_name="home.html"), name="home"),
+    path("article/", TemplateView.as_view(template_name="article.html"), name="article"),
     # Browsers ask for it on pages that name no icon, such as the admin's.
     path("favicon.ico", RedirectView.as_view(url=static("chatproject/icon.svg"))),
     path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),

@@ -77,7 +77,17 @@ class DemoTests(SimpleTestCase):
         assert [name for name, _ in printed[0]] == ["staff", "reviewer", "demo"]
         assert printed[0] == printed[1]
         assert conversations[0] == conversations[1]
-        assert {status for _, status in conversations[0]} == {"completed", "stopped", "interrupted"}
+        assert {status for _, status in conversations[0]} == {"completed", "stopped", "interrupted", "failed"}
+
+    def test_visitors_chat_and_it_says_so(self):
+        with demo(self.folder) as process:
+            address, printed = read_until_address(process)
+            with urllib.request.urlopen(f"{address}article/") as response:
+                article = response.read().decode()
+
+        assert "Visitors chat without an account" in printed
+        assert 'layout="corner"' in article
+        assert "Sign in to chat." not in article
 
     def test_a_port_that_is_taken_is_said_plainly(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
