@@ -1,53 +1,18 @@
 """`make demo`: the site as its visitors first meet it, in a process of its own."""
 
 import contextlib
-import os
-import re
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from django.test import SimpleTestCase
 
+from .demo import demo, passwords_in, read_until_address
+
 pytestmark = pytest.mark.once
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@contextlib.contextmanager
-def demo(folder: str, port: int = 0) -> Iterator[subprocess.Popen]:
-    """Start the demo with its database in this folder; end it with the block."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PORT": str(port),
-        "SECRET_KEY": "the same at every start",
-        "DATABASE_URL": f"sqlite:///{folder}/demo.sqlite3",
-        "PYTHONUNBUFFERED": "1",
-    }
-    command = [sys.executable, "-m", "chatproject.demo"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def read_until_address(process: subprocess.Popen) -> tuple[str, str]:
-    """Return the address that the demo prints when it is ready, and everything printed before it."""
-    printed = ""
-    for line in process.stdout:
-        printed += line
-        if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
-            return found[0], printed
-    raise AssertionError(f"the demo ended before it said where it is:\n{printed}{process.stderr.read()}")
 
 
 class DemoTests(SimpleTestCase):
@@ -69,12 +34,12 @@ class DemoTests(SimpleTestCase):
         printed, conversations = [], []
         for _ in range(2):
             with demo(self.folder) as process:
-                printed.append(re.findall(r"^(\w+) +password (\w+)", read_until_address(process)[1], re.MULTILINE))
+                printed.append(passwords_in(read_until_address(process)[1]))
             with contextlib.closing(sqlite3.connect(f"{self.folder}/demo.sqlite3")) as database:
                 rows = database.execute("SELECT id, last_status FROM streaming_chat_conversation ORDER BY id")
                 conversations.append(rows.fetchall())
 
-        assert [name for name, _ in printed[0]] == ["staff", "reviewer", "demo"]
+        assert list(printed[0]) == ["staff", "reviewer", "demo"]
         assert printed[0] == printed[1]
         assert conversations[0] == conversations[1]
         assert {status for _, status in conversations[0]} == {"completed", "stopped", "interrupted", "failed"}

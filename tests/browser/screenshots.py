@@ -1,0 +1,158 @@
+"""The pictures that the documents keep: `python -m tests.browser.screenshots docs/screenshots`.
+
+Takes them of the demo, as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
+"""
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.demo import demo, passwords_in, read_until_address
+
+from .chat import ChatPage
+from .conftest import CHROMIUM_ARGS
+
+DESKTOP = {"viewport": {"width": 1100, "height": 760}}
+PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
+DARK = {"color_scheme": "dark"}
+ARABIC = {"locale": "ar"}
+# What a picture in a document may weigh.
+MOST_BYTES = 150_000
+
+
+def home(page: Page) -> None:
+    page.goto("/")
+
+
+def empty(page: Page) -> None:
+    ChatPage(page).open()
+
+
+def new_chat(page: Page) -> None:
+    """A first reply while it is being written, its text there in part."""
+    chat = ChatPage(page).open()
+    chat.say("Hello! What are you?")
+    expect(chat.reply()).to_contain_text("it is saved")
+
+
+def markdown(page: Page) -> None:
+    _open(page, "How do we get 4,000")
+    page.locator(".sc-prose table").evaluate("(table) => table.scrollIntoView({ block: 'start' })")
+    page.locator(".hljs-keyword").first.wait_for()
+
+
+def branches(page: Page) -> None:
+    _open(page, "A name for our reading group")
+    expect(page.locator(".sc-reply").get_by_text("2 of 3")).to_be_visible()
+
+
+def failed(page: Page) -> None:
+    _open(page, "Is the reading room open")
+    expect(page.locator(".sc-outcome")).to_be_visible()
+
+
+def reasoning(page: Page) -> None:
+    _open(page, "How do we get 4,000")
+    page.locator(".sc-reasoning > summary").click()
+    page.locator(".sc-scroll").evaluate("(area) => area.scrollTo(0, 0)")
+
+
+def corner(page: Page) -> None:
+    page.goto("/article/")
+    page.locator("[data-part=launcher]").click()
+    chat = ChatPage(page)
+    page.locator("[data-part=text]").first.fill("A table, please: how can a reply end?")
+    page.keyboard.press("Enter")
+    expect(chat.replies.last).to_have_attribute("data-status", "completed")
+
+
+def conversations(page: Page) -> None:
+    """The list of conversations, which a phone lays over the messages."""
+    _open(page, "A name for our reading group")
+    page.locator("[data-part=menu]").click()
+    expect(page.locator(".sc-new")).to_be_visible()
+
+
+def from_the_right(page: Page) -> None:
+    page.goto("/chat/")
+    page.locator("[data-part=text]").first.fill("مرحبا! كيف يمكن أن ينتهي الرد؟ أريد جدولًا (table).")
+    page.keyboard.press("Enter")
+    expect(page.locator(".sc-reply").last).to_have_attribute("data-status", "completed")
+
+
+SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
+    "home": (home, DESKTOP),
+    "chat-empty": (empty, DESKTOP),
+    "chat-new": (new_chat, DESKTOP),
+    "chat-markdown": (markdown, DESKTOP),
+    "chat-branches": (branches, DESKTOP),
+    "chat-error": (failed, DESKTOP),
+    "chat-reasoning": (reasoning, DESKTOP),
+    "corner": (corner, DESKTOP),
+    "chat-markdown-dark": (markdown, DESKTOP | DARK),
+    "corner-dark": (corner, DESKTOP | DARK),
+    "chat-phone": (markdown, PHONE),
+    "conversations-phone-dark": (conversations, PHONE | DARK),
+    "corner-phone": (corner, PHONE),
+    "chat-rtl": (from_the_right, DESKTOP | ARABIC),
+    "chat-rtl-phone": (from_the_right, PHONE | ARABIC),
+}
+# These are a visitor's; the others are of the user with the samples.
+SIGNED_OUT = {"home", "corner", "corner-dark", "corner-phone"}
+
+
+def main(folder: Path) -> None:
+    """Take every picture. Raises SystemExit where one is too heavy."""
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    with tempfile.TemporaryDirectory() as data, demo(data) as process, sync_playwright() as playwright:
+        address, printed = read_until_address(process)
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGS)
+        state = _signed_in(browser, address, passwords_in(printed)["demo"])
+        for name, (show, options) in SHOTS.items():
+            session = None if name in SIGNED_OUT else state
+            context = browser.new_context(base_url=address, storage_state=session, reduced_motion="reduce", **options)
+            page = context.new_page()
+            show(page)
+            _take(page, folder / f"{name}.png")
+            context.close()
+        browser.close()
+
+
+def _signed_in(browser: Browser, address: str, password: str) -> dict:
+    page = browser.new_page(base_url=address)
+    page.goto("/accounts/login/")
+    page.get_by_label("Username").fill("demo")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
+    state = page.context.storage_state()
+    page.context.close()
+    return state
+
+
+def _open(page: Page, title: str) -> None:
+    """Open the sample conversation whose title begins so."""
+    page.goto("/chat/")
+    link = page.locator(".sc-conversation", has_text=re.compile(re.escape(title)))
+    link.wait_for(state="attached")
+    page.goto(link.get_attribute("href"))
+    page.locator(".sc-reply .sc-actions").last.wait_for()
+
+
+def _take(page: Page, path: Path) -> None:
+    page.screenshot(path=path, animations="disabled")
+    size = path.stat().st_size
+    sys.stdout.write(f"{path.name}: {size:,} bytes\n")
+    if size > MOST_BYTES:
+        raise SystemExit(f"{path} may be {MOST_BYTES:,} bytes, got {size:,}.")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m tests.browser.screenshots FOLDER")
+    main(Path(sys.argv[1]))
