@@ -3,7 +3,6 @@
 A page that breaks its Content-Security-Policy, or whose script throws, fails its test whatever else it does.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,18 +16,9 @@ from tests.database import database_url
 from tests.factories import make_user
 from tests.provider_server import ProviderServer
 
+from .chromium import CHROMIUM_ARGS, chromium_path
 from .server import Server
 
-# Root needs --no-sandbox; the others keep Chromium from talking to anybody but us.
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WATCH = """
 addEventListener("securitypolicyviolation", (event) => reportFault(`${event.violatedDirective} ${event.blockedURI}`));
 """
@@ -48,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def chromium(django_db_setup: None) -> Iterator[Browser]:
     """Return Debian's Chromium; there is no other, and a test without it has failed."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = chromium_path()
     assert path, "the browser tests need Chromium on PATH."
 
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:

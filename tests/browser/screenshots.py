@@ -4,7 +4,6 @@ Takes them of the demo, as `make demo` serves it, in a process and a database of
 """
 
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.demo import demo, passwords_in, read_until_address
 
 from .chat import ChatPage
-from .conftest import CHROMIUM_ARGS
+from .chromium import CHROMIUM_ARGS, chromium_path
 
 DESKTOP = {"viewport": {"width": 1100, "height": 760}}
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
@@ -108,10 +107,10 @@ SIGNED_OUT = {"home", "corner", "corner-dark", "corner-phone"}
 
 def main(folder: Path) -> None:
     """Take every picture. Raises SystemExit where one is too heavy."""
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    expect.set_options(timeout=15_000)
     with tempfile.TemporaryDirectory() as data, demo(data) as process, sync_playwright() as playwright:
         address, printed = read_until_address(process)
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGS)
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=CHROMIUM_ARGS)
         state = _signed_in(browser, address, passwords_in(printed)["demo"])
         for name, (show, options) in SHOTS.items():
             session = None if name in SIGNED_OUT else state
