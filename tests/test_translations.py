@@ -88,8 +88,9 @@ def _calls(tree: ast.AST) -> Iterator[Key]:
 
 
 def read_catalogue(path: Path) -> list[Entry]:
-    """Return the entries of a .po file, its header first."""
-    return [_entry(block) for block in path.read_text(encoding="utf-8").strip().split("\n\n")]
+    """Return the entries of a .po file, its header first, without those that it keeps from earlier versions (`#~`)."""
+    blocks = path.read_text(encoding="utf-8").strip().split("\n\n")
+    return [_entry(block) for block in blocks if "\nmsgid " in block]
 
 
 def _entry(block: str) -> Entry:
