@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 from django.test import TestCase
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import templatize
 
 import streaming_chat
@@ -154,11 +155,15 @@ class TestCatalogue:
         assert compiled == expected
 
 
+LOCALE = "django.middleware.locale.LocaleMiddleware"
+
+
 class PageTests(TestCase):
     def test_an_arabic_page_is_arabic_and_right_to_left(self):
         self.client.force_login(make_user())
 
-        with self.modify_settings(MIDDLEWARE={"append": "django.middleware.locale.LocaleMiddleware"}):
+        # The middleware's language would be that of all tests after this one.
+        with translation.override("en"), self.modify_settings(MIDDLEWARE={"append": LOCALE}):
             page = self.client.get(reverse("streaming_chat:chat"), headers={"Accept-Language": "ar"}).text
 
         assert re.search(r'<html lang="ar" dir="rtl">', page)
