@@ -21,6 +21,8 @@ OPEN, PAGE, PAGE_OF, OWN, OF, ADMIN, TRANSCRIPTS = "open", "page", "page of", "o
 C, M = "<uuid:conversation_id>", "<uuid:message_id>"
 KINDS = {
     "": OPEN,
+    "article/": OPEN,
+    "favicon.ico": OPEN,
     "accounts/login/": OPEN,
     "accounts/logout/": OPEN,
     "chat/health": OPEN,
