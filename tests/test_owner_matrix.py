@@ -22,7 +22,6 @@ C, M = "<uuid:conversation_id>", "<uuid:message_id>"
 KINDS = {
     "": OPEN,
     "article/": OPEN,
-    "favicon.ico": OPEN,
     "accounts/login/": OPEN,
     "accounts/logout/": OPEN,
     "chat/health": OPEN,
