@@ -10,6 +10,7 @@ import re
 import uuid
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -110,6 +111,8 @@ def render_element(
         "with_assets": number == 1,
         "may_chat": owner is not None,
         "owner": _tag(owner),
+        # As a WSGI server names it: "HTTP_X_CSRFTOKEN".
+        "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),
         "may_claim": owner is not None and owner.user is not None and bool(session_key(request)),
         "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS + _SLACK_SECONDS,
         "login_url": redirect_to_login(request.get_full_path()).url,

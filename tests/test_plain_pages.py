@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from django.conf import settings
 from django.db import OperationalError, connections
+from django.templatetags.static import static
 from django.test import AsyncClient, Client, TestCase, TransactionTestCase, override_settings
 
 from streaming_chat.events import REASONING, TEXT, Event
@@ -48,6 +49,7 @@ ELEMENTS = {
         "a",
         "bdi",
         "span",
+        "img",
     ),
     *(
         "ol",
@@ -542,6 +544,7 @@ class ShownTests(PlainTestCase):
                     assert {element.tag for element in page.elements} <= ELEMENTS
                     assert not [name for element in page.elements for name in element.attrs if name.startswith("on")]
                     assert not page.all("meta", http_equiv="refresh")
+                    assert {image.attrs["src"] for image in page.all("img")} <= {static("chatproject/icon.svg")}
                     links = [element.attrs["href"] for element in page.all("a")]
                     assert all(link.startswith(("/", "#content")) for link in links), links
 

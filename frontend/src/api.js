@@ -17,13 +17,14 @@ export class Refusal extends Error {
 
 /**
  * root: the app's address, ending in a slash; all paths are relative to it.
- * csrfToken: from the page, so that sites may hide or not have the cookie.
+ * csrfToken: from the page, so that sites may hide or not have the cookie. csrfHeader: in which the site looks for it.
  * unexpected: what to say when the answer is not the app's.
  */
 export class Api {
-  constructor({ root, csrfToken, unexpected }) {
+  constructor({ root, csrfToken, csrfHeader, unexpected }) {
     this.root = root;
     this.csrfToken = csrfToken;
+    this.csrfHeader = csrfHeader;
     this.unexpected = unexpected;
   }
 
@@ -63,7 +64,7 @@ export class Api {
   }
 
   async #once(method, path, { body, headers = {}, signal, keepalive } = {}) {
-    if (method !== "GET") headers = { ...headers, "X-CSRFToken": this.csrfToken };
+    if (method !== "GET") headers = { ...headers, [this.csrfHeader]: this.csrfToken };
     if (body !== undefined) headers = { ...headers, "Content-Type": "application/json" };
     const text = body === undefined ? undefined : JSON.stringify(body);
     const options = { method, headers, body: text, signal, keepalive, credentials: "same-origin", cache: "no-store" };

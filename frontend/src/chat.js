@@ -20,6 +20,8 @@ import { Words } from "./words.js";
 export class Chat {
   constructor(element) {
     this.element = element;
+    // Put back into the page, it has the messages of before, whose parts would be taken for its own.
+    element.querySelector("[data-part=messages]").replaceChildren();
     this.closing = new AbortController();
     const { signal } = this.closing;
     const at = parts(element);
@@ -28,12 +30,13 @@ export class Chat {
     const scope = `${root}:${element.getAttribute("name")}:${element.dataset.owner}`;
     const guard = (promise) => this.#guard(promise);
     const left = () => this.composer.focus();
-    Object.assign(this, { at, words, guard, scope, live: null, loading: 0, isBehind: false });
+    Object.assign(this, { at, words, guard, scope, live: null, loading: 0, isLoading: false, isBehind: false });
     this.templates = templates(element);
     this.modules = { markdown: element.dataset.markdown, highlighter: element.dataset.highlighter };
     this.silence = Number(element.dataset.silence);
     const csrfToken = at.composer.elements.csrfmiddlewaretoken.value;
-    this.api = new Api({ root, csrfToken, unexpected: words.say("unexpected") });
+    const { csrfHeader } = element.dataset;
+    this.api = new Api({ root, csrfToken, csrfHeader, unexpected: words.say("unexpected") });
     this.place = new Place({ element, root, scope, signal, moved: (id) => guard(this.show(id)) });
     this.notices = new Notices({ at, words, signal, left });
     this.scroll = new Scroll(at.scroll, at.latest, signal);
@@ -118,14 +121,21 @@ export class Chat {
     const id = this.conversation;
     this.loading += 1;
     const { loading } = this;
+    const isFirst = !this.path.views.length;
+    // Meanwhile nothing is sent: what comes would take it off the page.
+    this.isLoading = Boolean(id);
     if (!id) return this.#settle();
-    const found = await this.api.get(`api/conversations/${id}`).catch((error) => this.#gone(error));
+    const found = await this.api
+      .get(`api/conversations/${id}`)
+      .catch((error) => this.#gone(error))
+      .finally(() => (this.isLoading &&= loading !== this.loading));
     if (!found || loading !== this.loading) return;
     this.live?.leave();
     this.live = null;
     this.isBehind = false;
+    const { following } = this.scroll;
     this.#keeping(() => this.#fill(found));
-    this.scroll.jump();
+    if (following || isFirst) this.scroll.jump();
     const last = found.messages.at(-1);
     if (last?.status === "streaming") this.#follow(this.path.last);
   }
@@ -193,7 +203,7 @@ export class Chat {
   /** Send what the composer holds. */
   async send() {
     const text = this.composer.text;
-    if (this.live || !text.trim()) return;
+    if (this.live || this.isLoading || !text.trim()) return;
     const draft = this.composer.take();
     const body = { content: text, client_id: draft.clientId, ...(draft.model && { model: draft.model }) };
     const parent = this.path.last?.id ?? null;
@@ -204,7 +214,7 @@ export class Chat {
 
   /** Send a message once more, with another text, beside the first. */
   async edit(view, text) {
-    if (this.live) return;
+    if (this.live || this.isLoading) return;
     const { parent, pager } = view;
     const count = pager.count + 1;
     this.#keeping(() => this.path.cutAt(view));
@@ -240,7 +250,7 @@ export class Chat {
 
   /** Ask for another reply to the same message. */
   async regenerate(reply) {
-    if (this.live) return;
+    if (this.live || this.isLoading) return;
     const after = this.path.views[this.path.views.indexOf(reply) + 1];
     const count = (reply.siblings?.count ?? 1) + 1;
     const path = `api/messages/${reply.id}/regenerate`;
@@ -263,14 +273,19 @@ export class Chat {
 
   /** Show the next or previous message beside this one, with what followed it. */
   async step(view, direction) {
-    if (this.live) return;
-    const { results } = await this.api.get(`api/conversations/${this.conversation}/messages`);
+    if (this.live || this.isLoading) return;
+    const { conversation, loading } = this;
+    const { results } = await this.api.get(`api/conversations/${conversation}/messages`);
+    // Whoever went elsewhere or sent something meanwhile has decided otherwise.
+    if (loading !== this.loading || this.live) return;
     const { parent, role } = results.find(({ id }) => id === view.id);
     const siblings = results.filter((message) => message.parent === parent && message.role === role);
     const chosen = siblings[siblings.findIndex(({ id }) => id === view.id) + direction];
     let leaf = chosen;
     for (let next = leaf; next; next = results.findLast((message) => message.parent === leaf.id)) leaf = next;
-    await this.api.json("PATCH", `api/conversations/${this.conversation}`, { head: leaf.id });
+    await this.api.json("PATCH", `api/conversations/${conversation}`, { head: leaf.id });
+    if (loading !== this.loading || this.live) return;
+    this.others.postMessage({ conversation });
     await this.reload();
     const shown = this.path.findLast(({ id }) => id === chosen.id);
     shown?.element.scrollIntoView({ block: "nearest" });
@@ -414,17 +429,24 @@ export class Chat {
   /** Another tab has sent something. */
   #elsewhere({ conversation }) {
     this.guard(this.#list());
-    if (conversation === this.conversation && !this.live) this.guard(this.reload());
+    if (conversation !== this.conversation || this.live) return;
+    if (this.#isWriting()) this.isBehind = true;
+    else this.guard(this.reload());
   }
 
   /** The page is in front again: another device may have gone on with the conversation, or a reply without this page. */
   async #lookAgain() {
-    if (document.visibilityState !== "visible" || !this.conversation || this.live) return;
+    if (document.visibilityState !== "visible" || !this.conversation || this.live || this.#isWriting()) return;
     const { loading } = this;
     // What cannot be asked now is no news.
     const found = await this.api.get(`api/conversations/${this.conversation}`).catch(() => null);
     if (!found || loading !== this.loading || this.live) return;
     if (this.isBehind || found.head !== this.path.last?.id) await this.reload();
+  }
+
+  /** Whether something is written into a message in view, which showing them anew would take away. */
+  #isWriting() {
+    return Boolean(this.at.messages.querySelector(".sc-edit, .sc-comment:not([hidden])"));
   }
 
   #askForTitle() {
@@ -438,17 +460,18 @@ export class Chat {
 
   async #rename() {
     const title = this.at.newTitle.value.trim();
-    if (!title) return;
-    this.#title(await this.api.json("PATCH", `api/conversations/${this.conversation}`, { title }));
+    const id = this.conversation;
+    if (!title || !id) return;
+    const renamed = await this.api.json("PATCH", `api/conversations/${id}`, { title });
+    if (id === this.conversation) this.#title(renamed);
     await this.#list();
   }
 
   async #remove() {
     const id = this.conversation;
     await this.api.json("DELETE", `api/conversations/${id}`);
-    this.composer.drafts.forget();
     this.others.postMessage({ conversation: id });
-    await this.#visit("");
+    if (id === this.conversation) await this.#visit("");
     await this.#list();
     this.notices.deleted(() => this.guard(this.#restore(id)));
     this.composer.say(this.words.say("deleted"));

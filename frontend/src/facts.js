@@ -21,6 +21,8 @@ export class Facts {
 
   show(message) {
     this.message = message;
+    // What is open would be another reply's.
+    if (!message) this.at.facts.open = false;
     if (!message) return;
     const rows = this.#rows(message).filter(([, value]) => value !== null);
     this.at.factsList.replaceChildren(...rows.flatMap(([name, value]) => [this.#item("dt", this.words.say(name)), this.#item("dd", value)]));

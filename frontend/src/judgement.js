@@ -10,8 +10,7 @@ export class Judgement {
     at.commentLabel.htmlFor = at.commentText.id = `sc-comment-${nextNumber()}`;
     at.comment.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#save(this.value, at.commentText.value);
-      this.#leave();
+      this.#save(this.value, at.commentText.value).then((saved) => saved && this.#leave());
     });
     at.commentCancel.addEventListener("click", () => this.#leave());
     at.comment.addEventListener("keydown", (event) => {
@@ -45,12 +44,13 @@ export class Judgement {
     this.at.commentText.focus();
   }
 
-  /** Show it at once; where it could not be saved, what was. */
+  /** Show it at once; where it could not be saved, what was. Returns whether it was. */
   async #save(value, comment) {
     const before = this.value && { value: this.value, comment: this.at.commentText.value };
     this.show(value && { value, comment });
     const saved = await this.judged(value, comment);
     if (!saved) this.show(before);
+    return saved;
   }
 
   #leave() {

@@ -11,6 +11,8 @@ export class Place {
     this.conversation = element.getAttribute("conversation") || (this.isPage ? "" : this.#remembered());
     if (!this.isPage) return;
     addEventListener("popstate", () => {
+      // A link to a place in the page is no move.
+      if (this.#addressed() === this.conversation) return;
       this.#be(this.#addressed());
       moved(this.conversation);
     }, { signal });

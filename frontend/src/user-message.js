@@ -45,8 +45,8 @@ export class UserMessage {
     };
     form.addEventListener("submit", send);
     cancel.addEventListener("click", close);
+    text.addEventListener("keydown", (event) => isSending(event) && send(event));
     form.addEventListener("keydown", (event) => {
-      if (isSending(event)) send(event);
       if (event.key !== "Escape" || event.isComposing) return;
       event.stopPropagation();
       close();

@@ -128,7 +128,9 @@ class DatabaseQuota(Quota):
             return [*keys, (OWNER, f"owner {owner_key}")]
         keys.append((VISITOR, f"owner {owner_key}"))
         if self._limits[ADDRESS].is_there:
-            keys.append((ADDRESS, f"address {_hashed(network_of(self._address(request)), day)}"))
+            # A function that knows none counts everybody as one.
+            network = network_of(str(self._address(request) or ""))
+            keys.append((ADDRESS, f"address {_hashed(network, day)}"))
         return keys
 
     def _take(self, key: str, scope: str, day: date, tokens: int, using: str) -> bool:

@@ -30,9 +30,9 @@ def streaming_chat(context: template.Context, layout: str = "box", **options: An
         )
     if layout not in LAYOUTS:
         raise template.TemplateSyntaxError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
-    # Of the page, not of the template: an included one counts on.
-    counts = context.dicts[0]
-    number = counts[_COUNT] = counts.get(_COUNT, 0) + 1
+    # Of the page, not of the template: one that is included, with a context of its own or not, counts on.
+    number = getattr(request, _COUNT, 0) + 1
+    setattr(request, _COUNT, number)
     try:
         return render_element(request, layout=layout, number=number, **options)
     except (TypeError, ValueError) as error:

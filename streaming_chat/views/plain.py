@@ -180,12 +180,14 @@ def _failed(request: HttpRequest, error: Exception, url: dict[str, Any]) -> Http
     refusal = refusal_of(error)
     draft = Draft() if refusal.status in _UNREAD else Draft.posted(request)
     owner = conversation = None
+    # Where the form posts again: to the same conversation, though it cannot be shown.
+    address = _address(None if refusal.code == "not_found" else url.get("conversation_id"))
     # A page without anything of the database's, where that is away.
     if refusal.status not in _UNREAD and refusal.code != "database_away":
         owner = _reading_owner(request)
     if owner is not None and "conversation_id" in url:
         conversation = _mine(owner).filter(pk=url["conversation_id"]).first()
-    return _render(request, draft, owner, conversation, refusal)
+    return _render(request, draft, owner, conversation, refusal, address=address)
 
 
 def _reading_owner(request: HttpRequest) -> Owner | None:
@@ -208,7 +210,10 @@ def _render(
     owner: Owner | None,
     conversation: Conversation | None,
     refusal: Refusal | None = None,
+    *,
+    address: str = "",
 ) -> HttpResponse:
+    address = address or _address(conversation.pk if conversation else None)
     ids, has_earlier = _shown_ids(request, conversation) if conversation else ([], False)
     turns = _turns(conversation, ids) if conversation else []
     is_live = any(turn.message.is_live for turn in turns)
@@ -216,7 +221,7 @@ def _render(
     keeps_client_id = refusal is not None and refusal.status >= 500
     models = [name for name in offered_models(request, owner) if not name.endswith(":*")] if owner else []
     context = {
-        "address": _address(conversation.pk if conversation else None),
+        "address": address,
         "conversation": conversation,
         "conversations": _mine(owner).order_by("-last_activity", "-id")[:_CONVERSATIONS] if owner else [],
         "turns": turns,
@@ -228,7 +233,7 @@ def _render(
         "models": models,
         "model": draft.model or (conversation.model if conversation else "") or default_model(),
         "error": _in_words(refusal, draft) if refusal else "",
-        "login_url": redirect_to_login(_address(None)).url if refusal and refusal.status == 401 else "",
+        "login_url": redirect_to_login(address).url if refusal and refusal.status == 401 else "",
     }
     response = render(request, "streaming_chat/plain.html", context, status=refusal.status if refusal else 200)
     if refusal and refusal.retry_after is not None:

@@ -119,8 +119,10 @@ class Line:
     ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65_536):
+                # Before the wait: what came to a line that carries nothing was asked all the same.
+                data = change(data)
                 await self._flowing.wait()
-                writer.write(change(data))
+                writer.write(data)
                 await writer.drain()
         writer.close()
 

@@ -112,6 +112,7 @@ class TestSaved:
         for text in HOSTILE.values():
             make_conversation(user, title=text[:200])
         chat = ChatPage(quiet).open()
+        expect(quiet.locator(".sc-conversation").first).to_be_visible()
         while chat.button("Show older").is_visible():
             shown = quiet.locator(".sc-conversation").count()
             chat.button("Show older").click()
