@@ -12,6 +12,7 @@ from streaming_chat.endings import Ending
 from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event
 from streaming_chat.models import Conversation, Feedback, Message, Status, end_reply, live_database, user_key
 from streaming_chat.providers.base import Usage
+from streaming_chat.sending import title_of
 
 LIST_REPLY = """A list keeps an order and can change; a tuple keeps an order and can't.
 
@@ -115,7 +116,7 @@ class _Transcript:
             self._conversation = Conversation.objects.create(
                 owner=self._owner,
                 owner_key=user_key(self._owner),
-                title=text[:60],
+                title=title_of(text),
                 system_prompt=system,
                 created_at=self._time,
                 metadata={"page": "/samples/"},

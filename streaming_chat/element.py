@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import uuid
 from typing import Any
 
@@ -100,6 +101,7 @@ def render_element(
     context: dict[str, Any] = {
         "root": root,
         "action": reverse("streaming_chat:conversation", args=[conversation]) if conversation else root,
+        "client_id": secrets.token_urlsafe(16),
         "layout": layout,
         "name": name or f"sc-{layout}-{number}",
         "conversation_id": conversation or "",
@@ -113,6 +115,7 @@ def render_element(
         "owner": _tag(owner),
         # As a WSGI server names it: "HTTP_X_CSRFTOKEN".
         "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),
+        "is_stranger": owner is not None and not owner.key,
         "may_claim": owner is not None and owner.user is not None and bool(session_key(request)),
         "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS + _SLACK_SECONDS,
         "login_url": redirect_to_login(request.get_full_path()).url,

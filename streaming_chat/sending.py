@@ -470,8 +470,9 @@ def _unknown_parent() -> Refusal:
 
 
 def title_of(text: str) -> str:
-    """Return the title of a conversation that begins with this text: its first 60 characters, on one line."""
-    return " ".join(text[: TITLE_CHARS * 2].split())[:TITLE_CHARS]
+    """Return the title of a conversation that begins with this text: 60 characters of it, on one line."""
+    title = " ".join(text[: TITLE_CHARS * 2].split())
+    return title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1].rstrip()}…"
 
 
 def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:

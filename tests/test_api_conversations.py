@@ -215,7 +215,7 @@ class MakeTests(ApiTestCase):
         self.api.send("Will it\n rain " + "x" * 100, conversation)
         conversation.refresh_from_db()
 
-        assert conversation.title == ("Will it rain " + "x" * 100)[:60]
+        assert conversation.title == "Will it rain " + "x" * 46 + "…"
 
     def test_a_title_of_ones_own_stays(self):
         made = self.api.post("api/conversations", {"title": "Mine"}).json()

@@ -549,6 +549,20 @@ class ShownTests(PlainTestCase):
                     assert all(link.startswith(("/", "#content")) for link in links), links
 
 
+class ElementTests(TestCase):
+    def test_the_form_of_the_element_sends_once_however_often_it_is_pressed(self):
+        client = Client()
+        client.force_login(make_user())
+        client_id = Page(client.get("/chat/").content).one("input", name="client_id").attrs["value"]
+        form = urlencode({"client_id": client_id, "content": "Hi"})
+        with scripted_provider(Script(["Hello"])) as provider:
+            for _press in range(2):
+                assert client.post("/chat/", form, content_type=FORM).status_code == 303
+
+        assert len(provider.calls) == 1
+        assert Message.objects.filter(role="user").count() == 1
+
+
 class WaitingTests(TransactionTestCase):
     """Outside a transaction, where the writer saves."""
 

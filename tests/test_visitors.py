@@ -157,6 +157,17 @@ class ChatTests(ApiTestCase):
         assert not self.visitor.client.cookies
         assert not Session.objects.exists()
 
+    def test_asking_for_a_token_by_post_makes_them_known(self):
+        """Before their first message: its answer, with the cookie, may be held back by a proxy."""
+        answer = self.visitor.post("api/token")
+        [session] = Session.objects.all()
+
+        assert set(answer.json()) == {"csrf_token"}
+        assert self.visitor.client.cookies[settings.SESSION_COOKIE_NAME].value == session.session_key
+        self.visitor.reply("Hi", client_id="a")
+        assert self.visitor.get("api/messages?client_id=a").status_code == 200
+        assert [each.session_key for each in Session.objects.all()] == [session.session_key]
+
     def test_they_send_and_read_what_they_said(self):
         first = self.visitor.send("Hi")
         conversation = Conversation.objects.get()

@@ -15,14 +15,24 @@ export class Refusal extends Error {
   }
 }
 
+/** No answer came, or none in time. */
+export class Unreachable extends Error {
+  constructor(cause) {
+    super("the server was not reached", { cause });
+    this.name = "Unreachable";
+  }
+}
+
 /**
  * root: the app's address, ending in a slash; all paths are relative to it.
  * csrfToken: from the page, so that sites may hide or not have the cookie. csrfHeader: in which the site looks for it.
+ * isStranger: whether who asks is a visitor whom the server does not know yet.
  * unexpected: what to say when the answer is not the app's.
  */
 export class Api {
-  constructor({ root, csrfToken, csrfHeader, unexpected }) {
+  constructor({ root, csrfToken, csrfHeader, isStranger, unexpected }) {
     this.root = root;
+    this.isStranger = isStranger;
     this.csrfToken = csrfToken;
     this.csrfHeader = csrfHeader;
     this.unexpected = unexpected;
@@ -32,7 +42,7 @@ export class Api {
     return this.json("GET", path, undefined, options);
   }
 
-  /** Return the answer's JSON, null when it has no body. Throws Refusal, or fetch's errors when there is no answer in time. */
+  /** Return the answer's JSON, null when it has no body. Throws Refusal, or Unreachable. */
   async json(method, path, body, options = {}) {
     const late = AbortSignal.timeout(PATIENCE_SECONDS * 1000);
     const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
@@ -51,8 +61,18 @@ export class Api {
     return response;
   }
 
-  /** Send a request; where its token has expired, once more with a fresh one. */
+  /** Send a request; a visitor's first one is to become known. */
   async request(method, path, options = {}) {
+    if (this.isStranger && method !== "GET") {
+      // The cookie must not come with a stream, which a proxy may hold back with all its headers.
+      await this.#withToken("POST", "api/token", { signal: options.signal });
+      this.isStranger = false;
+    }
+    return this.#withToken(method, path, options);
+  }
+
+  /** Send it; where the token has expired, once more with a fresh one. */
+  async #withToken(method, path, options) {
     try {
       return await this.#once(method, path, options);
     } catch (error) {
@@ -63,12 +83,12 @@ export class Api {
     }
   }
 
-  async #once(method, path, { body, headers = {}, signal, keepalive } = {}) {
+  async #once(method, path, { body, headers = {}, signal } = {}) {
     if (method !== "GET") headers = { ...headers, [this.csrfHeader]: this.csrfToken };
     if (body !== undefined) headers = { ...headers, "Content-Type": "application/json" };
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const options = { method, headers, body: text, signal, keepalive, credentials: "same-origin", cache: "no-store" };
-    const response = await fetch(this.root + path, options);
+    const options = { method, headers, body: text, signal, credentials: "same-origin", cache: "no-store" };
+    const response = await fetch(this.root + path, options).catch((error) => Promise.reject(new Unreachable(error)));
     if (!response.ok) throw this.#refusal(response, await response.json().catch(() => ({})));
     return response;
   }

@@ -1,12 +1,13 @@
 /** One chat: wires the parts of its element to each other and to the API. */
 
-import { Api, Refusal } from "./api.js";
+import { Api, Refusal, Unreachable } from "./api.js";
 import { Claim } from "./claim.js";
 import { Composer } from "./composer.js";
 import { Conversations } from "./conversations.js";
 import { Corner } from "./corner.js";
-import { newId } from "./drafts.js";
+import { handOver, newId } from "./drafts.js";
 import { Live } from "./live.js";
+import { beside } from "./modules.js";
 import { Notices } from "./notices.js";
 import { parts, templates } from "./parts.js";
 import { Path } from "./path.js";
@@ -32,17 +33,19 @@ export class Chat {
     const left = () => this.composer.focus();
     Object.assign(this, { at, words, guard, scope, live: null, loading: 0, isLoading: false, isBehind: false });
     this.templates = templates(element);
-    this.modules = { markdown: element.dataset.markdown, highlighter: element.dataset.highlighter };
+    this.modules = { markdown: beside(element.dataset.markdown), highlighter: beside(element.dataset.highlighter) };
     this.silence = Number(element.dataset.silence);
     const csrfToken = at.composer.elements.csrfmiddlewaretoken.value;
     const { csrfHeader } = element.dataset;
-    this.api = new Api({ root, csrfToken, csrfHeader, unexpected: words.say("unexpected") });
+    const isStranger = "stranger" in element.dataset;
+    this.api = new Api({ root, csrfToken, csrfHeader, isStranger, unexpected: words.say("unexpected") });
     this.place = new Place({ element, root, scope, signal, moved: (id) => guard(this.show(id)) });
-    this.notices = new Notices({ at, words, signal, left });
+    this.isVisitor = element.dataset.owner === "visitor";
+    this.notices = new Notices({ at, words, isVisitor: this.isVisitor, signal, left });
     this.scroll = new Scroll(at.scroll, at.latest, signal);
     this.path = new Path({ at, make: (message) => this.#view(message), signal });
     const on = { sent: () => this.send(), stopped: () => this.stop(), up: () => this.#editLast() };
-    this.composer = new Composer({ at, on, scope, signal });
+    this.composer = new Composer({ at, on, root, scope, signal });
     const opened = (id) => guard(this.#visit(id));
     const common = { api: this.api, at, templates: this.templates, words, guard, signal };
     this.conversations = new Conversations({ ...common, current: this.place.conversation, opened });
@@ -204,27 +207,46 @@ export class Chat {
   async send() {
     const text = this.composer.text;
     if (this.live || this.isLoading || !text.trim()) return;
-    const draft = this.composer.take();
-    const body = { content: text, client_id: draft.clientId, ...(draft.model && { model: draft.model }) };
-    const parent = this.path.last?.id ?? null;
-    await this.#say(body, { parent, siblings: { index: 1, count: 1 } }, (views) => {
-      this.path.cutAt(views[0]);
-    });
+    // What is in view, where another tab may have gone elsewhere.
+    const last = this.path.last instanceof Reply ? this.path.last.id : null;
+    const { clientId, model, parent } = this.composer.take(last);
+    const body = { content: text, client_id: clientId, ...(model && { model }), ...(parent && { parent }) };
+    const takeBack = ([user], isNew) => {
+      this.path.cutAt(user);
+      this.composer.giveBack(text, { isNew });
+      return () => this.send();
+    };
+    await this.#say(body, { last, parent, siblings: { index: 1, count: 1 } }, takeBack);
   }
 
   /** Send a message once more, with another text, beside the first. */
   async edit(view, text) {
     if (this.live || this.isLoading) return;
-    const { parent, pager } = view;
+    const { id, parent, pager } = view;
     const count = pager.count + 1;
     this.#keeping(() => this.path.cutAt(view));
     const model = this.composer.model;
     const body = { content: text, client_id: newId(), parent, ...(model && { model }) };
-    await this.#say(body, { parent, siblings: { index: count, count } }, () => this.guard(this.reload()));
+    const takeBack = () => {
+      this.guard(this.#reopen(id, text));
+      return null;
+    };
+    await this.#say(body, { last: parent, parent, siblings: { index: count, count } }, takeBack);
   }
 
-  /** Send, and follow the reply. takeBack(views): what a refusal does to the page; the text is in the composer then. */
-  async #say(body, { parent, siblings }, takeBack) {
+  /** Show again what an edit has taken off the page, with the form and the text that was refused. */
+  async #reopen(id, text) {
+    await this.reload();
+    const view = this.path.findLast((each) => each.id === id);
+    if (view) view.edit(text);
+    else this.composer.giveBack(text, { isNew: true });
+  }
+
+  /**
+   * Send, and follow the reply. last: after which it is on the page, parent: after which it is sent.
+   * takeBack([user, reply], isNew): undoes on the page what was refused, and keeps its text; returns what may be tried again.
+   */
+  async #say(body, { last, parent, siblings }, takeBack) {
     this.notices.fail(null);
     this.notices.forget();
     loadRenderer(this.modules.markdown).catch(() => {});
@@ -234,16 +256,12 @@ export class Chat {
     this.scroll.jump();
     const conversation = this.conversation;
     const path = conversation ? `api/conversations/${conversation}/messages` : "api/messages";
-    const refused = () => {
-      takeBack([user, reply]);
-      this.composer.giveBack(body.content);
-      return () => this.send();
-    };
+    const refused = (error) => takeBack([user, reply], isUnmade(error));
     const accepted = (ids) => {
-      // Sent before a reload, it may be on the page already.
+      // Sent before a reload, it may be on the page already, or belong elsewhere.
       const isShown = this.path.views.some(({ id }) => id === ids.user_message);
       user.sent(ids.user_message, parent, siblings);
-      if (isShown) this.guard(this.reload());
+      if (isShown || parent !== last) this.guard(this.reload());
     };
     await this.#follow(reply, { path, body, conversation, accepted, refused });
   }
@@ -306,7 +324,7 @@ export class Chat {
 
   // Following
 
-  /** Follow a reply to its ending. call: what makes it, see Live; with accepted(ids), and refused(), which returns what may be tried again. */
+  /** Follow a reply to its ending. call: what makes it, see Live; with accepted(ids), and refused(error), which returns what may be tried again. */
   async #follow(reply, call = null) {
     const on = {
       started: (live, ids) => this.#started(live, ids),
@@ -364,9 +382,9 @@ export class Chat {
       return this.#fail(error);
     }
     this.live = null;
-    const again = live.call.refused();
+    const again = live.call.refused(error);
     const isBusy = error.code === "reply_in_progress";
-    if (isBusy) await this.#guard(this.reload());
+    if (isBusy && again) await this.#guard(this.reload());
     this.#fail(error, isBusy ? null : again);
   }
 
@@ -395,6 +413,7 @@ export class Chat {
       this.guard(this.#visit(""));
     });
     press(at.rename, () => this.#askForTitle());
+    press(at.login, () => this.#signIn());
     press(at.renameCancel, () => at.renameDialog.close("no"));
     press(at.remove, () => this.guard(this.#remove()));
     at.renameDialog.addEventListener("close", () => at.renameDialog.returnValue === "yes" && this.guard(this.#rename()), { signal });
@@ -406,6 +425,8 @@ export class Chat {
   /** Escape does the nearest thing: closes the list, stops the reply, closes the corner. */
   #escape(event) {
     if (event.defaultPrevented || event.isComposing || !this.place.owns(event.target)) return;
+    // There it empties the field.
+    if (event.target === this.at.search && this.at.search.value) return;
     if (this.element.querySelector("dialog[open]")) return;
     if (this.#menuIsOpen()) this.#menu(false, { focus: true });
     else if (this.live) this.stop();
@@ -447,6 +468,15 @@ export class Chat {
   /** Whether something is written into a message in view, which showing them anew would take away. */
   #isWriting() {
     return Boolean(this.at.messages.querySelector(".sc-edit, .sc-comment:not([hidden])"));
+  }
+
+  /** What is written, and where, is there after signing in. What a visitor had is not theirs before they say so. */
+  #signIn() {
+    const { at, composer, place, isVisitor } = this;
+    if (isVisitor) handOver(composer.root, composer.text);
+    const address = new URL(at.login.href);
+    address.searchParams.set("next", isVisitor && place.isPage ? composer.root : location.pathname + location.search);
+    at.login.href = address;
   }
 
   #askForTitle() {
@@ -503,7 +533,11 @@ export class Chat {
 
   #fail(error, again = null) {
     this.notices.fail(error, again);
-    const { code = "offline", status = 0 } = error instanceof Refusal ? error : {};
+    const isAnswer = error instanceof Refusal;
+    const isFault = !isAnswer && !(error instanceof Unreachable);
+    const { code, status } = isAnswer ? error : { code: isFault ? "unexpected" : "offline", status: 0 };
+    // This program's own: the page's console has it.
+    if (isFault) reportError(error);
     this.#announce("error", { code, status, message: this.notices.text(error) });
   }
 
@@ -522,6 +556,11 @@ export class Chat {
   #announce(name, detail) {
     this.element.dispatchEvent(new CustomEvent(`streaming-chat:${name}`, { bubbles: true, detail }));
   }
+}
+
+/** Whether the server has certainly made nothing of what was sent. */
+function isUnmade(error) {
+  return error instanceof Refusal && error.code !== "unexpected" && error.status < 500;
 }
 
 function lang(element) {

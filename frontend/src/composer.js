@@ -1,12 +1,12 @@
 /** Where a message is written: the text, its draft, the model, and the button that sends or stops. */
 
-import { Drafts } from "./drafts.js";
+import { Drafts, takeOver } from "./drafts.js";
 import { isSending } from "./user-message.js";
 
-/** at: the element's parts. on: {sent(), stopped(), up()}: what its keys and buttons do. scope: whose drafts these are. */
+/** at: the element's parts. on: {sent(), stopped(), up()}: what its keys and buttons do. root, scope: whose drafts these are. */
 export class Composer {
-  constructor({ at, on, scope, signal }) {
-    Object.assign(this, { at, on, scope });
+  constructor({ at, on, root, scope, signal }) {
+    Object.assign(this, { at, on, root, scope });
     this.wanted = "";
     at.composer.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -24,7 +24,7 @@ export class Composer {
     this.drafts = new Drafts(`${this.scope}:${conversation || "new"}`);
     this.taken = null;
     const draft = this.drafts.load();
-    this.write(typed || draft?.text || "");
+    this.write(typed || draft?.text || takeOver(this.root));
     this.choose(draft?.model);
   }
 
@@ -49,9 +49,9 @@ export class Composer {
     this.#grow();
   }
 
-  /** Take the text out to be sent; returns its draft, which is kept until the reply begins. */
-  take() {
-    const draft = this.drafts.save(this.text, this.model);
+  /** Take the text out to be sent after a reply, null for none; returns its draft, which is kept until the reply begins. */
+  take(parent) {
+    const draft = this.drafts.save(this.text, this.model, parent);
     this.taken = draft;
     this.write("");
     return draft;
@@ -64,9 +64,10 @@ export class Composer {
     this.#save();
   }
 
-  /** A message was refused: nothing is lost, its text is here again. */
-  giveBack(text) {
+  /** A message was refused: nothing is lost, its text is here again. isNew: no server has it, also not under its client_id. */
+  giveBack(text, { isNew }) {
     this.taken = null;
+    if (isNew) this.drafts.forget();
     this.write([text, this.text].filter(Boolean).join("\n\n"));
     this.#save();
     this.focus();

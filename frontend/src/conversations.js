@@ -3,6 +3,9 @@
 import { parts } from "./parts.js";
 
 const TYPING_MILLISECONDS = 250;
+// What the server gives when it is not asked for more, and at most.
+const PAGE = 30;
+const LARGEST_PAGE = 100;
 
 /**
  * at: the element's parts. opened(id): shows one in this element. guard(promise): shows the error of what a click began.
@@ -20,12 +23,14 @@ export class Conversations {
     at.conversations.addEventListener("click", (event) => this.#clicked(event), { signal });
   }
 
-  /** Show the newest ones, and return them. An answer that a later question has overtaken is dropped. */
+  /** Show the newest ones, as many as were shown, and return them. An answer that a later question has overtaken is dropped. */
   async refresh() {
     this.asked += 1;
-    const asked = this.asked;
-    const page = await this.#ask(null);
+    const { asked, sought } = this;
+    const shown = sought === this.found ? this.at.conversations.childElementCount : 0;
+    const page = await this.#ask(null, shown);
     if (asked !== this.asked) return [];
+    this.found = sought;
     const held = this.at.conversations.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     this.at.conversations.replaceChildren(...this.#items(page));
     if (held) this.#focus(held);
@@ -60,8 +65,9 @@ export class Conversations {
     items[0]?.querySelector("a").focus();
   }
 
-  #ask(before) {
+  #ask(before, count = PAGE) {
     const query = new URLSearchParams();
+    if (count > PAGE) query.set("limit", Math.min(count, LARGEST_PAGE));
     if (before) query.set("before", before);
     if (this.sought) query.set("search", this.sought);
     return this.api.get(`api/conversations?${query}`);

@@ -1,9 +1,11 @@
 /**
  * What is typed and not yet answered, kept in this tab's session: a reload loses nothing.
  *
- * A draft is {text, model, clientId}. It keeps its client_id as long as its text and model stay, so that sending it once
- * more cannot make a second message.
+ * A draft is {text, model, parent, clientId}. It keeps its client_id, and the reply after which it was sent, as long as its
+ * text and model stay, so that sending it once more cannot make a second message.
  */
+
+const HANDED = "streaming_chat:handed over:";
 
 export class Drafts {
   constructor(scope, storage = sessionStorage) {
@@ -20,11 +22,11 @@ export class Drafts {
     }
   }
 
-  /** Keep this text; returns the draft with its client_id. */
-  save(text, model = "") {
+  /** Keep this text; returns the draft with its client_id. parent: the reply after which it is sent, null if it is not. */
+  save(text, model = "", parent = null) {
     const old = this.load();
     const same = old?.clientId && old.text === text && old.model === model;
-    const draft = { text, model, clientId: same ? old.clientId : newId() };
+    const draft = { text, model, parent: (same && old.parent) || parent, clientId: same ? old.clientId : newId() };
     this.#write(text ? JSON.stringify(draft) : null);
     return draft;
   }
@@ -40,6 +42,26 @@ export class Drafts {
     } catch {
       // Storage that is full or forbidden costs the draft at a reload, not the chat.
     }
+  }
+}
+
+/** Keep a text for whoever signs in now, in this tab: their drafts are others than those from before. */
+export function handOver(root, text, storage = sessionStorage) {
+  try {
+    if (text) storage.setItem(HANDED + root, text);
+  } catch {
+    // As above.
+  }
+}
+
+/** Return what was handed over, once; "" for nothing. */
+export function takeOver(root, storage = sessionStorage) {
+  try {
+    const text = storage.getItem(HANDED + root);
+    storage.removeItem(HANDED + root);
+    return text ?? "";
+  } catch {
+    return "";
   }
 }
 

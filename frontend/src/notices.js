@@ -1,13 +1,14 @@
 /** What stands above the composer for a while: an error with what can be done about it, a deletion that can be undone. */
 
-import { Refusal } from "./api.js";
+import { Refusal, Unreachable } from "./api.js";
 
 // The server undoes a deletion for so long.
 const UNDO_SECONDS = 60;
 
 export class Notices {
-  constructor({ at, words, signal, left }) {
-    Object.assign(this, { at, words, left });
+  /** isVisitor: whether who reads has no account. left(): takes the keyboard. */
+  constructor({ at, words, isVisitor, signal, left }) {
+    Object.assign(this, { at, words, isVisitor, left });
     at.dismiss.addEventListener("click", () => this.#answer(() => {}), { signal });
     at.retry.addEventListener("click", () => this.#answer(this.again), { signal });
     at.undoButton.addEventListener("click", () => this.#undone(), { signal });
@@ -17,7 +18,7 @@ export class Notices {
   fail(error, again = null) {
     this.again = again;
     this.at.errorText.textContent = error ? this.text(error) : "";
-    this.at.login.hidden = error?.code !== "not_signed_in";
+    this.at.login.hidden = error?.code !== "not_signed_in" && !(this.isVisitor && error?.code === "quota_exceeded");
     this.at.retry.hidden = !again;
     this.at.error.hidden = !error;
     this.#hold(error?.retryAfter);
@@ -25,7 +26,8 @@ export class Notices {
 
   /** Return what to say of an error. */
   text(error) {
-    return error instanceof Refusal ? error.message : this.words.say("offline");
+    if (error instanceof Refusal) return error.message;
+    return this.words.say(error instanceof Unreachable ? "offline" : "unexpected");
   }
 
   /** Offer for a minute to take a deletion back. undo(): does. */

@@ -5,7 +5,7 @@
 
 let renderer = null;
 
-/** Load the renderer, if that has not been begun. Returns a promise of its module. */
+/** Load the renderer, if that has not been begun. Returns a promise of its module; text stays text without it. */
 export function loadRenderer(address) {
   renderer ??= import(address);
   return renderer;

@@ -135,7 +135,10 @@ export class Reply {
     this.at.actions.hidden = !ending;
     this.at.outcome.hidden = !ending || ending.status === "completed";
     this.at.outcome.textContent = ending ? this.#outcome(ending) : "";
-    this.at.copy.hidden = !this.shown.text || !canCopy();
+    const { text, tools } = this.shown;
+    this.at.copy.hidden = !text || !canCopy();
+    // Nothing has come that could be judged.
+    this.at.good.hidden = this.at.bad.hidden = !text && !tools.length;
     if (!ending) return this.judgement.close();
     const again = { failed: "retry", interrupted: "continue" }[ending.status] ?? "regenerate";
     this.at.againText.textContent = this.words.say(again);

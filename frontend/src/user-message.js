@@ -28,12 +28,12 @@ export class UserMessage {
     this.at.actions.hidden = false;
   }
 
-  /** Put a form in its place; what it sends is another message beside this one. */
-  edit() {
+  /** Put a form in its place, with its text or one that was refused; what it sends is another message beside this one. */
+  edit(written = this.text) {
     if (this.element.classList.contains("sc-editing")) return this.element.querySelector("form textarea").focus();
     const form = this.templates.edit();
     const { text, cancel } = parts(form);
-    text.value = this.text;
+    text.value = written;
     const close = () => {
       form.remove();
       this.element.classList.remove("sc-editing");

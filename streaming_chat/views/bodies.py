@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from streaming_chat.conf import conf
 from streaming_chat.events import storable, storable_value
@@ -23,6 +24,7 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_DIGITS = 19
 # Python's own limit is about 1,000 levels, differs by version, and ends in RecursionError wherever it is met next.
 _MAX_DEPTH = 32
+_TOO_LONG = "at most {longest} characters were wanted, got {count}."
 
 
 def read_body(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def _demand_shallow(value: Any, depth: int = 0) -> None:
         _demand_shallow(item, depth + 1)
 
 
-def text(longest: int, *, shortest: int = 0) -> Check:
+def text(longest: int, *, shortest: int = 0, too_long: str = _TOO_LONG) -> Check:
     """Return a check for a string of so many code points, made storable; only blanks count as empty."""
 
     def check(value: Any) -> str:
@@ -139,7 +141,7 @@ def text(longest: int, *, shortest: int = 0) -> Check:
             raise ValueError(f"a string was wanted, got {_kind(value)}.")
         value = storable(value)
         if len(value) > longest:
-            raise ValueError(f"at most {longest} characters were wanted, got {len(value)}.")
+            raise ValueError(too_long.format(longest=longest, count=len(value)))
         if len(value.strip()) < shortest:
             raise ValueError("a text was wanted, got an empty one.")
         return value
@@ -149,7 +151,9 @@ def text(longest: int, *, shortest: int = 0) -> Check:
 
 def message_text() -> Check:
     """Return the check for what a user says."""
-    return text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS, shortest=1)
+    # In the reader's language: people meet this one, not only programs.
+    too_long = _("The message is too long: it has {count} characters, and may have {longest}.")
+    return text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS, shortest=1, too_long=too_long)
 
 
 def optional(check: Check) -> Check:

@@ -315,8 +315,7 @@ def _in_words(refusal: Refusal, draft: Draft) -> str:
     if "content" in fields:
         if not draft.content.strip():
             return _("There is no message yet: write one.")
-        words = _("The message is too long: it has {count} characters, and may have {longest}.")
-        return words.format(count=len(draft.content), longest=conf.STREAMING_CHAT_MAX_MESSAGE_CHARS)
+        return fields["content"]
     if "model" in fields:
         return error_text("model_unknown")
     return str(_REFUSALS.get(refusal.code) or refusal.message or error_text(refusal.code))

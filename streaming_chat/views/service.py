@@ -11,6 +11,7 @@ from streaming_chat.permissions import Owner, get_permissions
 from streaming_chat.providers import default_model
 from streaming_chat.runner import runner
 
+from . import bodies
 from .base import Answer, api, demand_found, error_response, exempt, handler_for, keep_token, private
 
 
@@ -28,6 +29,16 @@ def offered_models(request: HttpRequest, owner: Owner) -> list[str]:
 def fresh_token(request: HttpRequest, owner: Owner) -> Answer:
     """A CSRF token for a page whose own has expired: signing in, in another tab too, changes the secret behind it."""
     return keep_token(request, JsonResponse({"csrf_token": get_token(request)}))
+
+
+def become_known(request: HttpRequest, owner: Owner) -> Answer:
+    """The same; and who asks is a known visitor from now on, if they are a visitor.
+
+    A proxy may hold back an event stream with all its headers: whom the first message makes a visitor would have no
+    cookie by which a second try finds the first.
+    """
+    bodies.read_optional_body(request, {})
+    return fresh_token(request, owner)
 
 
 @exempt
@@ -51,5 +62,5 @@ def unknown(request: HttpRequest, owner: Owner, path: str) -> Answer:
 
 
 models_view = api(GET=list_models)
-token_view = api(GET=fresh_token)
+token_view = api(GET=fresh_token, POST=become_known)
 unknown_view = api(**dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), unknown))

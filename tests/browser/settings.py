@@ -3,6 +3,7 @@
 PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else; CSRF_USE_SESSIONS=1 keeps the
 token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's. PREFIX and
 MOUNT say where the site and the chat are; HASHED names the folder that collectstatic filled, under names with hashes.
+VISITOR_REPLIES=n lets visitors chat, each with so many replies a day.
 """
 
 import os
@@ -43,3 +44,9 @@ STREAMING_CHAT_PROVIDERS = {
 STREAMING_CHAT_MODELS = ["loopback:small", "loopback:large"]
 STREAMING_CHAT_HEARTBEAT_SECONDS = float(os.environ.get("STREAMING_CHAT_HEARTBEAT_SECONDS", "15"))
 STREAMING_CHAT_LEASE_SECONDS = float(os.environ.get("STREAMING_CHAT_LEASE_SECONDS", "15"))
+if "VISITOR_REPLIES" in os.environ:
+    STREAMING_CHAT_ALLOW_ANONYMOUS = True
+    STREAMING_CHAT_QUOTA = {
+        "BACKEND": "streaming_chat.quotas.database.DatabaseQuota",
+        "OPTIONS": {"visitor_replies": int(os.environ["VISITOR_REPLIES"])},
+    }

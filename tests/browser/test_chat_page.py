@@ -296,7 +296,7 @@ class TestErrors:
     def test_a_refused_message_is_in_the_composer_again(self, chat, provider):
         chat.say("x" * 32_001)
 
-        expect(chat.error).to_contain_text("at most 32000 characters")
+        expect(chat.error).to_contain_text("it has 32001 characters, and may have 32000")
         expect(chat.text).to_have_value("x" * 32_001)
         expect(chat.users).to_have_count(0)
         chat.text.fill("Shorter")
@@ -342,6 +342,24 @@ class TestErrors:
         assert len(provider.calls) == 1
         assert Message.objects.count() == 2
 
+    def test_an_edit_that_was_refused_is_in_its_form_again(self, chat, provider):
+        chat.say("Hi")
+        chat.expect_end()
+        chat.text.fill("Meanwhile")
+        chat.button("Edit message").click()
+        form = chat.page.locator(".sc-edit")
+        form.get_by_role("textbox").fill("x" * 32_001)
+        form.get_by_role("button", name="Send").click()
+
+        expect(chat.error).to_contain_text("it has 32001 characters")
+        expect(form.get_by_role("textbox")).to_have_value("x" * 32_001)
+        expect(chat.replies).to_have_count(1)
+        expect(chat.text).to_have_value("Meanwhile")
+        form.get_by_role("textbox").fill("Ho")
+        form.get_by_role("button", name="Send").click()
+        chat.expect_end()
+        expect(chat.users).to_have_text("Ho")
+
     def test_a_draining_server_is_asked_again(self, chat, provider):
         body = {"error": {"code": "draining", "message": "The server is restarting.", "retryable": True}}
         answers = iter([True])
@@ -379,7 +397,60 @@ class TestErrors:
         expect(chat.text).to_have_value("Hi")
 
 
+class TestBranches:
+    def test_a_message_follows_what_is_in_view_also_where_another_device_went_elsewhere(self, chat, provider, context):
+        provider.script(Script(["One"]), Script(["Two"]), Script(["Three"]))
+        chat.say("Hi")
+        chat.expect_end()
+        other = ChatPage(context.new_page()).open(f"c/{chat.conversation_id}")
+        other.page.evaluate("BroadcastChannel.prototype.postMessage = () => {}")
+        other.button("Regenerate").click()
+        expect(other.reply()).to_have_text("Two")
+        other.expect_end()
+        chat.say("And?")
+        expect(chat.reply()).to_have_text("Three")
+        chat.expect_end()
+
+        path = Conversation.objects.get().path_to(Message.objects.get(text="Three").pk)
+        assert [message.text for message in path] == ["Hi", "One", "And?", "Three"]
+        sent = provider.calls[-1].body["messages"]
+        assert [message["content"] for message in sent][-3:] == ["Hi", "One", "And?"]
+        chat.reload()
+        expect(chat.reply()).to_have_text("Three")
+
+
 class TestManaging:
+    def test_escape_in_the_search_empties_it_and_stops_nothing(self, chat, provider):
+        chat.say("Hi")
+        chat.expect_end()
+        script, gate = held("Half", " whole", before=1)
+        provider.script(script)
+        chat.say("And?")
+        expect(chat.reply()).to_have_text("Half")
+        search = chat.page.get_by_label("Search conversations")
+        search.fill("Snow")
+        search.press("Escape")
+
+        expect(search).to_have_value("")
+        gate.open()
+        chat.expect_end()
+        expect(chat.reply()).to_have_text("Half whole")
+
+    def test_older_ones_that_were_asked_for_stay_in_the_list(self, chat, user, provider):
+        for number in range(40):
+            make_conversation(user, title=f"Number {number}")
+        chat.reload()
+        chat.button("Show older").click()
+        conversations = chat.page.locator(".sc-conversation")
+        expect(conversations).to_have_count(40)
+        chat.say("Hi")
+        chat.expect_end()
+
+        expect(conversations.first).to_contain_text("Hi")
+        expect(conversations).to_have_count(40)
+        chat.button("Show older").click()
+        expect(conversations).to_have_count(41)
+
     def test_a_conversation_is_renamed(self, chat, provider):
         chat.say("Hi")
         chat.expect_end()

@@ -174,6 +174,26 @@ class TestComingAndGoing:
         expect_reply(part(page, "later"), "Hello, wörld!")
 
 
+class TestModules:
+    def test_an_attribute_cannot_have_another_script_run(self, page, user, site, provider):
+        """What is not beside the element's own script is not loaded: a text without it is shown as it was written."""
+        provider.script(Script(["**Hello**"]))
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto("/embedded/box/")
+        element = page.locator("streaming-chat")
+        element.evaluate("""(chat) => {
+            const { parentNode } = chat;
+            chat.remove();
+            chat.dataset.markdown = "/static/elsewhere/markdown.js";
+            parentNode.append(chat);
+        }""")
+        say(element, "Hi")
+        expect_reply(element, "**Hello**")
+
+        assert not [url for url in asked if "elsewhere" in url]
+
+
 class TestOtherPlaces:
     """A site below a prefix, the chat below another, files under names with hashes, and no token in any cookie."""
 
