@@ -6,7 +6,9 @@ import { Composer } from "./composer.js";
 import { Conversations } from "./conversations.js";
 import { Corner } from "./corner.js";
 import { handOver, newId } from "./drafts.js";
+import { Housekeeping } from "./housekeeping.js";
 import { Live } from "./live.js";
+import { Menu } from "./menu.js";
 import { beside } from "./modules.js";
 import { Notices } from "./notices.js";
 import { parts, templates } from "./parts.js";
@@ -49,6 +51,14 @@ export class Chat {
     const opened = (id) => guard(this.#visit(id));
     const common = { api: this.api, at, templates: this.templates, words, guard, signal };
     this.conversations = new Conversations({ ...common, current: this.place.conversation, opened });
+    this.menu = new Menu({ at, signal });
+    const done = {
+      renamed: (conversation) => this.#renamed(conversation),
+      removed: (id) => this.#removed(id),
+      restored: (id) => this.#restored(id),
+    };
+    const inView = () => this.conversation;
+    this.housekeeping = new Housekeeping({ ...common, notices: this.notices, conversation: inView, on: done });
     this.claim = new Claim({ ...common, left, kept: () => this.#list() });
     this.others = new BroadcastChannel(`streaming_chat:${root}:${element.dataset.owner}`);
   }
@@ -94,7 +104,7 @@ export class Chat {
   /** Go to another conversation, "" for a new chat. */
   async #visit(id) {
     this.place.go(id);
-    this.#menu(false);
+    this.menu.toggle(false);
     await this.show(id);
     this.#arrive();
   }
@@ -405,18 +415,12 @@ export class Chat {
     const { signal } = this.closing;
     const { at } = this;
     const press = (element, act) => element.addEventListener("click", act, { signal });
-    press(at.menu, () => this.#menu(!this.#menuIsOpen(), { focus: true }));
-    press(at.main, ({ target }) => this.#menuIsOpen() && !at.menu.contains(target) && this.#menu(false));
     press(at.new, (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       this.guard(this.#visit(""));
     });
-    press(at.rename, () => this.#askForTitle());
     press(at.login, () => this.#signIn());
-    press(at.renameCancel, () => at.renameDialog.close("no"));
-    press(at.remove, () => this.guard(this.#remove()));
-    at.renameDialog.addEventListener("close", () => at.renameDialog.returnValue === "yes" && this.guard(this.#rename()), { signal });
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape(event), { signal });
     document.addEventListener("visibilitychange", () => this.guard(this.#lookAgain()), { signal });
     this.others.addEventListener("message", ({ data }) => this.#elsewhere(data));
@@ -428,19 +432,9 @@ export class Chat {
     // There it empties the field.
     if (event.target === this.at.search && this.at.search.value) return;
     if (this.element.querySelector("dialog[open]")) return;
-    if (this.#menuIsOpen()) this.#menu(false, { focus: true });
+    if (this.menu.isOpen) this.menu.toggle(false, { focus: true });
     else if (this.live) this.stop();
     else if (this.corner?.isOpen) this.corner.toggle(false);
-  }
-
-  #menu(open, { focus = false } = {}) {
-    this.at.frame.classList.toggle("sc-open", open);
-    this.at.menu.setAttribute("aria-expanded", String(open));
-    if (focus) (open ? this.at.new : this.at.menu).focus();
-  }
-
-  #menuIsOpen() {
-    return this.at.frame.classList.contains("sc-open");
   }
 
   #editLast() {
@@ -479,36 +473,19 @@ export class Chat {
     at.login.href = address;
   }
 
-  #askForTitle() {
-    const { renameDialog, newTitle } = this.at;
-    newTitle.value = this.at.title.textContent;
-    // What was answered before is no answer to this.
-    renameDialog.returnValue = "";
-    renameDialog.showModal();
-    newTitle.select();
-  }
-
-  async #rename() {
-    const title = this.at.newTitle.value.trim();
-    const id = this.conversation;
-    if (!title || !id) return;
-    const renamed = await this.api.json("PATCH", `api/conversations/${id}`, { title });
-    if (id === this.conversation) this.#title(renamed);
+  async #renamed(conversation) {
+    if (conversation.id === this.conversation) this.#title(conversation);
     await this.#list();
   }
 
-  async #remove() {
-    const id = this.conversation;
-    await this.api.json("DELETE", `api/conversations/${id}`);
+  async #removed(id) {
     this.others.postMessage({ conversation: id });
     if (id === this.conversation) await this.#visit("");
     await this.#list();
-    this.notices.deleted(() => this.guard(this.#restore(id)));
     this.composer.say(this.words.say("deleted"));
   }
 
-  async #restore(id) {
-    await this.api.json("POST", `api/conversations/${id}/restore`, {});
+  async #restored(id) {
     await this.#visit(id);
     await this.#list();
   }
