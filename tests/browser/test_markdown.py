@@ -200,6 +200,29 @@ def test_a_selection_stays_while_a_list_grows(page: Page):
         assert page.evaluate("getSelection().toString()") == "one"
 
 
+def test_a_table_gains_rows_and_keeps_those_that_were_there(page: Page):
+    head = "| a | b |\n|---|:-:|\n"
+    steps = [
+        ("| 1 | **2**", [["1", "2"]]),
+        ("| 1 | **2** |\n| 3", [["1", "2"], ["3", ""]]),
+        ("| 1 | **2** |\n| 3 | <b> |\n| <tr> | 6 |", [["1", "2"], ["3", "<b>"], ["<tr>", "6"]]),
+        ("| 1 | **2** |\n", [["1", "2"]]),
+    ]
+    page.evaluate("window.open_()")
+    for number, (body, rows) in enumerate(steps):
+        page.evaluate("(text) => window.shown.draw(text, { ended: true })", head + body)
+        shown = page.evaluate(
+            "[...document.querySelectorAll('tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        )
+        if number == 0:
+            page.evaluate("window.kept = document.querySelector('tbody tr')")
+
+        assert shown == rows
+        assert page.evaluate("window.kept === document.querySelector('tbody tr')")
+        assert page.locator("td").nth(1).get_attribute("align") == "center"
+        assert page.locator("td strong").count() == 1
+
+
 def test_code_that_is_open_only_gains_text(page: Page):
     page.evaluate("window.open_(); window.shown.draw('text\\n\\n```py\\na')")
     page.evaluate("window.kept = document.querySelector('code').firstChild")

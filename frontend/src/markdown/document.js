@@ -4,6 +4,7 @@ import { Blocks } from "./blocks.js";
 import { copyCode, frame, highlight } from "./code.js";
 import { patch, patchText } from "./patch.js";
 import { clean } from "./sanitizer.js";
+import { frameTable, growTable } from "./table.js";
 
 // Of the main thread, the tail may take a ninth: however long it is, there is time for everything else.
 const REST = 8;
@@ -77,7 +78,7 @@ export class MarkdownDocument {
       if (!code.firstChild) code.append("");
       patchText(code.firstChild, block.open.text);
     } else if (block.html !== before.html) {
-      shown.node = patch(node, this.#make(block));
+      if (!growTable(node, before.html, block.html)) shown.node = patch(node, this.#make(block));
       shown.highlighted = false;
     }
     shown.block = block;
@@ -87,19 +88,8 @@ export class MarkdownDocument {
   #make(block) {
     const fragment = clean(block.html);
     for (const pre of fragment.querySelectorAll("pre")) frame(pre, this.#words);
-    for (const table of fragment.querySelectorAll("table")) this.#wrap(table);
+    for (const table of fragment.querySelectorAll("table")) frameTable(table, this.#words);
     return fragment.firstChild ?? document.createTextNode("");
-  }
-
-  #wrap(table) {
-    const outer = document.createElement("div");
-    outer.className = "sc-table";
-    outer.tabIndex = 0;
-    // A group, not a region: each would be a landmark of the page, all with one name.
-    outer.setAttribute("role", "group");
-    outer.setAttribute("aria-label", this.#words.table);
-    table.replaceWith(outer);
-    outer.append(table);
   }
 
   #highlight(count) {
