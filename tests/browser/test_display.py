@@ -61,6 +61,19 @@ class TestColours:
         assert chat.text.evaluate("(text) => getComputedStyle(text).outlineStyle") == "solid"
 
 
+class TestForms:
+    def test_they_are_as_wide_as_what_they_belong_to(self, page, conversation, site):
+        chat = ChatPage(page).open(f"c/{conversation.pk}")
+        chat.button("Bad reply").click()
+        chat.button("Edit message").click()
+        column = page.locator(".sc-messages").bounding_box()
+        boxes = {name: page.locator(name).bounding_box() for name in (".sc-comment", ".sc-edit", ".sc-composer")}
+
+        assert {name: (box["x"], box["width"]) for name, box in boxes.items()} == dict.fromkeys(
+            boxes, (column["x"], column["width"])
+        )
+
+
 class TestZoom:
     def test_to_200_percent(self, chromium, site, user, conversation):
         """A window of 1280 pixels is 640 CSS pixels wide then."""
