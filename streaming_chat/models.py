@@ -30,6 +30,7 @@ from .outages import is_locked
 from .quotas import Settlement, get_quota, tokens_in
 from .quotas.uses import QuotaUse as QuotaUse  # noqa: PLC0414  (Django looks for models here)
 from .signals import announce, reply_ended
+from .staff.accesses import AccessRecord as AccessRecord  # noqa: PLC0414  (as above)
 from .steadiness import steadiness
 from .tails import get_tail
 from .visitors import visitor_key
@@ -152,6 +153,9 @@ class Conversation(models.Model):
         permissions = (
             ("view_transcript", _("Can read the text of conversations")),
             ("stop_reply", _("Can stop a reply that is being written")),
+            ("export_transcript", _("Can export the text of conversations")),
+            ("redact_transcript", _("Can redact the text of conversations")),
+            ("review_conversation", _("Can judge conversations")),
         )
         constraints = (
             models.CheckConstraint(
