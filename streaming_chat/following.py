@@ -39,13 +39,14 @@ _AHEAD = 1_000
 class Following:
     """One reply that another process writes, as this one knows it. `stream` is filled in the stream's loop."""
 
-    def __init__(self, message: Message, *, inline: bool = False) -> None:
+    def __init__(self, message: Message, *, inline: bool = False, keeps: bool = True) -> None:
         """Look once, in the caller's thread; `stream` holds what was found.
 
         message: as the database has it now. inline: the rows are in the caller's transaction, a site's TestCase, where no
-        other thread would see them.
+        other thread would see them. keeps: whether the reply is to go on for whoever reads this.
         """
         self.message_id = message.pk
+        self.keeps = keeps
         self.stream = ReplyStream(message.pk, None, whole=False, on_follow=None if inline else self._on_follow)
         self.stream.append([Event(START, message.start_payload())])
         # Where the next row of the database begins.
@@ -55,7 +56,8 @@ class Following:
         if not message.is_live:
             self.take(record.of_ended(message), 1)
             return
-        record.push([message.pk])
+        if keeps:
+            record.push([message.pk])
         reading, start = self._look()
         self.take(reading, start)
         if reading.worker:
@@ -142,7 +144,8 @@ class Follower:
     def share(self, following: Following) -> Following:
         """Return the one whose stream is to be read: one that is followed in that loop already, or this one."""
         for other in self._followed.get(following.message_id, ()):
-            if other.stream.loop is following.stream.loop and not other.stream.ended:
+            shares = (other.stream.loop, other.keeps) == (following.stream.loop, following.keeps)
+            if shares and not other.stream.ended:
                 return other
         return following
 
@@ -247,7 +250,7 @@ class Follower:
             starts[pk] = min(starts.get(pk, following.start), following.start)
         if time.monotonic() >= self._next_push:
             self._next_push = time.monotonic() + _PUSH_SECONDS
-            record.push(starts)
+            record.push({following.message_id for following in followings if following.keeps})
         readings = record.look(starts)
         new: dict[asyncio.AbstractEventLoop | None, list[tuple[Following, Reading, int]]] = defaultdict(list)
         for following in followings:

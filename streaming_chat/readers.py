@@ -155,7 +155,7 @@ class Reader:
 
     Not from when it is made: a response that is dropped in a cycle with an exception is never closed, and collected late.
     opened: awaited before the first write, in the caller's context; its errors are the reader's. count: called with the
-    reader at the first read; what it returns is called when the reader leaves.
+    reader at the first read; what it returns is called when the reader leaves. keeps: whether the reply goes on for it.
 
     Whoever reads is cut when it takes SEND_TIMEOUT_SECONDS from one write to asking for the next: its task is cancelled.
     """
@@ -168,6 +168,7 @@ class Reader:
         *,
         opened: Callable[[], Awaitable[object]] | None = None,
         count: Callable[[Reader], Callable[[], object]] | None = None,
+        keeps: bool = True,
     ) -> None:
         self.message_id: uuid.UUID = stream.message_id
         self._stream = stream
@@ -176,6 +177,7 @@ class Reader:
         self._heartbeat = encoder.heartbeat
         self._opened = opened
         self._count = count
+        self._keeps = keeps
         self._closed: Callable[[], object] | None = None
         self._loop = asyncio.get_running_loop()
         self._waiter = LoopWaiter(self._loop, stream.loop or self._loop)
@@ -260,7 +262,7 @@ class Reader:
     async def _begin(self, *, sends: bool = True) -> None:
         self._has_begun = True
         self._task = asyncio.current_task()
-        self._stream.attach(self._waiter)
+        self._stream.attach(self._waiter, keeps=self._keeps)
         if self._count is not None:
             self._closed = self._count(self)
         if self._opened is not None:
@@ -332,8 +334,9 @@ def _look(reference: weakref.ref[Reader]) -> None:
 class BlockingReader:
     """Follows a reply in a thread, as an iterator of writes.
 
-    between: called between reads, at least every half second; it saves where there is no writer to do so. count: as in
-    `Reader`, called at once. seconds: after which it ends without an ending, for the client to come back; None for never.
+    between: called between reads, at least every half second; it saves where there is no writer to do so. count, keeps: as
+    in `Reader`, count called at once.
+    seconds: after which it ends without an ending, for the client to come back; None for never.
     """
 
     def __init__(
@@ -346,6 +349,7 @@ class BlockingReader:
         between: Callable[[], object] | None = None,
         count: Callable[[BlockingReader], Callable[[], object]] | None = None,
         seconds: float | None = None,
+        keeps: bool = True,
     ) -> None:
         self.message_id: uuid.UUID = stream.message_id
         self._stream = stream
@@ -359,7 +363,7 @@ class BlockingReader:
         self._is_open = True
         self.refused = ""
         self._closed = count(self) if count is not None else None
-        stream.attach(self._waiter)
+        stream.attach(self._waiter, keeps=keeps)
 
     def __iter__(self) -> BlockingReader:
         return self

@@ -29,7 +29,7 @@ class ReplyStream:
     position: units so far. cut: where the reply ends for its readers, once a stop said so. ended: the ending has been
     saved and is the last event. dismissed: its readers are to leave without an ending, and come back elsewhere. whole:
     everything there is at this moment is here, so a position beyond it is an error; False for a tail, which may lag
-    behind a position that the writing process has given out.
+    behind a position that the writing process has given out. watchers: readers for whom a reply does not go on: staff.
     """
 
     __slots__ = (
@@ -42,6 +42,7 @@ class ReplyStream:
         "message_id",
         "position",
         "readers",
+        "watchers",
         "whole",
     )
 
@@ -63,6 +64,7 @@ class ReplyStream:
         self.ended = False
         self.dismissed = False
         self.readers: set[Waiter] = set()
+        self.watchers: set[Waiter] = set()
         self._on_follow = on_follow
 
     def append(self, new: Iterable[Event]) -> None:
@@ -94,13 +96,16 @@ class ReplyStream:
         """Tell the readers to look again. In the stream's loop."""
         for reader in self.readers:
             reader.wake()
+        for watcher in self.watchers:
+            watcher.wake()
 
-    def attach(self, reader: Waiter) -> None:
-        """Wake this reader at each change from now on. From any thread."""
+    def attach(self, reader: Waiter, *, keeps: bool = True) -> None:
+        """Wake this reader at each change from now on. From any thread. keeps: whether the reply goes on for it."""
+        attach = self._attach if keeps else self._watch
         if self.loop is None or _running_loop() is self.loop:
-            self._attach(reader)
+            attach(reader)
         else:
-            self._in_loop(self._attach, reader)
+            self._in_loop(attach, reader)
 
     def detach(self, reader: Waiter, seconds: float = 0) -> None:
         """Forget this reader, and end its wait. From any thread, however often. seconds: for which it still counts.
@@ -133,7 +138,14 @@ class ReplyStream:
         # What came between the reader's last look and now.
         reader.wake()
 
+    def _watch(self, reader: Waiter) -> None:
+        self.watchers.add(reader)
+        reader.wake()
+
     def _detach(self, reader: Waiter) -> None:
+        if reader in self.watchers:
+            self.watchers.discard(reader)
+            reader.wake()
         if reader in self.readers:
             self.readers.discard(reader)
             reader.wake()

@@ -15,16 +15,19 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from streaming_chat.models import Conversation
+from streaming_chat.staff.accesses import AccessRecord, record
 
 from . import searches
 from .filters import ModelFilter, OwnerFilter
+from .live import follow_view, stop_reply
 from .pages import BoundedPaginator
 from .transcripts import Transcript, owner_name
 
@@ -67,11 +70,17 @@ class ConversationAdmin(ModelAdmin):
     actions_on_top = True
 
     def get_urls(self) -> list[Any]:
-        """Return the usual addresses, which take GET and HEAD only."""
+        """Return the usual addresses, which take GET and HEAD only, and those of a reply that is being written."""
         urls = super().get_urls()
         for url in urls:
             url.callback = require_safe(url.callback)
-        return urls
+        reply = "<uuid:object_id>/messages/<uuid:message_id>"
+        stop = self.admin_site.admin_view(require_POST(self.stop_view))
+        return [
+            path(f"{reply}/events", follow_view(self.admin_site), name="streaming_chat_conversation_follow"),
+            path(f"{reply}/stop/", stop, name="streaming_chat_conversation_stop"),
+            *urls,
+        ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds conversations here."""
@@ -141,15 +150,18 @@ class ConversationAdmin(ModelAdmin):
         """Answer with the transcript; without its text for who may not read it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        through = _uuid(request.GET["message"]) if "message" in request.GET else None
         transcript = Transcript.open(
             _uuid(object_id),
-            through=_uuid(request.GET["message"]) if "message" in request.GET else None,
+            through=through,
             sought=_sought(request),
             page=request.GET.get("page"),
             may_read=may_read(request),
         )
         if transcript is None or not self.has_view_permission(request, transcript.conversation):
             raise Http404
+        if transcript.may_read:
+            record(AccessRecord.Kind.OPEN, request.user, conversation=transcript.conversation.pk, message=through)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -162,6 +174,10 @@ class ConversationAdmin(ModelAdmin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/streaming_chat/conversation/transcript.html", context)
+
+    def stop_view(self, request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
+        """Stop a reply that is being written."""
+        return stop_reply(request, object_id, message_id)
 
 
 def _marked(name: str, conversation: Conversation) -> SafeString:

@@ -50,8 +50,8 @@ class Prepared:
 
     order: of a run to start; else `stream` of the run that writes it in this process, else `following`. saver: of a
     caller whose connection is inside a transaction. position: to stream from. finish: answers at the ending instead of
-    streaming, told whether it came within `seconds`. by_owner: who reads is the conversation's owner, and may read as
-    long as that one may.
+    streaming, told whether it came within `seconds`. by_owner: who reads is the conversation's owner: may read as long as
+    that one may, and keeps the reply from being deserted. Else it is staff, who watch.
     """
 
     message_id: uuid.UUID
@@ -122,7 +122,9 @@ async def _answer_in_json(request: HttpRequest, error: Exception, url: dict[str,
     return error_response(error)
 
 
-def prepare_reply(message_id: uuid.UUID, order: Order | None, saver: InlineSaver | None, **options: Any) -> Prepared:
+def prepare_reply(
+    message_id: uuid.UUID, order: Order | None, saver: InlineSaver | None, *, by_owner: bool = True, **options: Any
+) -> Prepared:
     """Return what to open: the run to start, or wherever the reply is. In the handler's thread."""
     # The run is held by its stream from here on: it may end, and be forgotten, before the reader is opened.
     run = runner.find(message_id) if order is None else None
@@ -130,8 +132,16 @@ def prepare_reply(message_id: uuid.UUID, order: Order | None, saver: InlineSaver
     following = None
     if order is None and stream is None:
         message = Message.objects.using(live_database()).get(pk=message_id)
-        following = Following(message, inline=saver is not None)
-    return Prepared(message_id=message_id, order=order, stream=stream, saver=saver, following=following, **options)
+        following = Following(message, inline=saver is not None, keeps=by_owner)
+    return Prepared(
+        message_id=message_id,
+        order=order,
+        stream=stream,
+        saver=saver,
+        following=following,
+        by_owner=by_owner,
+        **options,
+    )
 
 
 def inline_saver() -> InlineSaver | None:
@@ -233,6 +243,7 @@ def _open_reader(prepared: Prepared) -> Reader:
         prepared.position,
         opened=_release_connections,
         count=partial(audience.enter, watched=prepared.is_watched),
+        keeps=_goes_on_for(prepared, stream),
     )
     if prepared.saver is not None and prepared.following is not None and prepared.following.stream is stream:
         _keep(prepared.following.follow_inline())
@@ -259,7 +270,14 @@ def _open_blocking_reader(prepared: Prepared, seconds: float | None) -> Blocking
         between=between,
         count=partial(audience.enter, watched=prepared.is_watched),
         seconds=seconds,
+        keeps=_goes_on_for(prepared, stream),
     )
+
+
+def _goes_on_for(prepared: Prepared, stream: ReplyStream) -> bool:
+    """Return whether the stream goes on for this reader. One of a following does: it is staff's own, and tells nobody."""
+    run = runner.find(prepared.message_id)
+    return prepared.by_owner or run is None or stream is not run.stream
 
 
 def _stream_found(prepared: Prepared, loop: asyncio.AbstractEventLoop | None) -> ReplyStream:

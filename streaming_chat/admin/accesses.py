@@ -1,0 +1,108 @@
+"""Who of the staff read what: a list that nobody changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
+
+from streaming_chat.staff.accesses import AccessRecord
+
+from .pages import BoundedPaginator
+from .searches import as_uuid
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[AccessRecord]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+@admin.register(AccessRecord)
+class AccessRecordAdmin(ModelAdmin):
+    """Readings, newest first. What was sought is text: only who may read texts sees it."""
+
+    list_display = ("at", "named", "kind", "about", "count")
+    list_display_links = None
+    list_filter = ("kind", "at")
+    list_per_page = 100
+    list_max_show_all = 0
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    ordering = ("-at", "-id")
+    sortable_by = ()
+    # Not read: it shows the search box, get_search_results finds.
+    search_fields = ("id",)
+    search_help_text = _("The id of a conversation or message, an owner key, or the name of who read.")
+    actions = None
+    # With both off, the list's template writes a style element, which a strict policy blocks.
+    actions_on_top = True
+
+    def get_urls(self) -> list[Any]:
+        """Return the list's address alone, which takes GET and HEAD."""
+        urls = [url for url in super().get_urls() if url.name == "streaming_chat_accessrecord_changelist"]
+        for url in urls:
+            url.callback = require_safe(url.callback)
+        return urls
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds records here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
+        """Nobody changes records."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
+        """Nobody deletes records here."""
+        return False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow what the filters' links ask: any other column would tell what was sought, letter by letter."""
+        return lookup in {"kind__exact", "at__gte", "at__lt"}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AccessRecord]:
+        """Return records, without what was sought for who may not read texts."""
+        records = super().get_queryset(request).defer("by")
+        return records if _may_read(request) else records.defer("by", "terms")
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Show what was sought only to who may read texts."""
+        return [*self.list_display, "terms"] if _may_read(request) else self.list_display
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AccessRecord], search_term: str
+    ) -> tuple[QuerySet[AccessRecord], bool]:
+        """Find by what it was about, or who it was."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if (sought := as_uuid(term)) is not None:
+            return queryset.filter(Q(conversation=sought) | Q(message=sought)), False
+        return queryset.filter(Q(by_name=term) | Q(owner_key=term)), False
+
+    @admin.display(description=_("by"))
+    def named(self, record: AccessRecord) -> SafeString:
+        """Return who it was, by the name of then."""
+        return format_html("<bdi>{}</bdi>", record.by_name or "–")
+
+    @admin.display(description=_("about"))
+    def about(self, record: AccessRecord) -> str | SafeString:
+        """Link what was read; it may be gone since."""
+        if record.conversation is None:
+            return record.owner_key
+        url = reverse("admin:streaming_chat_conversation_change", args=[record.conversation])
+        if record.message is not None:
+            url = f"{url}?message={record.message}#m-{record.message}"
+        return format_html('<a href="{}">{}</a>', url, record.message or record.conversation)
+
+
+def _may_read(request: HttpRequest) -> bool:
+    return request.user.has_perm("streaming_chat.view_transcript")

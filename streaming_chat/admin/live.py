@@ -1,0 +1,92 @@
+"""A reply while it is written, as staff follow and stop it: around the same reader, at addresses of the admin's own.
+
+Whoever watches does not keep a reply from being deserted by its owner.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from streaming_chat.exceptions import Refusal
+from streaming_chat.models import LiveReply, Message, live_database
+from streaming_chat.runner import runner
+from streaming_chat.staff.accesses import AccessRecord, record
+from streaming_chat.views.base import demand, demand_found, error_response, handler_for, private, save_inline
+from streaming_chat.views.messages import position_of
+from streaming_chat.views.streaming import (
+    Prepared,
+    demand_room,
+    encoder_for,
+    inline_saver,
+    prepare_reply,
+    prepared_view,
+)
+
+
+def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
+    """Return the view that streams a reply to staff of this site who may read it, from a position as the API's does."""
+
+    def prepare(request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> Prepared | HttpResponse:
+        handler = handler_for(request, {"GET": _follow})
+        if not site.has_permission(request):
+            raise Refusal(401, "not_signed_in")
+        save_inline()
+        return handler(request, object_id, message_id)
+
+    return prepared_view(prepare, _failed)
+
+
+def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Prepared | HttpResponse:
+    demand(request.user.has_perms(("streaming_chat.view_conversation", "streaming_chat.view_transcript")))
+    encoder = encoder_for(request)
+    position = position_of(request.headers.get("Last-Event-ID") or request.GET.get("after", ""), message_id)
+    demand_found(_reply(conversation_id, message_id))
+    if position is None:
+        return private(HttpResponse(status=204))
+    if request.method == "HEAD":
+        return HttpResponse(content_type=encoder.content_type)
+    demand_room()
+    # Each time, also after a lost connection: who names a position says that they have read up to it, no more.
+    record(AccessRecord.Kind.FOLLOW, request.user, conversation=conversation_id, message=message_id)
+    return prepare_reply(message_id, None, inline_saver(), position=position, encoder=encoder, by_owner=False)
+
+
+async def _failed(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
+    return error_response(error)
+
+
+def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
+    """Ask for the end of a reply, and lead back to it; the first stop wins, and a reply that has ended stays as it is.
+
+    Raises PermissionDenied, Http404.
+    """
+    if not request.user.has_perms(("streaming_chat.view_conversation", "streaming_chat.stop_reply")):
+        raise PermissionDenied
+    if _reply(conversation_id, message_id) is None:
+        raise Http404
+    live = LiveReply.objects.using(live_database()).filter(pk=message_id)
+    if live.exists():
+        record(AccessRecord.Kind.STOP, request.user, conversation=conversation_id, message=message_id)
+        run = runner.find(message_id)
+        if run is not None:
+            run.request_stop("staff")
+        else:
+            live.request_stop("staff")
+        messages.success(request, _("The reply is being stopped."))
+    else:
+        messages.info(request, _("The reply had ended already."))
+    url = reverse("admin:streaming_chat_conversation_change", args=[conversation_id], query={"message": message_id})
+    return HttpResponseRedirect(f"{url}#m-{message_id}")
+
+
+def _reply(conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message | None:
+    replies = Message.objects.using(live_database()).filter(role=Message.Role.ASSISTANT, conversation=conversation_id)
+    return replies.filter(pk=message_id).only("pk").first()
