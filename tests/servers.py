@@ -243,15 +243,16 @@ class Browser:
         _sign_in(_session_store(self.session), self.user)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Exchange:
-        """Ask for a path of the app."""
+        """Ask for a path of the app, or with a slash before it of the site."""
         cookies = f"{settings.CSRF_COOKIE_NAME}={_CSRF}"
         if self.session:
             cookies += f"; {settings.SESSION_COOKIE_NAME}={self.session}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         content = {"Content-Type": "application/json"} if body is not None else {}
         data = b"" if body is None else json.dumps(body).encode()
+        address = path if path.startswith("/") else f"/chat/{path}"
         exchange = Exchange(
-            self.port, method, f"/chat/{path}", {"Cookie": cookies, "X-CSRFToken": _CSRF, **content, **named}, data
+            self.port, method, address, {"Cookie": cookies, "X-CSRFToken": _CSRF, **content, **named}, data
         )
         self.exchanges.append(exchange)
         return exchange
