@@ -16,9 +16,12 @@ from .factories import make_conversation, make_live, make_message, make_reply, m
 from .native import Api, ApiTestCase
 from .routes import routes
 
-# What an address is: open to all; a page or data of whoever asks; somebody's conversation or message; the admin.
+# What an address is: open to all; a page or data of whoever asks; somebody's conversation or message; the admin, of which
+# one address streams.
 OPEN, PAGE, PAGE_OF, OWN, OF, ADMIN, TRANSCRIPTS = "open", "page", "page of", "own", "of", "admin", "transcripts"
-C, M = "<uuid:conversation_id>", "<uuid:message_id>"
+WATCH = "watch"
+C, M, THEIRS = "<uuid:conversation_id>", "<uuid:message_id>", "<uuid:object_id>"
+STOP = f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/stop/"
 KINDS = {
     "": OPEN,
     "article/": OPEN,
@@ -64,6 +67,9 @@ KINDS = {
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
         for rest in ("", "add/", *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")))
     },
+    f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/events": WATCH,
+    STOP: TRANSCRIPTS,
+    "admin/streaming_chat/accessrecord/": ADMIN,
 }
 # What visitors get, at rows of others.
 VISITING = {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}
@@ -98,6 +104,7 @@ class OwnerMatrixTests(ApiTestCase):
         deleted.delete_for_owner()
         # Each of ana's rows that an address may name: ended, live, deleted.
         self.conversations = [conversation.pk, live.conversation_id, deleted.pk]
+        self.live = live
         self.messages = [reply.pk, live.pk]
 
     def test_every_address_is_entered(self):
@@ -128,7 +135,8 @@ class OwnerMatrixTests(ApiTestCase):
 
     def test_staff_who_read_transcripts_read_them_in_the_admin_only(self):
         staff = make_staff("auditor", "view_conversation", "view_transcript", "stop_reply")
-        self.check(staff, {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, TRANSCRIPTS: {200, 302, 403}}, reads=True)
+        statuses = {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, WATCH: {200}, TRANSCRIPTS: {200, 302, 403}}
+        self.check(staff, statuses, reads=True)
 
     def test_visitors(self):
         """One who has a chat of their own, and one who has none yet, at a user's rows."""
@@ -170,14 +178,18 @@ class OwnerMatrixTests(ApiTestCase):
         """Ask every address in every method; compare all rows before and after, statuses and what is shown."""
         before = rows(user)
         for route, kind in KINDS.items():
+            if reads and route == STOP:
+                # Theirs to do: tests/test_admin_live.py.
+                continue
             for method in METHODS:
-                for path in self.paths(route):
+                for path in self.paths(route, reads=reads):
                     with self.subTest(method=method, path=path):
                         response = self.ask(user, method, route, path)
-                        allowed = statuses.get(kind, {200, 201, 204, 302, 401, 403, 404}) | {405}
+                        others = {401, 403} if kind == WATCH else {200, 201, 204, 302, 401, 403, 404}
+                        allowed = statuses.get(kind, others) | {405}
 
                         assert response.status_code in allowed, (response.status_code, response.content[:200])
-                        if not (reads and kind == TRANSCRIPTS):
+                        if not (reads and kind in (TRANSCRIPTS, WATCH)):
                             assert SECRET.encode() not in body(response)
                         if kind == OF and response.status_code == 404:
                             assert response.content == self.unknown(user, method, route).content
@@ -200,7 +212,13 @@ class OwnerMatrixTests(ApiTestCase):
     def unknown(self, user: Any, method: str, route: str) -> Any:
         return self.ask(user, method, route, filled(route, uuid.UUID(int=7), uuid.UUID(int=7)))
 
-    def paths(self, route: str) -> list[str]:
+    def paths(self, route: str, *, reads: bool) -> list[str]:
+        if THEIRS in route:
+            pairs = list(zip(self.conversations, self.messages, strict=False))
+            # To who may read it, the live one would go on streaming.
+            return [
+                filled(route.replace(THEIRS, str(of)), pk, pk) for of, pk in pairs if not (reads and pk == self.live.pk)
+            ]
         if C in route:
             return [filled(route, pk, pk) for pk in self.conversations]
         if M in route:
