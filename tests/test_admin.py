@@ -299,13 +299,67 @@ class TranscriptTests(AdminTestCase):
             assert text in folded
         assert "Yes." not in folded
 
-    def test_prompt_and_metadata_are_folded(self):
-        page = self.client.get(transcript_url(make_full_conversation())).content.decode()
+    def test_the_prompt_is_folded_and_so_is_what_is_long_of_the_context(self):
+        conversation = make_full_conversation()
+        Conversation.objects.update(metadata={"page": "/weather", "version": 1.4, "cart": [{"id": 7}]})
+        page = self.client.get(transcript_url(conversation)).content.decode()
         folded = " ".join(re.findall(r"<details.*?</details>", page, re.DOTALL))
 
         assert "You are a careful forecaster." in folded
         assert "Metadata, as sent by the client" in folded
-        assert "/weather" in folded
+        assert "&quot;id&quot;: 7" in folded
+        assert "/weather" not in folded
+        assert "page /weather version 1.4" in self.text_of(transcript_url(conversation))
+
+    def test_a_pause_between_turns_is_said(self):
+        conversation = make_conversation()
+        now = timezone.now()
+        for minutes, text in ((300, "Monday"), (299, "at once"), (150, "after lunch")):
+            at = now - timedelta(minutes=minutes)
+            make_message(conversation, text, created_at=at, ended_at=at)
+
+        page = self.text_of(transcript_url(conversation))
+
+        assert page.count(" later") == 1
+        assert page.index("at once") < page.index("2 hours later") < page.index("after lunch")
+
+    def test_what_somebody_should_look_at_is_in_view(self):
+        conversation = make_conversation()
+        for number in range(PAGE_SIZE):
+            make_message(conversation, f"Before {number}.")
+        failed = make_reply(conversation, "", status="failed", error_code="provider_timeout")
+        make_message(conversation, "And?")
+        bad = make_reply(conversation, "Nonsense")
+        Feedback.objects.create(message=bad, value=-1, owner_key=conversation.owner_key)
+        make_message(conversation, "Oh")
+        make_reply(conversation, "Fine")
+        page = self.client.get(transcript_url(conversation)).content.decode()
+        flags = re.search(r'<ul class="transcript-flagged".*?</ul>', page, re.DOTALL)[0]
+
+        assert re.findall(r">([^<>]+)</a>", flags) == ["Rated bad", "Failed"]
+        assert re.findall(r"\?message=([\w-]+)#", flags) == [str(bad.pk), str(failed.pk)]
+        assert re.findall(r'id="m-([\w-]+)" class="transcript-message transcript-focus"', page) == [str(bad.pk)]
+
+    def test_a_conversation_without_trouble_begins_at_its_beginning(self):
+        conversation = make_full_conversation()
+        page = self.client.get(transcript_url(conversation)).content.decode()
+
+        assert "transcript-flagged" not in page
+        assert "transcript-focus" not in page
+
+    def test_each_message_has_an_address(self):
+        conversation = make_full_conversation()
+        page = self.client.get(transcript_url(conversation)).content.decode()
+
+        for message in conversation.messages.all():
+            assert f'href="?message={message.pk}#m-{message.pk}"' in page
+
+    def test_its_speed_is_said_where_it_is_known(self):
+        conversation = make_conversation()
+        make_reply(conversation, output_tokens=90, first_event_ms=500, duration_ms=2_000)
+        make_reply(conversation, output_tokens=90, duration_ms=2_000)
+
+        assert self.text_of(transcript_url(conversation)).count("Speed 60 tokens/s") == 1
 
     def test_what_a_client_supplied_is_marked(self):
         conversation = make_conversation()
@@ -405,7 +459,7 @@ class TranscriptTests(AdminTestCase):
             last = make_message(conversation, f"Message number {index}.")
         make_reply(conversation, "", status="failed", error_code="provider_timeout")
 
-        first_page = self.text_of(transcript_url(conversation))
+        first_page = self.text_of(transcript_url(conversation, page=1))
         second_page = self.text_of(transcript_url(conversation, page=2))
 
         assert "Message number 99." in first_page
@@ -444,6 +498,21 @@ class LiveReplyTests(AdminTestCase):
 
         assert "The reply is being written now." in page
         assert "Tomorrow it will" in page
+
+    def test_it_is_followed_by_who_may_read_and_stopped_by_who_may_stop(self):
+        live = make_live(make_conversation(), Event("text", "Tomorrow it "))
+        url = transcript_url(live.conversation)
+        shown = {}
+        for name, permissions in {
+            "reads": READER,
+            "stops": ("view_conversation", "stop_reply"),
+            "both": (*READER, "stop_reply"),
+        }.items():
+            self.client.force_login(make_staff(name, *permissions))
+            page = self.client.get(url).content.decode()
+            shown[name] = ("data-follow=" in page, "Stop this reply" in page)
+
+        assert shown == {"reads": (True, False), "stops": (False, True), "both": (True, True)}
 
     def test_a_reply_whose_worker_died_is_settled(self):
         conversation = make_conversation()

@@ -170,6 +170,7 @@ class ConversationAdmin(ModelAdmin):
             "title": transcript.title,
             "media": forms.Media(css={"all": ["streaming_chat/admin/transcript.css"]}),
             "transcript": transcript,
+            "may_stop": request.user.has_perm("streaming_chat.stop_reply"),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name

@@ -9,12 +9,14 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Prefetch
 from django.utils.formats import localize
 from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -29,6 +31,8 @@ from .outcomes import in_words
 from .trees import Siblings, Tree
 
 PAGE_SIZE = 100
+# A pause that a reader of the page should know of.
+_GAP = timedelta(minutes=10)
 # Ordinary Markdown of this size takes 0.3 s to render, the slowest that was found 2 s; the rest of a page is plain.
 MAX_MARKDOWN_CHARS = 200_000
 
@@ -52,11 +56,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Bubble:
-    """A message with what is shown of it."""
+    """A message with what is shown of it. gap: how long nothing was said before it, in words; "" for a moment."""
 
     message: Message
     siblings: Siblings
     blocks: list[Block] = field(repr=False)
+    gap: str = ""
 
     @property
     def outcome(self) -> str:
@@ -126,7 +131,8 @@ class Transcript:
     """A page of one branch of a conversation.
 
     bubbles: its messages in order. page: of the ids on the branch. last: the last message of the branch. onward: the
-    messages that follow it. focus: the message that was asked for.
+    messages that follow it. focus: the message that was asked for, or the first that is flagged. flagged: the messages of
+    the branch that somebody should look at, and why, in words.
     """
 
     conversation: Conversation
@@ -136,6 +142,7 @@ class Transcript:
     last: Message | None
     onward: list[uuid.UUID]
     focus: uuid.UUID | None
+    flagged: list[tuple[uuid.UUID, str]]
 
     @classmethod
     def open(
@@ -156,28 +163,36 @@ class Transcript:
         conversation = _conversations(may_read=may_read).filter(pk=pk).first()
         if conversation is None:
             return None
-        rows = list(_messages(pk).values_list("pk", "parent_id", "request_id", "ref"))
-        tree = Tree((message, parent) for message, parent, _request_id, _ref in rows)
+        rows = list(_messages(pk).values_list("pk", "parent_id", "request_id", "ref", "status"))
+        tree = Tree((message, parent) for message, parent, *_rest in rows)
         if through is not None and through not in tree:
             return None
         focus = through or _sought_message(rows, sought)
         path = tree.path_through(focus) if focus else tree.path_to(conversation.head_id or tree.newest())
+        flagged = _flagged(pk, path, {row[0]: row[4] for row in rows})
+        focus = focus or next((message for message, _why in flagged), None)
         paginator = Paginator(path, PAGE_SIZE)
         shown = paginator.get_page(page or (path.index(focus) // PAGE_SIZE + 1 if focus else 1))
         found = _load(pk, {*shown.object_list, *path[-1:]}, may_read=may_read)
         formatter = Formatter()
+        shown_messages = [found[key] for key in shown.object_list if key in found]
         return cls(
             conversation=conversation,
             may_read=may_read,
             page=shown,
             bubbles=[
-                Bubble(found[key], tree.siblings(key), _blocks(formatter, found[key]) if may_read else [])
-                for key in shown.object_list
-                if key in found
+                Bubble(
+                    message,
+                    tree.siblings(message.pk),
+                    _blocks(formatter, message) if may_read else [],
+                    _gap(before, message),
+                )
+                for before, message in zip([None, *shown_messages], shown_messages, strict=False)
             ],
             last=found.get(path[-1]) if path else None,
             onward=tree.children.get(path[-1], []) if path else [],
             focus=focus,
+            flagged=flagged,
         )
 
     @property
@@ -198,11 +213,19 @@ class Transcript:
         return in_words(self.last) if self.last.is_reply else _("The last message has no reply.")
 
     @property
+    def context(self) -> list[tuple[str, str]]:
+        """What the site or its client said about it, where that is a word or a number: the page, the app's version."""
+        return [(name, str(value)) for name, value in self._metadata.items() if isinstance(value, str | int | float)]
+
+    @property
     def metadata(self) -> str:
-        """What the client said about it, as JSON; "" for nothing."""
-        if not (self.may_read and self.conversation.metadata):
-            return ""
-        return json.dumps(self.conversation.metadata, indent=1, ensure_ascii=False)
+        """The rest of what was said about it, as JSON; "" for nothing."""
+        rest = {name: value for name, value in self._metadata.items() if not isinstance(value, str | int | float)}
+        return json.dumps(rest, indent=1, ensure_ascii=False) if rest else ""
+
+    @property
+    def _metadata(self) -> dict[str, Any]:
+        return self.conversation.metadata if self.may_read and isinstance(self.conversation.metadata, dict) else {}
 
 
 def _conversations(*, may_read: bool) -> Any:
@@ -231,6 +254,28 @@ def _sought_message(rows: list[Any], sought: str) -> uuid.UUID | None:
     if not sought:
         return None
     return next((row[0] for row in rows if sought.lower() == str(row[0]) or sought in row[2:]), None)
+
+
+def _flagged(pk: uuid.UUID, path: list[uuid.UUID], statuses: dict[uuid.UUID, str]) -> list[tuple[uuid.UUID, str]]:
+    """Return which messages of a path somebody should look at, in its order, and why."""
+    feedback = Feedback.objects.using(live_database()).filter(message__conversation=pk, value__lt=0)
+    bad = set(feedback.values_list("message", flat=True))
+    words: dict[str, str] = {
+        Status.FAILED: _("failed"),
+        Status.INTERRUPTED: _("broke off"),
+        Status.STOPPED: _("stopped early"),
+    }
+    found = ((message, _("rated bad") if message in bad else words.get(statuses[message], "")) for message in path)
+    flagged = [(message, why) for message, why in found if why]
+    # What a person said comes before what the machine noticed.
+    return sorted(flagged, key=lambda each: each[0] not in bad)
+
+
+def _gap(before: Message | None, message: Message) -> str:
+    if before is None:
+        return ""
+    since = before.ended_at or before.created_at
+    return str(timesince(since, message.created_at, depth=1)) if message.created_at - since >= _GAP else ""
 
 
 def _blocks(formatter: Formatter, message: Message) -> list[Block]:
@@ -266,6 +311,7 @@ def _facts(message: Message) -> Iterator[tuple[str, str]]:
     yield _("To first event"), _milliseconds(message.first_event_ms)
     yield _("Reasoning"), _milliseconds(message.reasoning_ms)
     yield _("In all"), _milliseconds(message.duration_ms)
+    yield _("Speed"), _speed(message)
     yield _("Ending"), " / ".join(filter(None, [message.status, message.end_reason]))
     yield _("Error"), _error(message)
     yield _("Finish reason"), message.finish_reason
@@ -292,6 +338,14 @@ def _tokens(message: Message) -> str:
 
 def _milliseconds(count: int | None) -> str:
     return "" if count is None else _("{count} ms").format(count=localize(count))
+
+
+def _speed(message: Message) -> str:
+    """Return the tokens a second from the first on; "" where either is unknown or too short to say."""
+    took = (message.duration_ms or 0) - (message.first_event_ms or 0)
+    if not message.output_tokens or message.first_event_ms is None or took < 1:
+        return ""
+    return _("{count} tokens/s").format(count=localize(round(1000 * message.output_tokens / took)))
 
 
 def _error(message: Message) -> str:
