@@ -20,17 +20,20 @@ STOPPED = "stopped"
 INTERRUPTED = "interrupted"
 FAILED = "failed"
 
-_INTERRUPTIONS = frozenset(
-    {
-        "shutdown",
-        "lease_expired",
-        "provider_stall",
-        "provider_truncated",
-        "provider_error",
-        "provider_protocol",
-        "not_saved",
-        "internal",
-    }
+_INTERRUPTIONS = (
+    "shutdown",
+    "lease_expired",
+    "provider_stall",
+    "provider_truncated",
+    "provider_error",
+    "provider_protocol",
+    "not_saved",
+    "internal",
+)
+END_REASONS = (
+    *("stop", "length", "content_filter", "tool_calls", "length_cap"),
+    *("user", "staff", "disconnect", "superseded"),
+    *_INTERRUPTIONS,
 )
 
 

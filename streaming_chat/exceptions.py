@@ -10,8 +10,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 # error code -> (safe text, retryable)
-ERRORS: dict[str, tuple[str | Promise, bool]] = {
-    # Refusals, before the first byte.
+# Before the first byte.
+_REFUSALS: dict[str, tuple[str | Promise, bool]] = {
     "method_not_allowed": (_("This address does not take that method."), False),
     "not_signed_in": (_("Please sign in."), False),
     "csrf_failed": (_("The security token is missing or has expired. Reload the page and try again."), True),
@@ -28,7 +28,9 @@ ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "draining": (_("The server is restarting. Try again in a moment."), True),
     "full": (_("The server is busy. Try again in a moment."), True),
     "database_away": (_("The server cannot save messages right now. Try again in a moment."), True),
-    # Endings of a reply.
+}
+# Of a reply that ended.
+_ENDINGS: dict[str, tuple[str | Promise, bool]] = {
     "provider_auth": (_("The site's access to the model was refused."), False),
     "provider_rate_limited": (_("The model is busy. Try again in a moment."), True),
     "provider_unavailable": (_("The model cannot be reached. Try again in a moment."), True),
@@ -46,6 +48,8 @@ ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "not_saved": (_("The reply could not be saved."), True),
     "internal": (_("Something went wrong on our side."), True),
 }
+ERRORS = _REFUSALS | _ENDINGS
+ENDING_CODES = tuple(_ENDINGS)
 
 
 def error_text(code: str) -> str:

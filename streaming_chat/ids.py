@@ -10,6 +10,11 @@ import time
 import uuid
 
 
+def first_of(seconds: float) -> uuid.UUID:
+    """Return the smallest UUIDv7 of a time, in seconds since 1970: ids from then on are not below it."""
+    return uuid.UUID(int=int(seconds * 1000) << 80 | 0x7 << 76 | 0x2 << 62)
+
+
 def uuid7() -> uuid.UUID:
     """Return a UUID of 60 bits of time since 1970, in 1/4096 of a millisecond, and 62 random bits.
 

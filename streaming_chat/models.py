@@ -299,6 +299,14 @@ class Message(models.Model):
             models.Index(fields=["status", "-created_at"], name="streaming_chat_message_status"),
             models.Index(fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")),
             models.Index(fields=["ref"], name="streaming_chat_ref", condition=~Q(ref="")),
+            # Of the admin's list: newest first by the id, which is made of the time.
+            models.Index(fields=["model", "-id"], name="streaming_chat_message_model", condition=~Q(model="")),
+            models.Index(
+                fields=["end_reason", "-id"], name="streaming_chat_message_reason", condition=~Q(end_reason="")
+            ),
+            models.Index(
+                fields=["error_code", "-id"], name="streaming_chat_message_error", condition=~Q(error_code="")
+            ),
         )
 
     def __str__(self) -> str:

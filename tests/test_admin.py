@@ -711,7 +711,7 @@ class PermissionTests(TestCase):
 
     def test_other_models_have_no_pages(self):
         self.client.force_login(self.users["superuser"])
-        for model in ("message", "livereply", "replyevent", "feedback"):
+        for model in ("livereply", "replyevent", "feedback", "quotause"):
             assert self.client.get(f"/admin/streaming_chat/{model}/").status_code == 404
 
     def test_an_owner_can_still_be_deleted(self):

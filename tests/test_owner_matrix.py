@@ -70,6 +70,7 @@ KINDS = {
     f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/events": WATCH,
     STOP: TRANSCRIPTS,
     "admin/streaming_chat/accessrecord/": ADMIN,
+    "admin/streaming_chat/message/": TRANSCRIPTS,
 }
 # What visitors get, at rows of others.
 VISITING = {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}

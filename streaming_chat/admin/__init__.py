@@ -5,5 +5,6 @@ Nothing is added, changed or deleted here; a reply that is being written can be 
 
 from .accesses import AccessRecordAdmin
 from .conversations import ConversationAdmin
+from .messages import MessageAdmin
 
-__all__ = ["AccessRecordAdmin", "ConversationAdmin"]
+__all__ = ["AccessRecordAdmin", "ConversationAdmin", "MessageAdmin"]

@@ -26,7 +26,7 @@ from streaming_chat.models import Conversation
 from streaming_chat.staff.accesses import AccessRecord, record
 
 from . import searches
-from .filters import ModelFilter, OwnerFilter
+from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter
 from .live import follow_view, stop_reply
 from .pages import BoundedPaginator
 from .transcripts import Transcript, owner_name
@@ -39,7 +39,10 @@ else:
 # Everything that a filter's link may ask. Django allows any column of the model, so that `?title__startswith=` would
 # spell out titles letter by letter.
 _LOOKUPS = frozenset(
-    {"last_status__exact", "model", "last_activity__gte", "last_activity__lt", "owner_key", OwnerFilter.parameter_name}
+    {
+        *("last_status__exact", "last_activity__gte", "last_activity__lt", "owner_key"),
+        *(each.parameter_name for each in (OwnerFilter, ModelFilter, LiveFilter, FeedbackFilter, ErrorFilter)),
+    }
 )
 
 
@@ -54,7 +57,15 @@ class ConversationAdmin(ModelAdmin):
 
     list_display = ("named", "last_activity", "owned_by", "last_status", "model", "message_count", "tokens")
     list_display_links = ("named",)
-    list_filter = ("last_status", OwnerFilter, ModelFilter, "last_activity")
+    list_filter = (
+        "last_status",
+        LiveFilter,
+        FeedbackFilter,
+        ErrorFilter,
+        OwnerFilter,
+        ModelFilter,
+        "last_activity",
+    )
     list_select_related = ("owner",)
     list_per_page = 50
     list_max_show_all = 0

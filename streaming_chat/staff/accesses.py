@@ -78,7 +78,7 @@ def record(
     Raises DatabaseError when it cannot be saved: then nothing may be shown.
     """
     named = {"by_name": by} if isinstance(by, str) else {"by": by, "by_name": str(by.get_username())[:255]}
-    return AccessRecord.objects.using(router.db_for_write(AccessRecord)).create(
+    return AccessRecord._default_manager.using(router.db_for_write(AccessRecord)).create(
         kind=kind,
         conversation=conversation,
         message=message,

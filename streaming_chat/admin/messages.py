@@ -1,0 +1,195 @@
+"""The list of replies: how each ended, what it took, what people thought. No text: that is in the transcripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db.models import Prefetch, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.formats import localize
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
+
+from streaming_chat.models import Feedback, Message
+
+from .filters import (
+    EndReasonFilter,
+    ErrorFilter,
+    FeedbackFilter,
+    LiveFilter,
+    MessageDateFilter,
+    ModelFilter,
+    ReplyStatusFilter,
+)
+from .pages import BoundedPaginator
+from .searches import as_uuid
+from .transcripts import owner_name
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Message]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+_FILTERS = (
+    ReplyStatusFilter,
+    EndReasonFilter,
+    ErrorFilter,
+    LiveFilter,
+    FeedbackFilter,
+    ModelFilter,
+    MessageDateFilter,
+)
+_COLUMNS = (
+    "role",
+    "status",
+    "end_reason",
+    "error_code",
+    "provider",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "first_event_ms",
+    "duration_ms",
+    "created_at",
+    "conversation__owner_key",
+    "conversation__erased_at",
+)
+
+
+@admin.register(Message)
+class MessageAdmin(ModelAdmin):
+    """Replies of all conversations, newest first."""
+
+    list_display = (
+        "when",
+        "owned_by",
+        "status",
+        "why",
+        "model",
+        "tokens",
+        "cost",
+        "first_event",
+        "in_all",
+        "judged",
+    )
+    list_display_links = None
+    list_filter = _FILTERS
+    list_per_page = 50
+    list_max_show_all = 0
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    # Not read: it shows the search box, get_search_results finds.
+    search_fields = ("id",)
+    search_help_text = _("The id of a message, a conversation or a provider's request, a reference, or an owner key.")
+    actions = None
+    # With both off, the list's template writes a style element, which a strict policy blocks.
+    actions_on_top = True
+
+    def get_urls(self) -> list[Any]:
+        """Return the list's address alone, which takes GET and HEAD."""
+        urls = [url for url in super().get_urls() if url.name == "streaming_chat_message_changelist"]
+        for url in urls:
+            url.callback = require_safe(url.callback)
+        return urls
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """It is part of the conversations."""
+        return request.user.has_perm("streaming_chat.view_conversation")
+
+    def has_view_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
+        """Whoever sees conversations and their numbers sees these."""
+        return request.user.has_perm("streaming_chat.view_conversation")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds messages here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
+        """Nobody changes messages here."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
+        """Nobody deletes messages here; elsewhere, with their owner, whoever has that permission."""
+        match = request.resolver_match
+        if obj is None or match is None or (match.url_name or "").startswith("streaming_chat_"):
+            return False
+        return super().has_delete_permission(request, obj)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow what the filters ask: any other column would tell a text, letter by letter."""
+        return lookup in {each.parameter_name for each in _FILTERS}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
+        """Return replies without any text, with what people thought of each."""
+        replies = super().get_queryset(request).filter(role=Message.Role.ASSISTANT)
+        named = f"conversation__owner__{get_user_model().USERNAME_FIELD}"
+        feedback = Prefetch("feedback", Feedback.objects.only("message", "value"))
+        return replies.select_related("conversation__owner").only(*_COLUMNS, named).prefetch_related(feedback)
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Order by the id, which is made of the time; by the index of statuses where one is chosen."""
+        return ("-created_at",) if ReplyStatusFilter.parameter_name in request.GET else ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
+    ) -> tuple[QuerySet[Message], bool]:
+        """Find by ids and references, each by its index."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if (sought := as_uuid(term)) is not None:
+            return queryset.filter(Q(pk=sought) | Q(conversation=sought)), False
+        if term.startswith(("u:", "v:")):
+            return queryset.filter(conversation__owner_key=term), False
+        messages = Message.objects.order_by()
+        by_request = messages.exclude(request_id="").filter(request_id=term)
+        by_reference = messages.exclude(ref="").filter(ref=term)
+        found = {*by_request.values_list("pk", flat=True)[:100], *by_reference.values_list("pk", flat=True)[:100]}
+        return queryset.filter(pk__in=found), False
+
+    @admin.display(description=_("when"))
+    def when(self, message: Message) -> SafeString:
+        """Return when it began, with a link to it in its transcript."""
+        url = reverse("admin:streaming_chat_conversation_change", args=[message.conversation_id])
+        query = f"?message={message.pk}#m-{message.pk}"
+        return format_html('<a href="{}{}">{}</a>', url, query, localize(message.created_at))
+
+    @admin.display(description=_("owner"))
+    def owned_by(self, message: Message) -> str:
+        """Return whose it is."""
+        return owner_name(message.conversation)
+
+    @admin.display(description=_("why"))
+    def why(self, message: Message) -> str:
+        """Return what ended it: the error, or the reason."""
+        return message.error_code or message.end_reason
+
+    @admin.display(description=_("tokens in / out"))
+    def tokens(self, message: Message) -> str:
+        """Return what it used."""
+        counts = (message.input_tokens, message.output_tokens)
+        return " / ".join("–" if count is None else localize(count) for count in counts)
+
+    @admin.display(description=_("to first event, ms"))
+    def first_event(self, message: Message) -> int | None:
+        """Return how long nothing came."""
+        return message.first_event_ms
+
+    @admin.display(description=_("in all, ms"))
+    def in_all(self, message: Message) -> int | None:
+        """Return how long it took."""
+        return message.duration_ms
+
+    @admin.display(description=_("feedback"))
+    def judged(self, message: Message) -> str:
+        """Return what people thought of it."""
+        values = {feedback.value for feedback in message.feedback.all()}
+        return ", ".join(str(words) for value, words in ((1, _("good")), (-1, _("bad"))) if value in values)
