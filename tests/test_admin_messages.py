@@ -153,7 +153,7 @@ class FilterTests(ListTestCase):
     def test_all_of_a_provider(self):
         reply = make_reply(make_conversation(), model="openai:gpt")
 
-        assert self.shown(model="openai:*") == [reply]
+        assert self.shown(model="openai:*") == [reply, self.good]
 
 
 class SearchTests(ListTestCase):
