@@ -15,7 +15,11 @@ from streaming_chat import endings
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import ENDING_CODES
 from streaming_chat.ids import first_of
-from streaming_chat.models import Feedback, Message, Status
+from streaming_chat.models import Feedback, LiveReply, Message, Status
+
+# A list goes no further back than a thousand rows (pages.py); what it is made of need not either. Of 8,000 ratings all took
+# 0.2 s on SQLite.
+_NEWEST = 2_000
 
 
 class OwnerFilter(admin.SimpleListFilter):
@@ -34,7 +38,8 @@ class OwnerFilter(admin.SimpleListFilter):
             case "user":
                 return queryset.filter(owner__isnull=False)
             case "visitor":
-                return queryset.filter(owner=None, owner_key__startswith="v:")
+                # Not also by the owner: SQLite then takes that index, and sorts all of them (40,000: 0.4 s).
+                return queryset.filter(owner_key__startswith="v:")
             case "erased":
                 return queryset.filter(owner=None, owner_key="")
         return queryset
@@ -79,7 +84,8 @@ class FeedbackFilter(admin.SimpleListFilter):
         if value is None:
             return queryset
         column = "message" if queryset.model is Message else "message__conversation"
-        return queryset.filter(pk__in=Feedback.objects.filter(value=value).values(column))
+        newest = Feedback.objects.filter(value=value).order_by("-pk")[:_NEWEST]
+        return queryset.filter(pk__in=newest.values(column))
 
 
 class LiveFilter(admin.SimpleListFilter):
@@ -94,7 +100,10 @@ class LiveFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep those that have a row of a live reply."""
-        return queryset.filter(live__isnull=False) if self.value() == "1" else queryset
+        if self.value() != "1":
+            return queryset
+        column = "message" if queryset.model is Message else "conversation"
+        return queryset.filter(pk__in=LiveReply.objects.values(column))
 
 
 class ErrorFilter(admin.SimpleListFilter):
@@ -116,7 +125,7 @@ class ErrorFilter(admin.SimpleListFilter):
         broken = Message.objects.exclude(error_code="").filter(error_code=code)
         if queryset.model is Message:
             return queryset.exclude(error_code="").filter(error_code=code)
-        return queryset.filter(pk__in=broken.order_by().values("conversation"))
+        return queryset.filter(pk__in=broken.order_by("-pk").values("conversation")[:_NEWEST])
 
 
 class ReplyStatusFilter(admin.SimpleListFilter):
