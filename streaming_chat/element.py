@@ -46,7 +46,7 @@ WORDS = {
     "broken": gettext_lazy("The reply has ended early"),
     "interrupted": gettext_lazy("The reply was interrupted."),
     "failed": gettext_lazy("There is no reply."),
-    "deleted": gettext_lazy("Conversation deleted"),
+    "gone": gettext_lazy("This conversation is not there any more."),
     "reconnecting": gettext_lazy("Connection lost. Trying again…"),
     "offline": gettext_lazy("There is no connection. Try again."),
     "unexpected": gettext_lazy("The server gave no usable answer."),

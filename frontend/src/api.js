@@ -3,15 +3,17 @@
 // The server answers within seconds; a stop waits 5 s for the ending. A line that is half dead never does.
 const PATIENCE_SECONDS = 30;
 
-/** An answer that is an error. retryAfter: seconds, null when the server did not say. */
+/** An answer that is an error. retryAfter: seconds, null when the server did not say. isFinal: the same again is in vain. */
 export class Refusal extends Error {
   constructor(status, error, retryAfter = null) {
-    super([error.message, ...Object.values(error.fields ?? {})].join(" "));
+    // Of a message the server says all there is to say; other fields are a program's.
+    super(error.fields?.content ?? [error.message, ...Object.values(error.fields ?? {})].join(" "));
     this.name = "Refusal";
     this.status = status;
     this.code = error.code;
     this.reply = error.reply ?? null;
     this.retryAfter = retryAfter;
+    this.isFinal = error.retryable === false && status < 500 && status !== 401;
   }
 }
 

@@ -59,7 +59,7 @@ export class Chat {
     };
     const inView = () => this.conversation;
     this.housekeeping = new Housekeeping({ ...common, notices: this.notices, conversation: inView, on: done });
-    this.claim = new Claim({ ...common, left, kept: () => this.#list() });
+    this.claim = new Claim({ ...common, left, kept: () => this.#kept() });
     this.others = new BroadcastChannel(`streaming_chat:${root}:${element.dataset.owner}`);
   }
 
@@ -160,11 +160,17 @@ export class Chat {
     this.#settle();
   }
 
-  /** A conversation that was remembered is not there any more: begin a new one. */
+  /** The conversation is not there any more: begin a new one, with what is written. */
   async #gone(error) {
-    if (error.status !== 404 || this.place.isPage) throw error;
+    if (error.status !== 404) throw error;
+    const { text } = this.composer;
+    // One that was only remembered nobody is looking at.
+    const wasInView = this.path.views.length > 0;
     this.place.go("");
     await this.show("");
+    if (!this.composer.text) this.composer.write(text);
+    if (wasInView) this.notices.say(this.words.say("gone"));
+    this.guard(this.#list());
   }
 
   #view(message) {
@@ -200,10 +206,17 @@ export class Chat {
     this.place.name(name);
   }
 
+  /** What was written before signing in is the user's now: show the newest of it, unless they have gone on. */
+  async #kept() {
+    const [newest] = await this.#list();
+    if (newest && !this.conversation && !this.composer.text) await this.#visit(newest.id);
+  }
+
   async #list() {
     const results = await this.conversations.refresh();
     const current = results.find(({ id }) => id === this.conversation);
     if (current) this.#title(current);
+    return results;
   }
 
   async #models() {
@@ -377,7 +390,7 @@ export class Chat {
 
   #ended(live, { status, end_reason: endReason, error }) {
     this.scroll.grown();
-    const said = { completed: "finished", stopped: "stopped" }[status] ?? "broken";
+    const said = { completed: "finished", stopped: "stopped", failed: "failed" }[status] ?? "broken";
     if (this.live === live) this.composer.say(this.words.say(said));
     this.guard(this.#list());
     this.#announce("ended", { conversation: this.conversation, message: live.reply.id, status, endReason, error: error ?? null });
@@ -393,9 +406,10 @@ export class Chat {
     }
     this.live = null;
     const again = live.call.refused(error);
+    if (error.status === 404 && this.conversation) return this.#gone(error);
     const isBusy = error.code === "reply_in_progress";
     if (isBusy && again) await this.#guard(this.reload());
-    this.#fail(error, isBusy ? null : again);
+    this.#fail(error, isBusy || error.isFinal ? null : again);
   }
 
   /** End the reply where the reader sees it end. */
@@ -428,13 +442,16 @@ export class Chat {
 
   /** Escape does the nearest thing: closes the list, stops the reply, closes the corner. */
   #escape(event) {
-    if (event.defaultPrevented || event.isComposing || !this.place.owns(event.target)) return;
+    if (event.defaultPrevented || event.isComposing) return;
+    // A corner that is open since the last page has not got the keyboard; then it closes nothing.
+    const isHere = this.place.owns(event.target);
+    if (!isHere && !(this.corner?.isOpen && event.target === document.body)) return;
     // There it empties the field.
     if (event.target === this.at.search && this.at.search.value) return;
     if (this.element.querySelector("dialog[open]")) return;
     if (this.menu.isOpen) this.menu.toggle(false, { focus: true });
     else if (this.live) this.stop();
-    else if (this.corner?.isOpen) this.corner.toggle(false);
+    else if (isHere && this.corner?.isOpen) this.corner.toggle(false);
   }
 
   #editLast() {
@@ -482,10 +499,10 @@ export class Chat {
     this.others.postMessage({ conversation: id });
     if (id === this.conversation) await this.#visit("");
     await this.#list();
-    this.composer.say(this.words.say("deleted"));
   }
 
   async #restored(id) {
+    this.others.postMessage({ conversation: id });
     await this.#visit(id);
     await this.#list();
   }

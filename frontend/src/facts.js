@@ -42,7 +42,10 @@ export class Facts {
     ];
   }
 
+  /** A value has a direction of its own, and stands where the page's do. */
   #item(tag, text) {
-    return Object.assign(document.createElement(tag), { textContent: text, dir: "auto" });
+    const item = document.createElement(tag);
+    item.append(Object.assign(document.createElement("bdi"), { textContent: text }));
+    return item;
   }
 }

@@ -24,6 +24,13 @@ export class Notices {
     this.#hold(error?.retryAfter);
   }
 
+  /** Say something that is no error of the reader's. */
+  say(text) {
+    this.fail(null);
+    this.at.errorText.textContent = text;
+    this.at.error.hidden = false;
+  }
+
   /** Return what to say of an error. */
   text(error) {
     if (error instanceof Refusal) return error.message;

@@ -298,6 +298,7 @@ class TestErrors:
 
         expect(chat.error).to_contain_text("it has 32001 characters, and may have 32000")
         expect(chat.text).to_have_value("x" * 32_001)
+        expect(chat.button("Try again")).to_be_hidden()
         expect(chat.users).to_have_count(0)
         chat.text.fill("Shorter")
         chat.send_button.click()
@@ -474,6 +475,35 @@ class TestManaging:
         expect(chat.page).to_have_url(address)
         expect(chat.users).to_have_text("Hi")
         expect(chat.page.locator(".sc-conversation")).to_have_count(1)
+
+    def test_a_deletion_in_another_tab_leads_to_a_new_chat(self, chat, provider, context):
+        chat.say("Hi")
+        chat.expect_end()
+        other = ChatPage(context.new_page()).open(f"c/{chat.conversation_id}")
+        expect(other.replies).to_have_count(1)
+        other.text.fill("And?")
+        chat.button("Delete").click()
+
+        expect(other.error).to_contain_text("This conversation is not there any more.")
+        expect(other.page).to_have_url(re.compile("/chat/$"))
+        expect(other.text).to_have_value("And?")
+        expect(other.button("Try again")).to_be_hidden()
+        expect(other.page.locator(".sc-conversation")).to_have_count(0)
+        chat.button("Undo").click()
+        expect(other.page.locator(".sc-conversation")).to_have_count(1)
+
+    def test_a_message_to_a_conversation_that_was_deleted_keeps_its_text(self, chat, provider, user):
+        chat.say("Hi")
+        chat.expect_end()
+        Conversation.objects.get().delete_for_owner()
+        chat.say("And?")
+
+        expect(chat.error).to_contain_text("This conversation is not there any more.")
+        expect(chat.text).to_have_value("And?")
+        expect(chat.users).to_have_count(0)
+        chat.text.press("Enter")
+        chat.expect_end()
+        expect(chat.users).to_have_text("And?")
 
 
 class TestUsing:

@@ -248,6 +248,23 @@ class TestSignedOut:
 
 
 class TestCorner:
+    def test_escape_stops_a_reply_also_in_one_that_is_open_since_the_last_page(self, page, user, site, provider):
+        gate = Gate()
+        provider.script(Script(["Half", " whole"], gates={1: gate}))
+        page.goto("/embedded/corner/")
+        page.locator("[data-part=launcher]").click()
+        with held(gate):
+            say(page.locator("streaming-chat"), "Hi")
+            expect(page.locator(".sc-reply [data-part=text]")).to_have_text("Half")
+            page.goto("/embedded/corner/")
+            expect(page.locator(".sc-reply [data-part=text]")).to_have_text("Half")
+            page.keyboard.press("Escape")
+            expect_reply(page.locator("streaming-chat"), "Half", "stopped")
+
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("Escape")
+        expect(page.locator("[data-part=frame]")).to_be_visible()
+
     def test_it_stays_open_on_the_next_page(self, page, user, site, provider):
         make_reply(make_conversation(user))
         page.goto("/embedded/corner/")

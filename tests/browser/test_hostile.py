@@ -33,7 +33,7 @@ STRAY = """(markup) => {
             || (name === "href" && !address.test(value)) || (name === "class" && !classes.test(value)));
     };
     const rendered = [...document.querySelectorAll(":is(.sc-prose, .scp-text) *")].filter(isStray);
-    const texts = ".sc-bubble, .sc-title, .sc-name, .sc-calls :is(summary, pre), .sc-facts dd, option, .scp-title, bdi";
+    const texts = ".sc-bubble, .sc-title, .sc-name, .sc-calls :is(summary, pre), option, .scp-title, bdi";
     const made = [...document.querySelectorAll(`:is(${texts}) *`)];
     return [...rendered, ...made].map((element) => element.outerHTML);
 }"""

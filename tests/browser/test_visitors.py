@@ -106,6 +106,18 @@ class TestLimit:
 
 
 class TestClaim:
+    def test_what_is_kept_is_in_view_again(self, stranger, provider):
+        chat = ChatPage(stranger.new_page()).open()
+        chat.say("Who printed the last card?")
+        chat.expect_end()
+        chat.page.goto("/accounts/login/?next=/chat/")
+        chat.page.get_by_label("Username").fill("ana")
+        chat.page.get_by_label("Password").fill(PASSWORD)
+        chat.page.get_by_label("Password").press("Enter")
+        chat.button("Keep").click()
+
+        expect(chat.users).to_have_text("Who printed the last card?")
+
     def test_titles_do_not_turn_the_question_around(self, page, user, context):
         session = import_module(settings.SESSION_ENGINE).SessionStore(context.cookies()[0]["value"])
         request = type("Request", (), {"session": session})()
