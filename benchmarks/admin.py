@@ -1,0 +1,114 @@
+"""What the admin's pages cost on a seeded database: queries, median and 95th percentile.
+
+`DATABASE_URL=… python -m benchmarks.admin [--conversations 200000] [--runs 21]` migrates and seeds that database, unless it
+holds as many conversations, then asks for each page as a superuser, by Django's test client, and prints a table.
+"""
+
+import argparse
+import os
+import time
+from statistics import median, quantiles
+
+import django
+
+CONVERSATIONS = "/admin/streaming_chat/conversation/"
+REPLIES = "/admin/streaming_chat/message/"
+
+
+def pages() -> dict[str, str]:
+    """Return the addresses to ask for, by what they are; ids are of this database."""
+    from streaming_chat.models import Conversation, Message
+
+    message = Message.objects.filter(role="assistant").order_by("-id")[5_000]
+    reference = Message.objects.exclude(ref="").order_by("-id").first().ref
+    owner = Conversation.objects.exclude(owner=None).order_by("-id").first().owner_key
+    conversations = {
+        "newest": "",
+        "page 10": "?p=10",
+        "failed": "?last_status__exact=failed",
+        "live now": "?live=1",
+        "rated bad": "?feedback=bad",
+        "an error": "?error=lease_expired",
+        "an error that never came": "?error=provider_auth",
+        "of visitors": "?owned_by=visitor",
+        "a common model": "?model=openai:gpt-5-mini",
+        "a model that nobody asked": "?model=openai:none",
+        "by the id of a message": f"?q={message.pk}",
+        "by a reference": f"?q={reference}",
+        "of one owner": f"?owner_key={owner}",
+    }
+    replies = {
+        "newest": "",
+        "page 10": "?p=10",
+        "failed": "?status=failed",
+        "ended by their length": "?reason=length",
+        "ended by what never came": "?reason=superseded",
+        "an error": "?error=provider_unavailable",
+        "rated bad": "?feedback=bad",
+        "live now": "?live=1",
+        "a common model": "?model=openai:gpt-5-mini",
+        "a model that nobody asked": "?model=openai:none",
+        "of 7 days": "?days=7",
+        "failed, of 7 days": "?status=failed&days=7",
+        "by a reference": f"?q={reference}",
+    }
+    return {
+        **{f"conversations, {name}": CONVERSATIONS + query for name, query in conversations.items()},
+        **{f"replies, {name}": REPLIES + query for name, query in replies.items()},
+        "a transcript": f"{CONVERSATIONS}{message.conversation_id}/change/",
+        "a message in it": f"{CONVERSATIONS}{message.conversation_id}/change/?message={message.pk}",
+        "access records": "/admin/streaming_chat/accessrecord/",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--conversations", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=21)
+    options = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    django.setup()
+    _measure(options.conversations, options.runs)
+
+
+def _measure(conversations: int, runs: int) -> None:
+    # Models can be imported once Django is set up.
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext, setup_test_environment
+
+    from streaming_chat.models import Conversation, Message
+
+    call_command("migrate", verbosity=0)
+    if Conversation.objects.count() < conversations:
+        call_command("seedtranscripts", conversations=conversations)
+        print()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    setup_test_environment()
+    client = Client()
+    client.force_login(get_user_model().objects.get_or_create(username="bench", is_staff=True, is_superuser=True)[0])
+
+    print(
+        f"{connection.vendor}, {Conversation.objects.count():,} conversations, {Message.objects.count():,} messages\n"
+    )
+    print("| page | queries | median, ms | p95, ms |")
+    print("|---|---|---|---|")
+    for name, url in pages().items():
+        client.get(url)
+        times = []
+        for _run in range(runs):
+            began = time.perf_counter()
+            response = client.get(url)
+            times.append(1_000 * (time.perf_counter() - began))
+        with CaptureQueriesContext(connection) as queries:
+            client.get(url)
+        if response.status_code != 200:
+            raise SystemExit(f"{url} was to be shown, got {response.status_code}.")
+        print(f"| {name} | {len(queries)} | {median(times):.0f} | {quantiles(times, n=20)[-1]:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
