@@ -15,6 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,7 +24,7 @@ from django.views.decorators.http import require_safe
 
 from streaming_chat.models import Conversation
 
-from . import searches
+from . import dashboard, searches
 from .filters import ModelFilter, OwnerFilter
 from .pages import BoundedPaginator
 from .transcripts import Transcript, owner_name
@@ -67,8 +68,9 @@ class ConversationAdmin(ModelAdmin):
     actions_on_top = True
 
     def get_urls(self) -> list[Any]:
-        """Return the usual addresses, which take GET and HEAD only."""
-        urls = super().get_urls()
+        """Return the usual addresses and that of the numbers, which take GET and HEAD only."""
+        numbers = self.admin_site.admin_view(self.numbers_view)
+        urls = [path("numbers/", numbers, name="streaming_chat_conversation_numbers"), *super().get_urls()]
         for url in urls:
             url.callback = require_safe(url.callback)
         return urls
@@ -162,6 +164,10 @@ class ConversationAdmin(ModelAdmin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/streaming_chat/conversation/transcript.html", context)
+
+    def numbers_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer with the page of numbers."""
+        return dashboard.view(request, self)
 
 
 def _marked(name: str, conversation: Conversation) -> SafeString:
