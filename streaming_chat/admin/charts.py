@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WIDTH, HEIGHT = 1000, 200
-_STEPS = (1, 2, 2.5, 5, 10)
+_WIDEST = 60
+_STEPS = (1, 2, 4, 6, 8, 10)
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,11 @@ def chart(
     write: Callable[[float], str],
     *,
     lines: bool = False,
+    least: float = 0,
     note: str = "",
 ) -> Chart:
-    """Return bars that stand on each other, or lines. write: a number as people read it."""
-    top = ceiling(_highest(series, lines=lines))
+    """Return bars that stand on each other, or lines. write: a number as people read it. least: height of the picture."""
+    top = ceiling(max(least, _highest(series, lines=lines)))
     texts = [[_text(one, index, write) for one in series] for index in range(len(days))]
     width = WIDTH / len(days)
     columns = [
@@ -111,9 +113,9 @@ def chart(
 
 
 def ceiling(highest: float) -> float:
-    """Return a round number that is not below this one: 1, 2, 2.5 or 5 times a power of ten; 1 for nothing."""
+    """Return a round number that is not below this one, and whose half is round, too; 2 for nothing."""
     if highest <= 0:
-        return 1
+        return 2
     power = 10.0 ** math.floor(math.log10(highest))
     # Floating point makes 0.3 of 3 * 0.1.
     return next(round(step * power, 10) for step in _STEPS if step * power >= highest * (1 - 1e-9))
@@ -133,7 +135,7 @@ def _text(series: Series, index: int, write: Callable[[float], str]) -> str:
 
 
 def _stack(series: list[Series], index: int, width: float, top: float) -> list[Rectangle]:
-    gap = min(width / 5, 6)
+    gap = max(width / 5, width - _WIDEST)
     bars, foot = [], float(HEIGHT)
     for one in series:
         if value := one.values[index]:

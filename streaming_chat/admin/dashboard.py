@@ -116,12 +116,12 @@ def _charts(report: Report) -> list[Chart]:
     ]
     feedback = [series("good", _("Good"), "good"), series("bad", _("Bad"), "bad")]
     return [
-        chart("endings", _("Replies and how they ended"), days, endings, _count),
+        chart("endings", _("Replies and how they ended"), days, endings, _count, least=2),
         chart("waits", _("Time to first token"), days, waits, _seconds, lines=True),
         chart("speeds", _("Tokens per second"), days, speeds, _speed, lines=True, note=_("After the first token.")),
         chart("costs", _("Cost"), days, [costs], money, note=_uncosted(report.total)),
-        chart("tokens", _("Tokens"), days, tokens, _count),
-        chart("feedback", _("Feedback"), days, feedback, _count, note=_("By the day of the reply.")),
+        chart("tokens", _("Tokens"), days, tokens, _count, least=2),
+        chart("feedback", _("Feedback"), days, feedback, _count, least=2, note=_("By the day of the reply.")),
     ]
 
 
@@ -163,25 +163,28 @@ def _day(day: date) -> str:
 
 
 def _count(value: float) -> str:
-    """Return a number of things; large ones in thousands or millions would need words, so all its digits."""
-    whole = float(value).is_integer()
-    return number_format(value, decimal_pos=0 if whole else 1, use_l10n=True, force_grouping=True)
+    return _decimal(value, 0)
+
+
+def _decimal(value: float | Decimal, places: int) -> str:
+    # number_format() cuts off what does not fit.
+    return number_format(round(Decimal(value), places), decimal_pos=places, force_grouping=True)
 
 
 def _share(part: int, whole: int) -> str:
     if not whole:
         return "–"
-    return _("{percent} %").format(percent=number_format(100 * part / whole, decimal_pos=1))
+    return _("{percent} %").format(percent=_decimal(100 * part / whole, 1))
 
 
 def _seconds(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "–"
-    return _("{seconds} s").format(seconds=number_format(milliseconds / 1000, decimal_pos=2))
+    return _("{seconds} s").format(seconds=_decimal(milliseconds / 1000, 2))
 
 
 def _speed(tokens: float | None) -> str:
-    return "–" if tokens is None else number_format(tokens, decimal_pos=1 if tokens < 10 else 0)
+    return "–" if tokens is None else _decimal(tokens, 1 if 0 < tokens < 10 else 0)
 
 
 def money(dollars: float | Decimal | None) -> str:
@@ -190,7 +193,7 @@ def money(dollars: float | Decimal | None) -> str:
         return "–"
     amount = Decimal(str(dollars))
     places = 2 if amount >= 1 or not amount else min(8, max(2, 1 - amount.adjusted()))
-    return "$" + number_format(amount, decimal_pos=places, force_grouping=True)
+    return f"${_decimal(amount, places)}"
 
 
 def _p95(value: str) -> str:

@@ -24,8 +24,8 @@ from streaming_chat.providers import split_model
 logger = logging.getLogger(__name__)
 
 PER_TOKENS = 1_000_000
-# Keys of a price in STREAMING_CHAT_PRICES; the first two must be there.
-INPUT, OUTPUT, CACHED_INPUT = "input", "output", "cached_input"
+# Of a price in STREAMING_CHAT_PRICES; cached input costs as much as other input where it is left out.
+PRICE_KEYS = ("input", "cached_input", "output")
 _SMALLEST = Decimal("1e-8")  # As many places as the column has.
 _DEAREST = Decimal(10) ** 8
 # Module of a backend of ours -> whose prices hold where it asks its own address.
@@ -79,8 +79,8 @@ def _by_setting(model: str, asked: int, cached: int, said: int) -> Decimal | Non
 def _at(price: Mapping[str, Any] | None, asked: int, cached: int, said: int) -> Decimal | None:
     if price is None:
         return None
-    input_price, output_price = as_price(price.get(INPUT)), as_price(price.get(OUTPUT))
-    cached_price = as_price(price.get(CACHED_INPUT, price.get(INPUT)))
+    input_price, output_price = as_price(price.get("input")), as_price(price.get("output"))
+    cached_price = as_price(price.get("cached_input", price.get("input")))
     if input_price is None or output_price is None or cached_price is None:
         return None
     return ((asked - cached) * input_price + cached * cached_price + said * output_price) / PER_TOKENS
