@@ -1,4 +1,4 @@
-"""Pictures of numbers by day, as what an SVG of a template needs: rectangles and lines in a plane of WIDTH by HEIGHT.
+"""Pictures of numbers by day, as what an SVG of a template needs: bars and lines in a plane of WIDTH by HEIGHT.
 
 There is no text inside a picture, so that it may be stretched to any width and mirrored where text runs from right to left;
 its labels are HTML beside it. No style either: classes carry the colours, so that a strict policy (CSP) and
@@ -28,14 +28,11 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Rectangle:
-    """A piece of a bar."""
+class Bar:
+    """A piece of a day's bar. path: a rectangle; as one value, since 90 days have a thousand of them."""
 
     name: str
-    x: str
-    y: str
-    width: str
-    height: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Column:
     x: str
     width: str
     title: str
-    bars: list[Rectangle] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def _text(series: Series, index: int, write: Callable[[float], str]) -> str:
     return "–" if value is None else write(value)
 
 
-def _stack(series: list[Series], index: int, width: float, top: float) -> list[Rectangle]:
+def _stack(series: list[Series], index: int, width: float, top: float) -> list[Bar]:
     gap = max(width / 5, width - _WIDEST)
     bars, foot = [], float(HEIGHT)
     for one in series:
@@ -142,7 +139,9 @@ def _stack(series: list[Series], index: int, width: float, top: float) -> list[R
             tall = value / top * HEIGHT
             foot -= tall
             x, wide = index * width + gap / 2, width - gap
-            bars.append(Rectangle(one.name, _number(x), _number(foot), _number(wide), _number(tall)))
+            bars.append(
+                Bar(one.name, f"M{_number(x)} {_number(foot)}h{_number(wide)}v{_number(tall)}h{_number(-wide)}z")
+            )
     return bars
 
 

@@ -22,7 +22,7 @@ from .rollups import count_day, today
 LIVE_DAYS = 2
 _FIELDS = (
     "day", "model", "provider", "status", "error_code", "replies", "input_tokens", "output_tokens", "cost", "uncosted",
-    "first_event_counts", "timed_tokens", "timed_ms", "speed_counts", "good", "bad",
+    "first_event_counts", "speed_counts", "good", "bad",
 )  # fmt: skip
 
 
@@ -37,8 +37,6 @@ class Numbers:
     cost: Decimal | None = None
     uncosted: int = 0
     first_event_counts: list[int] = field(default_factory=list)
-    timed_tokens: int = 0
-    timed_ms: int = 0
     speed_counts: list[int] = field(default_factory=list)
     good: int = 0
     bad: int = 0
@@ -55,11 +53,19 @@ class Numbers:
             # Nothing came of the others, or not yet.
             self.uncosted += row.uncosted
         self.first_event_counts = add(self.first_event_counts, row.first_event_counts)
-        self.timed_tokens += row.timed_tokens
-        self.timed_ms += row.timed_ms
         self.speed_counts = add(self.speed_counts, row.speed_counts)
         self.good += row.good
         self.bad += row.bad
+
+    def include(self, other: Numbers) -> None:
+        """Add other sums."""
+        self.statuses.update(other.statuses)
+        if other.cost is not None:
+            self.cost = (self.cost or Decimal(0)) + other.cost
+        for name in ("replies", "input_tokens", "output_tokens", "uncosted", "good", "bad"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.first_event_counts = add(self.first_event_counts, other.first_event_counts)
+        self.speed_counts = add(self.speed_counts, other.speed_counts)
 
     @property
     def completed(self) -> int:
@@ -152,10 +158,11 @@ class Report:
             models[row.model].take(row)
             if model and row.model != model:
                 continue
-            self.total.take(row)
             self.days[row.day].take(row)
             if row.error_code:
                 errors[row.error_code, row.provider] += row.replies
+        for numbers in self.days.values():
+            self.total.include(numbers)
         found = sorted(models.items(), key=lambda item: (-item[1].replies, item[0]))
         self.models = [name for name, numbers in found if name]
         self.by_model = [(name, numbers) for name, numbers in found if numbers.replies and model in {"", name}]
