@@ -62,7 +62,12 @@ KINDS = {
     },
     **{
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
-        for rest in ("", "add/", *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")))
+        for rest in (
+            "",
+            "add/",
+            "numbers/",
+            *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
+        )
     },
 }
 # What visitors get, at rows of others.

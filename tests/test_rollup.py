@@ -161,11 +161,16 @@ class CountingTests(TestCase):
 
     def test_a_day_is_found_by_an_index(self):
         """Enough rows that a database prefers one, and their figures known to it."""
-        conversation = make_conversation()
-        Message.objects.bulk_create(
-            Message(conversation=conversation, role="assistant", created_at=at(DAY + timedelta(number)))
+        conversations = [Conversation(owner_key="v:1") for _ in range(1_000)]
+        Conversation.objects.bulk_create(conversations)
+        replies = [
+            Message(
+                conversation=conversations[number % 1_000], role="assistant", created_at=at(DAY + timedelta(number))
+            )
             for number in range(-3_000, 3_000)
-        )
+        ]
+        Message.objects.bulk_create(replies)
+        Feedback.objects.bulk_create(Feedback(message=reply, value=1, owner_key="v:1") for reply in replies)
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
         for query in (rollups._groups(DAY), rollups._feedback(DAY)):
