@@ -153,8 +153,7 @@ def _row(numbers: Numbers) -> list[str]:
         _count(numbers.output_tokens),
         money(numbers.cost),
         _count(numbers.uncosted),
-        _count(numbers.good),
-        _count(numbers.bad),
+        f"{_count(numbers.good)} / {_count(numbers.bad)}",
     ]
 
 
