@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 
 from .conf import BACKENDS, DEFAULTS, SCALARS, conf
 from .quotas import get_quota
+from .staff.prices import PRICE_KEYS, as_price
 
 TAG = "streaming_chat"
 _PREFIX = "STREAMING_CHAT_"
@@ -226,6 +227,46 @@ def _quota_problem() -> str:
     except (TypeError, ValueError, ImportError) as error:
         return str(error).rstrip(".")
     return ""
+
+
+@register(TAG)
+def check_prices(**kwargs: Any) -> list[CheckMessage]:
+    """Find prices that nothing can be reckoned with (E009)."""
+    prices: Any = conf.STREAMING_CHAT_PRICES
+    if not isinstance(prices, dict):
+        return [_no_price("STREAMING_CHAT_PRICES is no dict.")]
+    return [
+        _no_price(f"STREAMING_CHAT_PRICES[{name!r}] is no price: {problem}.")
+        for name, price in prices.items()
+        if (problem := _price_problem(name, price))
+    ]
+
+
+def _no_price(problem: str) -> CheckMessage:
+    return Error(
+        problem,
+        hint=(
+            'Write {"alias:model": {"input": "0.25", "cached_input": "0.025", "output": "2.00"}}, in dollars per million '
+            "tokens; None where the price is not known. The alias:* of a provider is for all its models."
+        ),
+        id=f"{TAG}.E009",
+    )
+
+
+def _price_problem(name: Any, price: Any) -> str:
+    """Return why this is no price of a model, "" when it is one or says that there is none."""
+    if not isinstance(name, str) or not all(name.partition(":")[::2]):
+        return "its key is no alias:model"
+    if price is None:
+        return ""
+    if not isinstance(price, dict):
+        return f"a dict or None was wanted, got {type(price).__name__}"
+    if unknown := sorted(str(key) for key in price.keys() - PRICE_KEYS):
+        return f"it has {', '.join(unknown)}"
+    wrong = [key for key in PRICE_KEYS if key in price and as_price(price[key]) is None]
+    if missing := [key for key in ("input", "output") if key not in price]:
+        return f"it lacks {', '.join(missing)}"
+    return f"{wrong[0]} must be dollars, 0 or more, got {price[wrong[0]]!r:.60}" if wrong else ""
 
 
 @register(TAG)

@@ -48,7 +48,10 @@ BACKENDS: dict[str, Any] = {
     "STREAMING_CHAT_QUOTA": None,
 }
 
-DEFAULTS = {**SCALARS, **BACKENDS}
+# Name -> default of every setting that holds a table.
+TABLES: dict[str, Any] = {"STREAMING_CHAT_PRICES": {}}
+
+DEFAULTS = {**SCALARS, **BACKENDS, **TABLES}
 
 
 def _setting(name: str) -> Any:
@@ -82,6 +85,11 @@ class Conf:
     def STREAMING_CHAT_QUOTA(self) -> dict[str, Any] | None:
         """How much may be asked for. Default None: as much as anybody likes."""
         return _setting("STREAMING_CHAT_QUOTA")
+
+    @property
+    def STREAMING_CHAT_PRICES(self) -> dict[str, dict[str, Any] | None]:
+        """`alias:model` or `alias:*` -> its price, in dollars per million tokens; None: not known. Default {}."""
+        return _setting("STREAMING_CHAT_PRICES")
 
     @property
     def STREAMING_CHAT_PROMPT(self) -> str | None:

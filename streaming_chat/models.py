@@ -11,13 +11,14 @@ import contextlib
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import OperationalError, connections, models, router, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -31,6 +32,8 @@ from .quotas import Settlement, get_quota, tokens_in
 from .quotas.uses import QuotaUse as QuotaUse  # noqa: PLC0414  (Django looks for models here)
 from .signals import announce, reply_ended
 from .staff.accesses import AccessRecord as AccessRecord  # noqa: PLC0414  (as above)
+from .staff.prices import cost_of
+from .staff.usage import DailyUsage as DailyUsage  # noqa: PLC0414  (as above)
 from .steadiness import steadiness
 from .tails import get_tail
 from .visitors import visitor_key
@@ -540,7 +543,8 @@ def end_reply(
 
     received: all its events without start and ending, merged. worker: whose claim it must be, "" when that was checked.
     settlements: where to collect what the quota is to be told, by who ends several: call `settle_quota` with them, last
-    of all. fields: further columns of its message. Call inside a transaction that holds the conversation's lock.
+    of all. fields: further columns of its message; with its model and exact usage it gets a cost. Call inside a transaction
+    that holds the conversation's lock.
     """
     live = LiveReply.objects.using(using).filter(pk=message_id)
     reserved = live.values_list("reserved", flat=True).first() if get_quota() else None
@@ -551,6 +555,7 @@ def end_reply(
     if cut is not None:
         cut = None if cut >= position else max(cut, 1)
     text = events.text_of(received if cut is None else events.before(received, cut, 1))
+    cost = cost_of(fields.get("model", ""), fields)
     messages = Message.objects.using(using).filter(pk=message_id, status=Status.STREAMING)
     ended = messages.update(
         status=ending.status,
@@ -562,6 +567,7 @@ def end_reply(
         text=text,
         parts=events.to_parts(received),
         ended_at=Now(),
+        cost=cost,
         **fields,
     )
     ReplyEvent.objects.using(using).filter(message_id=message_id).remove()
@@ -572,6 +578,7 @@ def end_reply(
         last_activity=Now(),
         input_tokens=F("input_tokens") + (fields.get("input_tokens") or 0),
         output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
+        **_spent(cost),
     )
     if reserved is not None:
         settlement = _settlement(reserved, ending, received, fields)
@@ -580,6 +587,11 @@ def end_reply(
         else:
             settlements.append(settlement)
     return endings.payload(ending, text, Message(**fields).usage), position if cut is None else cut
+
+
+def _spent(cost: Decimal | None) -> dict[str, Any]:
+    """Return what a reply's cost changes of its conversation: a sum of costs that are known."""
+    return {} if cost is None else {"cost": Coalesce(F("cost"), Decimal(0)) + cost}
 
 
 def settle_quota(settlements: Sequence[Settlement], using: str) -> None:

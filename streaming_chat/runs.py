@@ -141,6 +141,8 @@ class Run:
             usage, estimated = self._estimate(), True
         first = self._first_event
         return {
+            # As it is already, for its price.
+            "model": f"{self._order.provider.alias}:{self._order.prompt.model}",
             "request_id": self._request_id[:255],
             "finish_reason": self._finish_reason[:64],
             "first_event_ms": None if first is None else round((first - self._started) * 1000),

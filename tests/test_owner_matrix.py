@@ -65,7 +65,12 @@ KINDS = {
     },
     **{
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
-        for rest in ("", "add/", *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")))
+        for rest in (
+            "",
+            "add/",
+            "numbers/",
+            *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
+        )
     },
     f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/events": WATCH,
     STOP: TRANSCRIPTS,
