@@ -7,13 +7,15 @@ included; nobody adds, changes or deletes anything here. What may not be read is
 from __future__ import annotations
 
 import uuid
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
 from django.template.response import TemplateResponse
 from django.utils.formats import localize
 from django.utils.html import format_html
@@ -22,9 +24,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from streaming_chat.models import Conversation
+from streaming_chat.staff.queues import Queue
 
-from . import searches
-from .filters import ModelFilter, OwnerFilter
+from . import reviews, searches
+from .filters import ModelFilter, OwnerFilter, ReviewFilter
 from .pages import BoundedPaginator
 from .transcripts import Transcript, owner_name
 
@@ -36,7 +39,15 @@ else:
 # Everything that a filter's link may ask. Django allows any column of the model, so that `?title__startswith=` would
 # spell out titles letter by letter.
 _LOOKUPS = frozenset(
-    {"last_status__exact", "model", "last_activity__gte", "last_activity__lt", "owner_key", OwnerFilter.parameter_name}
+    {
+        "last_status__exact",
+        "model",
+        "last_activity__gte",
+        "last_activity__lt",
+        "owner_key",
+        OwnerFilter.parameter_name,
+        ReviewFilter.parameter_name,
+    }
 )
 
 
@@ -49,10 +60,10 @@ def may_read(request: HttpRequest) -> bool:
 class ConversationAdmin(ModelAdmin):
     """Conversations, newest first."""
 
-    list_display = ("named", "last_activity", "owned_by", "last_status", "model", "message_count", "tokens")
+    list_display = ("named", "last_activity", "owned_by", "last_status", "model", "message_count", "tokens", "reviewed")
     list_display_links = ("named",)
-    list_filter = ("last_status", OwnerFilter, ModelFilter, "last_activity")
-    list_select_related = ("owner",)
+    list_filter = ("last_status", ReviewFilter, OwnerFilter, ModelFilter, "last_activity")
+    list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
     list_max_show_all = 0
     paginator = BoundedPaginator
@@ -62,16 +73,44 @@ class ConversationAdmin(ModelAdmin):
     # Not read: it shows the search box, get_search_results finds.
     search_fields = ("id",)
     search_help_text = _("Owner, title, reference, or the id of a conversation, a message or a provider's request.")
-    actions = None
+    actions = (reviews.mark_done, reviews.assign_to_me)
     # With both off, the list's template writes a style element, which a strict policy blocks.
     actions_on_top = True
 
     def get_urls(self) -> list[Any]:
-        """Return the usual addresses, which take GET and HEAD only."""
+        """Return the usual addresses, which take GET and HEAD only, but for the list's actions; and those of reviewing."""
         urls = super().get_urls()
         for url in urls:
-            url.callback = require_safe(url.callback)
-        return urls
+            is_list = (url.name or "").endswith("_changelist")
+            url.callback = self._with_actions(url.callback) if is_list else require_safe(url.callback)
+        return [*reviews.urls(self), *urls]
+
+    def _with_actions(self, view: Any) -> Any:
+        """Return the list's view, which takes a POST only of its actions, and only from who may do one."""
+
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.method not in ("GET", "HEAD") and not (request.method == "POST" and self.get_actions(request)):
+                return HttpResponseNotAllowed(["GET", "HEAD"])
+            for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                _uuid(chosen)
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Return what may be done to several conversations; the site's own actions, as deletion, are not for them."""
+        ours: tuple[Any, ...] = self.actions
+        return {name: entry for name, entry in super().get_actions(request).items() if entry and entry[0] in ours}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Answer with the list, and where to begin with reviewing."""
+        context = {"queues": Queue.choices if reviews.may_review(request) else [], **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        """Whoever judges may read, too."""
+        return reviews.may_review(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds conversations here."""
@@ -94,8 +133,8 @@ class ConversationAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """Return conversations, deleted ones too, without the columns that the list does not show."""
-        hidden = ["system_prompt", "metadata"] if may_read(request) else ["system_prompt", "metadata", "title"]
-        return super().get_queryset(request).defer(*hidden)
+        hidden = ["system_prompt", "metadata", "review__notes"]
+        return super().get_queryset(request).defer(*hidden, *([] if may_read(request) else ["title"]))
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Name conversations by their title only for who may read it."""
@@ -126,6 +165,11 @@ class ConversationAdmin(ModelAdmin):
         """Return whose it is."""
         return owner_name(conversation)
 
+    @admin.display(description=_("review"))
+    def reviewed(self, conversation: Conversation) -> str:
+        """Return how far its review is, and with whom."""
+        return reviews.state_of(conversation)
+
     @admin.display(description=_("tokens in / out"))
     def tokens(self, conversation: Conversation) -> str:
         """Return what it used."""
@@ -141,6 +185,8 @@ class ConversationAdmin(ModelAdmin):
         """Answer with the transcript; without its text for who may not read it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        # Before the messages: what comes in between was not seen.
+        review = reviews.bar(request, _uuid(object_id))
         transcript = Transcript.open(
             _uuid(object_id),
             through=_uuid(request.GET["message"]) if "message" in request.GET else None,
@@ -158,6 +204,7 @@ class ConversationAdmin(ModelAdmin):
             "title": transcript.title,
             "media": forms.Media(css={"all": ["streaming_chat/admin/transcript.css"]}),
             "transcript": transcript,
+            "review": review,
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name

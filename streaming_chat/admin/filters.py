@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.conf import conf
+from streaming_chat.staff.judgements import ReviewState
 
 
 class OwnerFilter(admin.SimpleListFilter):
@@ -31,6 +32,28 @@ class OwnerFilter(admin.SimpleListFilter):
                 return queryset.filter(owner=None, owner_key__startswith="v:")
             case "erased":
                 return queryset.filter(owner=None, owner_key="")
+        return queryset
+
+
+class ReviewFilter(admin.SimpleListFilter):
+    """How far the review is; each choice is one index's."""
+
+    title = _("review")
+    parameter_name = "review"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the states, what needs attention, and what is with who asks."""
+        return [("attention", _("needs attention")), *ReviewState.choices, ("mine", _("in review by me"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep one of them."""
+        match self.value():
+            case "attention":
+                return queryset.filter(needs_attention=True)
+            case "mine":
+                return queryset.filter(review_state=ReviewState.IN_REVIEW, review__reviewer=request.user)
+            case state if state in ReviewState.values:
+                return queryset.filter(review_state=state)
         return queryset
 
 
