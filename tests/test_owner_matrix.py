@@ -62,7 +62,10 @@ KINDS = {
     },
     **{
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
-        for rest in ("", "add/", *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")))
+        for rest in (
+            *("", "add/", "review/next/", "<uuid:pk>/review/"),
+            *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
+        )
     },
 }
 # What visitors get, at rows of others.
@@ -218,6 +221,7 @@ def filled(route: str, row: Any, user: Any) -> str:
         M: row,
         "<path:content_type_id>/<path:object_id>": f"{ContentType.objects.get_for_model(Conversation).pk}/{row}",
         "<path:object_id>": of,
+        "<uuid:pk>": of,
         "<id>": user,
         "^api/(?P<path>.*)$": "api/none",
         "^(?P<app_label>streaming_chat|auth)/$": "streaming_chat/",

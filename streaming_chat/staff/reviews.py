@@ -261,4 +261,4 @@ def _keep(pk: uuid.UUID, review: Review, by: Any) -> None:
 def _change(review: Review, by: Any) -> None:
     review.version += 1
     review.changed_by = by
-    review.save(using=live_database())
+    review.save(using=live_database(), force_insert=review._state.adding)
