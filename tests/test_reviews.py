@@ -106,6 +106,13 @@ class StateTests(TestCase):
         assert Review.objects.get().notes == "mine"
         assert Review.objects.get().done_by is None
 
+    def test_the_last_activity_may_have_been_on_a_whole_second(self):
+        """SQLite's clock writes .000, where Django writes nothing: as texts one is later than the other."""
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE streaming_chat_conversation SET last_activity = '2026-11-28 16:26:00.000'")
+
+        assert finish(self.conversation, self.rita)
+
     def test_a_thumb_down_that_was_not_seen_is_not_done(self):
         before = seen(self.conversation)
         Conversation.objects.update(needs_attention=True)

@@ -77,6 +77,11 @@ class ConversationAdmin(ModelAdmin):
     # With both off, the list's template writes a style element, which a strict policy blocks.
     actions_on_top = True
 
+    @property
+    def media(self) -> forms.Media:
+        """What the list's actions need; without jQuery, which does not run where a policy requires trusted types."""
+        return forms.Media(js=["admin/js/core.js", "admin/js/actions.js"])
+
     def get_urls(self) -> list[Any]:
         """Return the usual addresses, which take GET and HEAD only, but for the list's actions; and those of reviewing."""
         urls = super().get_urls()

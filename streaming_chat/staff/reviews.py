@@ -150,11 +150,9 @@ def finish(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None, opinions: Opin
         _demand_current(review, seen)
         if notes is not None:
             review.notes = notes
-        unchanged = _conversations(pk).filter(last_activity__lte=seen.activity)
-        if not seen.needs_attention:
-            unchanged = unchanged.filter(needs_attention=False)
-        done = bool(unchanged.update(review_state=ReviewState.DONE, needs_attention=False))
+        done = _is_as_seen(pk, seen)
         if done:
+            _conversations(pk).update(review_state=ReviewState.DONE, needs_attention=False)
             review.done_by, review.done_at = by, Now()
             known = seen.through and _messages(pk).filter(pk=seen.through).exists()
             review.through_id = seen.through if known else None
@@ -243,6 +241,13 @@ def _is_with(pk: uuid.UUID, by: Any) -> bool:
 def _demand_current(review: Review, seen: Seen) -> None:
     if review.version != seen.version:
         raise Stale(review)
+
+
+def _is_as_seen(pk: uuid.UUID, seen: Seen) -> bool:
+    """Return whether nothing was added since; call with the lock."""
+    # Compared here: SQLite compares times as texts, and its own clock writes a whole second as `.000`, Django as nothing.
+    activity, needs_attention = _conversations(pk).values_list("last_activity", "needs_attention").get()
+    return activity <= seen.activity and (seen.needs_attention or not needs_attention)
 
 
 def _take(review: Review, by: Any) -> None:

@@ -6,11 +6,14 @@ const FIELDS = "input, textarea, select, [contenteditable]";
 
 const messages = () => [...document.querySelectorAll('li[id^="m-"]')];
 
+// By the address itself: `:target` matches only once the page is drawn, after this module has run.
+const named = () => messages().find((message) => `#${message.id}` === location.hash);
+
 // The message with the focus, else the one that the address names, else the first that is in view.
 function current() {
     return (
         document.activeElement?.closest('li[id^="m-"]') ??
-        document.querySelector('li[id^="m-"]:target') ??
+        named() ??
         messages().find((message) => message.getBoundingClientRect().bottom > form.getBoundingClientRect().bottom)
     );
 }
@@ -24,7 +27,7 @@ function focus(message) {
 function move(step) {
     const all = messages();
     const held = document.activeElement?.closest('li[id^="m-"]');
-    const from = held ?? document.querySelector('li[id^="m-"]:target');
+    const from = held ?? named();
     const next = from ? all[all.indexOf(from) + step] : current();
     if (next) focus(next);
     else document.querySelector(`.transcript-pages a[rel="${step > 0 ? "next" : "prev"}"]`)?.click();
@@ -63,6 +66,5 @@ if (form) {
     new ResizeObserver(() => {
         document.documentElement.style.scrollPaddingBlockStart = `${form.offsetHeight + 8}px`;
     }).observe(form);
-    const named = document.querySelector('li[id^="m-"]:target');
-    if (named) focus(named);
+    if (named()) focus(named());
 }
