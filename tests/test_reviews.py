@@ -696,12 +696,12 @@ class TranscriptTests(PageTestCase):
             self.client.get(url)
             with CaptureQueriesContext(connection) as queries:
                 self.client.get(url)
-            counts.append(len(queries))
+            counts.append(len([query for query in queries if "SAVEPOINT" not in query["sql"]]))
         for _ in range(20):
             reply = make_reply(conversation)
             for by in ("bo", "cy"):
                 reviews.judge(conversation.pk, make_reviewer(by), {reply.pk: Opinion("bad", ["rude"])})
-        with self.assertNumQueries(counts[1]):
+        with self.assertNumQueries(len(queries)):
             self.client.get(url)
 
         assert counts[1] - counts[0] == 2

@@ -249,6 +249,8 @@ def _judge(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpRespons
         said.save(pk, request.user)
     except Stale as stale:
         return _conflict(model_admin, request, pk, stale.review)
+    except Conversation.DoesNotExist:
+        raise Http404 from None
     except ValueError as error:
         raise BadRequest(str(error)) from error
     if said.is_late:
@@ -260,6 +262,8 @@ def _judge(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpRespons
         return _to_next(request, pk)
     if said.action == "done":
         messages.success(request, _("The conversation is reviewed."))
+    elif not said.marked:
+        messages.success(request, _("Saved."))
     return _back(request, pk, said.marked)
 
 

@@ -94,10 +94,21 @@ def claim(pk: uuid.UUID, by: Any) -> bool:
 def release_expired() -> None:
     """Free what was taken and not touched for too long."""
     for pk in _expired().values_list("pk", flat=True):
-        with _locked(pk):
-            # Asked again with the lock: another may have freed it, and taken it since.
-            if _expired().filter(pk=pk).exists():
-                _conversations(pk).update(review_state=ReviewState.UNREVIEWED)
+        try:
+            _release(pk)
+        except Conversation.DoesNotExist:
+            continue
+        except OperationalError as error:
+            # A process that is paused holds it; the next reviewer frees it.
+            if not is_locked(error):
+                raise
+
+
+def _release(pk: uuid.UUID) -> None:
+    with _locked(pk):
+        # Asked again with the lock: another may have freed it, and taken it since.
+        if _expired().filter(pk=pk).exists():
+            _conversations(pk).update(review_state=ReviewState.UNREVIEWED)
 
 
 def _expired() -> QuerySet[Conversation]:
@@ -127,7 +138,7 @@ def save(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None, opinions: Opinio
     """Save what a reviewer says, and take the conversation for them where nobody has it.
 
     notes: None when they were not changed. Raises Stale, with nothing lost that is not another's to change: verdicts are
-    each reviewer's own, and saved. Raises ValueError for messages of other conversations.
+    each reviewer's own, and saved. Raises ValueError for messages of other conversations, Conversation.DoesNotExist.
     """
     judge(pk, by, opinions)
     with _locked(pk):
@@ -168,10 +179,10 @@ def finish_as_is(pk: uuid.UUID, by: Any) -> bool:
     if not claim(pk, by):
         return False
     columns = ("review__version", "last_activity", "needs_attention")
-    version, activity, needs_attention = _conversations(pk).values_list(*columns).get()
     try:
+        version, activity, needs_attention = _conversations(pk).values_list(*columns).get()
         return finish(pk, by, Seen(version, activity, newest(pk), needs_attention), None, {})
-    except Stale:
+    except (Stale, Conversation.DoesNotExist):
         return False
 
 
@@ -221,10 +232,14 @@ def _messages(pk: uuid.UUID) -> QuerySet[Message]:
 
 @contextmanager
 def _locked(pk: uuid.UUID) -> Iterator[None]:
-    """Hold a conversation to the end of the block, by a write: what is read after it is what there is."""
+    """Hold a conversation to the end of the block, by a write: what is read after it is what there is.
+
+    Raises Conversation.DoesNotExist when it has been deleted.
+    """
     using = live_database()
     with transaction.atomic(using=using), bounded_lock_wait(using):
-        _conversations(pk).update(review_state=F("review_state"))
+        if not _conversations(pk).update(review_state=F("review_state")):
+            raise Conversation.DoesNotExist
         yield
 
 
