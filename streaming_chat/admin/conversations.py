@@ -7,7 +7,7 @@ included; nobody adds, changes or deletes anything here. What may not be read is
 from __future__ import annotations
 
 import uuid
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -190,14 +190,13 @@ class ConversationAdmin(ModelAdmin):
         """Answer with the transcript; without its text for who may not read it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        # Before the messages: what comes in between was not seen.
-        review = reviews.bar(request, _uuid(object_id))
         transcript = Transcript.open(
             _uuid(object_id),
             through=_uuid(request.GET["message"]) if "message" in request.GET else None,
             sought=_sought(request),
             page=request.GET.get("page"),
             may_read=may_read(request),
+            prepare=partial(reviews.with_bar, request),
         )
         if transcript is None or not self.has_view_permission(request, transcript.conversation):
             raise Http404
@@ -209,7 +208,7 @@ class ConversationAdmin(ModelAdmin):
             "title": transcript.title,
             "media": forms.Media(css={"all": ["streaming_chat/admin/transcript.css"]}),
             "transcript": transcript,
-            "review": review,
+            "review": reviews.bar(request, transcript.conversation),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name

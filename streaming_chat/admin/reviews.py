@@ -6,6 +6,7 @@ without the script, which adds the keys.
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +14,10 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import IntegerField, JSONField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -53,12 +56,52 @@ class _Count(Subquery):
     output_field = IntegerField()
 
 
+class _Collected(Subquery):
+    """The rows of a query, whose column `said` is JSON, as a list; None for none."""
+
+    template = "(SELECT JSON_GROUP_ARRAY(JSON(said)) FROM (%(subquery)s) collected)"
+    output_field = JSONField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """PostgreSQL's name for it."""
+        context["template"] = "(SELECT JSONB_AGG(said) FROM (%(subquery)s) collected)"
+        return self.as_sql(compiler, connection, **context)
+
+
+@dataclass(frozen=True)
+class Opined:
+    """One reviewer's verdict and labels. by: the primary key of their account, None once it is gone."""
+
+    message: uuid.UUID | None
+    by: Any
+    name: str
+    verdict: str
+    labels: list[str]
+
+    @classmethod
+    def load(cls, row: dict[str, Any]) -> Opined:
+        """Return what `_collected_marks` has collected."""
+        message, labels = row["message"], row["labels"]
+        return cls(
+            message=uuid.UUID(message) if message else None,
+            by=get_user_model()._meta.pk.to_python(row["by"]),
+            name=row["name"] or "?",
+            verdict=row["verdict"],
+            # SQLite keeps JSON in a text.
+            labels=json.loads(labels) if isinstance(labels, str) else labels,
+        )
+
+    def __str__(self) -> str:
+        verdict = str(Verdict(self.verdict).label) if self.verdict in Verdict.values else self.verdict
+        return _("{name}: {said}").format(name=self.name, said=", ".join(filter(None, [verdict, *self.labels])))
+
+
 @dataclass(frozen=True)
 class Judged:
     """What was said of one message, or of the conversation: by who asks, and by others."""
 
-    mine: Mark | None
-    others: list[Mark]
+    mine: Opined | None
+    others: list[Opined]
 
     @property
     def verdict(self) -> str:
@@ -70,20 +113,10 @@ class Judged:
         """The labels of who asks."""
         return self.mine.labels if self.mine else []
 
-    @property
-    def others_said(self) -> list[str]:
-        """What others said, as name, verdict and labels."""
-        return [
-            _("{name}: {said}").format(
-                name=_name(mark.by), said=", ".join(filter(None, [mark.get_verdict_display(), *mark.labels]))
-            )
-            for mark in self.others
-        ]
-
 
 @dataclass(frozen=True)
 class Bar:
-    """What the review's part of a transcript shows. It is read before the messages: what comes in between was not seen."""
+    """What the review's part of a transcript shows."""
 
     conversation: Conversation
     review: Review
@@ -93,7 +126,7 @@ class Bar:
     newest: uuid.UUID | None
     back: str
     user: Any = field(repr=False)
-    marks: list[Mark] = field(repr=False)
+    opinions: list[Opined] = field(repr=False)
 
     queues = Queue
     verdicts = Verdict
@@ -131,41 +164,47 @@ class Bar:
 
     def of(self, message: uuid.UUID | None) -> Judged:
         """Return what was said of a message."""
-        marks = [mark for mark in self.marks if mark.message_id == message]
-        mine = next((mark for mark in marks if mark.by_id == self.user.pk), None)
-        return Judged(mine, [mark for mark in marks if mark is not mine])
+        said = [opinion for opinion in self.opinions if opinion.message == message]
+        mine = next((opinion for opinion in said if opinion.by == self.user.pk), None)
+        return Judged(mine, [opinion for opinion in said if opinion is not mine])
 
 
-def bar(request: HttpRequest, pk: uuid.UUID) -> Bar | None:
-    """Return what the review bar of a conversation shows; None for who may not judge it. Two queries."""
+def with_bar(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """Return a transcript's conversation with all that its bar shows: what it costs is a part of one query.
+
+    Read before the messages are: what comes in between was not seen.
+    """
     if not may_review(request):
-        return None
-    using = live_database()
-    queue = _queue(request.GET)
+        return conversations
     newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-pk")
-    rows = Conversation.objects.using(using).select_related("review__reviewer", "review__done_by", "review__changed_by")
-    conversation: Any = (
-        rows.defer("title", "system_prompt", "metadata")
-        .annotate(
-            newest=Subquery(newest.values("pk")[:1]),
-            left=_Count(queues.waiting(queue).values("pk")[: queues.MAX_LEFT]),
-            done_today=_Count(queues.done_since(request.user, queues.today()).values("pk")),
-        )
-        .filter(pk=pk)
-        .first()
+    return conversations.select_related("review__reviewer", "review__done_by").annotate(
+        newest=Subquery(newest.values("pk")[:1]),
+        left=_Count(queues.waiting(_queue(request.GET)).values("pk")[: queues.MAX_LEFT]),
+        done_today=_Count(queues.done_since(request.user, queues.today()).values("pk")),
+        opinions=_Collected(_collected_marks()),
     )
-    if conversation is None:
+
+
+def _collected_marks() -> QuerySet[Any]:
+    name = f"by__{get_user_model().USERNAME_FIELD}"
+    said = JSONObject(message="message", by="by", name=name, verdict="verdict", labels="labels")
+    return Mark.objects.filter(conversation=OuterRef("pk")).order_by("pk").values(said=said)
+
+
+def bar(request: HttpRequest, conversation: Any) -> Bar | None:
+    """Return what the bar of a conversation from `with_bar` shows; None for who may not judge it."""
+    if not may_review(request):
         return None
     return Bar(
         conversation=conversation,
-        review=getattr(conversation, "review", None) or Review(conversation_id=pk),
-        queue=queue,
+        review=getattr(conversation, "review", None) or Review(conversation_id=conversation.pk),
+        queue=_queue(request.GET),
         left=conversation.left if conversation.left < queues.MAX_LEFT else MaxCount(queues.MAX_LEFT),
         done_today=conversation.done_today,
         newest=conversation.newest,
         back=_kept(request.GET).urlencode(),
         user=request.user,
-        marks=list(Mark.objects.using(using).filter(conversation_id=pk).select_related("by").order_by("pk")),
+        opinions=[Opined.load(row) for row in conversation.opinions or []],
     )
 
 
