@@ -82,6 +82,8 @@ def _wanted(name: str, value: Any) -> str:
         return "" if value is None or isinstance(value, str | Path) else "None or a string"
     if name.endswith("_GRACE_SECONDS"):
         return "" if value is None or _is_number(value, least=0) else "None or seconds, 0 or more"
+    if name.endswith("_PERCENT"):
+        return "" if _is_number(value, least=0) and value <= 100 else "a number from 0 to 100"
     if name in _MAY_BE_ZERO:
         return "" if _is_number(value, least=0) else "seconds, 0 or more"
     if isinstance(default, bool):
@@ -301,10 +303,11 @@ def check_models(**kwargs: Any) -> list[CheckMessage]:
 @register(TAG)
 def check_databases(**kwargs: Any) -> list[CheckMessage]:
     """Find what makes the database lose or lock (E007, W004, W005)."""
-    from .models import Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent, live_database
+    from .models import Conversation, Feedback, LiveReply, Mark, Message, QuotaUse, ReplyEvent, Review, live_database
 
     alias = live_database()
-    apart = {router.db_for_write(model) for model in (Conversation, Message, LiveReply, ReplyEvent, Feedback, QuotaUse)}
+    tables = (Conversation, Message, LiveReply, ReplyEvent, Feedback, QuotaUse, Review, Mark)
+    apart = {router.db_for_write(table) for table in tables}
     found: list[CheckMessage] = []
     if len(apart) > 1:
         found.append(

@@ -38,6 +38,8 @@ SCALARS: dict[str, Any] = {
     "STREAMING_CHAT_SEND_TIMEOUT_SECONDS": 30.0,
     "STREAMING_CHAT_DRAIN_SECONDS": 10.0,
     "STREAMING_CHAT_SPOOL_DIR": None,
+    "STREAMING_CHAT_REVIEW_LABELS": [],
+    "STREAMING_CHAT_REVIEW_SAMPLE_PERCENT": 5.0,
 }
 
 # Name -> default of every setting that holds pluggable parts.
@@ -210,6 +212,16 @@ class Conf:
     def STREAMING_CHAT_SPOOL_DIR(self) -> str | None:
         """Folder where endings wait while the database is away; None: nowhere. Default None."""
         return _setting("STREAMING_CHAT_SPOOL_DIR")
+
+    @property
+    def STREAMING_CHAT_REVIEW_LABELS(self) -> list[str]:
+        """What reviewers may label conversations and messages with. Default []."""
+        return _setting("STREAMING_CHAT_REVIEW_LABELS")
+
+    @property
+    def STREAMING_CHAT_REVIEW_SAMPLE_PERCENT(self) -> float:
+        """How many of a hundred conversations are in the random sample for review, 0 to 100. Default 5."""
+        return _setting("STREAMING_CHAT_REVIEW_SAMPLE_PERCENT")
 
 
 conf = Conf()

@@ -20,6 +20,9 @@ STOPPED = "stopped"
 INTERRUPTED = "interrupted"
 FAILED = "failed"
 
+# Endings that the provider did not mean.
+EARLY = frozenset({STOPPED, INTERRUPTED, FAILED})
+
 _INTERRUPTIONS = (
     "shutdown",
     "lease_expired",

@@ -34,6 +34,9 @@ from .signals import announce, reply_ended
 from .staff.accesses import AccessRecord as AccessRecord  # noqa: PLC0414  (as above)
 from .staff.prices import cost_of
 from .staff.usage import DailyUsage as DailyUsage  # noqa: PLC0414  (as above)
+from .staff.judgements import DRAWS, ReviewState, draw, reopened
+from .staff.judgements import Mark as Mark  # noqa: PLC0414  (as above)
+from .staff.judgements import Review as Review  # noqa: PLC0414  (as above)
 from .steadiness import steadiness
 from .tails import get_tail
 from .visitors import visitor_key
@@ -146,6 +149,23 @@ class Conversation(models.Model):
     last_activity = models.DateTimeField(_("last activity"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
     erased_at = models.DateTimeField(_("erased"), null=True, blank=True, editable=False)
+    # Each with a default of the database's, for workers of an older version, which do not name it.
+    review_state = models.CharField(
+        _("review"),
+        max_length=16,
+        choices=ReviewState.choices,
+        default=ReviewState.UNREVIEWED,
+        db_default=ReviewState.UNREVIEWED,
+        editable=False,
+    )
+    needs_attention = models.BooleanField(_("needs attention"), default=False, db_default=False, editable=False)
+    review_draw = models.PositiveSmallIntegerField(
+        _("number in the draw"),
+        default=draw,
+        db_default=DRAWS,
+        editable=False,
+        help_text=_("A random sample takes the lowest."),
+    )
 
     objects = ConversationQuerySet.as_manager()
 
@@ -173,6 +193,12 @@ class Conversation(models.Model):
             models.Index(fields=["-last_activity", "-id"], name="streaming_chat_recent"),
             models.Index(fields=["last_status", "-last_activity"], name="streaming_chat_status_recent"),
             models.Index(fields=["model", "-last_activity"], name="streaming_chat_model_recent"),
+            models.Index(
+                fields=["review_state", "-last_activity", "-id", "review_draw"], name="streaming_chat_review_recent"
+            ),
+            models.Index(
+                fields=["-last_activity", "-id"], name="streaming_chat_attention", condition=Q(needs_attention=True)
+            ),
         )
 
     def __str__(self) -> str:
@@ -576,6 +602,9 @@ def end_reply(
     Conversation.objects.using(using).filter(pk=conversation_id).update(
         last_status=ending.status,
         last_activity=Now(),
+        review_state=reopened(),
+        # Of an ordinary ending it stays as it was.
+        **({"needs_attention": True} if ending.status in endings.EARLY else {}),
         input_tokens=F("input_tokens") + (fields.get("input_tokens") or 0),
         output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
         **_spent(cost),

@@ -43,6 +43,7 @@ from .quotas import get_quota, tokens_in
 from .record import settle_abandoned
 from .runner import runner
 from .runs import InlineSaver, Order
+from .staff.judgements import reopened
 from .visitors import claimed_key
 from .writer import writer
 
@@ -410,6 +411,7 @@ class _Sending:
             "model": model,
             "last_status": endings.STREAMING,
             "message_count": conversation.message_count + self._count(),
+            "review_state": reopened(),
         }
         if not conversation.title:
             changes["title"] = title_of(self._outgoing.content)

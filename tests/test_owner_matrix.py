@@ -66,9 +66,7 @@ KINDS = {
     **{
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
         for rest in (
-            "",
-            "add/",
-            "numbers/",
+            *("", "add/", "numbers/", "review/next/", "<uuid:pk>/review/"),
             *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
         )
     },
@@ -242,6 +240,7 @@ def filled(route: str, row: Any, user: Any) -> str:
         M: row,
         "<path:content_type_id>/<path:object_id>": f"{ContentType.objects.get_for_model(Conversation).pk}/{row}",
         "<path:object_id>": of,
+        "<uuid:pk>": of,
         "<id>": user,
         "^api/(?P<path>.*)$": "api/none",
         "^(?P<app_label>streaming_chat|auth)/$": "streaming_chat/",

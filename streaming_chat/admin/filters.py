@@ -20,6 +20,7 @@ from streaming_chat.models import Feedback, LiveReply, Message, Status
 # A list goes no further back than a thousand rows (pages.py); what it is made of need not either. Of 8,000 ratings all took
 # 0.2 s on SQLite.
 _NEWEST = 2_000
+from streaming_chat.staff.judgements import ReviewState
 
 
 class OwnerFilter(admin.SimpleListFilter):
@@ -42,6 +43,28 @@ class OwnerFilter(admin.SimpleListFilter):
                 return queryset.filter(owner_key__startswith="v:")
             case "erased":
                 return queryset.filter(owner=None, owner_key="")
+        return queryset
+
+
+class ReviewFilter(admin.SimpleListFilter):
+    """How far the review is; each choice is one index's."""
+
+    title = _("review")
+    parameter_name = "review"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the states, what needs attention, and what is with who asks."""
+        return [("attention", _("needs attention")), *ReviewState.choices, ("mine", _("in review by me"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep one of them."""
+        match self.value():
+            case "attention":
+                return queryset.filter(needs_attention=True)
+            case "mine":
+                return queryset.filter(review_state=ReviewState.IN_REVIEW, review__reviewer=request.user)
+            case state if state in ReviewState.values:
+                return queryset.filter(review_state=state)
         return queryset
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Prefetch
+from django.db.models import Prefetch, QuerySet
 from django.utils.formats import localize
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -153,14 +153,15 @@ class Transcript:
         through: uuid.UUID | None = None,
         sought: str = "",
         page: str | None = None,
+        prepare: Callable[[QuerySet[Conversation]], QuerySet[Conversation]] = lambda rows: rows,
     ) -> Transcript | None:
         """Return the branch in view, the one through a message, or through the one that a search meant.
 
-        sought: the search term. page: its number. None when there is no such conversation or message in it. A reply
-        whose worker died is settled first.
+        sought: the search term. page: its number. prepare: what else is read with the conversation. None when there is no
+        such conversation or message in it. A reply whose worker died is settled first.
         """
         _settle_expired(pk)
-        conversation = _conversations(may_read=may_read).filter(pk=pk).first()
+        conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
         if conversation is None:
             return None
         rows = list(_messages(pk).values_list("pk", "parent_id", "request_id", "ref", "status"))

@@ -17,6 +17,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from streaming_chat import endings
 from streaming_chat.models import Conversation, Feedback, Message, Status, live_database, user_key
 
 _AT_ONCE = 1_000
@@ -198,6 +199,7 @@ class _Batch:
             ended_at=when + timedelta(milliseconds=duration),
         )
         conversation.last_status = status
+        conversation.needs_attention = conversation.needs_attention or status in endings.EARLY
         conversation.input_tokens += reply.input_tokens or 0
         conversation.output_tokens += reply.output_tokens or 0
         self._messages += [question, reply]
@@ -207,6 +209,7 @@ class _Batch:
 
     def _judge(self, conversation: Conversation, reply: Message) -> None:
         value = self._chance.choice((1, 1, -1))
+        conversation.needs_attention = conversation.needs_attention or value < 0
         comment = self._writer.sentence() if value < 0 else ""
         feedback = Feedback(message=reply, value=value, comment=comment, by=conversation.owner)
         feedback.owner_key = conversation.owner_key

@@ -6,6 +6,7 @@ import uuid
 from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -16,6 +17,7 @@ from streaming_chat.permissions import Owner, get_permissions
 from streaming_chat.providers.base import Turn
 from streaming_chat.runner import runner
 from streaming_chat.sending import Outgoing, made_by, send
+from streaming_chat.staff.judgements import reopened
 
 from . import bodies
 from .base import Answer, api, demand, demand_found, private
@@ -190,11 +192,21 @@ def put_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> A
     checks = {"value": bodies.one_of(1, -1), "comment": bodies.text(4000)}
     body = bodies.read_body(request, checks, required=["value"])
     reply = find_reply(owner, message_id)
-    Feedback.objects.update_or_create(
-        message=reply,
-        owner_key=owner.key,
-        defaults={"value": body["value"], "comment": body.get("comment", ""), "by": owner.user, "updated_at": Now()},
-    )
+    with transaction.atomic(using=live_database()):
+        if body["value"] < 0:
+            # First, since it is the lock. Staff hear of it, also where they were done.
+            asked = Conversation.objects.filter(pk=reply.conversation_id)
+            asked.update(needs_attention=True, review_state=reopened())
+        Feedback.objects.update_or_create(
+            message=reply,
+            owner_key=owner.key,
+            defaults={
+                "value": body["value"],
+                "comment": body.get("comment", ""),
+                "by": owner.user,
+                "updated_at": Now(),
+            },
+        )
     return message_shape(reply, owner.key)
 
 

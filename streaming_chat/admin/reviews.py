@@ -1,0 +1,455 @@
+"""Reviewing in the admin: the bar on a transcript, Next, and what is done to several conversations at once.
+
+Whoever judges may read: all of it takes `view_conversation`, `view_transcript` and `review_conversation`. Everything works
+without the script, which adds the keys.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import IntegerField, JSONField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST
+
+from streaming_chat.conf import conf
+from streaming_chat.events import storable
+from streaming_chat.models import AccessRecord, Conversation, Mark, Message, Review, live_database
+from streaming_chat.staff import accesses, queues, reviews
+from streaming_chat.staff.judgements import ReviewState, Verdict
+from streaming_chat.staff.queues import Queue
+from streaming_chat.staff.reviews import Opinion, Seen, Stale
+
+from .pages import MaxCount
+
+# Two pages of the list: each conversation is a transaction of its own.
+MAX_AT_ONCE = 100
+# What the transcript's address may say, and keeps from one form to the next.
+_KEPT = ("message", "page", "_changelist_filters", "queue")
+
+
+def may_review(request: HttpRequest) -> bool:
+    """Return whether who asks may judge conversations, which they must be able to read."""
+    wanted = ("view_conversation", "view_transcript", "review_conversation")
+    return request.user.has_perms([f"streaming_chat.{permission}" for permission in wanted])
+
+
+class _Count(Subquery):
+    """How many rows a query has."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
+    output_field = IntegerField()
+
+
+class _Collected(Subquery):
+    """The rows of a query, whose column `said` is JSON, as a list; None for none."""
+
+    template = "(SELECT JSON_GROUP_ARRAY(JSON(said)) FROM (%(subquery)s) collected)"
+    output_field = JSONField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """PostgreSQL's name for it."""
+        context["template"] = "(SELECT JSONB_AGG(said) FROM (%(subquery)s) collected)"
+        return self.as_sql(compiler, connection, **context)
+
+
+@dataclass(frozen=True)
+class Opined:
+    """One reviewer's verdict and labels. by: the primary key of their account, None once it is gone."""
+
+    message: uuid.UUID | None
+    by: Any
+    name: str
+    verdict: str
+    labels: list[str]
+
+    @classmethod
+    def load(cls, row: dict[str, Any]) -> Opined:
+        """Return what `_collected_marks` has collected."""
+        message, labels = row["message"], row["labels"]
+        return cls(
+            message=uuid.UUID(message) if message else None,
+            by=get_user_model()._meta.pk.to_python(row["by"]),
+            name=row["name"] or "?",
+            verdict=row["verdict"],
+            # SQLite keeps JSON in a text.
+            labels=json.loads(labels) if isinstance(labels, str) else labels,
+        )
+
+    def __str__(self) -> str:
+        verdict = str(Verdict(self.verdict).label) if self.verdict in Verdict.values else self.verdict
+        return _("{name}: {said}").format(name=self.name, said=", ".join(filter(None, [verdict, *self.labels])))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was said of one message, or of the conversation: by who asks, and by others."""
+
+    mine: Opined | None
+    others: list[Opined]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of who asks."""
+        return self.mine.verdict if self.mine else ""
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of who asks."""
+        return self.mine.labels if self.mine else []
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What the review's part of a transcript shows."""
+
+    conversation: Conversation
+    review: Review
+    queue: Queue
+    left: int
+    done_today: int
+    newest: uuid.UUID | None
+    back: str
+    user: Any = field(repr=False)
+    opinions: list[Opined] = field(repr=False)
+
+    queues = Queue
+    verdicts = Verdict
+    max_notes = reviews.MAX_NOTES_CHARS
+
+    @property
+    def url(self) -> str:
+        """Where its form goes."""
+        return reverse("admin:streaming_chat_conversation_review", args=[self.conversation.pk])
+
+    @property
+    def all_labels(self) -> list[str]:
+        """What there is to label with."""
+        return list(conf.STREAMING_CHAT_REVIEW_LABELS)
+
+    @property
+    def activity(self) -> str:
+        """The last activity, to the microsecond."""
+        return self.conversation.last_activity.isoformat()
+
+    @property
+    def state(self) -> str:
+        """How far the review is, and with whom."""
+        return state_of(self.conversation)
+
+    @property
+    def is_reopened(self) -> bool:
+        """Whether it was done before something was added."""
+        return bool(self.review.done_at) and self.conversation.review_state != ReviewState.DONE
+
+    @property
+    def whole(self) -> Judged:
+        """What was said of the conversation."""
+        return self.of(None)
+
+    def of(self, message: uuid.UUID | None) -> Judged:
+        """Return what was said of a message."""
+        said = [opinion for opinion in self.opinions if opinion.message == message]
+        mine = next((opinion for opinion in said if opinion.by == self.user.pk), None)
+        return Judged(mine, [opinion for opinion in said if opinion is not mine])
+
+
+def with_bar(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """Return a transcript's conversation with all that its bar shows: what it costs is a part of one query.
+
+    Read before the messages are: what comes in between was not seen.
+    """
+    if not may_review(request):
+        return conversations
+    newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-pk")
+    return conversations.select_related("review__reviewer", "review__done_by").annotate(
+        newest=Subquery(newest.values("pk")[:1]),
+        left=_Count(queues.waiting(_queue(request.GET)).values("pk")[: queues.MAX_LEFT]),
+        done_today=_Count(queues.done_since(request.user, queues.today()).values("pk")),
+        opinions=_Collected(_collected_marks()),
+    )
+
+
+def _collected_marks() -> QuerySet[Any]:
+    name = f"by__{get_user_model().USERNAME_FIELD}"
+    said = JSONObject(message="message", by="by", name=name, verdict="verdict", labels="labels")
+    return Mark.objects.filter(conversation=OuterRef("pk")).order_by("pk").values(said=said)
+
+
+def bar(request: HttpRequest, conversation: Any) -> Bar | None:
+    """Return what the bar of a conversation from `with_bar` shows; None for who may not judge it."""
+    if not may_review(request):
+        return None
+    return Bar(
+        conversation=conversation,
+        review=getattr(conversation, "review", None) or Review(conversation_id=conversation.pk),
+        queue=_queue(request.GET),
+        left=conversation.left if conversation.left < queues.MAX_LEFT else MaxCount(queues.MAX_LEFT),
+        done_today=conversation.done_today,
+        newest=conversation.newest,
+        back=_kept(request.GET).urlencode(),
+        user=request.user,
+        opinions=[Opined.load(row) for row in conversation.opinions or []],
+    )
+
+
+def state_of(conversation: Conversation) -> str:
+    """Return the state of a review in words, with who has it since when."""
+    review = getattr(conversation, "review", None)
+    words = conversation.get_review_state_display()
+    if review is None:
+        return words
+    if conversation.review_state == ReviewState.IN_REVIEW:
+        return _("{state}: {name}, {when}").format(
+            state=words, name=_name(review.reviewer), when=_time(review.claimed_at)
+        )
+    if conversation.review_state == ReviewState.DONE:
+        return _("{state}: {name}, {when}").format(state=words, name=_name(review.done_by), when=_time(review.done_at))
+    return words
+
+
+def urls(model_admin: Any) -> list[Any]:
+    """Return the addresses of reviewing, which take POST only."""
+
+    def guarded(view: Any) -> Any:
+        return require_POST(model_admin.admin_site.admin_view(partial(view, model_admin)))
+
+    return [
+        path("review/next/", guarded(_next), name="streaming_chat_conversation_review_next"),
+        path("<uuid:pk>/review/", guarded(_judge), name="streaming_chat_conversation_review"),
+    ]
+
+
+@admin.action(permissions=["review"], description=gettext_lazy("Mark as reviewed"))
+def mark_done(model_admin: Any, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
+    """Say of the chosen ones that they were reviewed as they are."""
+    chosen = _chosen(request, queryset)
+    done = sum(reviews.finish_as_is(pk, request.user) for pk in chosen)
+    words = ngettext("{count} conversation is done.", "{count} conversations are done.", done)
+    _tell(request, words.format(count=done), len(chosen) - done)
+
+
+@admin.action(permissions=["review"], description=gettext_lazy("Assign to me"))
+def assign_to_me(model_admin: Any, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
+    """Take the chosen ones."""
+    chosen = _chosen(request, queryset)
+    taken = sum(reviews.claim(pk, request.user) for pk in chosen)
+    words = ngettext("{count} conversation is with you.", "{count} conversations are with you.", taken)
+    _tell(request, words.format(count=taken), len(chosen) - taken)
+
+
+def _chosen(request: HttpRequest, queryset: QuerySet[Conversation]) -> list[uuid.UUID]:
+    found = list(queryset.values_list("pk", flat=True)[: MAX_AT_ONCE + 1])
+    if len(found) <= MAX_AT_ONCE:
+        return found
+    messages.warning(request, _("Choose {count} at most: these are the first.").format(count=MAX_AT_ONCE))
+    return found[:MAX_AT_ONCE]
+
+
+def _tell(request: HttpRequest, words: str, left: int) -> None:
+    messages.info(request, words)
+    if left:
+        why = ngettext(
+            "{count} was left as it is: it is done, or with another reviewer.",
+            "{count} were left as they are: they are done, or with another reviewer.",
+            left,
+        )
+        messages.warning(request, why.format(count=left))
+
+
+def _next(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Take the next conversation of a queue and lead to it."""
+    _demand(request)
+    return _to_next(request, None)
+
+
+def _judge(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Save what the form of a transcript says, and lead on."""
+    _demand(request)
+    if not Conversation.objects.using(live_database()).filter(pk=pk).exists():
+        raise Http404
+    try:
+        said = _Said.read(request.POST)
+        said.save(pk, request.user)
+    except Stale as stale:
+        return _conflict(model_admin, request, pk, stale.review)
+    except Conversation.DoesNotExist:
+        raise Http404 from None
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    if said.is_late:
+        messages.warning(
+            request, _("Something was added while you read. Your notes are saved; read on, and say again.")
+        )
+        return _to_newest(request, pk)
+    if said.action in ("next", "done_next"):
+        return _to_next(request, pk)
+    if said.action == "done":
+        messages.success(request, _("The conversation is reviewed."))
+    elif not said.marked:
+        messages.success(request, _("Saved."))
+    return _back(request, pk, said.marked)
+
+
+def _demand(request: HttpRequest) -> None:
+    if not may_review(request):
+        raise PermissionDenied
+
+
+@dataclass
+class _Said:
+    """What the form of a transcript said. marked: the message whose verdict was pressed. is_late: something came since."""
+
+    action: str
+    seen: Seen
+    notes: str | None
+    opinions: dict[uuid.UUID | None, Opinion]
+    marked: uuid.UUID | None = None
+    is_late: bool = False
+
+    @classmethod
+    def read(cls, form: QueryDict) -> _Said:
+        """Raises ValueError for what no page of ours sends."""
+        notes = _text(form, "notes")
+        if len(notes) > reviews.MAX_NOTES_CHARS:
+            raise ValueError(f"notes were wanted of {reviews.MAX_NOTES_CHARS} characters at most, got {len(notes)}.")
+        action = form.get("action", "save")
+        if action not in ("save", "done", "done_next", "next"):
+            raise ValueError(f"action was wanted to be save, done, done_next or next, got {action!r:.60}.")
+        activity = datetime.fromisoformat(form.get("activity", ""))
+        if activity.tzinfo is None:
+            raise ValueError("activity was wanted with its time zone.")
+        marked, opinions = _opinions(form)
+        through = form.get("through")
+        return cls(
+            action=action,
+            seen=Seen(
+                version=int(form.get("version", "")),
+                activity=activity,
+                through=uuid.UUID(through) if through else None,
+                needs_attention=bool(form.get("needs_attention")),
+            ),
+            notes=None if notes == _text(form, "base") else notes,
+            opinions=opinions,
+            marked=marked,
+        )
+
+    def save(self, pk: uuid.UUID, by: Any) -> None:
+        """Raises Stale, and ValueError for messages of other conversations."""
+        if self.action in ("done", "done_next"):
+            self.is_late = not reviews.finish(pk, by, self.seen, self.notes, self.opinions)
+        elif self.action == "save" or self.notes is not None:
+            reviews.save(pk, by, self.seen, self.notes, self.opinions)
+        else:
+            # Who goes on to the next does not take this one.
+            reviews.judge(pk, by, self.opinions)
+
+
+def _opinions(form: QueryDict) -> tuple[uuid.UUID | None, dict[uuid.UUID | None, Opinion]]:
+    found: dict[uuid.UUID | None, Opinion] = {}
+    if "verdict" in form:
+        found[None] = Opinion(form.get("verdict"), form.getlist("labels"))
+    for message in form.getlist("message"):
+        found[uuid.UUID(message)] = Opinion(labels=form.getlist(f"labels-{message}"))
+    marked = None
+    if "mark" in form:
+        message, _colon, verdict = form.get("mark", "").partition(":")
+        marked = uuid.UUID(message)
+        found[marked] = Opinion(verdict, found[marked].labels if marked in found else None)
+    return marked, found
+
+
+def _text(form: QueryDict, name: str) -> str:
+    # Browsers send line breaks as CRLF.
+    return storable(form.get(name, "").replace("\r\n", "\n").strip("\n"))
+
+
+def _conflict(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review: Review) -> HttpResponse:
+    """Answer with both notes; nothing was overwritten, and what was typed is in the form again."""
+    accesses.record(AccessRecord.Kind.OPEN, request.user, conversation=pk)
+    # As it is now: its version is what the form has seen of the review, and what it had seen of the messages stays.
+    form = [(name, value) for name in request.POST for value in request.POST.getlist(name)]
+    hidden = [pair for pair in form if pair[0] not in _REPLACED]
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": _("Another reviewer was faster"),
+        "review": review,
+        "action": request.POST.get("action", "save"),
+        "mine": _text(request.POST, "notes"),
+        "hidden": hidden,
+        "max_notes": reviews.MAX_NOTES_CHARS,
+        "url": reverse("admin:streaming_chat_conversation_review", args=[pk]),
+        "back": _transcript(request, pk),
+    }
+    request.current_app = model_admin.admin_site.name
+    template = "admin/streaming_chat/conversation/review_conflict.html"
+    return TemplateResponse(request, template, context, status=409)
+
+
+_REPLACED = frozenset({"csrfmiddlewaretoken", "version", "notes", "base", "action"})
+
+
+def _to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpResponse:
+    queue = _queue(request.POST)
+    found = reviews.claim_next(queue, request.user, besides=leaving)
+    if found:
+        url = reverse("admin:streaming_chat_conversation_change", args=[found], query={"queue": queue.value})
+        return HttpResponseRedirect(url)
+    messages.info(request, _("This is the end of the queue “{queue}”.").format(queue=queue.label))
+    return HttpResponseRedirect(reverse("admin:streaming_chat_conversation_changelist"))
+
+
+def _to_newest(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    newest = reviews.newest(pk)
+    query = {"queue": _queue(request.POST).value, "message": newest}
+    url = reverse("admin:streaming_chat_conversation_change", args=[pk], query=query)
+    return HttpResponseRedirect(f"{url}#m-{newest}")
+
+
+def _back(request: HttpRequest, pk: uuid.UUID, message: uuid.UUID | None) -> HttpResponse:
+    fragment = f"#m-{message}" if message else ""
+    return HttpResponseRedirect(f"{_transcript(request, pk)}{fragment}")
+
+
+def _transcript(request: HttpRequest, pk: uuid.UUID) -> str:
+    """Return the address of the transcript as it was asked for, in the queue that the form names."""
+    query = _kept(QueryDict(request.POST.get("back", "")))
+    query["queue"] = _queue(request.POST).value
+    return reverse("admin:streaming_chat_conversation_change", args=[pk], query=query)
+
+
+def _kept(query: QueryDict) -> QueryDict:
+    kept = QueryDict(mutable=True)
+    for name in _KEPT:
+        if name in query:
+            kept[name] = query.get(name) or ""
+    return kept
+
+
+def _queue(form: QueryDict) -> Queue:
+    name = form.get("queue")
+    return Queue(name) if name in Queue.values else Queue.ATTENTION
+
+
+def _name(user: Any) -> str:
+    return str(user.get_username()) if user else "?"
+
+
+def _time(when: datetime | None) -> str:
+    return date_format(localtime(when), "SHORT_DATETIME_FORMAT") if when else "?"
