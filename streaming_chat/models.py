@@ -281,6 +281,9 @@ class Message(models.Model):
     body_digest = models.CharField(_("body digest"), max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, editable=False)
+    redacted_at = models.DateTimeField(_("redacted"), null=True, blank=True, editable=False)
+    # Null rather than "": a column without a default is added to a large table at once.
+    redacted_by = models.CharField(_("redacted by"), max_length=255, null=True, blank=True, editable=False)
 
     objects = MessageQuerySet.as_manager()
 

@@ -1,13 +1,14 @@
 """The list of conversations, and the address of each one's transcript.
 
 Three permissions: `view_conversation` shows who, when and how much; `view_transcript` besides shows every text, titles
-included; nobody adds, changes or deletes anything here. What may not be read is not loaded.
+included; nobody adds, changes or deletes anything here. What may not be read is not loaded. Two more take texts out
+(exports.py) and away (redactions.py), by POST to addresses of their own.
 """
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -19,19 +20,16 @@ from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from streaming_chat.models import Conversation
 
 from . import searches
+from .exports import Exporting, may_export
 from .filters import ModelFilter, OwnerFilter
 from .pages import BoundedPaginator
+from .redactions import Redacting, may_redact
 from .transcripts import Transcript, owner_name
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Conversation]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 # Everything that a filter's link may ask. Django allows any column of the model, so that `?title__startswith=` would
 # spell out titles letter by letter.
@@ -40,14 +38,21 @@ _LOOKUPS = frozenset(
 )
 
 
+# The addresses that take POST, and nothing else.
+_POSTED = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "redact"))
+
+
 def may_read(request: HttpRequest) -> bool:
     """Return whether who asks may read the text of conversations."""
     return request.user.has_perm("streaming_chat.view_transcript")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ModelAdmin):
+class ConversationAdmin(Exporting, Redacting):
     """Conversations, newest first."""
+
+    class Media:
+        css = {"all": ["streaming_chat/admin/exports.css"]}
 
     list_display = ("named", "last_activity", "owned_by", "last_status", "model", "message_count", "tokens")
     list_display_links = ("named",)
@@ -62,15 +67,18 @@ class ConversationAdmin(ModelAdmin):
     # Not read: it shows the search box, get_search_results finds.
     search_fields = ("id",)
     search_help_text = _("Owner, title, reference, or the id of a conversation, a message or a provider's request.")
-    actions = None
+    actions = ("export_jsonl", "export_csv")
     # With both off, the list's template writes a style element, which a strict policy blocks.
     actions_on_top = True
 
     def get_urls(self) -> list[Any]:
-        """Return the usual addresses, which take GET and HEAD only."""
+        """Return the usual addresses, which take GET and HEAD only but for the list's actions, and those that take POST."""
         urls = super().get_urls()
         for url in urls:
-            url.callback = require_safe(url.callback)
+            if url.name == "streaming_chat_conversation_changelist":
+                url.callback = require_http_methods(["GET", "HEAD", "POST"])(url.callback)
+            elif url.name not in _POSTED:
+                url.callback = require_safe(url.callback)
         return urls
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -156,8 +164,12 @@ class ConversationAdmin(ModelAdmin):
             "original": transcript.conversation,
             "has_view_permission": True,
             "title": transcript.title,
-            "media": forms.Media(css={"all": ["streaming_chat/admin/transcript.css"]}),
+            "media": forms.Media(
+                css={"all": ["streaming_chat/admin/transcript.css", "streaming_chat/admin/exports.css"]}
+            ),
             "transcript": transcript,
+            "may_export": may_export(request),
+            "may_redact": may_redact(request),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
