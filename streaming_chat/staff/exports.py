@@ -50,8 +50,8 @@ _MESSAGE_FIELDS = (
 _COLUMNS = (
     "conversation", "title", "owner", "owner_key", "message", "parent", "role", "origin", "status", "end_reason",
     "error_code", "ref", "provider", "model", "request_id", "finish_reason", "input_tokens", "cached_input_tokens",
-    "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages",
-    "created_at", "ended_at", "redacted_at", "feedback", "comments", "text",
+    "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms",
+    "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments", "text",
 )  # fmt: skip
 # Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width forms; a tab or a
 # line break before one is dropped. https://owasp.org/www-community/attacks/CSV_Injection
