@@ -31,9 +31,9 @@ from streaming_chat.events import Event
 from streaming_chat.models import Conversation, Feedback, Message, live_database
 
 # Conversations of one look; of their messages are read at a time so many, and so many units of what was received.
-_CONVERSATIONS = 100
-_MESSAGES = 200
-_UNITS = 200_000
+_CONVERSATIONS = 50
+_MESSAGES = 100
+_UNITS = 50_000
 _FIRST = uuid.UUID(int=0)
 
 _CONVERSATION_FIELDS = (
