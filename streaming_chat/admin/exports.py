@@ -167,7 +167,6 @@ def _response(
         headers={
             "Content-Type": content_type,
             "Content-Disposition": f'attachment; filename="{filename}"',
-            "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
         },
     )

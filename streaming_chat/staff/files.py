@@ -53,7 +53,7 @@ class ExportFile:
     def write(self, pieces: Iterator[Piece], state: State) -> Iterator[State]:
         """Write them after what is there, and yield how far it is after each page. Raises OSError."""
         descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT, _MODE)
-        with open(descriptor, "r+b", buffering=0) as file:  # noqa: PTH123  (its mode)
+        with open(descriptor, "r+b") as file:  # noqa: PTH123  (its mode)
             file.truncate(state.size)
             file.seek(state.size)
             self._save(state)
@@ -68,10 +68,12 @@ class ExportFile:
                     continue
                 state = State(state.asked, str(piece.upto), size, conversations, messages)
                 if size - saved > _BYTES:
+                    file.flush()
                     os.fsync(descriptor)
                     self._save(state)
                     saved = size
                 yield state
+            file.flush()
             os.fsync(descriptor)
         self._part.rename(self.path)
         self._state.unlink()
