@@ -64,6 +64,9 @@ KINDS = {
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
         for rest in ("", "add/", *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")))
     },
+    "admin/streaming_chat/conversation/export/<str:form>/": TRANSCRIPTS,
+    f"admin/streaming_chat/conversation/{C}/export/<str:form>/": TRANSCRIPTS,
+    f"admin/streaming_chat/conversation/{C}/messages/{M}/redact/": TRANSCRIPTS,
 }
 # What visitors get, at rows of others.
 VISITING = {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}
@@ -201,6 +204,8 @@ class OwnerMatrixTests(ApiTestCase):
         return self.ask(user, method, route, filled(route, uuid.UUID(int=7), uuid.UUID(int=7)))
 
     def paths(self, route: str) -> list[str]:
+        if C in route and M in route:
+            return [filled(route.replace(M, str(pk)), self.conversations[0], pk) for pk in self.messages]
         if C in route:
             return [filled(route, pk, pk) for pk in self.conversations]
         if M in route:
@@ -219,6 +224,7 @@ def filled(route: str, row: Any, user: Any) -> str:
         "<path:content_type_id>/<path:object_id>": f"{ContentType.objects.get_for_model(Conversation).pk}/{row}",
         "<path:object_id>": of,
         "<id>": user,
+        "<str:form>": "jsonl",
         "^api/(?P<path>.*)$": "api/none",
         "^(?P<app_label>streaming_chat|auth)/$": "streaming_chat/",
         "(?P<url>.*)$": "none/",
