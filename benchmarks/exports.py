@@ -55,14 +55,16 @@ def main(words: Sequence[str]) -> None:
         folder = Path(name)
         for database, url in _databases(options.databases.split(","), folder, stack, options.messages):
             for label, command, output in _commands(folder):
-                seconds, megabytes, status = _measure(command, url)
+                seconds, cpu, megabytes, status = _measure(command, url)
                 size = output.stat().st_size / 1e6 if output and output.exists() else 0
                 failed = f" (exit status {status})" if status else ""
-                rows.append([database, label + failed, f"{seconds:.1f}", f"{megabytes:.0f}", f"{size:.0f}"])
+                rows.append(
+                    [database, label + failed, f"{seconds:.1f}", f"{cpu:.1f}", f"{megabytes:.0f}", f"{size:.0f}"]
+                )
                 print(rows[-1], flush=True)
                 if output:
                     output.unlink(missing_ok=True)
-    print(table(["database", "command", "seconds", "peak memory, MB", "file, MB"], rows))
+    print(table(["database", "command", "seconds", "CPU seconds", "peak memory, MB", "file, MB"], rows))
 
 
 def _databases(
@@ -107,15 +109,16 @@ def _commands(folder: Path) -> Iterator[tuple[str, list[str], Path | None]]:
             yield f"django-import-export, {form}", [sys.executable, "-c", _PEER, str(output), form], output
 
 
-def _measure(command: list[str], url: str) -> tuple[float, float, int]:
-    """Return its seconds, its peak memory in MB, and its exit status."""
+def _measure(command: list[str], url: str) -> tuple[float, float, float, int]:
+    """Return its seconds, those of its CPU, its peak memory in MB, and its exit status."""
     environment = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": _path()}
     began = time.perf_counter()
     quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     pid = os.posix_spawn(command[0], command, environment, file_actions=quiet)
     _pid, status, usage = os.wait4(pid, 0)
     # Linux counts kilobytes.
-    return time.perf_counter() - began, usage.ru_maxrss * 1024 / 1e6, os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - began
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, os.waitstatus_to_exitcode(status)
 
 
 def _path() -> str:

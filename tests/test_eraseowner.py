@@ -203,7 +203,7 @@ class CanaryTests(TransactionTestCase):
                 before = places(valkey=valkey)
                 erase("ana")
 
-                assert len(before) > 10
+                assert len(before) >= 10
                 assert places(valkey=valkey) == []
                 assert not Conversation.objects.exclude(owner=None).exists()
 

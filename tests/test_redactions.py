@@ -201,7 +201,7 @@ class CanaryTests(TransactionTestCase):
         redact(reply.pk, make_staff("staff"), terms=True)
         redact(asked.pk, make_staff("staff"), terms=True)
 
-        assert len(before) > 10
+        assert len(before) >= 10
         assert places(valkey=self.valkey) == []
         assert Conversation.objects.get().pk == conversation.pk
 
