@@ -61,9 +61,8 @@ def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:
         # The write is the lock; what has changed since they were chosen is seen after it.
         chosen.update(last_activity=F("last_activity"))
         still = list(conversations.filter(pk__in=ids).values_list("pk", flat=True))
-        traces.forget(
-            list(Message.objects.using(using).filter(conversation_id__in=still).values_list("pk", flat=True)), using
-        )
+        messages = Message.objects.using(using).filter(conversation_id__in=still)
+        traces.forget(list(messages.values_list("pk", flat=True)), using, titles_of=still)
         # By Django's collector, so that a site's own receivers and references hear of it.
         chosen.filter(pk__in=still).delete()
     return len(still)

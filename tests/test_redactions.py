@@ -160,12 +160,14 @@ class RedactTests(TestCase):
 
     def test_whoever_keeps_text_elsewhere_is_told(self):
         told = []
-        traces.forgetters.append(lambda ids, using: told.append((list(ids), using)))
-        self.addCleanup(traces.forgetters.clear)
-        reply = make_reply(make_conversation())
+        traces.forgetters.append(lambda ids, using, titles_of: told.append((list(ids), using, list(titles_of))))
+        self.addCleanup(traces.forgetters.pop)
+        conversation = make_conversation(title="Will it rain?")
+        reply = make_reply(conversation)
         redact(reply.pk, self.staff)
+        redact(reply.parent_id, self.staff)
 
-        assert told == [([reply.pk], "default")]
+        assert told == [([reply.pk], "default", []), ([reply.parent_id], "default", [conversation.pk])]
 
 
 class CanaryTests(TransactionTestCase):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.apps import apps
 from django.db import OperationalError, router, transaction
 from django.db.models import CharField, F, Q, Value
 from django.db.models.functions import Cast, Concat, Now
@@ -117,7 +118,8 @@ def _erase(owner: Owner, ids: list[uuid.UUID]) -> int:
         Conversation.objects.using(using).filter(pk__in=still).update(
             owner=None, owner_key="", title="", system_prompt="", metadata={}, erased_at=Now()
         )
-        traces.forget(message_ids, using)
+        _forget_notes(still, using)
+        traces.forget(message_ids, using, titles_of=still)
     return len(still)
 
 
@@ -146,6 +148,12 @@ def _naming(owner: Owner) -> Any:
         if len(name) >= _LEAST_NAME_CHARS:
             about |= Q(terms__iregex=rf"(^|[^\w@.+-]){re.escape(name)}($|[^\w@.+-])")
     return AccessRecord.objects.using(router.db_for_write(AccessRecord)).filter(~Q(terms=""), about)
+
+
+def _forget_notes(conversation_ids: list[uuid.UUID], using: str) -> None:
+    """Empty what reviewers noted of these, where there are reviews: a note quotes."""
+    if review := apps.all_models["streaming_chat"].get("review"):
+        review._default_manager.using(using).filter(conversation_id__in=conversation_ids).update(notes="")
 
 
 def _anonymise(feedback: Any) -> None:

@@ -50,9 +50,10 @@ def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False) -> None:
         )
         Feedback.objects.using(using).filter(message_id=message_id).update(comment="")
         title = conversations.values_list("title", flat=True).first()
-        if title and _begins(message, title):
+        titles_of = [conversation_id] if title and _begins(message, title) else []
+        if titles_of:
             conversations.update(title="")
-        traces.forget([message_id], using)
+        traces.forget([message_id], using, titles_of=titles_of)
 
 
 def _what_stays(message: Message) -> dict[str, Any]:

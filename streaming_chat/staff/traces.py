@@ -1,17 +1,18 @@
 """Where the text of a message lies besides its row, and how it goes from there: its saved events, the search index, the
 tail, the spool, and what SQLite's write-ahead log still has.
 
-What keeps text of messages or conversations elsewhere appends a function to `forgetters`.
+What keeps text of messages or titles elsewhere appends a function to `forgetters`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Protocol
 
 from django.db import connections, transaction
 
@@ -19,22 +20,27 @@ from streaming_chat.models import ReplyEvent
 from streaming_chat.spool import spool
 from streaming_chat.tails import get_tail
 
-Forget = Callable[[Sequence[uuid.UUID], str], object]
 
-# Each is called with ids of messages and the alias of the database whose transaction is open.
+class Forget(Protocol):
+    """Takes away what it keeps of messages, and of the titles of conversations. using: its transaction is open."""
+
+    def __call__(self, message_ids: Sequence[uuid.UUID], using: str, *, titles_of: Sequence[uuid.UUID]) -> object: ...
+
+
 forgetters: list[Forget] = []
 # Longest that a reader may keep the log from being emptied, in milliseconds.
 _CHECKPOINT_MS = 1_000
 
 
-def forget(message_ids: Sequence[uuid.UUID], using: str) -> None:
+def forget(message_ids: Sequence[uuid.UUID], using: str, *, titles_of: Sequence[uuid.UUID] = ()) -> None:
     """Remove what is left of these besides their rows: in the open transaction, and after its commit elsewhere.
 
+    titles_of: conversations whose titles go, too.
     Neither the tail nor the spool has what was not received, so ended messages are gone from there for good.
     """
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
     for function in [*forgetters, *_index()]:
-        function(message_ids, using)
+        function(message_ids, using, titles_of=titles_of)
     transaction.on_commit(partial(_forget_outside, tuple(message_ids), using), using=using, robust=True)
 
 
