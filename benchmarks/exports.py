@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +43,17 @@ with open(sys.argv[1], "w") as file:
     file.write(getattr(data, sys.argv[2]))
 """
 
+# A child's peak begins with its parent's memory of then: so the parent is a small one.
+_SPAWN = """
+import json, os, sys, time
+began = time.perf_counter()
+quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet)
+_pid, status, usage = os.wait4(pid, 0)
+seconds = time.perf_counter() - began
+print(json.dumps([seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]))
+"""
+
 
 def main(words: Sequence[str]) -> None:
     """Measure each database, and print the table."""
@@ -59,7 +71,7 @@ def main(words: Sequence[str]) -> None:
                 size = output.stat().st_size / 1e6 if output and output.exists() else 0
                 failed = f" (exit status {status})" if status else ""
                 rows.append(
-                    [database, label + failed, f"{seconds:.1f}", f"{cpu:.1f}", f"{megabytes:.0f}", f"{size:.0f}"]
+                    [database, label + failed, f"{seconds:.1f}", f"{cpu:.1f}", f"{megabytes:.1f}", f"{size:.0f}"]
                 )
                 print(rows[-1], flush=True)
                 if output:
@@ -112,13 +124,11 @@ def _commands(folder: Path) -> Iterator[tuple[str, list[str], Path | None]]:
 def _measure(command: list[str], url: str) -> tuple[float, float, float, int]:
     """Return its seconds, those of its CPU, its peak memory in MB, and its exit status."""
     environment = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": _path()}
-    began = time.perf_counter()
-    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    pid = os.posix_spawn(command[0], command, environment, file_actions=quiet)
-    _pid, status, usage = os.wait4(pid, 0)
-    # Linux counts kilobytes.
-    seconds = time.perf_counter() - began
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, os.waitstatus_to_exitcode(status)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _SPAWN, *command], env=environment, stdout=subprocess.PIPE, check=True
+    )
+    seconds, cpu, kilobytes, status = json.loads(done.stdout)
+    return seconds, cpu, kilobytes * 1024 / 1e6, status
 
 
 def _path() -> str:
