@@ -1,4 +1,4 @@
-"""Removes conversations that nobody has touched for long: those of visitors, and those that their owners deleted.
+"""Removes conversations that nobody has touched for long: those of visitors, those that their owners deleted, or all.
 
 A few in each transaction, which locks the conversations first, as everything here does (models.py): then nobody sends
 into one, claims it or restores it, and what was true of it when it was chosen is asked again.
@@ -14,8 +14,9 @@ from django.db import OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from .models import Conversation, ConversationQuerySet, bounded_lock_wait, live_database
+from .models import Conversation, ConversationQuerySet, Message, bounded_lock_wait, live_database
 from .outages import is_conflict, is_locked
+from .staff import traces
 
 # A conversation has hundreds of messages, seldom thousands; those of so many are removed in well under a second.
 _AT_ONCE = 50
@@ -29,6 +30,11 @@ def of_visitors(age: timedelta) -> ConversationQuerySet:
 def deleted(age: timedelta) -> ConversationQuerySet:
     """Return what owners marked as deleted so long ago, whosever it is."""
     return _untouched(age).filter(deleted_at__lt=Now() - age)
+
+
+def everything(age: timedelta) -> ConversationQuerySet:
+    """Return whatever has had no activity for so long, whosever it is."""
+    return _untouched(age)
 
 
 def _untouched(age: timedelta) -> ConversationQuerySet:
@@ -55,6 +61,8 @@ def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:
         # The write is the lock; what has changed since they were chosen is seen after it.
         chosen.update(last_activity=F("last_activity"))
         still = list(conversations.filter(pk__in=ids).values_list("pk", flat=True))
+        messages = Message.objects.using(using).filter(conversation_id__in=still)
+        traces.forget(list(messages.values_list("pk", flat=True)), using, titles_of=still)
         # By Django's collector, so that a site's own receivers and references hear of it.
         chosen.filter(pk__in=still).delete()
     return len(still)

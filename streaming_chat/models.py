@@ -32,11 +32,11 @@ from .quotas import Settlement, get_quota, tokens_in
 from .quotas.uses import QuotaUse as QuotaUse  # noqa: PLC0414  (Django looks for models here)
 from .signals import announce, reply_ended
 from .staff.accesses import AccessRecord as AccessRecord  # noqa: PLC0414  (as above)
-from .staff.prices import cost_of
-from .staff.usage import DailyUsage as DailyUsage  # noqa: PLC0414  (as above)
 from .staff.judgements import DRAWS, ReviewState, draw, reopened
 from .staff.judgements import Mark as Mark  # noqa: PLC0414  (as above)
 from .staff.judgements import Review as Review  # noqa: PLC0414  (as above)
+from .staff.prices import cost_of
+from .staff.usage import DailyUsage as DailyUsage  # noqa: PLC0414  (as above)
 from .steadiness import steadiness
 from .tails import get_tail
 from .visitors import visitor_key
@@ -310,6 +310,9 @@ class Message(models.Model):
     body_digest = models.CharField(_("body digest"), max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, editable=False)
+    redacted_at = models.DateTimeField(_("redacted"), null=True, blank=True, editable=False)
+    # Null rather than "": a column without a default is added to a large table at once.
+    redacted_by = models.CharField(_("redacted by"), max_length=255, null=True, blank=True, editable=False)
 
     objects = MessageQuerySet.as_manager()
 

@@ -16,7 +16,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -146,7 +146,7 @@ class Record:
     def _look_at_other(self, using: str) -> str:
         """Compare with the ending that is there."""
         message = Message.objects.using(using).filter(pk=self.message_id).first()
-        if message is None:
+        if message is None or message.redacted_at:
             return _GONE
         if not message.is_live and (is_same(message.ending, self.ending) or is_same(message.ending, self.outcome)):
             return _GONE
@@ -205,6 +205,21 @@ class Spool:
         """Return the replies whose endings wait in files."""
         return [path.stem for path in self._waiting()]
 
+    def forget(self, message_ids: Iterable[uuid.UUID]) -> int:
+        """Remove whatever waits or is kept of these: their text was taken away. Return how many files."""
+        gone = set(message_ids)
+        for pk in gone:
+            self._kept.pop(pk, None)
+        folder = conf.STREAMING_CHAT_SPOOL_DIR
+        names = {str(pk) for pk in gone}
+        removed = 0
+        with contextlib.suppress(FileNotFoundError):
+            for path in Path(folder).iterdir() if folder else ():
+                if path.name.partition(".")[0] in names:
+                    path.unlink(missing_ok=True)
+                    removed += 1
+        return removed
+
     def _candidates(self) -> Iterator[tuple[str, Callable[[], dict[uuid.UUID, str]]]]:
         """Yield what waits, each as its reply's id and what replays it."""
         for pk in list(self._kept):
@@ -257,10 +272,12 @@ class Spool:
         try:
             became = _save(record)
         finally:
-            if became in (_SAVED, _GONE):
-                taken.unlink()
-            else:
-                taken.rename(path.with_suffix(became))
+            # Somebody may have removed it meanwhile: what waits of a message that is redacted has no right to stay.
+            with contextlib.suppress(FileNotFoundError):
+                if became in (_SAVED, _GONE):
+                    taken.unlink()
+                else:
+                    taken.rename(path.with_suffix(became))
         return {record.message_id: became}
 
     def _report(self, error: OSError) -> None:

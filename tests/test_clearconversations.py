@@ -105,6 +105,18 @@ class DeletedTests(TestCase):
         assert set(Conversation.objects.all()) == {self.long_ago, self.lately, self.kept}
 
 
+class AllTests(TestCase):
+    def test_whosever_they_are(self):
+        kept, live = make_conversation(), age(make_live(make_conversation()).conversation, 400)
+        for old in (make_visitors(0), make_conversation(), Conversation.objects.create(owner_key="", erased_at=Now())):
+            age(old, 31)
+        tried = run_command("--all", "--older-than", "30", "--dry-run")
+
+        assert tried == ["3 in all to remove."]
+        assert run_command("--all", "--anonymous", "--older-than", "30") == ["3 in all removed."]
+        assert set(Conversation.objects.all()) == {kept, live}
+
+
 class ArgumentTests(TestCase):
     def test_which_and_how_old_must_be_said(self):
         for arguments in (

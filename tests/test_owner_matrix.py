@@ -74,6 +74,9 @@ KINDS = {
     STOP: TRANSCRIPTS,
     "admin/streaming_chat/accessrecord/": ADMIN,
     "admin/streaming_chat/message/": TRANSCRIPTS,
+    "admin/streaming_chat/conversation/export/<str:form>/": TRANSCRIPTS,
+    f"admin/streaming_chat/conversation/{C}/export/<str:form>/": TRANSCRIPTS,
+    f"admin/streaming_chat/conversation/{C}/messages/{M}/redact/": TRANSCRIPTS,
 }
 # What visitors get, at rows of others.
 VISITING = {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}
@@ -223,6 +226,8 @@ class OwnerMatrixTests(ApiTestCase):
             return [
                 filled(route.replace(THEIRS, str(of)), pk, pk) for of, pk in pairs if not (reads and pk == self.live.pk)
             ]
+        if C in route and M in route:
+            return [filled(route.replace(M, str(pk)), self.conversations[0], pk) for pk in self.messages]
         if C in route:
             return [filled(route, pk, pk) for pk in self.conversations]
         if M in route:
@@ -242,6 +247,7 @@ def filled(route: str, row: Any, user: Any) -> str:
         "<path:object_id>": of,
         "<uuid:pk>": of,
         "<id>": user,
+        "<str:form>": "jsonl",
         "^api/(?P<path>.*)$": "api/none",
         "^(?P<app_label>streaming_chat|auth)/$": "streaming_chat/",
         "(?P<url>.*)$": "none/",

@@ -1,16 +1,19 @@
 """The list of conversations, and the address of each one's transcript.
 
-Three permissions: `view_conversation` shows who, when and how much; `view_transcript` besides shows every text, titles
-included; nobody adds, changes or deletes anything here. What may not be read is not loaded.
+`view_conversation` shows who, when and how much; `view_transcript` besides shows every text, titles included; nobody adds,
+changes or deletes anything here. What may not be read is not loaded. Further permissions judge (reviews.py), take texts out
+(exports.py) and away (redactions.py), and stop a reply (live.py), by POST to addresses of their own.
 """
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -20,30 +23,33 @@ from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from streaming_chat.models import Conversation
 from streaming_chat.staff.accesses import AccessRecord, record
+from streaming_chat.staff.queues import Queue
 
-from . import searches
-from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter
+from . import dashboard, reviews, searches
+from .exports import Exporting, may_export
+from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
 from .live import follow_view, stop_reply
 from .pages import BoundedPaginator
+from .redactions import Redacting, may_redact
 from .transcripts import Transcript, owner_name
 
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Conversation]
-else:
-    ModelAdmin = admin.ModelAdmin
-
+_FILTERS = (ReviewFilter, LiveFilter, FeedbackFilter, ErrorFilter, OwnerFilter, ModelFilter)
 # Everything that a filter's link may ask. Django allows any column of the model, so that `?title__startswith=` would
 # spell out titles letter by letter.
 _LOOKUPS = frozenset(
     {
         *("last_status__exact", "last_activity__gte", "last_activity__lt", "owner_key"),
-        *(each.parameter_name for each in (OwnerFilter, ModelFilter, LiveFilter, FeedbackFilter, ErrorFilter)),
+        *(each.parameter_name for each in _FILTERS),
     }
 )
+
+
+# The addresses that take POST, and nothing else.
+_POSTED = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "redact"))
 
 
 def may_read(request: HttpRequest) -> bool:
@@ -52,21 +58,13 @@ def may_read(request: HttpRequest) -> bool:
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ModelAdmin):
+class ConversationAdmin(Exporting, Redacting):
     """Conversations, newest first."""
 
-    list_display = ("named", "last_activity", "owned_by", "last_status", "model", "message_count", "tokens")
+    list_display = ("named", "last_activity", "owned_by", "last_status", "model", "message_count", "tokens", "reviewed")
     list_display_links = ("named",)
-    list_filter = (
-        "last_status",
-        LiveFilter,
-        FeedbackFilter,
-        ErrorFilter,
-        OwnerFilter,
-        ModelFilter,
-        "last_activity",
-    )
-    list_select_related = ("owner",)
+    list_filter = ("last_status", *_FILTERS, "last_activity")
+    list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
     list_max_show_all = 0
     paginator = BoundedPaginator
@@ -76,22 +74,45 @@ class ConversationAdmin(ModelAdmin):
     # Not read: it shows the search box, get_search_results finds.
     search_fields = ("id",)
     search_help_text = _("Owner, title, reference, or the id of a conversation, a message or a provider's request.")
-    actions = None
+    actions = (reviews.mark_done, reviews.assign_to_me, "export_jsonl", "export_csv")
     # With both off, the list's template writes a style element, which a strict policy blocks.
     actions_on_top = True
 
+    @property
+    def media(self) -> forms.Media:
+        """What the list needs; without jQuery, which does not run where a policy requires trusted types."""
+        scripts = ["admin/js/core.js", "admin/js/actions.js"]
+        return forms.Media(css={"all": ["streaming_chat/admin/exports.css"]}, js=scripts)
+
     def get_urls(self) -> list[Any]:
-        """Return the usual addresses, which take GET and HEAD only, and those of a reply that is being written."""
-        urls = super().get_urls()
+        """Return the usual addresses, which take GET and HEAD only but for the list's actions, and those of our own."""
+        view = self.admin_site.admin_view
+        numbers = path("numbers/", view(self.numbers_view), name="streaming_chat_conversation_numbers")
+        urls = [numbers, *super().get_urls()]
         for url in urls:
-            url.callback = require_safe(url.callback)
+            if url.name == "streaming_chat_conversation_changelist":
+                url.callback = require_http_methods(["GET", "HEAD", "POST"])(url.callback)
+            elif url.name not in _POSTED:
+                url.callback = require_safe(url.callback)
         reply = "<uuid:object_id>/messages/<uuid:message_id>"
-        stop = self.admin_site.admin_view(require_POST(self.stop_view))
+        stop = view(require_POST(self.stop_view))
         return [
             path(f"{reply}/events", follow_view(self.admin_site), name="streaming_chat_conversation_follow"),
             path(f"{reply}/stop/", stop, name="streaming_chat_conversation_stop"),
+            *reviews.urls(self),
             *urls,
         ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Answer with the list, and where to begin with reviewing."""
+        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            _uuid(chosen)
+        context = {"queues": Queue.choices if reviews.may_review(request) else [], **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        """Whoever judges may read, too."""
+        return reviews.may_review(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds conversations here."""
@@ -114,8 +135,8 @@ class ConversationAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """Return conversations, deleted ones too, without the columns that the list does not show."""
-        hidden = ["system_prompt", "metadata"] if may_read(request) else ["system_prompt", "metadata", "title"]
-        return super().get_queryset(request).defer(*hidden)
+        hidden = ["system_prompt", "metadata", "review__notes"]
+        return super().get_queryset(request).defer(*hidden, *([] if may_read(request) else ["title"]))
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Name conversations by their title only for who may read it."""
@@ -146,6 +167,11 @@ class ConversationAdmin(ModelAdmin):
         """Return whose it is."""
         return owner_name(conversation)
 
+    @admin.display(description=_("review"))
+    def reviewed(self, conversation: Conversation) -> str:
+        """Return how far its review is, and with whom."""
+        return reviews.state_of(conversation)
+
     @admin.display(description=_("tokens in / out"))
     def tokens(self, conversation: Conversation) -> str:
         """Return what it used."""
@@ -168,6 +194,7 @@ class ConversationAdmin(ModelAdmin):
             sought=_sought(request),
             page=request.GET.get("page"),
             may_read=may_read(request),
+            prepare=partial(reviews.with_bar, request),
         )
         if transcript is None or not self.has_view_permission(request, transcript.conversation):
             raise Http404
@@ -179,13 +206,22 @@ class ConversationAdmin(ModelAdmin):
             "original": transcript.conversation,
             "has_view_permission": True,
             "title": transcript.title,
-            "media": forms.Media(css={"all": ["streaming_chat/admin/transcript.css"]}),
+            "media": forms.Media(
+                css={"all": ["streaming_chat/admin/transcript.css", "streaming_chat/admin/exports.css"]}
+            ),
             "transcript": transcript,
+            "review": reviews.bar(request, transcript.conversation),
+            "may_export": may_export(request),
+            "may_redact": may_redact(request),
             "may_stop": request.user.has_perm("streaming_chat.stop_reply"),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/streaming_chat/conversation/transcript.html", context)
+
+    def numbers_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer with the page of numbers."""
+        return dashboard.view(request, self)
 
     def stop_view(self, request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
         """Stop a reply that is being written."""

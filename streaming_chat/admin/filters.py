@@ -16,11 +16,11 @@ from streaming_chat.conf import conf
 from streaming_chat.exceptions import ENDING_CODES
 from streaming_chat.ids import first_of
 from streaming_chat.models import Feedback, LiveReply, Message, Status
+from streaming_chat.staff.judgements import ReviewState
 
 # A list goes no further back than a thousand rows (pages.py); what it is made of need not either. Of 8,000 ratings all took
 # 0.2 s on SQLite.
 _NEWEST = 2_000
-from streaming_chat.staff.judgements import ReviewState
 
 
 class OwnerFilter(admin.SimpleListFilter):

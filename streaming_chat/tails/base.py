@@ -74,6 +74,9 @@ class Tail:
     def summon(self, using: str, worker: str, message_id: uuid.UUID) -> None:
         """Have a worker read this reply's row now: a stop was asked for, or somebody began to follow. Outside any flush."""
 
+    def forget(self, message_ids: Sequence[uuid.UUID]) -> None:
+        """Hold nothing more of these ended replies: their text was taken away. Blocking, for a few seconds at most."""
+
     def close(self) -> None:
         """End what it has opened: another tail takes its place."""
 

@@ -34,7 +34,7 @@ from streaming_chat.events import Event
 from streaming_chat.logs import describe, logger
 
 from .base import Follower, Tail
-from .commands import LOOK, Names, run
+from .commands import LOOK, REPLIES, Names, run
 from .entries import Seal
 from .feeds import Feeds
 from .followed import Followed, hand_over
@@ -72,6 +72,7 @@ class RedisTail(Tail):
         if urlsplit(url).scheme not in _SCHEMES:
             raise ValueError(f"url must begin with one of {_SCHEMES}, got {urlsplit(url).scheme!r}.")
         import_module("redis.asyncio")
+        self._url, self._names = url, Names(prefix)
         self._make = partial(Link, url, prefix, tick_seconds, max_entries, expire_seconds)
         self._link: Link | None = None
         self._of_parents: list[Link] = []
@@ -117,6 +118,17 @@ class RedisTail(Tail):
     def summon(self, using: str, worker: str, message_id: uuid.UUID) -> None:
         """Have a worker look at this reply."""
         self._post(Link.summon, worker, message_id)
+
+    def forget(self, message_ids: Sequence[uuid.UUID]) -> None:
+        """Delete their streams, on a connection of its own. Where Redis is away, they end by themselves."""
+        redis: Any = import_module("redis")
+        patience = {"socket_timeout": _PATIENCE_SECONDS, "socket_connect_timeout": _CONNECT_SECONDS}
+        try:
+            with redis.Redis.from_url(self._url, **patience) as client:
+                for first in range(0, len(message_ids), REPLIES):
+                    client.delete(*map(self._names.stream, message_ids[first : first + REPLIES]))
+        except (OSError, redis.RedisError) as error:
+            logger.error("Redis was not told to forget %d replies (%s).", len(message_ids), type(error).__name__)
 
     def reset(self) -> None:
         """Begin anew, in a child of a fork."""

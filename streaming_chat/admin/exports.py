@@ -1,0 +1,181 @@
+"""Downloads from the admin: the selected conversations, those of the current list, one transcript.
+
+By POST, for who may read and export; in pieces, so that their number costs no memory; each with an access record that is
+committed before the first byte: with ATOMIC_REQUESTS when the view has returned, and only then the first piece is made.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.core.handlers.asgi import ASGIRequest
+from django.db import router, transaction
+from django.db.models import QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseNotAllowed,
+    StreamingHttpResponse,
+)
+from django.http.response import HttpResponseBase
+from django.urls import path
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from streaming_chat.models import Conversation, live_database
+from streaming_chat.staff import exports
+from streaming_chat.staff.accesses import AccessRecord, record
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Conversation]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+_MARKDOWN = "markdown"
+
+
+def may_export(request: HttpRequest) -> bool:
+    """Return whether who asks may take texts out: that takes the permission to read them as well."""
+    return request.user.has_perms(("streaming_chat.view_transcript", "streaming_chat.export_transcript"))
+
+
+class Exporting(ModelAdmin):
+    """The part of the admin of conversations that exports."""
+
+    def get_urls(self) -> list[Any]:
+        """Return the addresses of downloads, before the others."""
+        view = self.admin_site.admin_view
+        return [
+            path(
+                "export/<str:form>/",
+                view(require_POST(self.export_list)),
+                name="streaming_chat_conversation_export_list",
+            ),
+            path(
+                "<uuid:conversation_id>/export/<str:form>/",
+                view(require_POST(self.export_one)),
+                name="streaming_chat_conversation_export",
+            ),
+            *super().get_urls(),
+        ]
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the actions of this list, and none of the site's, for whom all of its other addresses are closed, too."""
+        ours: Any = self.actions or ()
+        found = super().get_actions(request).items()
+        return {name: action for name, action in found if name in ours or (action and action[0] in ours)}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Answer with the list; a POST only where it is an action that who asks may do."""
+        if request.method == "POST" and request.POST.get("action") not in self.get_actions(request):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        query = request.GET.urlencode()
+        asked = {"may_export": self.has_export_permission(request), "list_query": f"?{query}" if query else ""}
+        return super().changelist_view(request, {**asked, **(extra_context or {})})
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """Allow the actions to who may see the list, read and export."""
+        return self.has_view_permission(request) and may_export(request)
+
+    @admin.action(description=_("Export the selected conversations as JSONL"), permissions=["export"])
+    def export_jsonl(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponseBase:
+        """Download them, a conversation a line."""
+        return self._export_selected(request, queryset, "jsonl")
+
+    @admin.action(description=_("Export the selected conversations as CSV"), permissions=["export"])
+    def export_csv(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> HttpResponseBase:
+        """Download them, a message a row."""
+        return self._export_selected(request, queryset, "csv")
+
+    def _export_selected(self, request: HttpRequest, queryset: QuerySet[Conversation], form: str) -> HttpResponseBase:
+        if request.POST.get("select_across") == "1":
+            return self._export_all(request, queryset, form)
+        ids = list(queryset.order_by().values_list("pk", flat=True))
+        with transaction.atomic(using=router.db_for_write(AccessRecord)):
+            # One each: the question is who read this conversation.
+            for pk in ids:
+                record(AccessRecord.Kind.EXPORT, request.user, conversation=pk, count=1)
+        return _download(request, Conversation.objects.filter(pk__in=ids), form)
+
+    def export_list(self, request: HttpRequest, form: str) -> HttpResponseBase:
+        """Download what the list shows under the same query, all of its pages."""
+        if not self.has_export_permission(request):
+            raise PermissionDenied
+        if form not in exports.FORMATS:
+            raise Http404
+        try:
+            changelist: Any = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:
+            return HttpResponseBadRequest()
+        return self._export_all(request, changelist.queryset, form)
+
+    def _export_all(self, request: HttpRequest, queryset: QuerySet[Conversation], form: str) -> HttpResponseBase:
+        queryset = queryset.using(live_database())
+        asked = request.GET.urlencode()
+        record(AccessRecord.Kind.EXPORT, request.user, terms=asked, count=queryset.order_by().count())
+        return _download(request, queryset, form)
+
+    def export_one(self, request: HttpRequest, conversation_id: uuid.UUID, form: str) -> HttpResponseBase:
+        """Download one conversation: all of it, or as Markdown the branch that `message` is on."""
+        if not self.has_export_permission(request):
+            raise PermissionDenied
+        found = Conversation.objects.using(live_database()).filter(pk=conversation_id)
+        if form not in {_MARKDOWN, *exports.FORMATS} or not found.exists():
+            raise Http404
+        through = _message(request)
+        record(AccessRecord.Kind.EXPORT, request.user, conversation=conversation_id, message=through, count=1)
+        name = f"conversation-{conversation_id}"
+        if form != _MARKDOWN:
+            return _download(request, found, form, name)
+        pieces = exports.markdown(conversation_id, through)
+        return _response(request, pieces, f"{name}.md", "text/markdown; charset=utf-8")
+
+
+def _message(request: HttpRequest) -> uuid.UUID | None:
+    """Return the message of which the branch is wanted. Raises Http404 for what is none."""
+    text = request.POST.get("message", "")
+    try:
+        return uuid.UUID(text) if text else None
+    except ValueError:
+        raise Http404 from None
+
+
+def _download(
+    request: HttpRequest, conversations: QuerySet[Conversation], form: str, name: str = ""
+) -> HttpResponseBase:
+    made = exports.FORMATS[form]()
+    name = name or f"transcripts-{timezone.localtime():%Y-%m-%d-%H%M}"
+    return _response(request, exports.export(conversations, made), f"{name}.{made.suffix}", made.content_type)
+
+
+def _response(
+    request: HttpRequest, pieces: Iterator[exports.Piece], filename: str, content_type: str
+) -> StreamingHttpResponse:
+    chunks = (piece.data for piece in pieces if piece.data)
+    # Of a plain iterator Django's ASGI handler makes one list, and its WSGI handler of an asynchronous one.
+    content = _in_thread(chunks) if isinstance(request, ASGIRequest) else chunks
+    return StreamingHttpResponse(
+        content,
+        headers={
+            "Content-Type": content_type,
+            "Content-Disposition": f'attachment; filename="{filename}"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+async def _in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield them, each made in the request's thread, which has its connection."""
+    make = sync_to_async(partial(next, chunks, b""), thread_sensitive=True)
+    while chunk := await make():
+        yield chunk

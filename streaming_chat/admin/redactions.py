@@ -1,0 +1,84 @@
+"""Redacting a message from its transcript: a POST asks what would go, a second one does it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from streaming_chat.models import Conversation, Feedback, Message, live_database
+from streaming_chat.staff.redactions import StillLiveError, quoting, redact
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Conversation]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+def may_redact(request: HttpRequest) -> bool:
+    """Return whether who asks may take texts away, which does not take the permission to read them."""
+    return request.user.has_perm("streaming_chat.redact_transcript")
+
+
+class Redacting(ModelAdmin):
+    """The part of the admin of conversations that redacts."""
+
+    def get_urls(self) -> list[Any]:
+        """Return the address, before the others."""
+        return [
+            path(
+                "<uuid:conversation_id>/messages/<uuid:message_id>/redact/",
+                self.admin_site.admin_view(require_POST(self.redact_message)),
+                name="streaming_chat_conversation_redact",
+            ),
+            *super().get_urls(),
+        ]
+
+    def redact_message(self, request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
+        """Ask, then redact and return to the transcript. No text is shown on the way."""
+        if not (self.has_view_permission(request) and may_redact(request)):
+            raise PermissionDenied
+        found = Message.objects.using(live_database()).filter(pk=message_id, conversation_id=conversation_id)
+        message = found.select_related("conversation").first()
+        if message is None:
+            raise Http404
+        if "confirmed" in request.POST and not message.is_live:
+            try:
+                redact(message_id, request.user, terms="terms" in request.POST)
+            except StillLiveError:
+                message.status = "streaming"
+            else:
+                self.message_user(request, _("The message is redacted."), messages.SUCCESS)
+                return self._to_transcript(conversation_id, message_id)
+        if message.is_live:
+            told = _("The reply is being written: stop it before you redact it.")
+            self.message_user(request, told, messages.ERROR)
+            return self._to_transcript(conversation_id, message_id)
+        return self._ask(request, message)
+
+    def _to_transcript(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
+        url = reverse(
+            "admin:streaming_chat_conversation_change", args=[conversation_id], current_app=self.admin_site.name
+        )
+        return HttpResponseRedirect(f"{url}?message={message_id}#m-{message_id}")
+
+    def _ask(self, request: HttpRequest, message: Message) -> HttpResponse:
+        comments = Feedback.objects.using(live_database()).filter(message=message).exclude(comment="")
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Redact a message"),
+            "message": message,
+            "conversation": message.conversation,
+            "comments": comments.count(),
+            "searches": quoting(message).count(),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/streaming_chat/conversation/redact_confirmation.html", context)

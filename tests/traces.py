@@ -1,0 +1,96 @@
+"""Every place where a text may be left: all tables, the database's file, Redis, the spool. For tests that take one away.
+
+`planted` puts a canary wherever a conversation can have one; `places` says where it is found.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import redis
+from django.db import connection
+
+from streaming_chat.conf import conf
+from streaming_chat.events import Event
+from streaming_chat.models import Conversation, Feedback, Message, ReplyEvent
+from streaming_chat.spool import Record, spool
+
+from .factories import make_conversation, make_message, make_reply, make_user
+from .valkey import Valkey
+
+CANARY = "Rosebud-7f3a91"
+
+
+def planted(**fields: Any) -> tuple[Conversation, Message]:
+    """Return a conversation with the canary in all of its texts, and its reply, of which the spool and events have some."""
+    zero_what_is_deleted()
+    owner = make_user("ana")
+    conversation = make_conversation(
+        owner,
+        title=f"{CANARY} in Lisbon",
+        system_prompt=fields.pop("system_prompt", CANARY),
+        metadata=fields.pop("metadata", {"page": CANARY}),
+    )
+    make_message(conversation, f"{CANARY} in Lisbon? {'Tell me. ' * 500}", send_key="k1", body_digest="d1")
+    parts = [
+        {"kind": "reasoning", "text": f"Thinking of {CANARY}. " * 50},
+        {"kind": "tool_call", "id": "1", "name": "look", "arguments": f'{{"what": "{CANARY}"}}', "complete": True},
+        {"kind": "text", "text": f"Yes, {CANARY}. " * 300},
+        {"kind": "text", "text": CANARY},
+    ]
+    reply = make_reply(conversation, parts=parts, status="stopped", end_reason="user", cut_position=2_000, **fields)
+    Feedback.objects.create(
+        message=reply, value=-1, comment=f"Not {CANARY}", by=owner, owner_key=conversation.owner_key
+    )
+    # As a crash between two versions of the app might leave some.
+    ReplyEvent.objects.create(message=reply, position=1, kind="text", payload=CANARY)
+    leave_in_spool(reply)
+    return conversation, reply
+
+
+def leave_in_spool(reply: Message) -> None:
+    """Let an ending of this reply wait that another process has saved differently; and what became of earlier ones."""
+    if folder := conf.STREAMING_CHAT_SPOOL_DIR:
+        received = [Event("text", CANARY)]
+        spool.put(Record(reply.pk, reply.conversation_id, "w", reply.ending, reply.ending, received, {}))
+        for suffix in ("fenced", "refused", "unreadable", "0a.taken"):
+            Path(folder, f"{reply.pk}.{suffix}").write_text(CANARY)
+
+
+def zero_what_is_deleted() -> None:
+    """Let SQLite overwrite what it frees, as the example site does."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA secure_delete = ON")
+
+
+def places(text: str = CANARY, valkey: Valkey | None = None) -> list[str]:
+    """Return where a text is found: tables, files and keys, by name."""
+    return [*tables(text), *files(text), *(keys(text, valkey) if valkey else [])]
+
+
+def tables(text: str) -> list[str]:
+    """Return the tables, of all that there are, in which a row has it."""
+    found = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            if text in str(cursor.fetchall()):
+                found.append(table)
+    return found
+
+
+def files(text: str) -> list[str]:
+    """Return the files of the database (SQLite) and of the spool that have it."""
+    paths = []
+    if connection.vendor == "sqlite":
+        name = str(connection.settings_dict["NAME"])
+        paths = [path for path in map(Path, (name, f"{name}-wal", f"{name}-journal")) if path.exists()]
+    if folder := conf.STREAMING_CHAT_SPOOL_DIR:
+        paths += sorted(Path(folder).iterdir())
+    return [path.name for path in paths if text.encode() in path.read_bytes()]
+
+
+def keys(text: str, valkey: Valkey) -> list[str]:
+    """Return the keys in Redis that have it."""
+    with redis.Redis.from_url(valkey.url, socket_timeout=5) as client:
+        return [key.decode() for key in client.scan_iter() if text.encode() in str(client.xrange(key)).encode()]
