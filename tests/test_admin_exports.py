@@ -303,5 +303,8 @@ class PermissionTests(TestCase):
         self.client.force_login(get_user_model().objects.create_superuser("root"))
         page = self.client.get(LIST).content.decode()
 
-        assert re.findall(r'<option value="(\w+)"', page) == ["export_jsonl", "export_csv"]
+        chosen = re.search(r'<select name="action".*?</select>', page, re.DOTALL)[0]
+        actions = re.findall(r'<option value="(\w+)"', chosen)
+
+        assert actions == ["mark_done", "assign_to_me", "export_jsonl", "export_csv"]
         assert self.client.post(LIST, select(self.conversation, action="delete_selected")).status_code == 405

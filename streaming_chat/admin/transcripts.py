@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.utils.formats import localize
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -164,13 +164,14 @@ class Transcript:
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
         if conversation is None:
             return None
-        rows = list(_messages(pk).values_list("pk", "parent_id", "request_id", "ref", "status"))
+        bad = Exists(Feedback.objects.filter(message=OuterRef("pk"), value__lt=0))
+        rows = list(_messages(pk).values_list("pk", "parent_id", "request_id", "ref", "status", bad))
         tree = Tree((message, parent) for message, parent, *_rest in rows)
         if through is not None and through not in tree:
             return None
         focus = through or _sought_message(rows, sought)
         path = tree.path_through(focus) if focus else tree.path_to(conversation.head_id or tree.newest())
-        flagged = _flagged(pk, path, {row[0]: row[4] for row in rows})
+        flagged = _flagged(path, {row[0]: row[4] for row in rows}, {row[0] for row in rows if row[5]})
         focus = focus or next((message for message, _why in flagged), None)
         paginator = Paginator(path, PAGE_SIZE)
         shown = paginator.get_page(page or (path.index(focus) // PAGE_SIZE + 1 if focus else 1))
@@ -257,10 +258,8 @@ def _sought_message(rows: list[Any], sought: str) -> uuid.UUID | None:
     return next((row[0] for row in rows if sought.lower() == str(row[0]) or sought in row[2:]), None)
 
 
-def _flagged(pk: uuid.UUID, path: list[uuid.UUID], statuses: dict[uuid.UUID, str]) -> list[tuple[uuid.UUID, str]]:
-    """Return which messages of a path somebody should look at, in its order, and why."""
-    feedback = Feedback.objects.using(live_database()).filter(message__conversation=pk, value__lt=0)
-    bad = set(feedback.values_list("message", flat=True))
+def _flagged(path: list[uuid.UUID], statuses: dict[uuid.UUID, str], bad: set[uuid.UUID]) -> list[tuple[uuid.UUID, str]]:
+    """Return which messages of a path somebody should look at, and why. bad: those that somebody rated so."""
     words: dict[str, str] = {
         Status.FAILED: _("failed"),
         Status.INTERRUPTED: _("broke off"),

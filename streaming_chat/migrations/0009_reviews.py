@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('streaming_chat', '0004_access_records'),
+        ('streaming_chat', '0008_redactions'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
