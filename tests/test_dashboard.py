@@ -12,8 +12,8 @@ from django.utils import timezone, translation
 
 from streaming_chat.admin.charts import Series, ceiling, chart
 from streaming_chat.admin.dashboard import money
-from streaming_chat.models import AccessRecord, Message
-from streaming_chat.staff.numbers import Report
+from streaming_chat.models import AccessRecord, DailyUsage, Message
+from streaming_chat.staff.numbers import MOST_LISTED, Report
 from streaming_chat.staff.rollups import roll_up, today
 
 from .factories import make_staff
@@ -243,6 +243,16 @@ class ReportTests(TestCase):
         list(roll_up())
 
         assert Report.over(28).missing == []
+
+    def test_so_many_models_are_listed_and_all_are_counted(self):
+        DailyUsage.objects.bulk_create(
+            DailyUsage(day=ago(1), model=f"own:{number}", status="completed", replies=1)
+            for number in range(MOST_LISTED + 5)
+        )
+        report = Report.over(7)
+
+        assert (len(report.models), len(report.by_model)) == (MOST_LISTED, MOST_LISTED)
+        assert report.total.replies == MOST_LISTED + 5
 
 
 class ChartTests(SimpleTestCase):

@@ -1,12 +1,13 @@
 """`manage.py rollup`: what is kept of a day, and when it is counted again."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from io import StringIO
 
 from django.core.management import CommandError, call_command
-from django.db import connection
-from django.test import SimpleTestCase, TestCase
+from django.db import connection, connections
+from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
 from streaming_chat.models import Conversation, DailyUsage, Feedback, Message
@@ -269,6 +270,24 @@ class RollUpTests(TestCase):
             counts.append(len(queries))
 
         assert counts[0] == counts[1]
+
+
+class AtOnceTests(TransactionTestCase):
+    def test_two_that_count_the_same_days_keep_them_once(self):
+        for days in (2, 2, 1):
+            add_reply(ago(days))
+
+        def count(_number):
+            try:
+                return list(roll_up(rebuild=True))
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(count, range(8)))
+
+        assert found == [[(ago(2), 2), (ago(1), 1)]] * 8
+        assert sorted(DailyUsage.objects.values_list("day", "replies")) == [(ago(2), 2), (ago(1), 1)]
 
 
 class CommandTests(TestCase):

@@ -20,6 +20,8 @@ from .rollups import count_day, today
 
 # Today, and yesterday until the nightly roll-up has run.
 LIVE_DAYS = 2
+# Models and errors that are listed, the most frequent first: with an `alias:*` people may ask for any name they make up.
+MOST_LISTED = 100
 _FIELDS = (
     "day", "model", "provider", "status", "error_code", "replies", "input_tokens", "output_tokens", "cost", "uncosted",
     "first_event_counts", "speed_counts", "good", "bad",
@@ -164,6 +166,8 @@ class Report:
         for numbers in self.days.values():
             self.total.include(numbers)
         found = sorted(models.items(), key=lambda item: (-item[1].replies, item[0]))
-        self.models = [name for name, numbers in found if name]
-        self.by_model = [(name, numbers) for name, numbers in found if numbers.replies and model in {"", name}]
-        self.errors = [(code, provider, count) for (code, provider), count in errors.most_common()]
+        self.models = [name for name, _numbers in found if name][:MOST_LISTED]
+        self.by_model = [(name, numbers) for name, numbers in found if numbers.replies and model in {"", name}][
+            :MOST_LISTED
+        ]
+        self.errors = [(code, provider, count) for (code, provider), count in errors.most_common(MOST_LISTED)]
