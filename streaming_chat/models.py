@@ -1,8 +1,9 @@
 """Conversations, their messages as a tree, and what is kept of a reply while it is written.
 
 The order of locks is Conversation, LiveReply, Message, ReplyEvent, QuotaUse, everywhere: two processes that take them in
-one order cannot deadlock. Every transaction here begins with a write, since a default SQLite transaction that reads first
-and writes then fails when another wrote in between (16 of 20 at once failed; write first: 0).
+one order cannot deadlock. Review and Mark are written by who holds their conversation. Every transaction here begins with
+a write, since a default SQLite transaction that reads first and writes then fails when another wrote in between (16 of 20
+at once failed; write first: 0).
 """
 
 from __future__ import annotations

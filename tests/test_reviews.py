@@ -177,6 +177,21 @@ class StateTests(TestCase):
         assert not Review.objects.exists()
         assert not Mark.objects.exists()
 
+    def test_what_is_gone_cannot_be_judged(self):
+        before = seen(self.conversation)
+        pk = self.conversation.pk
+        self.conversation.delete()
+
+        assert not reviews.claim(pk, self.rita)
+        assert not reviews.finish_as_is(pk, self.rita)
+        for judging in (
+            lambda: reviews.save(pk, self.rita, before, "x", {}),
+            lambda: reviews.finish(pk, self.rita, before, "x", {}),
+            lambda: reviews.judge(pk, self.rita, {None: Opinion("bad")}),
+        ):
+            with self.assertRaises(Conversation.DoesNotExist):
+                judging()
+
     def test_it_stays_when_a_reviewer_goes(self):
         finish(self.conversation, self.rita, notes="x", opinions={None: Opinion("bad")})
         self.rita.delete()
