@@ -207,6 +207,17 @@ class CanaryTests(TransactionTestCase):
         assert places(valkey=self.valkey) == []
         assert Conversation.objects.get().pk == conversation.pk
 
+    def test_what_waits_of_others_stays(self):
+        _conversation, reply = planted(system_prompt="", metadata={})
+        other = make_reply(make_conversation())
+        leave_in_spool(other)
+        self.carry(other)
+        redact(reply.pk, make_staff("staff"))
+        left = {name.partition(".")[0] for name in places() if name.startswith(str(other.pk))}
+
+        assert left == {str(other.pk)}
+        assert [key for key in keys(CANARY, self.valkey) if other.pk.hex in key]
+
     def test_redis_away_hinders_nothing(self):
         _conversation, reply = planted(system_prompt="", metadata={})
         self.valkey.kill()

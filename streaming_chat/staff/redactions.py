@@ -7,6 +7,7 @@ message's beginning, and what traces.py knows. What cannot: docs/privacy.md says
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.db import router, transaction
@@ -75,6 +76,8 @@ def quoting(message: Message) -> Any:
     text = "\n".join([message.text, *(str(part.get("text", "")) for part in message.parts)])
     sought = Replace("terms", Value('"'), Value(""))
     records = AccessRecord.objects.using(router.db_for_write(AccessRecord))
-    searches = records.filter(kind=AccessRecord.Kind.SEARCH, at__gte=message.created_at)
+    # Not to the instant: SQLite compares times as text, and its own have three decimals where Django's have six.
+    since = message.created_at - timedelta(seconds=1)
+    searches = records.filter(kind=AccessRecord.Kind.SEARCH, at__gte=since)
     long_enough = searches.alias(chars=Length(sought)).filter(chars__gte=_LEAST_TERM_CHARS)
     return long_enough.alias(said=Value(text, output_field=TextField())).filter(said__icontains=sought)
