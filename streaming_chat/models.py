@@ -30,7 +30,9 @@ from .outages import is_locked
 from .quotas import Settlement, get_quota, tokens_in
 from .quotas.uses import QuotaUse as QuotaUse  # noqa: PLC0414  (Django looks for models here)
 from .signals import announce, reply_ended
+from .staff import texts
 from .staff.accesses import AccessRecord as AccessRecord  # noqa: PLC0414  (as above)
+from .staff.texts import SearchEntry as SearchEntry  # noqa: PLC0414  (as above)
 from .steadiness import steadiness
 from .tails import get_tail
 from .visitors import visitor_key
@@ -565,6 +567,7 @@ def end_reply(
         input_tokens=F("input_tokens") + (fields.get("input_tokens") or 0),
         output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
     )
+    texts.add([texts.Text(conversation_id, message_id, is_reply=True, text=text)], using)
     if reserved is not None:
         settlement = _settlement(reserved, ending, received, fields)
         if settlements is None:

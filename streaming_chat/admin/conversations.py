@@ -10,11 +10,12 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,8 +23,9 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from streaming_chat.models import Conversation
+from streaming_chat.staff.finding import SearchUnavailable
 
-from . import searches
+from . import results, searches
 from .filters import ModelFilter, OwnerFilter
 from .pages import BoundedPaginator
 from .transcripts import Transcript, owner_name
@@ -61,14 +63,19 @@ class ConversationAdmin(ModelAdmin):
     sortable_by = ("last_activity",)
     # Not read: it shows the search box, get_search_results finds.
     search_fields = ("id",)
-    search_help_text = _("Owner, title, reference, or the id of a conversation, a message or a provider's request.")
+    search_help_text = _(
+        "Owner, reference, the id of a conversation, a message or a provider's request, or words of the last 90 days' texts."
+    )
     actions = None
     # With both off, the list's template writes a style element, which a strict policy blocks.
     actions_on_top = True
 
     def get_urls(self) -> list[Any]:
-        """Return the usual addresses, which take GET and HEAD only."""
-        urls = super().get_urls()
+        """Return the usual addresses and the search's, which take GET and HEAD only."""
+        search = path(
+            "search/", self.admin_site.admin_view(self.search_view), name="streaming_chat_conversation_search"
+        )
+        urls = [search, *super().get_urls()]
         for url in urls:
             url.callback = require_safe(url.callback)
         return urls
@@ -108,8 +115,17 @@ class ConversationAdmin(ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        """Find by owner, ids and references; by title only for who may read it."""
-        return searches.find(queryset, search_term, in_titles=may_read(request)), False
+        """Find by owner, ids and references; by words of texts and titles only for who may read them."""
+        reader = request.user if may_read(request) else None
+        try:
+            return searches.find(queryset, search_term, reader=reader), False
+        except SearchUnavailable:
+            messages.warning(request, _("Texts cannot be searched here: this SQLite was built without FTS5."))
+            return searches.by_names(queryset, search_term), False
+
+    def search_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer with what is found in all texts."""
+        return results.page(request, self)
 
     @admin.display(description=_("conversation"))
     def named(self, conversation: Conversation) -> SafeString:

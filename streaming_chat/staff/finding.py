@@ -1,0 +1,126 @@
+"""Finds texts by their words, newest first, a page at a time. Counts nothing, so that common ones cost no more than rare ones.
+
+Any text may be sought: it becomes words before a database sees it, so that no syntax of theirs is left.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import connections
+
+from streaming_chat.models import Conversation, Message, live_database
+
+from . import indexes
+from .texts import SearchEntry, at_millisecond
+from .words import Term, terms
+
+RECENT = timedelta(days=90)
+MAX_HITS = 1_000
+PAGE_SIZE = 20
+
+
+class SearchUnavailable(Exception):
+    """The database cannot search texts: a SQLite without FTS5."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A message that has the words, or a conversation whose title has them. number: of its entry."""
+
+    number: int
+    conversation: Conversation
+    message: Message | None
+
+    @property
+    def text(self) -> str:
+        """What was found in."""
+        return self.message.text if self.message else self.conversation.title
+
+
+@dataclass(frozen=True)
+class Hits:
+    """A page of them, newest first. next: the number that the next page begins before, None for the last."""
+
+    terms: Sequence[Term] = field(repr=False)
+    hits: list[Hit] = field(repr=False)
+    next: int | None = None
+
+
+def look(sought: str, *, before: int | None = None, everything: bool = False, size: int = PAGE_SIZE) -> Hits:
+    """Return the newest that have all that is sought, of the last 90 days or of everything. Blocking.
+
+    before: as an earlier page's `next`. Raises SearchUnavailable.
+    """
+    found = terms(sought)
+    numbers = entries(found, before=before, everything=everything, size=size + 1)
+    # Loaded without the words, and what is loaded has no more than a page shows.
+    rows = (
+        SearchEntry.objects.using(live_database())
+        .select_related("conversation__owner", "message")
+        .defer("words", "message__parts", "conversation__system_prompt", "conversation__metadata")
+        .in_bulk(numbers[:size])
+    )
+    hits = [Hit(pk, rows[pk].conversation, rows[pk].message) for pk in numbers[:size] if pk in rows]
+    return Hits(found, hits, numbers[size - 1] if len(numbers) > size else None)
+
+
+def conversations(sought: str) -> set[uuid.UUID]:
+    """Return the conversations of the newest MAX_HITS hits of the last 90 days. Blocking. Raises SearchUnavailable."""
+    numbers = entries(terms(sought), size=MAX_HITS)
+    rows = SearchEntry.objects.using(live_database()).filter(pk__in=numbers)
+    return set(rows.values_list("conversation", flat=True))
+
+
+def entries(
+    sought: Sequence[Term], *, before: int | None = None, everything: bool = False, size: int = MAX_HITS
+) -> list[int]:
+    """Return the numbers of the newest entries that have all of these terms; none for no term."""
+    if not sought:
+        return []
+    using = live_database()
+    if not indexes.is_available(using):
+        raise SearchUnavailable
+    since = 0 if everything else recent_number()
+    upto = _LARGEST if before is None else min(before, _LARGEST)
+    connection = connections[using]
+    statement, query = _QUERIES[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [query(sought), since, upto, size])
+        return [number for (number,) in cursor.fetchall()]
+
+
+def recent_number() -> int:
+    """Return the first number of the last 90 days."""
+    return at_millisecond(int((time.time() - RECENT.total_seconds()) * 1000))
+
+
+_LARGEST = 2**63 - 1
+_FTS5 = (
+    f"SELECT rowid FROM {indexes.WORDS} WHERE {indexes.WORDS} MATCH %s AND rowid >= %s AND rowid < %s "
+    "ORDER BY rowid DESC LIMIT %s"
+)
+_TSVECTOR = (
+    f"SELECT id FROM {indexes.TABLE} WHERE words @@ %s::tsquery AND id >= %s AND id < %s ORDER BY id DESC LIMIT %s"
+)
+
+
+def _fts5(sought: Sequence[Term]) -> str:
+    return " AND ".join(f'"{" ".join(term.words)}"{" *" if term.is_prefix else ""}' for term in sought)
+
+
+def _tsquery(sought: Sequence[Term]) -> str:
+    return " & ".join(f"({_phrase(term)})" for term in sought)
+
+
+def _phrase(term: Term) -> str:
+    *others, last = (f"'{word}'" for word in term.words)
+    return " <-> ".join([*others, f"{last}:*" if term.is_prefix else last])
+
+
+_QUERIES: dict[str, Any] = {"sqlite": (_FTS5, _fts5), "postgresql": (_TSVECTOR, _tsquery)}
