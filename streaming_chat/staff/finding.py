@@ -13,6 +13,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connections
+from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
 
 from streaming_chat.models import Conversation, Message, live_database
 
@@ -58,41 +60,36 @@ def look(sought: str, *, before: int | None = None, everything: bool = False, si
     before: as an earlier page's `next`. Raises SearchUnavailable.
     """
     found = terms(sought)
-    numbers = entries(found, before=before, everything=everything, size=size + 1)
-    # Loaded without the words, and what is loaded has no more than a page shows.
-    rows = (
-        SearchEntry.objects.using(live_database())
+    # The words stay in the database, and so does what no page shows.
+    rows = list(
+        _entries(found, before=before, everything=everything, size=size + 1)
         .select_related("conversation__owner", "message")
         .defer("words", "message__parts", "conversation__system_prompt", "conversation__metadata")
-        .in_bulk(numbers[:size])
+        .order_by("-pk")
     )
-    hits = [Hit(pk, rows[pk].conversation, rows[pk].message) for pk in numbers[:size] if pk in rows]
-    return Hits(found, hits, numbers[size - 1] if len(numbers) > size else None)
+    hits = [Hit(row.pk, row.conversation, row.message) for row in rows[:size]]
+    return Hits(found, hits, hits[-1].number if len(rows) > size else None)
 
 
 def conversations(sought: str) -> set[uuid.UUID]:
     """Return the conversations of the newest MAX_HITS hits of the last 90 days. Blocking. Raises SearchUnavailable."""
-    numbers = entries(terms(sought), size=MAX_HITS)
-    rows = SearchEntry.objects.using(live_database()).filter(pk__in=numbers)
-    return set(rows.values_list("conversation", flat=True))
+    return set(_entries(terms(sought), size=MAX_HITS).values_list("conversation", flat=True))
 
 
-def entries(
-    sought: Sequence[Term], *, before: int | None = None, everything: bool = False, size: int = MAX_HITS
-) -> list[int]:
-    """Return the numbers of the newest entries that have all of these terms; none for no term."""
-    if not sought:
-        return []
+def _entries(
+    sought: Sequence[Term], *, before: int | None = None, everything: bool = False, size: int
+) -> QuerySet[SearchEntry]:
+    """Return the newest entries that have all of these terms; none for no term."""
     using = live_database()
+    entries = SearchEntry.objects.using(using)
+    if not sought:
+        return entries.none()
     if not indexes.is_available(using):
         raise SearchUnavailable
     since = 0 if everything else recent_number()
     upto = _LARGEST if before is None else min(before, _LARGEST)
-    connection = connections[using]
-    statement, query = _QUERIES[connection.vendor]
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [query(sought), since, upto, size])
-        return [number for (number,) in cursor.fetchall()]
+    statement, query = _QUERIES[connections[using].vendor]
+    return entries.filter(pk__in=RawSQL(statement, [query(sought), since, upto, size]))  # noqa: S611  (parameters only)
 
 
 def recent_number() -> int:
