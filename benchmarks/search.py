@@ -25,7 +25,7 @@ _SOUGHT = {
     "word of one text in 100": "please thank",
     "common phrase": '"the order"',
     "phrase of common words": '"search the order"',
-    "beginning, 1 character": "r*",
+    "beginning, 2 characters": "re*",
     "beginning, 3 characters": "ref*",
     "beginning, 5 characters": "refun*",
     "Chinese word": "取消",
@@ -44,9 +44,9 @@ def main(words: Sequence[str]) -> None:
     options = arguments.parse_args(words)
     django.setup()
     # Only now: they have models.
-    from streaming_chat.admin.passages import passages  # noqa: PLC0415
-    from streaming_chat.models import Message, SearchEntry  # noqa: PLC0415
-    from streaming_chat.staff import finding  # noqa: PLC0415
+    from streaming_chat.admin.passages import passages
+    from streaming_chat.models import Message, SearchEntry
+    from streaming_chat.staff import finding
 
     def page(sought: str, *, everything: bool) -> int:
         found = finding.look(sought, everything=everything)
@@ -71,11 +71,11 @@ def main(words: Sequence[str]) -> None:
 
 def _rare_words() -> list[str]:
     """Return the last words of the seeds' vocabulary: each is in about one text in 3,000."""
-    from random import Random  # noqa: PLC0415
+    from random import Random
 
-    from streaming_chat.staff.seeds import Writer  # noqa: PLC0415
+    from streaming_chat.staff.seeds import Writer
 
-    return Writer(Random(1))._words[-2:]  # noqa: S311, SLF001
+    return Writer(Random(1))._words[-2:]  # noqa: S311
 
 
 def _measure(work: Callable[[], int], times: int) -> list[object]:

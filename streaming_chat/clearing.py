@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from .models import Conversation, ConversationQuerySet, bounded_lock_wait, live_database
 from .outages import is_conflict, is_locked
+from .staff import texts
 
 # A conversation has hundreds of messages, seldom thousands; those of so many are removed in well under a second.
 _AT_ONCE = 50
@@ -46,6 +47,7 @@ def remove(conversations: ConversationQuerySet) -> Iterator[int]:
         except OperationalError as error:
             if not (is_locked(error) or is_conflict(error)):
                 raise
+    texts.purge(live_database())
 
 
 def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:

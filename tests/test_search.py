@@ -104,6 +104,7 @@ class TermTests(SimpleTestCase):
         assert terms("ana@example.com") == [Term(("ana", "example", "com"))]
 
     def test_one_character_of_a_script_without_spaces_is_a_beginning(self):
+        assert terms("r*") == [Term(("r",))]
         assert terms("取") == [Term(("取",), is_prefix=True)]
         assert terms("取消订") == [Term(("取消", "消订"))]
 
@@ -323,18 +324,21 @@ class KeptUpTests(ApiTestCase):
 def broken_index():
     """Let every insertion into the index fail in the database."""
     table = SearchEntry._meta.db_table
+    rename(table, "elsewhere")
+    try:
+        yield
+    finally:
+        rename("elsewhere", table)
+
+
+def rename(table, name):
     with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
-        else:
+        if connection.vendor == "postgresql":
+            # It refuses while checks of the transaction are outstanding.
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
-        try:
-            yield
-        finally:
-            if connection.vendor != "sqlite":
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {name}")
+        if connection.vendor == "postgresql":
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 def added_by_rebuilding(*args):
@@ -363,11 +367,11 @@ class RebuildTests(TransactionTestCase):
         )
         broken_off = rebuilding.rebuild()
 
-        assert next(broken_off) == 500
+        assert next(broken_off) == 1_000
 
         broken_off.close()
 
-        assert added_by_rebuilding() == 600
+        assert added_by_rebuilding() == 100
         assert finding.conversations("rain") == {conversation.pk}
         assert SearchEntry.objects.count() == 1_100
 
@@ -444,7 +448,7 @@ class ForgottenTests(TransactionTestCase):
         with connection.cursor() as cursor:
             rows = []
             for table in connection.introspection.table_names(cursor):
-                cursor.execute(f'SELECT * FROM "{table}"')
+                cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608  (a name that the database gave)
                 rows += cursor.fetchall()
         return str(rows)
 

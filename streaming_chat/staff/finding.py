@@ -1,4 +1,4 @@
-"""Finds texts by their words, newest first, a page at a time. Counts nothing, so that common ones cost no more than rare ones.
+"""Finds texts by their words, newest first, a page at a time; counts nothing, so that common words cost what rare ones do.
 
 Any text may be sought: it becomes words before a database sees it, so that no syntax of theirs is left.
 """
@@ -102,8 +102,11 @@ _FTS5 = (
     f"SELECT rowid FROM {indexes.WORDS} WHERE {indexes.WORDS} MATCH %s AND rowid >= %s AND rowid < %s "
     "ORDER BY rowid DESC LIMIT %s"
 )
+# Planned for MAX_HITS, and read as far as a page goes. Planned for a page, PostgreSQL goes through the newest rows, since
+# some are bound to have a word that it knows nothing of: of one that none of 300,000 has, it read all, in 340 ms (so: 2).
 _TSVECTOR = (
-    f"SELECT id FROM {indexes.TABLE} WHERE words @@ %s::tsquery AND id >= %s AND id < %s ORDER BY id DESC LIMIT %s"
+    f"WITH newest AS MATERIALIZED (SELECT id FROM {indexes.TABLE} WHERE words @@ %s::tsquery AND id >= %s AND id < %s "
+    f"ORDER BY id DESC LIMIT {MAX_HITS}) SELECT id FROM newest LIMIT %s"
 )
 
 

@@ -69,7 +69,12 @@ class SearchEntry(models.Model):
         "streaming_chat.Conversation", models.CASCADE, verbose_name=_("conversation"), related_name="search_entries"
     )
     message = models.OneToOneField(
-        "streaming_chat.Message", models.CASCADE, verbose_name=_("message"), null=True, blank=True, related_name="search_entry"
+        "streaming_chat.Message",
+        models.CASCADE,
+        verbose_name=_("message"),
+        null=True,
+        blank=True,
+        related_name="search_entry",
     )
     words = WordsField(_("words"))
 
@@ -133,7 +138,9 @@ def forget(message_ids: Collection[uuid.UUID], using: str, *, titles_of: Collect
     """
     indexes.overwrite_deleted(using)
     entries = SearchEntry.objects.using(using)
-    entries.filter(Q(message__in=message_ids) | Q(message=None, conversation__in=titles_of)).delete()
+    of_these = entries.filter(Q(message__in=message_ids) | Q(message=None, conversation__in=titles_of))
+    with transaction.atomic(using=using), indexes.erasing(using):
+        of_these.delete()
     transaction.on_commit(partial(purge, using), using=using)
 
 

@@ -32,6 +32,8 @@ _UNSPACED = (
 # The marks that make another kana of one; all others that NFKD sets free are accents.
 _KANA_MARKS = "\u3099\u309a"
 _MAX_TERMS = 20
+# So many words begin with one letter that all of them took 300 ms to find; it is sought as a word.
+_MIN_PREFIX = 2
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»「」『』", '"'))
 _PIECE = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
 
@@ -154,6 +156,8 @@ def _term(text: str, *, is_prefix: bool) -> Term | None:
             found.pop()
         else:
             is_prefix = True
+    elif len(found[-1].word) < _MIN_PREFIX:
+        is_prefix = False
     return Term(tuple(span.word for span in found[:_MAX_TERMS]), is_prefix)
 
 
