@@ -425,25 +425,30 @@ class WithoutFts5Tests(TransactionTestCase):
 class ForgottenTests(TransactionTestCase):
     """What is redacted, or deleted, is gone from the index, and on SQLite from the bytes of the file."""
 
-    CANARY = "zyxwcanary"
-
     def setUp(self):
+        # Another one each time: the file is the same for all tests.
+        self.canary = f"zyxw{uuid.uuid4().hex}"
+        if connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                # As the example site sets it.
+                cursor.execute("PRAGMA secure_delete = ON")
         conversation = make_conversation(title="")
         for n in range(50):
-            said(f"other {self.CANARY[:4]}{n}", conversation)
-        self.message = said(f"{self.CANARY}one 図書館 {self.CANARY}two", conversation)
+            said(f"other {self.canary[:4]}{n}", conversation)
+        self.message = said(f"{self.canary}one 図書館 {self.canary}two", conversation)
 
     def assert_gone(self):
-        assert found(f"{self.CANARY}*", everything=True) == []
+        assert found(f"{self.canary}*", everything=True) == []
         assert found("図書館") == []
         assert len(found("other", size=100)) == 50
-        assert self.CANARY not in self.dump()
+        assert self.canary not in self.dump()
 
     def dump(self):
         """Return the bytes of the file, or what every table of PostgreSQL holds, as text."""
         if connection.vendor == "sqlite":
             with connection.cursor() as cursor:
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                assert cursor.fetchall()[0][0] == 0
             return Path(connection.settings_dict["NAME"]).read_bytes().decode("latin-1")
         with connection.cursor() as cursor:
             rows = []
@@ -453,8 +458,8 @@ class ForgottenTests(TransactionTestCase):
         return str(rows)
 
     def test_it_was_there(self):
-        assert self.CANARY in self.dump()
-        assert len(found(f"{self.CANARY}*")) == 1
+        assert self.canary in self.dump()
+        assert len(found(f"{self.canary}*")) == 1
 
     def test_a_redacted_message_is_forgotten(self):
         with transaction.atomic():
@@ -466,18 +471,18 @@ class ForgottenTests(TransactionTestCase):
     def test_a_title_is_forgotten(self):
         message = self.message
         Message.objects.filter(pk=message.pk).update(text="", parts=[])
-        texts.retitle(message.conversation_id, f"{self.CANARY} title", USING)
+        texts.retitle(message.conversation_id, f"{self.canary} title", USING)
         texts.forget([message.pk], USING, titles_of=[message.conversation_id])
 
         self.assert_gone()
 
     def test_a_deleted_conversation_is_not_found_and_a_purge_takes_its_words(self):
         conversation = make_conversation(title="")
-        said(f"{self.CANARY}three", conversation)
+        said(f"{self.canary}three", conversation)
         Message.objects.filter(pk=self.message.pk).delete()
         Conversation.objects.filter(pk=conversation.pk).delete()
 
-        assert found(f"{self.CANARY}*") == []
+        assert found(f"{self.canary}*") == []
 
         texts.purge(USING)
 
@@ -508,7 +513,7 @@ class ForgottenTests(TransactionTestCase):
             texts.forget([self.message.pk], USING)
             1 / 0  # noqa: B018  (any error)
 
-        assert len(found(f"{self.CANARY}*")) == 1
+        assert len(found(f"{self.canary}*")) == 1
 
 
 class PageTestCase(TestCase):

@@ -110,7 +110,7 @@ def overwrite_deleted(using: str) -> None:
     """Let SQLite write zeros over what is deleted on this connection, whatever the site has set."""
     if connections[using].vendor == "sqlite":
         with connections[using].cursor() as cursor:
-            cursor.execute("PRAGMA secure_delete = ON")
+            _rows(cursor, "PRAGMA secure_delete = ON")
 
 
 @contextlib.contextmanager
@@ -145,20 +145,26 @@ def purge(using: str) -> None:
             cursor.execute(f"DELETE FROM {_NOTE} WHERE deletions = %s", [deletions])
         if not connection.in_atomic_block:
             # The journal holds the pages as they were.
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            _rows(cursor, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _note(cursor: Any) -> int | None:
     """Return how many entries were deleted since the last purge, None for none."""
-    found = cursor.execute(f"SELECT deletions FROM {_NOTE}").fetchone()
-    return found[0] if found else None
+    found = _rows(cursor, f"SELECT deletions FROM {_NOTE}")
+    return found[0][0] if found else None
+
+
+def _rows(cursor: Any, statement: str) -> list[Any]:
+    """Return all rows: while one is left, the statement is open, and keeps the journal from being written to the file."""
+    cursor.execute(statement)
+    return cursor.fetchall()
 
 
 def _merge(cursor: Any, pages: int) -> bool:
     """Return whether it did anything: https://www.sqlite.org/fts5.html#the_merge_command."""
-    before = cursor.execute("SELECT total_changes()").fetchone()[0]
+    before = _rows(cursor, "SELECT total_changes()")[0][0]
     cursor.execute(f"INSERT INTO {WORDS} ({WORDS}, rank) VALUES ('merge', %s)", [pages])
-    after = cursor.execute("SELECT total_changes()").fetchone()[0]
+    after = _rows(cursor, "SELECT total_changes()")[0][0]
     return after - before >= 2
 
 
