@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from .models import Conversation, ConversationQuerySet, Message, bounded_lock_wait, live_database
 from .outages import is_conflict, is_locked
-from .staff import traces
+from .staff import texts, traces
 
 # A conversation has hundreds of messages, seldom thousands; those of so many are removed in well under a second.
 _AT_ONCE = 50
@@ -52,6 +52,7 @@ def remove(conversations: ConversationQuerySet) -> Iterator[int]:
         except OperationalError as error:
             if not (is_locked(error) or is_conflict(error)):
                 raise
+    texts.purge(live_database())
 
 
 def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:
@@ -62,7 +63,7 @@ def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:
         chosen.update(last_activity=F("last_activity"))
         still = list(conversations.filter(pk__in=ids).values_list("pk", flat=True))
         messages = Message.objects.using(using).filter(conversation_id__in=still)
-        traces.forget(list(messages.values_list("pk", flat=True)), using, titles_of=still)
+        traces.forget(list(messages.values_list("pk", flat=True)), using, titles_of=still, of_index=False)
         # By Django's collector, so that a site's own receivers and references hear of it.
         chosen.filter(pk__in=still).delete()
     return len(still)

@@ -32,11 +32,13 @@ from .outages import is_locked
 from .quotas import Settlement, get_quota, tokens_in
 from .quotas.uses import QuotaUse as QuotaUse  # noqa: PLC0414  (Django looks for models here)
 from .signals import announce, reply_ended
+from .staff import texts
 from .staff.accesses import AccessRecord as AccessRecord  # noqa: PLC0414  (as above)
 from .staff.judgements import DRAWS, ReviewState, draw, reopened
 from .staff.judgements import Mark as Mark  # noqa: PLC0414  (as above)
 from .staff.judgements import Review as Review  # noqa: PLC0414  (as above)
 from .staff.prices import cost_of
+from .staff.texts import SearchEntry as SearchEntry  # noqa: PLC0414  (as above)
 from .staff.usage import DailyUsage as DailyUsage  # noqa: PLC0414  (as above)
 from .steadiness import steadiness
 from .tails import get_tail
@@ -613,6 +615,7 @@ def end_reply(
         output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
         **_spent(cost),
     )
+    texts.add([texts.Text(conversation_id, message_id, is_reply=True, text=text)], using)
     if reserved is not None:
         settlement = _settlement(reserved, ending, received, fields)
         if settlements is None:

@@ -43,6 +43,7 @@ from .quotas import get_quota, tokens_in
 from .record import settle_abandoned
 from .runner import runner
 from .runs import InlineSaver, Order
+from .staff import texts
 from .staff.judgements import reopened
 from .visitors import claimed_key
 from .writer import writer
@@ -373,6 +374,8 @@ class _Sending:
             body_digest=self._outgoing.digest() if self._outgoing.client_id else "",
         )
         Message.objects.using(self._using).bulk_create([*said, reply])
+        found = [texts.Text(conversation.pk, message.pk, message.is_reply, message.text) for message in said]
+        texts.add(found, self._using)
         slot = self._slot()
         _demand_room(self.message_id)
         LiveReply.objects.using(self._using).bulk_create(

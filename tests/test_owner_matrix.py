@@ -66,7 +66,7 @@ KINDS = {
     **{
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
         for rest in (
-            *("", "add/", "numbers/", "review/next/", "<uuid:pk>/review/"),
+            *("", "add/", "numbers/", "search/", "review/next/", "<uuid:pk>/review/"),
             *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
         )
     },

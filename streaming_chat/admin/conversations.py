@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -27,9 +27,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from streaming_chat.models import Conversation
 from streaming_chat.staff.accesses import AccessRecord, record
+from streaming_chat.staff.finding import SearchUnavailable
 from streaming_chat.staff.queues import Queue
 
-from . import dashboard, reviews, searches
+from . import dashboard, results, reviews, searches
 from .exports import Exporting, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
 from .live import follow_view, stop_reply
@@ -73,7 +74,9 @@ class ConversationAdmin(Exporting, Redacting):
     sortable_by = ("last_activity",)
     # Not read: it shows the search box, get_search_results finds.
     search_fields = ("id",)
-    search_help_text = _("Owner, title, reference, or the id of a conversation, a message or a provider's request.")
+    search_help_text = _(
+        "Owner, reference, the id of a conversation, a message or a provider's request, or words of the last 90 days' texts."
+    )
     actions = (reviews.mark_done, reviews.assign_to_me, "export_jsonl", "export_csv")
     # With both off, the list's template writes a style element, which a strict policy blocks.
     actions_on_top = True
@@ -88,7 +91,8 @@ class ConversationAdmin(Exporting, Redacting):
         """Return the usual addresses, which take GET and HEAD only but for the list's actions, and those of our own."""
         view = self.admin_site.admin_view
         numbers = path("numbers/", view(self.numbers_view), name="streaming_chat_conversation_numbers")
-        urls = [numbers, *super().get_urls()]
+        search = path("search/", view(self.search_view), name="streaming_chat_conversation_search")
+        urls = [numbers, search, *super().get_urls()]
         for url in urls:
             if url.name == "streaming_chat_conversation_changelist":
                 url.callback = require_http_methods(["GET", "HEAD", "POST"])(url.callback)
@@ -149,8 +153,17 @@ class ConversationAdmin(Exporting, Redacting):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        """Find by owner, ids and references; by title only for who may read it."""
-        return searches.find(queryset, search_term, in_titles=may_read(request)), False
+        """Find by owner, ids and references; by words of texts and titles only for who may read them."""
+        reader = request.user if may_read(request) else None
+        try:
+            return searches.find(queryset, search_term, reader=reader), False
+        except SearchUnavailable:
+            messages.warning(request, _("Texts cannot be searched here: this SQLite was built without FTS5."))
+            return searches.by_names(queryset, search_term), False
+
+    def search_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer with what is found in all texts."""
+        return results.page(request, self)
 
     @admin.display(description=_("conversation"))
     def named(self, conversation: Conversation) -> SafeString:

@@ -1,7 +1,7 @@
-"""Finding conversations by what support is given: an owner, an id, a reference, words of a title.
+"""Finding conversations by what support is given: an owner, an id, a reference, or words of their texts.
 
-A million rows: what is exact (ids, references) is looked up in an index first, and only what is not found so is
-compared with names and titles.
+A million rows: what is exact (ids, references) is looked up in an index first. Only what is not found so is compared
+with names and, for who may read, sought in the texts, which is a reading, and recorded before it is done.
 """
 
 from __future__ import annotations
@@ -12,19 +12,51 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 
+from streaming_chat.events import storable
 from streaming_chat.models import Conversation, Message
+from streaming_chat.staff import finding
+from streaming_chat.staff.accesses import AccessRecord, record
+from streaming_chat.staff.words import terms
 
 # One request id or reference belongs to one message; a proxy that reuses its ids must not make the query endless.
 _MAX_MESSAGES = 100
+# Names are compared one by one, and their conversations are found by index: all of a site's would be no answer.
+_MAX_OWNERS = 200
+# Longer than any id; the rest of what somebody pasted finds nothing more.
+MAX_CHARS = 500
 
 
-def find(queryset: QuerySet[Conversation], term: str, *, in_titles: bool) -> QuerySet[Conversation]:
-    """Return the conversations that a search term means; all of them for "". in_titles: titles may be read."""
-    term = term.strip()
-    if not term:
+def sought_in(text: str) -> str:
+    """Return what a person seeks, as it may be stored."""
+    return storable(text).strip()[:MAX_CHARS]
+
+
+def find(queryset: QuerySet[Conversation], text: str, *, reader: Any = None) -> QuerySet[Conversation]:
+    """Return the conversations that a search means; all of them for "".
+
+    reader: the user who may read texts; None: they are not searched. Raises finding.SearchUnavailable.
+    """
+    sought = sought_in(text)
+    if not sought:
         return queryset
-    exact = _by_id(term) or _by_visitor(term) or _by_reference(term)
-    return queryset.filter(exact or _by_words(term, in_titles=in_titles))
+    found = _by_id(sought) or _by_visitor(sought) or _by_reference(sought)
+    if found is None:
+        found = _by_owner(sought)
+        if reader is not None:
+            found |= Q(pk__in=_in_texts(sought, reader))
+    return queryset.filter(found)
+
+
+def by_names(queryset: QuerySet[Conversation], text: str) -> QuerySet[Conversation]:
+    """Return the conversations of the owners that a search means, where texts cannot be searched."""
+    return queryset.filter(_by_owner(sought_in(text)))
+
+
+def _in_texts(sought: str, reader: Any) -> set[uuid.UUID]:
+    if not terms(sought):
+        return set()
+    record(AccessRecord.Kind.SEARCH, reader, terms=sought)
+    return finding.conversations(sought)
 
 
 def as_uuid(term: str) -> uuid.UUID | None:
@@ -54,12 +86,13 @@ def _by_reference(term: str) -> Q | None:
     return Q(pk__in=found) if found else None
 
 
-def _by_words(term: str, *, in_titles: bool) -> Q:
+def _by_owner(term: str) -> Q:
     named = Q()
     for field in owner_fields():
         named |= Q(**{f"{field}__icontains": term})
-    found = Q(owner__in=get_user_model()._default_manager.filter(named)) | Q(owner_key=f"u:{term}")
-    return found | Q(title__icontains=term) if in_titles else found
+    users = get_user_model()._default_manager.filter(named).order_by("pk").values_list("pk", flat=True)
+    # Looked up first, as above.
+    return Q(owner__in=list(users[:_MAX_OWNERS])) | Q(owner_key=f"u:{term}")
 
 
 def owner_fields() -> set[str]:

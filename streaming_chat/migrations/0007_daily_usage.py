@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('streaming_chat', '0004_access_records'),
+        ('streaming_chat', '0006_search_words'),
     ]
 
     operations = [

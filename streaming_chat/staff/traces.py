@@ -10,8 +10,6 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Protocol
 
 from django.db import connections, transaction
@@ -19,6 +17,8 @@ from django.db import connections, transaction
 from streaming_chat.models import ReplyEvent
 from streaming_chat.spool import spool
 from streaming_chat.tails import get_tail
+
+from . import texts
 
 
 class Forget(Protocol):
@@ -32,22 +32,19 @@ forgetters: list[Forget] = []
 _CHECKPOINT_MS = 1_000
 
 
-def forget(message_ids: Sequence[uuid.UUID], using: str, *, titles_of: Sequence[uuid.UUID] = ()) -> None:
+def forget(
+    message_ids: Sequence[uuid.UUID], using: str, *, titles_of: Sequence[uuid.UUID] = (), of_index: bool = True
+) -> None:
     """Remove what is left of these besides their rows: in the open transaction, and after its commit elsewhere.
 
-    titles_of: conversations whose titles go, too.
+    titles_of: conversations whose titles go, too. of_index: also what the search index has; False where their rows go, of
+    which the database tells it, for who calls `texts.purge` once at the end.
     Neither the tail nor the spool has what was not received, so ended messages are gone from there for good.
     """
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
-    for function in [*forgetters, *_index()]:
+    for function in [*forgetters, *([texts.forget] if of_index else [])]:
         function(message_ids, using, titles_of=titles_of)
     transaction.on_commit(partial(_forget_outside, tuple(message_ids), using), using=using, robust=True)
-
-
-def _index() -> list[Forget]:
-    """Return the search index's own function, where there is one."""
-    name = "streaming_chat.staff.texts"
-    return [import_module(name).forget] if find_spec(name) else []
 
 
 def _forget_outside(message_ids: Sequence[uuid.UUID], using: str) -> None:

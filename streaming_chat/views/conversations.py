@@ -8,6 +8,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import DateTimeField, Exists, OuterRef, Q, Value
 from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -19,6 +20,7 @@ from streaming_chat.models import Conversation, ConversationQuerySet, Message, l
 from streaming_chat.permissions import Owner, get_permissions
 from streaming_chat.providers import default_model, is_offered
 from streaming_chat.runner import runner
+from streaming_chat.staff import texts
 
 from . import bodies
 from .base import Answer, api, demand, demand_found
@@ -64,14 +66,17 @@ def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
         raise Refusal(422, "invalid", fields={"system": "this site sets the system prompt."})
     model = body.get("model", "") or default_model()
     _check_model(request, owner, model)
-    conversation = Conversation.objects.create(
-        owner=owner.user,
-        owner_key=owner.key,
-        title=body.get("title", ""),
-        model=model,
-        system_prompt=body.get("system", conf.STREAMING_CHAT_SYSTEM_PROMPT),
-        metadata=body.get("metadata", {}),
-    )
+    with transaction.atomic(using=live_database()):
+        conversation = Conversation.objects.create(
+            owner=owner.user,
+            owner_key=owner.key,
+            title=body.get("title", ""),
+            model=model,
+            system_prompt=body.get("system", conf.STREAMING_CHAT_SYSTEM_PROMPT),
+            metadata=body.get("metadata", {}),
+        )
+        if conversation.title:
+            texts.retitle(conversation.pk, conversation.title, live_database())
     return JsonResponse(conversation_shape(_mine(owner, conversation.pk)), status=201)
 
 
@@ -96,7 +101,10 @@ def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
     if "head" in body:
         changes["head_id"] = _leaf(conversation, body["head"])
     if changes:
-        Conversation.objects.filter(pk=conversation.pk).update(**changes)
+        with transaction.atomic(using=live_database()):
+            Conversation.objects.filter(pk=conversation.pk).update(**changes)
+            if "title" in changes:
+                texts.retitle(conversation.pk, changes["title"], live_database())
     return _with_messages(_mine(owner, conversation_id), owner)
 
 

@@ -1,0 +1,242 @@
+"""The words of all texts, kept to be searched: an entry for each message, and for each title that a person gave.
+
+Entries are written where texts are, in the same transaction, and go with their rows. What a database needs to find by
+them is in indexes.py; a text is made words in words.py, for both databases alike. models.py imports this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db import IntegrityError, connections, models, transaction
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from streaming_chat.logs import describe, logger
+
+from . import indexes
+from .words import words
+
+# The bits below an entry's millisecond say what it is of: a title, what a person wrote, or a reply.
+_TITLE, _SAID, _REPLY = range(3)
+_STEP = 4
+# So many texts of one kind in one millisecond get a number of their own; a rebuild finds room for any more.
+_TRIES = 20
+# How many numbers are looked at in one query.
+_LOOK = 1_000
+_LEXEME = re.compile(r"'([^']*)':([\d,]+)")
+
+
+class WordsField(models.Field):  # type: ignore[type-arg]  # Generic in the stubs only.
+    """A list of words: a tsvector on PostgreSQL, elsewhere text that spaces divide."""
+
+    def db_type(self, connection: Any) -> str:
+        """Return the type of its column."""
+        return "tsvector" if connection.vendor == "postgresql" else "text"
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> str:
+        """Return what the database is given for a list of words."""
+        return vector(value) if connection.vendor == "postgresql" else " ".join(value)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> list[str]:
+        """Return the list again; on PostgreSQL what its limits have left of it."""
+        return from_vector(value) if connection.vendor == "postgresql" else value.split()
+
+    def to_python(self, value: Any) -> Any:
+        """Take a list, or the text of one."""
+        return value.split() if isinstance(value, str) else value
+
+    def value_to_string(self, obj: Any) -> str:
+        """Return the text of the list."""
+        return " ".join(self.value_from_object(obj))
+
+
+class SearchEntry(models.Model):
+    """The words of a message, or of a conversation's title where message is null.
+
+    Its number is the millisecond in which the text's id was made, times four, so that the order of numbers is that of
+    time, also for what a rebuild adds later; "newest first" and "of the last 90 days" then need no other column.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    conversation = models.ForeignKey(
+        "streaming_chat.Conversation", models.CASCADE, verbose_name=_("conversation"), related_name="search_entries"
+    )
+    message = models.OneToOneField(
+        "streaming_chat.Message",
+        models.CASCADE,
+        verbose_name=_("message"),
+        null=True,
+        blank=True,
+        related_name="search_entry",
+    )
+    words = WordsField(_("words"))
+
+    objects: models.Manager[SearchEntry] = models.Manager()
+
+    class Meta:
+        app_label = "streaming_chat"
+        verbose_name = _("search entry")
+        verbose_name_plural = _("search entries")
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(
+                fields=["conversation"], condition=Q(message=None), name="streaming_chat_title_entry_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Search entry {self.pk}"
+
+
+class Text(NamedTuple):
+    """A text to be found. message: None for the conversation's title."""
+
+    conversation: uuid.UUID
+    message: uuid.UUID | None
+    is_reply: bool
+    text: str
+
+    @property
+    def number(self) -> int:
+        """The entry's number, where it is free."""
+        kind = _TITLE if self.message is None else _REPLY if self.is_reply else _SAID
+        return at_millisecond(_milliseconds(self.message or self.conversation)) + kind
+
+
+def add(texts: Iterable[Text], using: str) -> None:
+    """Let texts be found that are new. Inside the transaction that writes them, which goes on if this fails."""
+    found = [text for text in texts if text.text]
+    with _apart(using):
+        if len(found) == 1:
+            _insert(found[0], using)
+        elif found:
+            # Of one millisecond, often: a client's whole history.
+            with transaction.atomic(using=using):
+                insert_each(found, using)
+
+
+def retitle(conversation: uuid.UUID, title: str, using: str) -> None:
+    """Let a conversation be found by the title that a person gave it, and by no earlier one. As `add`."""
+    with _apart(using), transaction.atomic(using=using):
+        SearchEntry.objects.using(using).filter(conversation=conversation, message=None).delete()
+        _insert(Text(conversation, None, False, title), using)
+
+
+def forget(message_ids: Collection[uuid.UUID], using: str, *, titles_of: Collection[uuid.UUID] = ()) -> None:
+    """Take the words of messages, and of the titles of conversations, out of the index; nothing is left in its file.
+
+    With the transaction: they are not found any more. After its commit, at once where there is none: they are not in the
+    bytes of a SQLite file either (`purge`). On PostgreSQL VACUUM takes away what any deletion leaves.
+    Raises DatabaseError when that cannot be, for then a redaction must not seem done.
+    """
+    indexes.overwrite_deleted(using)
+    entries = SearchEntry.objects.using(using)
+    of_these = entries.filter(Q(message__in=message_ids) | Q(message=None, conversation__in=titles_of))
+    with transaction.atomic(using=using), indexes.erasing(using):
+        of_these.delete()
+    transaction.on_commit(partial(purge, using), using=using)
+
+
+def purge(using: str) -> None:
+    """Take what deleted entries have left out of the file, if any did: after a deletion of conversations, too. Blocking.
+
+    Outside a transaction. In short ones, between which others write: 1,000,000 messages take seconds.
+    """
+    indexes.purge(using)
+
+
+def at_millisecond(milliseconds: int) -> int:
+    """Return the first number of the entries made then; in milliseconds since 1970."""
+    return milliseconds * _STEP
+
+
+def insert_each(texts: Sequence[Text], using: str) -> None:
+    """Add entries by the hundred, with room found for each. Raises IntegrityError when others were added meanwhile."""
+    room = _Room([text.number for text in texts], using)
+    made = ((text, words(text.text)) for text in texts)
+    SearchEntry.objects.using(using).bulk_create(
+        [_entry(text, found, room.number(text.number)) for text, found in made if found], batch_size=500
+    )
+
+
+class _Room:
+    """Numbers that are free. An import makes the ids of thousands of texts in one millisecond."""
+
+    def __init__(self, wanted: Collection[int], using: str) -> None:
+        self._entries = SearchEntry.objects.using(using)
+        self._taken = set(self._entries.filter(pk__in=wanted).values_list("pk", flat=True))
+        self._free = set(wanted) - self._taken
+        self._given: dict[int, int] = {}
+
+    def number(self, wanted: int) -> int:
+        """Return this one, or the next of its kind that is free, and take it."""
+        number = self._given.get(wanted, wanted)
+        while number in self._taken or number not in self._free:
+            if number not in self._taken:
+                self._look(number)
+            else:
+                number += _STEP
+        self._taken.add(number)
+        self._given[wanted] = number
+        return number
+
+    def _look(self, number: int) -> None:
+        upto = number + _STEP * _LOOK
+        self._taken.update(self._entries.filter(pk__gte=number, pk__lt=upto).values_list("pk", flat=True))
+        self._free.update(range(number, upto, _STEP))
+
+
+def _insert(text: Text, using: str) -> None:
+    """Insert its entry under the first number that is free. Raises IntegrityError when it has one."""
+    found = words(text.text)
+    for attempt in range(_TRIES if found else 0):
+        try:
+            with transaction.atomic(using=using):
+                entry = _entry(text, found, text.number + _STEP * attempt)
+                entry.save(force_insert=True, using=using)
+                return
+        except IntegrityError:
+            if attempt == _TRIES - 1:
+                raise
+
+
+def _entry(text: Text, found: list[str], number: int) -> SearchEntry:
+    return SearchEntry(pk=number, conversation_id=text.conversation, message_id=text.message, words=found)
+
+
+@contextlib.contextmanager
+def _apart(using: str) -> Iterator[None]:
+    """Let a failure harm nothing else: what is not indexed, `manage.py rebuildsearch` adds."""
+    try:
+        yield
+    except Exception as error:
+        if connections[using].needs_rollback:
+            # The transaction is lost with it, or the connection: whoever holds it must hear of that.
+            raise
+        logger.error("A text was saved, but cannot be searched: %s", describe(error))
+
+
+def _milliseconds(made: uuid.UUID) -> int:
+    """Return when an id was made; ids of another kind than ours count as made now."""
+    return made.int >> 80 if made.version == 7 else time.time_ns() // 1_000_000
+
+
+def vector(found: Sequence[str]) -> str:
+    """Return a tsvector's text. PostgreSQL counts positions to 16 383, and keeps 256 of a word."""
+    places: dict[str, list[int]] = {}
+    for position, word in enumerate(found, 1):
+        places.setdefault(word, []).append(position)
+    return " ".join(f"'{word}':{','.join(map(str, at))}" for word, at in places.items())
+
+
+def from_vector(text: str) -> list[str]:
+    """Return the words of a tsvector's text, in order."""
+    found = [(int(at), word) for word, places in _LEXEME.findall(text) for at in places.split(",")]
+    return [word for _at, word in sorted(found)]
