@@ -14,13 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @contextlib.contextmanager
 def demo(folder: str | Path, port: int = 0) -> Iterator[subprocess.Popen]:
     """Start the demo with its database in this folder; end it with the block."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PORT": str(port),
-        "SECRET_KEY": "the same at every start",
-        "DATABASE_URL": f"sqlite:///{folder}/demo.sqlite3",
-        "PYTHONUNBUFFERED": "1",
-    }
+    environment = _environment(folder) | {"PORT": str(port), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "chatproject.demo"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
@@ -28,6 +22,21 @@ def demo(folder: str | Path, port: int = 0) -> Iterator[subprocess.Popen]:
             yield process
         finally:
             process.terminate()
+
+
+def manage(folder: str | Path, *command: str) -> None:
+    """Run a management command on the database in this folder."""
+    environment = _environment(folder) | {"INSECURE_HTTP": "1", "LOG_LEVEL": "WARNING"}
+    manage_py = [sys.executable, "manage.py", *command]
+    subprocess.run(manage_py, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def _environment(folder: str | Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "SECRET_KEY": "the same at every start",
+        "DATABASE_URL": f"sqlite:///{folder}/demo.sqlite3",
+    }
 
 
 def read_until_address(process: subprocess.Popen) -> tuple[str, str]:

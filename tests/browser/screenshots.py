@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.demo import demo, passwords_in, read_until_address
+from tests.demo import demo, manage, passwords_in, read_until_address
 
 from .chat import ChatPage
 from .chromium import CHROMIUM_ARGS, chromium_path
@@ -84,6 +84,39 @@ def from_the_right(page: Page) -> None:
     expect(page.locator(".sc-reply").last).to_have_attribute("data-status", "completed")
 
 
+ADMIN = "/admin/streaming_chat/conversation/"
+
+
+def staff_list(page: Page) -> None:
+    page.goto(ADMIN)
+
+
+def staff_transcript(page: Page) -> None:
+    """A transcript with something to look at, out of the queue."""
+    page.goto(f"{ADMIN}?q=reading+room")
+    page.locator("#result_list tbody th a").first.click()
+    page.locator(".transcript-messages").wait_for()
+
+
+def staff_search(page: Page) -> None:
+    page.goto(f"{ADMIN}search/?q=invoice")
+
+
+def staff_numbers(page: Page) -> None:
+    page.goto(f"{ADMIN}numbers/?days=28")
+
+
+STAFF_SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
+    "staff-list": (staff_list, DESKTOP),
+    "staff-list-phone": (staff_list, PHONE),
+    "staff-transcript": (staff_transcript, DESKTOP),
+    "staff-transcript-dark": (staff_transcript, DESKTOP | DARK),
+    "staff-transcript-phone": (staff_transcript, PHONE),
+    "staff-search": (staff_search, DESKTOP),
+    "staff-numbers": (staff_numbers, DESKTOP),
+    "staff-numbers-dark": (staff_numbers, DESKTOP | DARK),
+    "staff-numbers-phone": (staff_numbers, PHONE),
+}
 SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "home": (home, DESKTOP),
     "chat-empty": (empty, DESKTOP),
@@ -111,21 +144,29 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as data, demo(data) as process, sync_playwright() as playwright:
         address, printed = read_until_address(process)
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=CHROMIUM_ARGS)
-        state = _signed_in(browser, address, passwords_in(printed)["demo"])
-        for name, (show, options) in SHOTS.items():
-            session = None if name in SIGNED_OUT else state
+        passwords = passwords_in(printed)
+        states = {name: _signed_in(browser, address, name, passwords[name]) for name in ("demo", "staff")}
+
+        def take(name: str, show: Callable[[Page], None], options: dict, session: dict | None) -> None:
             context = browser.new_context(base_url=address, storage_state=session, reduced_motion="reduce", **options)
             page = context.new_page()
             show(page)
             _take(page, folder / f"{name}.png")
             context.close()
+
+        for name, (show, options) in SHOTS.items():
+            take(name, show, options, None if name in SIGNED_OUT else states["demo"])
+        for command in (["seedtranscripts", "--conversations", "1500"], ["rebuildsearch"], ["rollup"]):
+            manage(data, *command)
+        for name, (show, options) in STAFF_SHOTS.items():
+            take(name, show, options, states["staff"])
         browser.close()
 
 
-def _signed_in(browser: Browser, address: str, password: str) -> dict:
+def _signed_in(browser: Browser, address: str, name: str, password: str) -> dict:
     page = browser.new_page(base_url=address)
     page.goto("/accounts/login/")
-    page.get_by_label("Username").fill("demo")
+    page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(password)
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Sign out").wait_for()

@@ -1,13 +1,16 @@
 """Users and transcripts to look at, for the demo."""
 
+from io import StringIO
+
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.utils.crypto import salted_hmac
 
 from chatproject.samples import create_samples
 
-PERMISSIONS = ["view_conversation", "view_message", "view_transcript"]
+PERMISSIONS = ["view_conversation", "view_transcript", "review_conversation"]
 
 
 def password_of(username: str) -> str:
@@ -23,13 +26,16 @@ class Command(BaseCommand):
     def handle(self, *args, **options):
         """Make what is missing and print who may sign in."""
         self._user("staff", "sees everything in the admin", is_staff=True, is_superuser=True)
-        reviewer = self._user("reviewer", "reads transcripts in the admin, nothing else", is_staff=True)
+        reviewer = self._user("reviewer", "reads and judges transcripts in the admin, nothing else", is_staff=True)
         reviewer.user_permissions.set(
             Permission.objects.filter(content_type__app_label="streaming_chat", codename__in=PERMISSIONS)
         )
         owner = self._user("demo", "chats; has sample conversations")
         if not owner.streaming_chat_conversations.exists():
             create_samples(owner)
+            # Written past the app, as by an import: what the app keeps up by itself is made up for.
+            call_command("rebuildsearch", stdout=StringIO())
+            call_command("rollup", stdout=StringIO())
 
     def _user(self, username: str, description: str, **flags):
         user, _ = get_user_model().objects.update_or_create(username=username, defaults=flags)
