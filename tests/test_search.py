@@ -8,14 +8,16 @@ from io import StringIO
 from pathlib import Path
 from unittest import skipUnless
 
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from django.urls import reverse
 from django.utils import timezone
 
+from streaming_chat import endings
 from streaming_chat.admin.passages import passages
-from streaming_chat.models import AccessRecord, Conversation, LiveReply, Message, SearchEntry
+from streaming_chat.events import Event
+from streaming_chat.models import AccessRecord, Conversation, LiveReply, Message, SearchEntry, end_reply
 from streaming_chat.staff import finding, indexes, rebuilding, texts
 from streaming_chat.staff.texts import Text, from_vector, vector
 from streaming_chat.staff.words import MAX_WORD_CHARS, Term, places, terms, words
@@ -165,7 +167,7 @@ class FindingTests(TestCase):
         said("refunded")
         said("unrefunded")
 
-        assert found("refund*") == found('"refund" *'.replace(" ", "")) == ["refunded"]
+        assert found("refund*") == found('"refund"*') == ["refunded"]
         assert found("refund") == []
 
     def test_scripts_without_spaces(self):
@@ -235,9 +237,10 @@ class FindingTests(TestCase):
     def test_texts_of_one_millisecond_are_all_found(self):
         """As many as a client's whole history, which is written in one go."""
         conversation = make_conversation()
-        history = [make_message(conversation, f"rain {n}", pk=made(1, n)) for n in range(60)]
+        first = made(1).int
+        history = [make_message(conversation, f"rain {n}", pk=uuid.UUID(int=first + n)) for n in range(60)]
         texts.add([Text(conversation.pk, message.pk, False, message.text) for message in history], USING)
-        said("rain of another", conversation, pk=made(1, 99))
+        said("rain of another", conversation, pk=uuid.UUID(int=first + 60))
 
         assert len(found("rain", size=100)) == 61
 
@@ -266,23 +269,19 @@ class KeptUpTests(ApiTestCase):
         self.provider.script(Script(["Another one"]))
         self.api.post(f"api/messages/{reply.pk}/regenerate").getvalue()
 
-        assert sorted(found("one OR world".replace(" OR world", ""))) == ["Another one"]
+        assert found("another") == ["Another one"]
         assert found("lisbon") == ["Lisbon?"]
 
     def test_what_its_owner_did_not_see_is_not_found(self):
         conversation = make_conversation()
         live = make_live(conversation)
         ended = Message.objects.get(pk=live.pk)
-        from streaming_chat import endings
-        from streaming_chat.events import Event
-        from streaming_chat.models import end_reply
-
         with transaction.atomic():
             end_reply(
                 ended.pk, conversation.pk, endings.stopped("user", 5), [Event("text", "Seen unseen")], using=USING
             )
 
-        assert found("seen") == ["Seen"[:4]]
+        assert found("seen") == ["Seen"]
         assert found("unseen") == []
 
     def test_a_title_is_found_once_somebody_gave_it(self):
@@ -463,8 +462,8 @@ class ForgottenTests(TransactionTestCase):
 
     def test_a_redacted_message_is_forgotten(self):
         with transaction.atomic():
-            Message.objects.filter(pk=self.message.pk).update(text="", parts=[])
             texts.forget([self.message.pk], USING)
+            Message.objects.filter(pk=self.message.pk).update(text="", parts=[])
 
         self.assert_gone()
 
@@ -701,9 +700,3 @@ class WithoutTranscriptPermissionTests(PageTestCase):
         assert self.client.get(LIST, {"q": "rain"}).context["cl"].result_count == 0
         assert SEARCH not in self.client.get(LIST).content.decode()
         assert self.records() == []
-
-
-class CommandTests(TestCase):
-    def test_help_says_that_it_is_safe_to_repeat(self):
-        with self.assertRaises(CommandError):
-            call_command("rebuildsearch", "--unknown")

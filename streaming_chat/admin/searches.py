@@ -6,11 +6,14 @@ with names and, for who may read, sought in the texts, which is a reading, and r
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Q, QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import DateTimeField, Q, QuerySet
+from django.db.models.functions import Cast
 
 from streaming_chat.events import storable
 from streaming_chat.models import Conversation, Message
@@ -20,8 +23,9 @@ from streaming_chat.staff.words import terms
 
 # One request id or reference belongs to one message; a proxy that reuses its ids must not make the query endless.
 _MAX_MESSAGES = 100
-# Names are compared one by one, and their conversations are found by index: all of a site's would be no answer.
-_MAX_OWNERS = 200
+# Of the owners that a name means; more would be no answer.
+_MAX_OWNERS = 50
+_MAX_CONVERSATIONS = 1_000
 # Longer than any id; the rest of what somebody pasted finds nothing more.
 MAX_CHARS = 500
 
@@ -41,15 +45,14 @@ def find(queryset: QuerySet[Conversation], text: str, *, reader: Any = None) -> 
         return queryset
     found = _by_id(sought) or _by_visitor(sought) or _by_reference(sought)
     if found is None:
-        found = _by_owner(sought)
-        if reader is not None:
-            found |= Q(pk__in=_in_texts(sought, reader))
+        # Looked up first: one query with all of it reads every row (SQLite, 200,000: 390 ms and more).
+        found = Q(pk__in=_of_owners(sought) | (_in_texts(sought, reader) if reader is not None else set()))
     return queryset.filter(found)
 
 
 def by_names(queryset: QuerySet[Conversation], text: str) -> QuerySet[Conversation]:
     """Return the conversations of the owners that a search means, where texts cannot be searched."""
-    return queryset.filter(_by_owner(sought_in(text)))
+    return queryset.filter(pk__in=_of_owners(sought_in(text)))
 
 
 def _in_texts(sought: str, reader: Any) -> set[uuid.UUID]:
@@ -81,18 +84,26 @@ def _by_visitor(term: str) -> Q | None:
 
 
 def _by_reference(term: str) -> Q | None:
-    messages = Message.objects.filter(Q(request_id=term) | Q(ref=term)).order_by()
+    # Said again what their partial indexes say of themselves: SQLite does not see it, and read a million rows in 260 ms.
+    of_these = (Q(request_id=term) & ~Q(request_id="")) | (Q(ref=term) & ~Q(ref=""))
+    messages = Message.objects.filter(of_these).order_by()
     found = set(messages.values_list("conversation", flat=True)[:_MAX_MESSAGES])
     return Q(pk__in=found) if found else None
 
 
-def _by_owner(term: str) -> Q:
+def _of_owners(term: str) -> set[uuid.UUID]:
+    """Return the newest conversations of the users that a term means."""
+    user_model = get_user_model()
     named = Q()
     for field in owner_fields():
         named |= Q(**{f"{field}__icontains": term})
-    users = get_user_model()._default_manager.filter(named).order_by("pk").values_list("pk", flat=True)
-    # Looked up first, as above.
-    return Q(owner__in=list(users[:_MAX_OWNERS])) | Q(owner_key=f"u:{term}")
+    with contextlib.suppress(ValidationError):
+        named |= Q(pk=user_model._meta.pk.to_python(term))
+    users = user_model._default_manager.filter(named).order_by("pk").values("pk")[:_MAX_OWNERS]
+    # By an expression: ordered by the column, SQLite goes through all conversations from the newest on (200,000: 280 ms).
+    newest = Cast("last_activity", DateTimeField()).desc()
+    theirs = Conversation.objects.filter(owner__in=users).order_by(newest)
+    return set(theirs.values_list("pk", flat=True)[:_MAX_CONVERSATIONS])
 
 
 def owner_fields() -> set[str]:

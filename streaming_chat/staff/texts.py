@@ -26,8 +26,6 @@ from .words import words
 # The bits below an entry's millisecond say what it is of: a title, what a person wrote, or a reply.
 _TITLE, _SAID, _REPLY = range(3)
 _STEP = 4
-# So many texts of one kind in one millisecond get a number of their own; a rebuild finds room for any more.
-_TRIES = 20
 # How many numbers are looked at in one query.
 _LOOK = 1_000
 _LEXEME = re.compile(r"'([^']*)':([\d,]+)")
@@ -134,6 +132,7 @@ def forget(message_ids: Collection[uuid.UUID], using: str, *, titles_of: Collect
 
     With the transaction: they are not found any more. After its commit, at once where there is none: they are not in the
     bytes of a SQLite file either (`purge`). On PostgreSQL VACUUM takes away what any deletion leaves.
+    Call it before the texts themselves are overwritten: it lets SQLite put zeros over what this connection deletes.
     Raises DatabaseError when that cannot be, for then a redaction must not seem done.
     """
     indexes.overwrite_deleted(using)
@@ -195,16 +194,15 @@ class _Room:
 
 def _insert(text: Text, using: str) -> None:
     """Insert its entry under the first number that is free. Raises IntegrityError when it has one."""
-    found = words(text.text)
-    for attempt in range(_TRIES if found else 0):
-        try:
-            with transaction.atomic(using=using):
-                entry = _entry(text, found, text.number + _STEP * attempt)
-                entry.save(force_insert=True, using=using)
-                return
-        except IntegrityError:
-            if attempt == _TRIES - 1:
-                raise
+    if not (found := words(text.text)):
+        return
+    try:
+        with transaction.atomic(using=using):
+            _entry(text, found, text.number).save(force_insert=True, using=using)
+    except IntegrityError:
+        # Another text of its kind and millisecond.
+        with transaction.atomic(using=using):
+            insert_each([text], using)
 
 
 def _entry(text: Text, found: list[str], number: int) -> SearchEntry:
