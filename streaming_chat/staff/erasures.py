@@ -113,13 +113,14 @@ def _erase(owner: Owner, ids: list[uuid.UUID]) -> int:
         still = list(mine.filter(live=None).values_list("pk", flat=True))
         messages = Message.objects.using(using).filter(conversation_id__in=still)
         message_ids = list(messages.values_list("pk", flat=True))
+        # Before the rows: SQLite overwrites what is taken away from then on.
+        traces.forget(message_ids, using, titles_of=still)
         messages.update(text="", parts=[], send_key=None, body_digest="")
         _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
         Conversation.objects.using(using).filter(pk__in=still).update(
             owner=None, owner_key="", title="", system_prompt="", metadata={}, erased_at=Now()
         )
         _forget_notes(still, using)
-        traces.forget(message_ids, using, titles_of=still)
     return len(still)
 
 

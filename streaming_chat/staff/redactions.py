@@ -46,15 +46,16 @@ def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False) -> None:
         done = record(AccessRecord.Kind.REDACT, by, conversation=conversation_id, message=message_id)
         if terms:
             quoting(message).update(terms=REDACTED)
+        title = conversations.values_list("title", flat=True).first()
+        titles_of = [conversation_id] if title and _begins(message, title) else []
+        # Before the row: SQLite overwrites what is taken away from then on.
+        traces.forget([message_id], using, titles_of=titles_of)
         Message.objects.using(using).filter(pk=message_id).update(
             **_what_stays(message), send_key=None, body_digest="", redacted_at=Now(), redacted_by=done.by_name
         )
         Feedback.objects.using(using).filter(message_id=message_id).update(comment="")
-        title = conversations.values_list("title", flat=True).first()
-        titles_of = [conversation_id] if title and _begins(message, title) else []
         if titles_of:
             conversations.update(title="")
-        traces.forget([message_id], using, titles_of=titles_of)
 
 
 def _what_stays(message: Message) -> dict[str, Any]:
