@@ -451,7 +451,8 @@ class TranscriptTests(AdminTestCase):
         with CaptureQueriesContext(connection) as of_two_messages:
             self.client.get(transcript_url(short))
 
-        assert len(of_two_messages) <= 10
+        # A test's transaction has savepoints where a request would have a transaction.
+        assert len([each for each in of_two_messages if "SAVEPOINT" not in each["sql"]]) <= 10
         self.assert_queries(len(of_two_messages), transcript_url(long))
 
     def test_long_conversations_have_pages(self):
