@@ -23,9 +23,13 @@ from streaming_chat.logs import describe, logger
 from . import indexes
 from .words import words
 
-# The bits below an entry's millisecond say what it is of: a title, what a person wrote, or a reply.
+# The lowest bits of an entry's number say what it is of: a title, what a person wrote, or a reply.
 _TITLE, _SAID, _REPLY = range(3)
-_STEP = 4
+_KINDS = 4
+# Between them and the millisecond are 18 bits of the text's id: those of the time below it, and random ones. Of two
+# transactions that want one number the second waits for the first, and two that want two in another order for each other.
+_ID_BITS = 18
+_MILLISECOND = _KINDS << _ID_BITS
 # How many numbers are looked at in one query.
 _LOOK = 1_000
 _LEXEME = re.compile(r"'([^']*)':([\d,]+)")
@@ -58,8 +62,8 @@ class WordsField(models.Field):  # type: ignore[type-arg]  # Generic in the stub
 class SearchEntry(models.Model):
     """The words of a message, or of a conversation's title where message is null.
 
-    Its number is the millisecond in which the text's id was made, times four, so that the order of numbers is that of
-    time, also for what a rebuild adds later; "newest first" and "of the last 90 days" then need no other column.
+    Its number begins with the millisecond in which the text's id was made, so that the order of numbers is that of time,
+    also for what a rebuild adds later; "newest first" and "of the last 90 days" then need no other column.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -105,7 +109,8 @@ class Text(NamedTuple):
     def number(self) -> int:
         """The entry's number, where it is free."""
         kind = _TITLE if self.message is None else _REPLY if self.is_reply else _SAID
-        return at_millisecond(_milliseconds(self.message or self.conversation)) + kind
+        made = self.message or self.conversation
+        return at_millisecond(_milliseconds(made)) + _low_bits(made) * _KINDS + kind
 
 
 def add(texts: Iterable[Text], using: str) -> None:
@@ -153,7 +158,7 @@ def purge(using: str) -> None:
 
 def at_millisecond(milliseconds: int) -> int:
     """Return the first number of the entries made then; in milliseconds since 1970."""
-    return milliseconds * _STEP
+    return milliseconds * _MILLISECOND
 
 
 def insert_each(texts: Sequence[Text], using: str) -> None:
@@ -181,15 +186,15 @@ class _Room:
             if number not in self._taken:
                 self._look(number)
             else:
-                number += _STEP
+                number += _KINDS
         self._taken.add(number)
         self._given[wanted] = number
         return number
 
     def _look(self, number: int) -> None:
-        upto = number + _STEP * _LOOK
+        upto = number + _KINDS * _LOOK
         self._taken.update(self._entries.filter(pk__gte=number, pk__lt=upto).values_list("pk", flat=True))
-        self._free.update(range(number, upto, _STEP))
+        self._free.update(range(number, upto, _KINDS))
 
 
 def _insert(text: Text, using: str) -> None:
@@ -224,6 +229,11 @@ def _apart(using: str) -> Iterator[None]:
 def _milliseconds(made: uuid.UUID) -> int:
     """Return when an id was made; ids of another kind than ours count as made now."""
     return made.int >> 80 if made.version == 7 else time.time_ns() // 1_000_000
+
+
+def _low_bits(made: uuid.UUID) -> int:
+    """Return what tells ids of one millisecond apart: the 12 bits of time below it that ours have, and 6 random ones."""
+    return (made.int >> 64 & 0xFFF) << 6 | made.int & 0x3F
 
 
 def vector(found: Sequence[str]) -> str:
