@@ -19,7 +19,7 @@ def pages() -> dict[str, str]:
     """Return the addresses to ask for, by what they are; ids are of this database."""
     from streaming_chat.models import Conversation, Message
 
-    message = Message.objects.filter(role="assistant").order_by("-id")[5_000]
+    message = Message.objects.filter(role="assistant").order_by("-id")[500]
     reference = Message.objects.exclude(ref="").order_by("-id").first().ref
     owner = Conversation.objects.exclude(owner=None).order_by("-id").first().owner_key
     conversations = {
