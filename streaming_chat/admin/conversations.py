@@ -30,7 +30,7 @@ from streaming_chat.staff.accesses import AccessRecord, record
 from streaming_chat.staff.finding import SearchUnavailable
 from streaming_chat.staff.queues import Queue
 
-from . import dashboard, results, reviews, searches
+from . import dashboard, results, review_bar, reviews, searches
 from .exports import Exporting, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
 from .live import follow_view, stop_reply
@@ -111,12 +111,12 @@ class ConversationAdmin(Exporting, Redacting):
         """Answer with the list, and where to begin with reviewing."""
         for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
             _uuid(chosen)
-        context = {"queues": Queue.choices if reviews.may_review(request) else [], **(extra_context or {})}
+        context = {"queues": Queue.choices if review_bar.may_review(request) else [], **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         """Whoever judges may read, too."""
-        return reviews.may_review(request)
+        return review_bar.may_review(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds conversations here."""
@@ -183,7 +183,7 @@ class ConversationAdmin(Exporting, Redacting):
     @admin.display(description=_("review"))
     def reviewed(self, conversation: Conversation) -> str:
         """Return how far its review is, and with whom."""
-        return reviews.state_of(conversation)
+        return review_bar.state_of(conversation)
 
     @admin.display(description=_("tokens in / out"))
     def tokens(self, conversation: Conversation) -> str:
@@ -207,7 +207,7 @@ class ConversationAdmin(Exporting, Redacting):
             sought=_sought(request),
             page=request.GET.get("page"),
             may_read=may_read(request),
-            prepare=partial(reviews.with_bar, request),
+            prepare=partial(review_bar.with_bar, request),
         )
         if transcript is None or not self.has_view_permission(request, transcript.conversation):
             raise Http404
@@ -223,7 +223,7 @@ class ConversationAdmin(Exporting, Redacting):
                 css={"all": ["streaming_chat/admin/transcript.css", "streaming_chat/admin/exports.css"]}
             ),
             "transcript": transcript,
-            "review": reviews.bar(request, transcript.conversation),
+            "review": review_bar.bar(request, transcript.conversation),
             "may_export": may_export(request),
             "may_redact": may_redact(request),
             "may_stop": request.user.has_perm("streaming_chat.stop_reply"),

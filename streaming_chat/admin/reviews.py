@@ -1,4 +1,4 @@
-"""Reviewing in the admin: the bar on a transcript, Next, and what is done to several conversations at once.
+"""Reviewing in the admin: what the bar on a transcript does, Next, and what is done to several conversations at once.
 
 Whoever judges may read: all of it takes `view_conversation`, `view_transcript` and `review_conversation`. Everything works
 without the script, which adds the keys.
@@ -6,221 +6,31 @@ without the script, which adds the keys.
 
 from __future__ import annotations
 
-import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth import get_user_model
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import IntegerField, JSONField, OuterRef, QuerySet, Subquery
-from django.db.models.functions import JSONObject
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils.formats import date_format
-from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from streaming_chat.conf import conf
 from streaming_chat.events import storable
-from streaming_chat.models import AccessRecord, Conversation, Mark, Message, Review, live_database
-from streaming_chat.staff import accesses, queues, reviews
-from streaming_chat.staff.judgements import ReviewState, Verdict
-from streaming_chat.staff.queues import Queue
+from streaming_chat.models import AccessRecord, Conversation, Review, live_database
+from streaming_chat.staff import accesses, reviews
 from streaming_chat.staff.reviews import Opinion, Seen, Stale
 
-from .pages import MaxCount
+from .review_bar import kept, may_review, queue_of
 
 # Two pages of the list: each conversation is a transaction of its own.
 MAX_AT_ONCE = 100
-# What the transcript's address may say, and keeps from one form to the next.
-_KEPT = ("message", "page", "_changelist_filters", "queue")
-
-
-def may_review(request: HttpRequest) -> bool:
-    """Return whether who asks may judge conversations, which they must be able to read."""
-    wanted = ("view_conversation", "view_transcript", "review_conversation")
-    return request.user.has_perms([f"streaming_chat.{permission}" for permission in wanted])
-
-
-class _Count(Subquery):
-    """How many rows a query has."""
-
-    template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
-    output_field = IntegerField()
-
-
-class _Collected(Subquery):
-    """The rows of a query, whose column `said` is JSON, as a list; None for none."""
-
-    template = "(SELECT JSON_GROUP_ARRAY(JSON(said)) FROM (%(subquery)s) collected)"
-    output_field = JSONField()
-
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """PostgreSQL's name for it."""
-        context["template"] = "(SELECT JSONB_AGG(said) FROM (%(subquery)s) collected)"
-        return self.as_sql(compiler, connection, **context)
-
-
-@dataclass(frozen=True)
-class Opined:
-    """One reviewer's verdict and labels. by: the primary key of their account, None once it is gone."""
-
-    message: uuid.UUID | None
-    by: Any
-    name: str
-    verdict: str
-    labels: list[str]
-
-    @classmethod
-    def load(cls, row: dict[str, Any]) -> Opined:
-        """Return what `_collected_marks` has collected."""
-        message, labels = row["message"], row["labels"]
-        return cls(
-            message=uuid.UUID(message) if message else None,
-            by=get_user_model()._meta.pk.to_python(row["by"]),
-            name=row["name"] or "?",
-            verdict=row["verdict"],
-            # SQLite keeps JSON in a text.
-            labels=json.loads(labels) if isinstance(labels, str) else labels,
-        )
-
-    def __str__(self) -> str:
-        verdict = str(Verdict(self.verdict).label) if self.verdict in Verdict.values else self.verdict
-        return _("{name}: {said}").format(name=self.name, said=", ".join(filter(None, [verdict, *self.labels])))
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What was said of one message, or of the conversation: by who asks, and by others."""
-
-    mine: Opined | None
-    others: list[Opined]
-
-    @property
-    def verdict(self) -> str:
-        """The verdict of who asks."""
-        return self.mine.verdict if self.mine else ""
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels of who asks."""
-        return self.mine.labels if self.mine else []
-
-
-@dataclass(frozen=True)
-class Bar:
-    """What the review's part of a transcript shows."""
-
-    conversation: Conversation
-    review: Review
-    queue: Queue
-    left: int
-    done_today: int
-    newest: uuid.UUID | None
-    back: str
-    user: Any = field(repr=False)
-    opinions: list[Opined] = field(repr=False)
-
-    queues = Queue
-    verdicts = Verdict
-    max_notes = reviews.MAX_NOTES_CHARS
-
-    @property
-    def url(self) -> str:
-        """Where its form goes."""
-        return reverse("admin:streaming_chat_conversation_review", args=[self.conversation.pk])
-
-    @property
-    def all_labels(self) -> list[str]:
-        """What there is to label with."""
-        return list(conf.STREAMING_CHAT_REVIEW_LABELS)
-
-    @property
-    def activity(self) -> str:
-        """The last activity, to the microsecond."""
-        return self.conversation.last_activity.isoformat()
-
-    @property
-    def state(self) -> str:
-        """How far the review is, and with whom."""
-        return state_of(self.conversation)
-
-    @property
-    def is_reopened(self) -> bool:
-        """Whether it was done before something was added."""
-        return bool(self.review.done_at) and self.conversation.review_state != ReviewState.DONE
-
-    @property
-    def whole(self) -> Judged:
-        """What was said of the conversation."""
-        return self.of(None)
-
-    def of(self, message: uuid.UUID | None) -> Judged:
-        """Return what was said of a message."""
-        said = [opinion for opinion in self.opinions if opinion.message == message]
-        mine = next((opinion for opinion in said if opinion.by == self.user.pk), None)
-        return Judged(mine, [opinion for opinion in said if opinion is not mine])
-
-
-def with_bar(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    """Return a transcript's conversation with all that its bar shows: what it costs is a part of one query.
-
-    Read before the messages are: what comes in between was not seen.
-    """
-    if not may_review(request):
-        return conversations
-    newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-pk")
-    return conversations.select_related("review__reviewer", "review__done_by").annotate(
-        newest=Subquery(newest.values("pk")[:1]),
-        left=_Count(queues.waiting(_queue(request.GET)).values("pk")[: queues.MAX_LEFT]),
-        done_today=_Count(queues.done_since(request.user, queues.today()).values("pk")),
-        opinions=_Collected(_collected_marks()),
-    )
-
-
-def _collected_marks() -> QuerySet[Any]:
-    name = f"by__{get_user_model().USERNAME_FIELD}"
-    said = JSONObject(message="message", by="by", name=name, verdict="verdict", labels="labels")
-    return Mark.objects.filter(conversation=OuterRef("pk")).order_by("pk").values(said=said)
-
-
-def bar(request: HttpRequest, conversation: Any) -> Bar | None:
-    """Return what the bar of a conversation from `with_bar` shows; None for who may not judge it."""
-    if not may_review(request):
-        return None
-    return Bar(
-        conversation=conversation,
-        review=getattr(conversation, "review", None) or Review(conversation_id=conversation.pk),
-        queue=_queue(request.GET),
-        left=conversation.left if conversation.left < queues.MAX_LEFT else MaxCount(queues.MAX_LEFT),
-        done_today=conversation.done_today,
-        newest=conversation.newest,
-        back=_kept(request.GET).urlencode(),
-        user=request.user,
-        opinions=[Opined.load(row) for row in conversation.opinions or []],
-    )
-
-
-def state_of(conversation: Conversation) -> str:
-    """Return the state of a review in words, with who has it since when."""
-    review = getattr(conversation, "review", None)
-    words = conversation.get_review_state_display()
-    if review is None:
-        return words
-    if conversation.review_state == ReviewState.IN_REVIEW:
-        return _("{state}: {name}, {when}").format(
-            state=words, name=_name(review.reviewer), when=_time(review.claimed_at)
-        )
-    if conversation.review_state == ReviewState.DONE:
-        return _("{state}: {name}, {when}").format(state=words, name=_name(review.done_by), when=_time(review.done_at))
-    return words
 
 
 def urls(model_admin: Any) -> list[Any]:
@@ -406,7 +216,7 @@ _REPLACED = frozenset({"csrfmiddlewaretoken", "version", "notes", "base", "actio
 
 
 def _to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpResponse:
-    queue = _queue(request.POST)
+    queue = queue_of(request.POST)
     found = reviews.claim_next(queue, request.user, besides=leaving)
     if found:
         url = reverse("admin:streaming_chat_conversation_change", args=[found], query={"queue": queue.value})
@@ -417,7 +227,7 @@ def _to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpResponse:
 
 def _to_newest(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     newest = reviews.newest(pk)
-    query = {"queue": _queue(request.POST).value, "message": newest}
+    query = {"queue": queue_of(request.POST).value, "message": newest}
     url = reverse("admin:streaming_chat_conversation_change", args=[pk], query=query)
     return HttpResponseRedirect(f"{url}#m-{newest}")
 
@@ -429,27 +239,6 @@ def _back(request: HttpRequest, pk: uuid.UUID, message: uuid.UUID | None) -> Htt
 
 def _transcript(request: HttpRequest, pk: uuid.UUID) -> str:
     """Return the address of the transcript as it was asked for, in the queue that the form names."""
-    query = _kept(QueryDict(request.POST.get("back", "")))
-    query["queue"] = _queue(request.POST).value
+    query = kept(QueryDict(request.POST.get("back", "")))
+    query["queue"] = queue_of(request.POST).value
     return reverse("admin:streaming_chat_conversation_change", args=[pk], query=query)
-
-
-def _kept(query: QueryDict) -> QueryDict:
-    kept = QueryDict(mutable=True)
-    for name in _KEPT:
-        if name in query:
-            kept[name] = query.get(name) or ""
-    return kept
-
-
-def _queue(form: QueryDict) -> Queue:
-    name = form.get("queue")
-    return Queue(name) if name in Queue.values else Queue.ATTENTION
-
-
-def _name(user: Any) -> str:
-    return str(user.get_username()) if user else "?"
-
-
-def _time(when: datetime | None) -> str:
-    return date_format(localtime(when), "SHORT_DATETIME_FORMAT") if when else "?"

@@ -6,7 +6,7 @@ import uuid
 
 from django import template
 
-from streaming_chat.admin.reviews import Bar, Judged
+from streaming_chat.admin.review_bar import Bar, Judged
 
 register = template.Library()
 
