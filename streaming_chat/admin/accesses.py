@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -11,54 +11,22 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_safe
 
 from streaming_chat.staff.accesses import AccessRecord
 
-from .pages import BoundedPaginator
+from .lists import ListAdmin, may_read
 from .searches import as_uuid
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[AccessRecord]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 
 @admin.register(AccessRecord)
-class AccessRecordAdmin(ModelAdmin):
+class AccessRecordAdmin(ListAdmin):
     """Readings, newest first. What was sought is text: only who may read texts sees it."""
 
     list_display = ("at", "named", "kind", "about", "count")
-    list_display_links = None
     list_filter = ("kind", "at")
     list_per_page = 100
-    list_max_show_all = 0
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     ordering = ("-at", "-id")
-    sortable_by = ()
-    # Not read: it shows the search box, get_search_results finds.
-    search_fields = ("id",)
     search_help_text = _("The id of a conversation or message, an owner key, or the name of who read.")
-    actions = None
-    # With both off, the list's template writes a style element, which a strict policy blocks.
-    actions_on_top = True
-
-    def get_urls(self) -> list[Any]:
-        """Return the list's address alone, which takes GET and HEAD."""
-        urls = [url for url in super().get_urls() if url.name == "streaming_chat_accessrecord_changelist"]
-        for url in urls:
-            url.callback = require_safe(url.callback)
-        return urls
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds records here."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
-        """Nobody changes records."""
-        return False
 
     def has_delete_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
         """Nobody deletes records here."""
@@ -71,11 +39,11 @@ class AccessRecordAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[AccessRecord]:
         """Return records, without what was sought for who may not read texts."""
         records = super().get_queryset(request).defer("by")
-        return records if _may_read(request) else records.defer("by", "terms")
+        return records if may_read(request) else records.defer("by", "terms")
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Show what was sought only to who may read texts."""
-        return [*self.list_display, "terms"] if _may_read(request) else self.list_display
+        return [*self.list_display, "terms"] if may_read(request) else self.list_display
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AccessRecord], search_term: str
@@ -102,7 +70,3 @@ class AccessRecordAdmin(ModelAdmin):
         if record.message is not None:
             url = f"{url}?message={record.message}#m-{record.message}"
         return format_html('<a href="{}">{}</a>', url, record.message or record.conversation)
-
-
-def _may_read(request: HttpRequest) -> bool:
-    return request.user.has_perm("streaming_chat.view_transcript")

@@ -33,6 +33,7 @@ from streaming_chat.staff.queues import Queue
 from . import dashboard, results, review_bar, reviews, searches
 from .exports import Exporting, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
+from .lists import may_read
 from .live import follow_view, stop_reply
 from .pages import BoundedPaginator
 from .redactions import Redacting, may_redact
@@ -51,11 +52,6 @@ _LOOKUPS = frozenset(
 
 # The addresses that take POST, and nothing else.
 _POSTED = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "redact"))
-
-
-def may_read(request: HttpRequest) -> bool:
-    """Return whether who asks may read the text of conversations."""
-    return request.user.has_perm("streaming_chat.view_transcript")
 
 
 @admin.register(Conversation)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db.models import Prefetch, Q, QuerySet
@@ -13,7 +11,6 @@ from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_safe
 
 from streaming_chat.models import Feedback, Message
 
@@ -26,14 +23,9 @@ from .filters import (
     ModelFilter,
     ReplyStatusFilter,
 )
-from .pages import BoundedPaginator
+from .lists import ListAdmin
 from .searches import as_uuid
 from .transcripts import owner_name
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Message]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 _FILTERS = (
     ReplyStatusFilter,
@@ -63,7 +55,7 @@ _COLUMNS = (
 
 
 @admin.register(Message)
-class MessageAdmin(ModelAdmin):
+class MessageAdmin(ListAdmin):
     """Replies of all conversations, newest first."""
 
     list_display = (
@@ -78,27 +70,9 @@ class MessageAdmin(ModelAdmin):
         "in_all",
         "judged",
     )
-    list_display_links = None
     list_filter = _FILTERS
     list_per_page = 50
-    list_max_show_all = 0
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    sortable_by = ()
-    # Not read: it shows the search box, get_search_results finds.
-    search_fields = ("id",)
     search_help_text = _("The id of a message, a conversation or a provider's request, a reference, or an owner key.")
-    actions = None
-    # With both off, the list's template writes a style element, which a strict policy blocks.
-    actions_on_top = True
-
-    def get_urls(self) -> list[Any]:
-        """Return the list's address alone, which takes GET and HEAD."""
-        urls = [url for url in super().get_urls() if url.name == "streaming_chat_message_changelist"]
-        for url in urls:
-            url.callback = require_safe(url.callback)
-        return urls
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """It is part of the conversations."""
@@ -107,14 +81,6 @@ class MessageAdmin(ModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
         """Whoever sees conversations and their numbers sees these."""
         return request.user.has_perm("streaming_chat.view_conversation")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds messages here."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
-        """Nobody changes messages here."""
-        return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
         """Nobody deletes messages here; elsewhere, with their owner, whoever has that permission."""

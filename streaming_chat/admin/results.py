@@ -19,6 +19,7 @@ from streaming_chat.staff.accesses import AccessRecord, record
 from streaming_chat.staff.finding import Hit, Hits, SearchUnavailable
 from streaming_chat.staff.words import terms
 
+from .lists import may_read
 from .passages import passages
 from .searches import sought_in
 from .transcripts import owner_name
@@ -52,8 +53,7 @@ class Result:
 
 def page(request: HttpRequest, model_admin: Any) -> HttpResponse:
     """Answer a search. Raises PermissionDenied for who may not read texts."""
-    may_read = request.user.has_perm("streaming_chat.view_transcript")
-    if not (may_read and model_admin.has_view_permission(request)):
+    if not (may_read(request) and model_admin.has_view_permission(request)):
         raise PermissionDenied
     asked = _Asked(request)
     found = Hits([], [])

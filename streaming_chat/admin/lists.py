@@ -1,0 +1,52 @@
+"""Lists that nobody changes anything in, of a million rows; and who may read text, in them and in transcripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.views.decorators.http import require_safe
+
+from .pages import BoundedPaginator
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+def may_read(request: HttpRequest) -> bool:
+    """Return whether who asks may read the text of conversations."""
+    return request.user.has_perm("streaming_chat.view_transcript")
+
+
+class ListAdmin(ModelAdmin):
+    """A list and nothing besides: no page of a row, nothing added or changed."""
+
+    list_display_links = None
+    list_max_show_all = 0
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    # Not read: it shows the search box, get_search_results finds.
+    search_fields = ("id",)
+    actions = None
+    # With both off, the list's template writes a style element, which a strict policy blocks.
+    actions_on_top = True
+
+    def get_urls(self) -> list[Any]:
+        """Return the list's address alone, which takes GET and HEAD."""
+        urls = [url for url in super().get_urls() if (url.name or "").endswith("_changelist")]
+        for url in urls:
+            url.callback = require_safe(url.callback)
+        return urls
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds rows here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes rows here."""
+        return False
