@@ -190,3 +190,9 @@ def _check_pages(browser: Browser, start: dict[str, Any]) -> None:
         assert "script-src 'self'" in page.headers["content-security-policy"]
         assert not _INLINE.search(page.text), (path, _INLINE.search(page.text))
         assert path.startswith("/chat") or "Will it rain?" in page.text
+
+    people = browser.ask("GET", "/admin/people/person/").text
+    person = re.search(r"/admin/people/person/([0-9a-f-]{36})/change/", people)
+
+    assert person, people
+    assert f"conversation/?owner_key=u:{person[1]}" in browser.ask("GET", person[0]).text

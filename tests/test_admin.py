@@ -67,10 +67,20 @@ class ConversationListTests(AdminTestCase):
         return [conversation.title for conversation in response.context["cl"].result_list]
 
     def test_it_says_who_what_when_and_how_much(self):
-        make_full_conversation()
+        conversation = make_full_conversation()
+        Conversation.objects.filter(pk=conversation.pk).update(cost="0.00123")
 
         assert re.search(
-            r"Rain in Lisbon .* ana completed demo:demo 2 312 / 0", self.text_of(LIST).split("tokens in / out")[-1]
+            r"Rain in Lisbon .* ana completed demo:demo 2 312 / 0 \$0.0012 unreviewed",
+            self.text_of(LIST).split("tokens in / out")[-1],
+        )
+
+    def test_the_live_ones_are_marked(self):
+        make_live(make_conversation(title="a"))
+        make_reply(make_conversation(title="b"))
+
+        self.assertContains(
+            self.client.get(LIST), '<strong class="list-live">being written</strong>', count=1, html=True
         )
 
     def test_the_newest_activity_is_first(self):
@@ -257,7 +267,7 @@ class TranscriptTests(AdminTestCase):
         for fact in (
             "Model openai:gpt-5-mini",
             "Tokens 312 in, 100 of them cached, 12 out, estimated",
-            "Cost 0.0012",
+            "Cost $0.0012",
             "To first event 412 ms",
             "Reasoning 1250 ms",
             "In all 3204 ms",

@@ -25,12 +25,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from streaming_chat.models import Conversation
+from streaming_chat.models import Conversation, Status
 from streaming_chat.staff.accesses import AccessRecord, record
 from streaming_chat.staff.finding import SearchUnavailable
 from streaming_chat.staff.queues import Queue
 
 from . import dashboard, results, review_bar, reviews, searches
+from .amounts import money
 from .exports import Exporting, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
 from .lists import may_read
@@ -58,7 +59,17 @@ _POSTED = frozenset(f"streaming_chat_conversation_{name}" for name in ("export",
 class ConversationAdmin(Exporting, Redacting):
     """Conversations, newest first."""
 
-    list_display = ("named", "last_activity", "owned_by", "last_status", "model", "message_count", "tokens", "reviewed")
+    list_display = (
+        "named",
+        "last_activity",
+        "owned_by",
+        "status",
+        "model",
+        "message_count",
+        "tokens",
+        "spent",
+        "reviewed",
+    )
     list_display_links = ("named",)
     list_filter = ("last_status", *_FILTERS, "last_activity")
     list_select_related = ("owner", "review__reviewer", "review__done_by")
@@ -81,7 +92,8 @@ class ConversationAdmin(Exporting, Redacting):
     def media(self) -> forms.Media:
         """What the list needs; without jQuery, which does not run where a policy requires trusted types."""
         scripts = ["admin/js/core.js", "admin/js/actions.js"]
-        return forms.Media(css={"all": ["streaming_chat/admin/exports.css"]}, js=scripts)
+        styles = [f"streaming_chat/admin/{name}.css" for name in ("list", "exports")]
+        return forms.Media(css={"all": styles}, js=scripts)
 
     def get_urls(self) -> list[Any]:
         """Return the usual addresses, which take GET and HEAD only but for the list's actions, and those of our own."""
@@ -175,6 +187,19 @@ class ConversationAdmin(Exporting, Redacting):
     def owned_by(self, conversation: Conversation) -> str:
         """Return whose it is."""
         return owner_name(conversation)
+
+    @admin.display(description=_("last status"))
+    def status(self, conversation: Conversation) -> str | SafeString:
+        """Return how its last reply ended; marked while that is being written."""
+        words = conversation.get_last_status_display()
+        if conversation.last_status != Status.STREAMING:
+            return words
+        return format_html('<strong class="list-live">{}</strong>', words)
+
+    @admin.display(description=_("cost"))
+    def spent(self, conversation: Conversation) -> str:
+        """Return what its replies cost, as far as that is known."""
+        return money(conversation.cost)
 
     @admin.display(description=_("review"))
     def reviewed(self, conversation: Conversation) -> str:

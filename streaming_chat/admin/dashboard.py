@@ -6,20 +6,20 @@ For who has `view_conversation`: it holds no text. Nothing on it is saved, sent 
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.formats import date_format, localize, number_format
+from django.utils.formats import date_format, localize
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from streaming_chat.exceptions import ERRORS, error_text
 from streaming_chat.staff.numbers import Numbers, Report
 
+from .amounts import decimal, money
 from .charts import Chart, Series, chart
 
 RANGES = (7, 28, 90)
@@ -162,37 +162,23 @@ def _day(day: date) -> str:
 
 
 def _count(value: float) -> str:
-    return _decimal(value, 0)
-
-
-def _decimal(value: float | Decimal, places: int) -> str:
-    # number_format() cuts off what does not fit.
-    return number_format(round(Decimal(value), places), decimal_pos=places, force_grouping=True)
+    return decimal(value, 0)
 
 
 def _share(part: int, whole: int) -> str:
     if not whole:
         return "–"
-    return _("{percent} %").format(percent=_decimal(100 * part / whole, 1))
+    return _("{percent} %").format(percent=decimal(100 * part / whole, 1))
 
 
 def _seconds(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "–"
-    return _("{seconds} s").format(seconds=_decimal(milliseconds / 1000, 2))
+    return _("{seconds} s").format(seconds=decimal(milliseconds / 1000, 2))
 
 
 def _speed(tokens: float | None) -> str:
-    return "–" if tokens is None else _decimal(tokens, 1 if 0 < tokens < 10 else 0)
-
-
-def money(dollars: float | Decimal | None) -> str:
-    """Return dollars as people read them: two places, or as many as show two digits of a small sum; "–" for unknown."""
-    if dollars is None:
-        return "–"
-    amount = Decimal(str(dollars))
-    places = 2 if amount >= 1 or not amount else min(8, max(2, 1 - amount.adjusted()))
-    return f"${_decimal(amount, places)}"
+    return "–" if tokens is None else decimal(tokens, 1 if 0 < tokens < 10 else 0)
 
 
 def _p95(value: str) -> str:

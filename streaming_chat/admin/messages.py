@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.models import Feedback, Message
 
+from .amounts import money
 from .filters import (
     EndReasonFilter,
     ErrorFilter,
@@ -65,7 +66,7 @@ class MessageAdmin(ListAdmin):
         "why",
         "model",
         "tokens",
-        "cost",
+        "spent",
         "first_event",
         "in_all",
         "judged",
@@ -143,6 +144,11 @@ class MessageAdmin(ListAdmin):
         """Return what it used."""
         counts = (message.input_tokens, message.output_tokens)
         return " / ".join("–" if count is None else localize(count) for count in counts)
+
+    @admin.display(description=_("cost"))
+    def spent(self, message: Message) -> str:
+        """Return what it cost."""
+        return money(message.cost)
 
     @admin.display(description=_("to first event, ms"))
     def first_event(self, message: Message) -> int | None:

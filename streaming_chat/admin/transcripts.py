@@ -27,6 +27,7 @@ from streaming_chat.models import Conversation, Feedback, LiveReply, Message, Re
 from streaming_chat.record import settle_abandoned
 from streaming_chat.rendering import markdown, plain
 
+from .amounts import money
 from .outcomes import in_words
 from .trees import Siblings, Tree
 
@@ -198,6 +199,11 @@ class Transcript:
         )
 
     @property
+    def cost(self) -> str:
+        """What its replies cost, as far as that is known; "" where it is of none."""
+        return "" if self.conversation.cost is None else money(self.conversation.cost)
+
+    @property
     def title(self) -> str:
         """Its title, or its name without text for who may not read it."""
         return (self.may_read and self.conversation.title) or str(self.conversation)
@@ -307,7 +313,7 @@ def _facts(message: Message) -> Iterator[tuple[str, str]]:
     """Yield what is known about a reply; "" for what is not."""
     yield _("Model"), message.model or message.provider
     yield _("Tokens"), _tokens(message)
-    yield _("Cost"), "" if message.cost is None else f"{message.cost.normalize():f}"
+    yield _("Cost"), "" if message.cost is None else money(message.cost)
     yield _("To first event"), _milliseconds(message.first_event_ms)
     yield _("Reasoning"), _milliseconds(message.reasoning_ms)
     yield _("In all"), _milliseconds(message.duration_ms)

@@ -3,21 +3,24 @@
 PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else; CSRF_USE_SESSIONS=1 keeps the
 token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's. PREFIX and
 MOUNT say where the site and the chat are; HASHED names the folder that collectstatic filled, under names with hashes.
-VISITOR_REPLIES=n lets visitors chat, each with so many replies a day.
+VISITOR_REPLIES=n lets visitors chat, each with so many replies a day. UNFOLD=1 puts django-unfold over the admin, and leaves
+the policy out: its pages have inline scripts.
 """
 
 import os
 from pathlib import Path
 
 from tests.settings import *  # noqa: F403  (these settings are those of the suite and a few more)
-from tests.settings import MIDDLEWARE, TEMPLATES
+from tests.settings import INSTALLED_APPS, MIDDLEWARE, TEMPLATES
 
 _HERE = Path(__file__).resolve().parent
 
+_IS_UNFOLD = bool(os.environ.get("UNFOLD"))
+INSTALLED_APPS = [*(["unfold"] if _IS_UNFOLD else []), *INSTALLED_APPS]
 ROOT_URLCONF = "tests.browser.urls"
 MIDDLEWARE = [
     *(["django.middleware.gzip.GZipMiddleware"] if os.environ.get("GZIP") else []),
-    "tests.browser.policy.strict_policy",
+    *([] if _IS_UNFOLD else ["tests.browser.policy.strict_policy"]),
     *MIDDLEWARE[:2],
     "django.middleware.locale.LocaleMiddleware",
     *MIDDLEWARE[2:],

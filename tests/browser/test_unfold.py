@@ -1,0 +1,96 @@
+"""The admin's pages inside django-unfold, which has its own templates and none of the admin's colours: still readable."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from streaming_chat.models import Feedback
+from streaming_chat.staff import rebuilding
+from tests.database import database_url
+from tests.factories import make_conversation, make_message, make_reply, make_staff
+
+from .axe import violations
+from .conftest import serve, sign_in
+
+EVERYTHING = (
+    "view_conversation",
+    "view_transcript",
+    "review_conversation",
+    "export_transcript",
+    "redact_transcript",
+    "stop_reply",
+    "view_accessrecord",
+)
+LIST = "/admin/streaming_chat/conversation/"
+
+
+@pytest.fixture(scope="module")
+def unfold_site(chromium: Browser, django_db_blocker) -> Iterator[str]:
+    with django_db_blocker.unblock():
+        url = database_url()
+    with serve(DATABASE_URL=url, UNFOLD="1") as root:
+        yield root
+
+
+@pytest.fixture(params=["light", "dark"])
+def staff(chromium: Browser, unfold_site: str, transactional_db: None, request) -> Iterator[Page]:
+    context = chromium.new_context(base_url=unfold_site, color_scheme=request.param)
+    sign_in(context, unfold_site, make_staff("reviewer", *EVERYTHING))
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def conversation(transactional_db: None):
+    conversation = make_conversation(metadata={"page": "/weather/"}, system_prompt="Be brief.")
+    make_message(conversation, "Will it rain?")
+    reply = make_reply(conversation, "No, **never**: `rain()` is gone.")
+    Feedback.objects.create(message=reply, value=-1, comment="It rained.", by=conversation.owner)
+    make_reply(conversation, "", status="failed", error_code="provider_timeout")
+    return conversation
+
+
+def expect_readable(page: Page, within: str, text: str) -> None:
+    expect(page.locator(within).first).to_be_visible()
+    expect(page.locator("body")).to_contain_text(text)
+
+    # What else axe says there is of unfold's frame: it has no main landmark.
+    assert [found for found in violations(page, within) if found[0] == "color-contrast"] == []
+
+
+class TestUnfold:
+    def test_it_is_unfold(self, staff):
+        """Its side bar; the rest would say nothing if the plain admin had answered."""
+        staff.goto(LIST)
+
+        expect(staff.locator("link[href*='unfold/css/styles.css']")).to_have_count(1)
+
+    def test_the_list(self, staff, conversation):
+        staff.goto(LIST)
+
+        expect_readable(staff, ".review-start", conversation.title)
+        expect(staff.get_by_role("button", name="Export this list as CSV")).to_be_visible()
+
+    def test_the_transcript(self, staff, conversation):
+        staff.goto(f"{LIST}{conversation.pk}/change/")
+
+        expect_readable(staff, ".transcript", "Will it rain?")
+
+    def test_the_search(self, staff, conversation):
+        list(rebuilding.rebuild())
+        staff.goto(f"{LIST}search/?q=rain")
+
+        expect_readable(staff, ".search", "Will it rain?")
+
+    def test_the_numbers(self, staff, conversation):
+        staff.goto(f"{LIST}numbers/")
+
+        expect_readable(staff, ".numbers", "Replies and how they ended")
+
+    def test_the_other_lists(self, staff, conversation):
+        staff.goto(f"{LIST}{conversation.pk}/change/")
+        for name, text in {"message": "failed", "accessrecord": "opened"}.items():
+            staff.goto(f"/admin/streaming_chat/{name}/")
+
+            expect(staff.locator("#result_list")).to_contain_text(text)
