@@ -1,13 +1,15 @@
 """What the admin's pages cost on a seeded database: queries, median and 95th percentile.
 
-`DATABASE_URL=… python -m benchmarks.admin [--conversations 200000] [--runs 21]` migrates and seeds that database, unless it
-holds as many conversations, then asks for each page as a superuser, by Django's test client, and prints a table.
+`DATABASE_URL=… python -m benchmarks.admin [--conversations 200000] [--runs 21]` migrates that database, seeds, indexes and
+counts it, unless it holds as many conversations, then asks for each page as a superuser, by Django's test client, and prints
+a table.
 """
 
 import argparse
 import os
 import time
 from statistics import median, quantiles
+from urllib.parse import urlencode
 
 import django
 
@@ -52,11 +54,27 @@ def pages() -> dict[str, str]:
         "failed, of 7 days": "?status=failed&days=7",
         "by a reference": f"?q={reference}",
     }
+    searches = {
+        "a rare word": "bemo",
+        "a common word": "the",
+        "common words": "order refund",
+        "a phrase": '"the order"',
+        "a beginning": "refun*",
+        "Chinese": "取消",
+        "what nobody said": "xyzzyx",
+    }
+    longest = Conversation.objects.order_by("-message_count", "-pk").first()
     return {
         **{f"conversations, {name}": CONVERSATIONS + query for name, query in conversations.items()},
+        **{f"conversations, by {name}": f"{CONVERSATIONS}?{urlencode({'q': term})}" for name, term in searches.items()},
         **{f"replies, {name}": REPLIES + query for name, query in replies.items()},
+        **{f"texts, {name}": f"{CONVERSATIONS}search/?{urlencode({'q': term})}" for name, term in searches.items()},
+        "texts, a common word, older": f"{CONVERSATIONS}search/?q=the&older=1",
         "a transcript": f"{CONVERSATIONS}{message.conversation_id}/change/",
         "a message in it": f"{CONVERSATIONS}{message.conversation_id}/change/?message={message.pk}",
+        f"the longest transcript, {longest.message_count} messages": f"{CONVERSATIONS}{longest.pk}/change/",
+        **{f"numbers of {days} days": f"{CONVERSATIONS}numbers/?days={days}" for days in (7, 28, 90)},
+        "numbers of 28 days, of one model": f"{CONVERSATIONS}numbers/?days=28&model=openai:gpt-5-mini",
         "access records": "/admin/streaming_chat/accessrecord/",
     }
 
@@ -83,8 +101,13 @@ def _measure(conversations: int, runs: int) -> None:
 
     call_command("migrate", verbosity=0)
     if Conversation.objects.count() < conversations:
-        call_command("seedtranscripts", conversations=conversations)
-        print()
+        for command, arguments in {
+            "seedtranscripts": {"conversations": conversations},
+            "rebuildsearch": {},
+            "rollup": {},
+        }.items():
+            call_command(command, **arguments)
+            print()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     setup_test_environment()
