@@ -47,6 +47,8 @@ _ENDINGS = {
 }
 # Questions and answers of a conversation: two turns each.
 _PAIRS = (1, 1, 2, 2, 2, 3, 4, 5)
+# Some people never begin a new one: one in 1,000, of more than a page of its transcript.
+_MANY_PAIRS = (60, 250)
 SPAN = timedelta(days=280)
 
 
@@ -132,7 +134,7 @@ class _Batch:
         chance = self._chance
         owner = None if chance.random() < 1 / 5 else chance.choice(self._owners)
         key = user_key(owner) if owner else f"v:{chance.randbytes(32).hex()}"
-        pairs = chance.choice(_PAIRS)
+        pairs = chance.randint(*_MANY_PAIRS) if chance.random() < 1 / 1_000 else chance.choice(_PAIRS)
         begun = end - timedelta(minutes=2 * pairs)
         provider, model = chance.choices(_MODELS, (6, 3, 1))[0]
         conversation = Conversation(
