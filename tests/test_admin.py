@@ -474,11 +474,11 @@ class TranscriptTests(AdminTestCase):
         first_page = self.text_of(transcript_url(conversation, page=1))
         second_page = self.text_of(transcript_url(conversation, page=2))
 
-        assert "Message number 99." in first_page
-        assert "Message number 100." not in first_page
+        assert f"Message number {PAGE_SIZE - 1}." in first_page
+        assert f"Message number {PAGE_SIZE}." not in first_page
         assert "The reply failed before anything arrived. The model did not answer in time." in first_page
-        assert "Message number 100." in second_page
-        assert "Message number 100." in self.text_of(transcript_url(conversation, message=last.pk))
+        assert f"Message number {PAGE_SIZE}." in second_page
+        assert f"Message number {PAGE_SIZE}." in self.text_of(transcript_url(conversation, message=last.pk))
 
     def test_formatting_a_page_is_bounded(self):
         """A page of texts that are slow to format still comes; the rest of it is as it was written."""

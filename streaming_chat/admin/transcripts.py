@@ -31,7 +31,8 @@ from .amounts import money
 from .outcomes import in_words
 from .trees import Siblings, Tree
 
-PAGE_SIZE = 100
+# Messages; with 100 the browser took more than a second to paint a page (benchmarks/paint.py).
+PAGE_SIZE = 50
 # A pause that a reader of the page should know of.
 _GAP = timedelta(minutes=10)
 # Ordinary Markdown of this size takes 0.3 s to render, the slowest that was found 2 s; the rest of a page is plain.
