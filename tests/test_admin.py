@@ -71,8 +71,8 @@ class ConversationListTests(AdminTestCase):
         Conversation.objects.filter(pk=conversation.pk).update(cost="0.00123")
 
         assert re.search(
-            r"Rain in Lisbon .* ana completed demo:demo 2 312 / 0 \$0.0012 unreviewed",
-            self.text_of(LIST).split("tokens in / out")[-1],
+            r"Rain in Lisbon .* ana completed unreviewed demo:demo 2 312 / 0 \$0.0012",
+            self.text_of(LIST).split("tokens in / out cost")[-1],
         )
 
     def test_the_live_ones_are_marked(self):

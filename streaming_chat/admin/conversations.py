@@ -64,11 +64,11 @@ class ConversationAdmin(Exporting, Redacting):
         "last_activity",
         "owned_by",
         "status",
+        "reviewed",
         "model",
         "message_count",
         "tokens",
         "spent",
-        "reviewed",
     )
     list_display_links = ("named",)
     list_filter = ("last_status", *_FILTERS, "last_activity")

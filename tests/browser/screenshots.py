@@ -17,6 +17,8 @@ from .chat import ChatPage
 from .chromium import CHROMIUM_ARGS, chromium_path
 
 DESKTOP = {"viewport": {"width": 1100, "height": 760}}
+# Staff have tables to read.
+WIDE = {"viewport": {"width": 1360, "height": 820}}
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 DARK = {"color_scheme": "dark"}
 ARABIC = {"locale": "ar"}
@@ -107,14 +109,15 @@ def staff_numbers(page: Page) -> None:
 
 
 STAFF_SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
-    "staff-list": (staff_list, DESKTOP),
+    "staff-list": (staff_list, WIDE),
+    "staff-list-dark": (staff_list, WIDE | DARK),
     "staff-list-phone": (staff_list, PHONE),
-    "staff-transcript": (staff_transcript, DESKTOP),
-    "staff-transcript-dark": (staff_transcript, DESKTOP | DARK),
+    "staff-transcript": (staff_transcript, WIDE),
+    "staff-transcript-dark": (staff_transcript, WIDE | DARK),
     "staff-transcript-phone": (staff_transcript, PHONE),
-    "staff-search": (staff_search, DESKTOP),
-    "staff-numbers": (staff_numbers, DESKTOP),
-    "staff-numbers-dark": (staff_numbers, DESKTOP | DARK),
+    "staff-search": (staff_search, WIDE),
+    "staff-numbers": (staff_numbers, WIDE),
+    "staff-numbers-dark": (staff_numbers, WIDE | DARK),
     "staff-numbers-phone": (staff_numbers, PHONE),
 }
 SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
