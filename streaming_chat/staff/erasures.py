@@ -68,7 +68,7 @@ def stop(owner: Owner) -> int:
     until = time.monotonic() + 2 * conf.STREAMING_CHAT_LEASE_SECONDS
     watched_until = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
     while lives := list(_live(owner)):
-        _live(owner).request_stop("staff")
+        _request_stop(owner)
         for live in lives:
             get_tail().summon(live_database(), live.worker, live.pk)
         if time.monotonic() > watched_until:
@@ -81,6 +81,17 @@ def stop(owner: Owner) -> int:
             seen.setdefault(live.pk, live.expires_at)
         time.sleep(_LOOK_SECONDS)
     return len(lives)
+
+
+def _request_stop(owner: Owner) -> None:
+    using = live_database()
+    try:
+        with transaction.atomic(using=using), bounded_lock_wait(using):
+            _live(owner).request_stop("staff")
+    except OperationalError as error:
+        # A worker that is paused holds one: it is asked again at the next look.
+        if not is_locked(error):
+            raise
 
 
 def erase(owner: Owner) -> Iterator[int]:
