@@ -20,7 +20,7 @@ from streaming_chat.staff.redactions import REDACTED
 
 from .factories import make_live, make_staff
 from .hostile import HOSTILE
-from .test_reviews import LABELS, LIST, NEXT, REVIEWER, Elements, form_of, make_waiting, seen, state
+from .test_reviews import LABELS, LIST, NEXT, REVIEWER, Elements, expire, form_of, make_waiting, seen, state
 
 PERMISSIONS = (*REVIEWER, "redact_transcript", "stop_reply")
 IS_SQLITE = connection.vendor == "sqlite"
@@ -186,6 +186,26 @@ class ReviewTests(BusyTestCase):
 
         assert response.status_code == 302
         assert sorted([state(self.conversation), state(other)]) == ["in_review", "unreviewed"]
+
+
+class ExpiredTests(BusyTestCase):
+    def test_a_list_does_without_what_somebody_holds(self):
+        """It is freed by whoever looks next; PostgreSQL does not wait for it."""
+        other = make_waiting()
+        for conversation in (self.conversation, other):
+            reviews.claim(conversation.pk, self.rita)
+        for conversation in (self.conversation, other):
+            expire(conversation)
+        with held(self.conversation):
+            response = self.client.get(LIST, {"review": "in_review"})
+
+        assert response.status_code == 200
+        assert [state(self.conversation), state(other)] == ["in_review", "in_review" if IS_SQLITE else "unreviewed"]
+        assert "in review: rita" not in response.content.decode()
+
+        self.client.get(LIST, {"review": "in_review"})
+
+        assert [state(self.conversation), state(other)] == ["unreviewed", "unreviewed"]
 
 
 class NextAfterSavingTests(BusyTestCase):
