@@ -24,7 +24,7 @@ from streaming_chat.outages import is_conflict, is_locked
 from streaming_chat.record import settle
 from streaming_chat.tails import get_tail
 
-from . import traces
+from . import indexes, traces
 from .accesses import AccessRecord
 from .owners import Owner
 
@@ -99,6 +99,9 @@ def erase(owner: Owner) -> Iterator[int]:
 
     Those with a live reply, and those whose rows somebody holds, are left: look for them, and call it again.
     """
+    # Before anything is written: SQLite leaves the text of a row that is only written anew.
+    for alias in {live_database(), router.db_for_write(AccessRecord)}:
+        indexes.overwrite_deleted(alias)
     last = uuid.UUID(int=0)
     while ids := list(_conversations(owner).filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_AT_ONCE]):
         last = ids[-1]
