@@ -3,15 +3,17 @@
 import tempfile
 from decimal import Decimal
 from io import StringIO
+from unittest import skipIf
 
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import F
 from django.test import TestCase, TransactionTestCase
-from django.test.utils import override_settings
+from django.test.utils import CaptureQueriesContext, override_settings
 
 from streaming_chat.events import Event
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent
-from streaming_chat.staff import erasures, finding, owners
+from streaming_chat.staff import erasures, finding, indexes, owners
 from streaming_chat.staff.accesses import record
 from streaming_chat.tails import get_tail
 
@@ -218,6 +220,21 @@ class CanaryTests(TransactionTestCase):
 
             assert places() == []
             assert finding.conversations("tulip") == {others.conversation_id}
+
+    @skipIf(
+        connection.vendor != "sqlite" or indexes._ERASES, "a newer SQLite takes words out at once, and asks before each"
+    )
+    def test_the_index_is_merged_once(self):
+        """It takes seconds where there is much."""
+        for _number in range(7):
+            make_reply(make_conversation())
+        self.addCleanup(setattr, erasures, "_AT_ONCE", erasures._AT_ONCE)
+        erasures._AT_ONCE = 3
+        with CaptureQueriesContext(connection) as queries:
+            erase("ana")
+        merges = [query["sql"] for query in queries if "searchpurge" in query["sql"] and "SELECT" in query["sql"]]
+
+        assert len(merges) == 1
 
     def test_terms_that_name_who_has_no_conversation(self):
         make_user("ana")

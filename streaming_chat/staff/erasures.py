@@ -24,7 +24,7 @@ from streaming_chat.outages import is_conflict, is_locked
 from streaming_chat.record import settle
 from streaming_chat.tails import get_tail
 
-from . import indexes, traces
+from . import indexes, texts, traces
 from .accesses import AccessRecord
 from .owners import Owner
 
@@ -115,6 +115,7 @@ def erase(owner: Owner) -> Iterator[int]:
         _anonymise(_feedback(owner))
         _quota_uses(owner).delete()
         _naming(owner).update(terms="")
+    texts.purge(using)
     traces.empty_log(using)
 
 
@@ -128,7 +129,8 @@ def _erase(owner: Owner, ids: list[uuid.UUID]) -> int:
         messages = Message.objects.using(using).filter(conversation_id__in=still)
         message_ids = list(messages.values_list("pk", flat=True))
         # Before the rows: SQLite overwrites what is taken away from then on.
-        traces.forget(message_ids, using, titles_of=still)
+        traces.forget(message_ids, using, titles_of=still, of_index=False)
+        texts.forget(message_ids, using, titles_of=still, at_once=False)
         messages.update(text="", parts=[], send_key=None, body_digest="")
         _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
         Conversation.objects.using(using).filter(pk__in=still).update(
