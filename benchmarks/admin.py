@@ -38,6 +38,8 @@ def pages() -> dict[str, str]:
         "by the id of a message": f"?q={message.pk}",
         "by a reference": f"?q={reference}",
         "of one owner": f"?owner_key={owner}",
+        # More owners than are looked at, each with hundreds.
+        "by what many owners are called": "?q=1",
     }
     replies = {
         "newest": "",

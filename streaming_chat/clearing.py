@@ -14,9 +14,10 @@ from django.db import OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from .deletions import forgotten
 from .models import Conversation, ConversationQuerySet, Message, bounded_lock_wait, live_database
 from .outages import is_conflict, is_locked
-from .staff import texts, traces
+from .staff import indexes, texts, traces
 
 # A conversation has hundreds of messages, seldom thousands; those of so many are removed in well under a second.
 _AT_ONCE = 50
@@ -44,6 +45,8 @@ def _untouched(age: timedelta) -> ConversationQuerySet:
 
 def remove(conversations: ConversationQuerySet) -> Iterator[int]:
     """Remove these, and yield how many after each transaction. Those whose rows somebody holds are left. Blocking."""
+    # Before anything is written: SQLite leaves the text of a row that is only written anew.
+    indexes.overwrite_deleted(live_database())
     last = uuid.UUID(int=0)
     while ids := list(conversations.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_AT_ONCE]):
         last = ids[-1]
@@ -65,5 +68,6 @@ def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:
         messages = Message.objects.using(using).filter(conversation_id__in=still)
         traces.forget(list(messages.values_list("pk", flat=True)), using, titles_of=still, of_index=False)
         # By Django's collector, so that a site's own receivers and references hear of it.
-        chosen.filter(pk__in=still).delete()
+        with forgotten():
+            chosen.filter(pk__in=still).delete()
     return len(still)

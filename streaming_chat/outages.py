@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from django.db import InterfaceError, InternalError, OperationalError
 
 # Classes of SQLSTATE that say "later": connection, rollback by a deadlock, resources, a lock, an operator, the system.
@@ -12,6 +14,8 @@ _LATER = ("08", "40", "53", "55", "57", "58")
 _SESSION_LOST = ("25006", "25P03", "25P04")
 _CONFLICT = "40"
 _LOCK_NOT_AVAILABLE = "55P03"
+# The whole database, or within one process. The lowest byte says which kind of error: https://www.sqlite.org/rescode.html
+_SQLITE_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def is_away(error: BaseException) -> bool:
@@ -33,6 +37,12 @@ def is_locked(error: BaseException) -> bool:
 def is_conflict(error: BaseException) -> bool:
     """Return whether the transaction was undone for another's sake: a deadlock. The same may succeed at once."""
     return _sqlstate(error).startswith(_CONFLICT)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Return whether somebody else stood in its way, on either database: the same may succeed in a moment."""
+    code = getattr(error.__cause__, "sqlite_errorcode", 0)
+    return is_locked(error) or is_conflict(error) or (code & 0xFF) in _SQLITE_BUSY
 
 
 def _sqlstate(error: BaseException) -> str:

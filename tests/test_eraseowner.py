@@ -3,15 +3,17 @@
 import tempfile
 from decimal import Decimal
 from io import StringIO
+from unittest import skipIf
 
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import F
 from django.test import TestCase, TransactionTestCase
-from django.test.utils import override_settings
+from django.test.utils import CaptureQueriesContext, override_settings
 
 from streaming_chat.events import Event
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent
-from streaming_chat.staff import erasures, owners
+from streaming_chat.staff import erasures, finding, indexes, owners
 from streaming_chat.staff.accesses import record
 from streaming_chat.tails import get_tail
 
@@ -19,7 +21,7 @@ from .factories import make_conversation, make_live, make_message, make_reply, m
 from .servers import wait_until
 from .test_clearconversations import age
 from .test_clearconversations import run_command as clear
-from .traces import CANARY, keys, places, planted
+from .traces import CANARY, keys, leave_what_is_deleted, places, planted
 from .valkey import Valkey
 
 
@@ -206,6 +208,43 @@ class CanaryTests(TransactionTestCase):
                 assert len(before) >= 10
                 assert places(valkey=valkey) == []
                 assert not Conversation.objects.exclude(owner=None).exists()
+
+    def test_erasure_where_sqlite_was_told_nothing(self):
+        """It zeroes what it frees from then on, and the search index is purged at the end."""
+        with tempfile.TemporaryDirectory() as folder, override_settings(STREAMING_CHAT_SPOOL_DIR=folder):
+            planted()
+            others = make_reply(make_conversation(make_user("bo")), "Tulip")
+            call_command("rebuildsearch", verbosity=0)
+            leave_what_is_deleted()
+            erase("ana")
+
+            assert places() == []
+            assert finding.conversations("tulip") == {others.conversation_id}
+
+    @skipIf(
+        connection.vendor != "sqlite" or indexes._ERASES, "a newer SQLite takes words out at once, and asks before each"
+    )
+    def test_the_index_is_merged_once(self):
+        """It takes seconds where there is much."""
+        for _number in range(7):
+            make_reply(make_conversation())
+        self.addCleanup(setattr, erasures, "_AT_ONCE", erasures._AT_ONCE)
+        erasures._AT_ONCE = 3
+        with CaptureQueriesContext(connection) as queries:
+            erase("ana")
+        merges = [query["sql"] for query in queries if "searchpurge" in query["sql"] and "SELECT" in query["sql"]]
+
+        assert len(merges) == 1
+
+    def test_terms_that_name_who_has_no_conversation(self):
+        make_user("ana")
+        for number in range(50):
+            record("search", "root", terms=f"ana {CANARY} {number} {'x' * 400}")
+        leave_what_is_deleted()
+        erase("ana")
+
+        assert places() == []
+        assert AccessRecord.objects.filter(kind="search", terms="").count() == 50
 
     def test_retention(self):
         with tempfile.TemporaryDirectory() as folder, override_settings(STREAMING_CHAT_SPOOL_DIR=folder):

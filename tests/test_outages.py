@@ -1,11 +1,13 @@
 """A database that is away, told from a value that it refuses."""
 
+import sqlite3
+
 import django.db
 import psycopg.errors
 from django.db import DatabaseError
 from django.test import SimpleTestCase
 
-from streaming_chat.outages import is_away, is_conflict, is_locked
+from streaming_chat.outages import is_away, is_busy, is_conflict, is_locked
 
 
 def raised(state: str) -> DatabaseError:
@@ -41,3 +43,18 @@ class OutageTests(SimpleTestCase):
         assert is_conflict(raised("40P01"))
         assert is_conflict(raised("40001"))
         assert not is_conflict(raised("55P03"))
+
+    def test_who_is_in_the_way_is_gone_in_a_moment(self):
+        for state in ("55P03", "40P01", "40001"):
+            assert is_busy(raised(state))
+        for state in ("", "57P01", "53100", "08006"):
+            assert not is_busy(raised(state))
+
+    def test_sqlite_says_so_in_the_lowest_byte_of_a_code(self):
+        """517 is SQLITE_BUSY_SNAPSHOT, 13 SQLITE_FULL."""
+        for code, wanted in {5: True, 6: True, 517: True, 262: True, 13: False, 10: False, 1: False}.items():
+            error = django.db.OperationalError()
+            error.__cause__ = sqlite3.OperationalError()
+            error.__cause__.sqlite_errorcode = code
+            with self.subTest(code):
+                assert is_busy(error) == wanted

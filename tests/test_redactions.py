@@ -23,7 +23,7 @@ from streaming_chat.tails.base import Tail
 
 from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
 from .servers import wait_until
-from .traces import CANARY, keys, leave_in_spool, places, planted
+from .traces import CANARY, keys, leave_in_spool, leave_what_is_deleted, places, planted
 from .valkey import Valkey
 
 LIST = "/admin/streaming_chat/conversation/"
@@ -206,6 +206,16 @@ class CanaryTests(TransactionTestCase):
         assert len(before) >= 10
         assert places(valkey=self.valkey) == []
         assert Conversation.objects.get().pk == conversation.pk
+
+    def test_redaction_where_sqlite_was_told_nothing(self):
+        """It zeroes what it frees from then on, and the search index is purged with each."""
+        _conversation, reply = planted(system_prompt="", metadata={})
+        record("search", make_staff("staff"), terms=f"{CANARY} in")
+        leave_what_is_deleted()
+        redact(reply.pk, make_staff("staff"), terms=True)
+        redact(reply.parent_id, make_staff("staff"), terms=True)
+
+        assert places() == []
 
     def test_what_waits_of_others_stays(self):
         _conversation, reply = planted(system_prompt="", metadata={})

@@ -24,7 +24,8 @@ from streaming_chat.models import AccessRecord, Conversation, Feedback, Mark, Me
 from streaming_chat.sending import send_message
 from streaming_chat.staff import queues, reviews
 from streaming_chat.staff.judgements import ReviewState, draw
-from streaming_chat.staff.reviews import CLAIM, Opinion, Seen, Stale
+from streaming_chat.staff.queues import CLAIM
+from streaming_chat.staff.reviews import Opinion, Seen, Stale
 from streaming_chat.steadiness import steadiness
 
 from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_steady, make_user
@@ -806,6 +807,46 @@ class ListTests(PageTestCase):
         }.items():  # fmt: skip
             with self.subTest(value):
                 assert self.names(review=value) == names
+
+    def test_what_was_taken_long_ago_is_not_in_review(self):
+        """Next gives it to another: lists, filters and what is left say so before that."""
+        conversations = [make_waiting(title=title) for title in ("mine", "bo's", "left")]
+        for conversation, by in zip(conversations, (self.rita, make_reviewer("bo"), self.rita), strict=True):
+            reviews.claim(conversation.pk, by)
+        for conversation in conversations[:2]:
+            expire(conversation)
+        page = " ".join(re.sub(r"<[^>]+>", " ", self.client.get(LIST).content.decode()).split())
+        transcript = " ".join(re.sub(r"<[^>]+>", " ", self.page(conversations[0], queue="all")).split())
+
+        assert page.count("in review: rita, ") == 1
+        assert "in review: bo, " not in page
+        assert "unreviewed 2 left · 0 done today" in transcript
+        for value, names in {"unreviewed": ["bo's", "mine"], "in_review": ["left"], "mine": ["left"]}.items():
+            with self.subTest(value):
+                assert self.names(review=value) == names
+        assert {reviews.claim_next("all", self.rita) for _ in range(2)} == {row.pk for row in conversations[:2]}
+
+    def test_the_filter_frees_however_many_in_as_many_queries(self):
+        """And any filter that has to do with it does so first: each is asked for by itself."""
+        counts = []
+        for number in (0, 1, 30):
+            for value in ("unreviewed", "in_review", "mine"):
+                conversations = [make_waiting(title=str(title)) for title in range(number)]
+                for conversation in conversations:
+                    reviews.claim(conversation.pk, self.rita)
+                for conversation in conversations:
+                    expire(conversation)
+                self.client.get(LIST)
+                with CaptureQueriesContext(connection) as queries:
+                    names = self.names(review=value)
+                counts.append(len([query for query in queries if "SAVEPOINT" not in query["sql"]]))
+
+                assert bool(names) == (value == "unreviewed" and number > 0)
+                Conversation.objects.all().delete()
+
+        assert len(set(counts[:3])) == 1
+        assert max(counts[3:]) <= counts[0] + 2
+        assert max(counts) <= 10
 
     def test_rows_cost_no_queries_and_no_notes_are_loaded(self):
         reviews.claim(make_waiting().pk, self.rita)

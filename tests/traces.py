@@ -70,6 +70,14 @@ def zero_what_is_deleted() -> None:
             cursor.execute("PRAGMA secure_delete = ON")
 
 
+def leave_what_is_deleted() -> None:
+    """Let SQLite leave what it frees as it is, as on a site that has set nothing."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA secure_delete = OFF")
+            cursor.fetchall()
+
+
 def places(text: str = CANARY, valkey: Valkey | None = None) -> list[str]:
     """Return where a text is found: tables, files and keys, by name."""
     return [*tables(text), *files(text), *(keys(text, valkey) if valkey else [])]

@@ -32,6 +32,7 @@ from streaming_chat.staff.queues import Queue
 
 from . import dashboard, results, review_bar, reviews, searches
 from .amounts import money
+from .busy import patient
 from .exports import Exporting, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
 from .lists import may_read
@@ -115,6 +116,7 @@ class ConversationAdmin(Exporting, Redacting):
             *urls,
         ]
 
+    @patient
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Answer with the list, and where to begin with reviewing."""
         for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
@@ -169,6 +171,7 @@ class ConversationAdmin(Exporting, Redacting):
             messages.warning(request, _("Texts cannot be searched here: this SQLite was built without FTS5."))
             return searches.by_names(queryset, search_term), False
 
+    @patient
     def search_view(self, request: HttpRequest) -> HttpResponse:
         """Answer with what is found in all texts."""
         return results.page(request, self)
@@ -211,6 +214,7 @@ class ConversationAdmin(Exporting, Redacting):
         """Return what it used."""
         return f"{localize(conversation.input_tokens)} / {localize(conversation.output_tokens)}"
 
+    @patient
     def change_view(
         self,
         request: HttpRequest,
@@ -257,6 +261,7 @@ class ConversationAdmin(Exporting, Redacting):
         """Answer with the page of numbers."""
         return dashboard.view(request, self)
 
+    @patient
     def stop_view(self, request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
         """Stop a reply that is being written."""
         return stop_reply(request, object_id, message_id)

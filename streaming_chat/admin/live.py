@@ -11,12 +11,13 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from streaming_chat.exceptions import Refusal
-from streaming_chat.models import LiveReply, Message, live_database
+from streaming_chat.models import LiveReply, Message, bounded_lock_wait, live_database
 from streaming_chat.runner import runner
 from streaming_chat.staff.accesses import AccessRecord, record
 from streaming_chat.views.base import demand, demand_found, error_response, handler_for, private, save_inline
@@ -79,7 +80,8 @@ def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uui
         if run is not None:
             run.request_stop("staff")
         else:
-            live.request_stop("staff")
+            with transaction.atomic(using=live_database()), bounded_lock_wait(live_database()):
+                live.request_stop("staff")
         messages.success(request, _("The reply is being stopped."))
     else:
         messages.info(request, _("The reply had ended already."))

@@ -16,6 +16,8 @@ from django.views.decorators.http import require_POST
 from streaming_chat.models import Conversation, Feedback, Message, live_database
 from streaming_chat.staff.redactions import StillLiveError, quoting, redact
 
+from .busy import patient
+
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]
 else:
@@ -41,6 +43,7 @@ class Redacting(ModelAdmin):
             *super().get_urls(),
         ]
 
+    @patient
     def redact_message(self, request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
         """Ask, then redact and return to the transcript. No text is shown on the way."""
         if not (self.has_view_permission(request) and may_redact(request)):

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import IntegerField, JSONField, OuterRef, QuerySet, Subquery
+from django.db.models import Func, IntegerField, JSONField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
@@ -52,6 +53,18 @@ class _Collected(Subquery):
         """PostgreSQL's name for it."""
         context["template"] = "(SELECT JSONB_AGG(said) FROM (%(subquery)s) collected)"
         return self.as_sql(compiler, connection, **context)
+
+
+class _Object(JSONObject):
+    """A JSON object.
+
+    Whether SQLite can, Django asks by a transaction, once for a connection; while another writes it takes "locked" for "no",
+    and every transcript on that connection fails from then on. Every SQLite that Django takes can.
+    """
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """The same, unasked."""
+        return Func.as_sql(self, compiler, connection, **context)
 
 
 @dataclass(frozen=True)
@@ -162,10 +175,12 @@ def with_bar(request: HttpRequest, conversations: QuerySet[Conversation]) -> Que
     """
     if not may_review(request):
         return conversations
+    queue = queue_of(request.GET)
     newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-pk")
     return conversations.select_related("review__reviewer", "review__done_by").annotate(
         newest=Subquery(newest.values("pk")[:1]),
-        left=_Count(queues.waiting(queue_of(request.GET)).values("pk")[: queues.MAX_LEFT]),
+        left=_Count(queues.waiting(queue).values("pk")[: queues.MAX_LEFT])
+        + _Count(queues.expired(queue).values("pk")[: queues.MAX_LEFT]),
         done_today=_Count(queues.done_since(request.user, queues.today()).values("pk")),
         opinions=_Collected(_collected_marks()),
     )
@@ -173,7 +188,7 @@ def with_bar(request: HttpRequest, conversations: QuerySet[Conversation]) -> Que
 
 def _collected_marks() -> QuerySet[Any]:
     name = f"by__{get_user_model().USERNAME_FIELD}"
-    said = JSONObject(message="message", by="by", name=name, verdict="verdict", labels="labels")
+    said = _Object(message="message", by="by", name=name, verdict="verdict", labels="labels")
     return Mark.objects.filter(conversation=OuterRef("pk")).order_by("pk").values(said=said)
 
 
@@ -197,6 +212,8 @@ def bar(request: HttpRequest, conversation: Any) -> Bar | None:
 def state_of(conversation: Conversation) -> str:
     """Return the state of a review in words, with who has it since when."""
     review = getattr(conversation, "review", None)
+    if conversation.review_state == ReviewState.IN_REVIEW and _is_expired(review):
+        return str(ReviewState.UNREVIEWED.label)
     words = conversation.get_review_state_display()
     if review is None:
         return words
@@ -209,6 +226,11 @@ def state_of(conversation: Conversation) -> str:
             state=words, name=name_of(review.done_by), when=time_of(review.done_at)
         )
     return words
+
+
+def _is_expired(review: Review | None) -> bool:
+    """Return what `queues.expired` does, by this host's clock: for a row that was read already."""
+    return review is None or review.claimed_at is None or timezone.now() - review.claimed_at > queues.CLAIM
 
 
 def kept(query: QueryDict) -> QueryDict:

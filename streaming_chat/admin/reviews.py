@@ -14,6 +14,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
@@ -24,10 +25,13 @@ from django.views.decorators.http import require_POST
 
 from streaming_chat.events import storable
 from streaming_chat.models import AccessRecord, Conversation, Review, live_database
+from streaming_chat.outages import is_busy
 from streaming_chat.staff import accesses, reviews
 from streaming_chat.staff.reviews import Opinion, Seen, Stale
 
+from .busy import busy, patient
 from .review_bar import kept, may_review, queue_of
+from .searches import as_uuid
 
 # Two pages of the list: each conversation is a transaction of its own.
 MAX_AT_ONCE = 100
@@ -37,7 +41,7 @@ def urls(model_admin: Any) -> list[Any]:
     """Return the addresses of reviewing, which take POST only."""
 
     def guarded(view: Any) -> Any:
-        return require_POST(model_admin.admin_site.admin_view(partial(view, model_admin)))
+        return require_POST(model_admin.admin_site.admin_view(partial(patient(view), model_admin)))
 
     return [
         path("review/next/", guarded(_next), name="streaming_chat_conversation_review_next"),
@@ -85,7 +89,7 @@ def _tell(request: HttpRequest, words: str, left: int) -> None:
 def _next(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Take the next conversation of a queue and lead to it."""
     _demand(request)
-    return _to_next(request, None)
+    return _to_next(request, as_uuid(request.POST.get("leaving", "")))
 
 
 def _judge(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
@@ -108,7 +112,7 @@ def _judge(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpRespons
         )
         return _to_newest(request, pk)
     if said.action in ("next", "done_next"):
-        return _to_next(request, pk)
+        return _on_to_next(model_admin, request, pk)
     if said.action == "done":
         messages.success(request, _("The conversation is reviewed."))
     elif not said.marked:
@@ -213,6 +217,17 @@ def _conflict(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review: Rev
 
 
 _REPLACED = frozenset({"csrfmiddlewaretoken", "version", "notes", "base", "action"})
+
+
+def _on_to_next(model_admin: Any, request: HttpRequest, leaving: uuid.UUID) -> HttpResponse:
+    """Lead on from what is saved: where somebody is in the way of the next, only that is tried again."""
+    try:
+        return _to_next(request, leaving)
+    except OperationalError as error:
+        if not is_busy(error):
+            raise
+        form = [("queue", queue_of(request.POST).value), ("leaving", str(leaving))]
+        return busy(model_admin, request, url=reverse("admin:streaming_chat_conversation_review_next"), form=form)
 
 
 def _to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpResponse:

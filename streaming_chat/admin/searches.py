@@ -12,8 +12,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import DateTimeField, Q, QuerySet
-from django.db.models.functions import Cast
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from streaming_chat.events import storable
 from streaming_chat.models import Conversation, Message
@@ -99,11 +99,12 @@ def _of_owners(term: str) -> set[uuid.UUID]:
         named |= Q(**{f"{field}__icontains": term})
     with contextlib.suppress(ValidationError):
         named |= Q(pk=user_model._meta.pk.to_python(term))
-    users = user_model._default_manager.filter(named).order_by("pk").values("pk")[:_MAX_OWNERS]
+    users = user_model._default_manager.filter(named).order_by("pk").values_list("pk", flat=True)[:_MAX_OWNERS]
+    # By their keys, of which an index has the time and the id, too: nothing else is read of the rows.
+    theirs = Conversation.objects.filter(owner_key__in=[f"u:{pk}" for pk in users])
     # By an expression: ordered by the column, SQLite goes through all conversations from the newest on (200,000: 280 ms).
-    newest = Cast("last_activity", DateTimeField()).desc()
-    theirs = Conversation.objects.filter(owner__in=users).order_by(newest)
-    return set(theirs.values_list("pk", flat=True)[:_MAX_CONVERSATIONS])
+    newest = Coalesce("last_activity", "last_activity").desc()
+    return set(theirs.order_by(newest).values_list("pk", flat=True)[:_MAX_CONVERSATIONS])
 
 
 def owner_fields() -> set[str]:

@@ -24,7 +24,7 @@ from streaming_chat.outages import is_conflict, is_locked
 from streaming_chat.record import settle
 from streaming_chat.tails import get_tail
 
-from . import traces
+from . import indexes, texts, traces
 from .accesses import AccessRecord
 from .owners import Owner
 
@@ -68,7 +68,7 @@ def stop(owner: Owner) -> int:
     until = time.monotonic() + 2 * conf.STREAMING_CHAT_LEASE_SECONDS
     watched_until = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
     while lives := list(_live(owner)):
-        _live(owner).request_stop("staff")
+        _request_stop(owner)
         for live in lives:
             get_tail().summon(live_database(), live.worker, live.pk)
         if time.monotonic() > watched_until:
@@ -83,11 +83,25 @@ def stop(owner: Owner) -> int:
     return len(lives)
 
 
+def _request_stop(owner: Owner) -> None:
+    using = live_database()
+    try:
+        with transaction.atomic(using=using), bounded_lock_wait(using):
+            _live(owner).request_stop("staff")
+    except OperationalError as error:
+        # A worker that is paused holds one: it is asked again at the next look.
+        if not is_locked(error):
+            raise
+
+
 def erase(owner: Owner) -> Iterator[int]:
     """Erase an owner, and yield how many conversations after each transaction. Blocking.
 
     Those with a live reply, and those whose rows somebody holds, are left: look for them, and call it again.
     """
+    # Before anything is written: SQLite leaves the text of a row that is only written anew.
+    for alias in {live_database(), router.db_for_write(AccessRecord)}:
+        indexes.overwrite_deleted(alias)
     last = uuid.UUID(int=0)
     while ids := list(_conversations(owner).filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_AT_ONCE]):
         last = ids[-1]
@@ -101,6 +115,7 @@ def erase(owner: Owner) -> Iterator[int]:
         _anonymise(_feedback(owner))
         _quota_uses(owner).delete()
         _naming(owner).update(terms="")
+    texts.purge(using)
     traces.empty_log(using)
 
 
@@ -114,7 +129,8 @@ def _erase(owner: Owner, ids: list[uuid.UUID]) -> int:
         messages = Message.objects.using(using).filter(conversation_id__in=still)
         message_ids = list(messages.values_list("pk", flat=True))
         # Before the rows: SQLite overwrites what is taken away from then on.
-        traces.forget(message_ids, using, titles_of=still)
+        traces.forget(message_ids, using, titles_of=still, of_index=False)
+        texts.forget(message_ids, using, titles_of=still, at_once=False)
         messages.update(text="", parts=[], send_key=None, body_digest="")
         _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
         Conversation.objects.using(using).filter(pk__in=still).update(

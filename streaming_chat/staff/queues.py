@@ -16,6 +16,8 @@ from streaming_chat.models import Conversation, Review, Status, live_database
 
 from .judgements import DRAWS, ReviewState
 
+# A conversation that was taken and not touched for so long is free again.
+CLAIM = timedelta(minutes=30)
 # A sample is of what happens now; further back every conversation that nobody chose would be looked at again each time.
 SAMPLE_SPAN = timedelta(days=30)
 # More need no exact number, and counting them no time.
@@ -32,13 +34,25 @@ class Queue(models.TextChoices):
 
 def waiting(queue: str) -> QuerySet[Conversation]:
     """Return the unreviewed conversations of a queue, newest first: none that is empty, deleted or being written to now."""
-    rows = Conversation.objects.using(live_database()).filter(deleted_at=None, message_count__gt=0)
-    rows = rows.exclude(last_status=Status.STREAMING).order_by("-last_activity", "-pk")
+    rows = _of(Conversation.objects.using(live_database()), queue).order_by("-last_activity", "-pk")
     if queue == Queue.ATTENTION:
         # Not `= unreviewed`, for which SQLite takes the index of states and reads all of them to find the few: nothing
         # that needs attention is done.
-        return rows.filter(needs_attention=True).exclude(review_state__in=[ReviewState.IN_REVIEW, ReviewState.DONE])
-    rows = rows.filter(review_state=ReviewState.UNREVIEWED)
+        return rows.exclude(review_state__in=[ReviewState.IN_REVIEW, ReviewState.DONE])
+    return rows.filter(review_state=ReviewState.UNREVIEWED)
+
+
+def expired(queue: str | None = None) -> QuerySet[Conversation]:
+    """Return those in review that were not touched for CLAIM, which are free; of a queue, what Next takes besides."""
+    taken = Conversation.objects.using(live_database()).filter(review_state=ReviewState.IN_REVIEW)
+    free = taken.exclude(review__claimed_at__gte=Now() - CLAIM)
+    return free if queue is None else _of(free, queue)
+
+
+def _of(rows: QuerySet[Conversation], queue: str) -> QuerySet[Conversation]:
+    rows = rows.filter(deleted_at=None, message_count__gt=0).exclude(last_status=Status.STREAMING)
+    if queue == Queue.ATTENTION:
+        return rows.filter(needs_attention=True)
     if queue == Queue.SAMPLE:
         drawn = round(conf.STREAMING_CHAT_REVIEW_SAMPLE_PERCENT * DRAWS / 100)
         return rows.filter(review_draw__lt=drawn, last_activity__gte=Now() - SAMPLE_SPAN)

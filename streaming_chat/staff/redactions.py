@@ -16,7 +16,7 @@ from django.db.models.functions import Length, Now, Replace
 
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, bounded_lock_wait, live_database
 
-from . import traces
+from . import indexes, traces
 from .accesses import AccessRecord, record
 
 REDACTED = "[redacted]"
@@ -35,6 +35,8 @@ def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False) -> None:
     Raises Message.DoesNotExist, StillLiveError.
     """
     using = live_database()
+    # Before anything is written: SQLite leaves the text of a row that is only written anew.
+    indexes.overwrite_deleted(using)
     conversation_id = Message.objects.using(using).values_list("conversation_id", flat=True).get(pk=message_id)
     with transaction.atomic(using=using), bounded_lock_wait(using):
         conversations = Conversation.objects.using(using).filter(pk=conversation_id)

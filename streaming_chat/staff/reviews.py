@@ -10,24 +10,23 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db import OperationalError, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from streaming_chat.conf import conf
 from streaming_chat.models import Conversation, Mark, Message, Review, bounded_lock_wait, live_database
-from streaming_chat.outages import is_locked
+from streaming_chat.outages import is_away, is_locked
 
+from . import queues
 from .judgements import ReviewState, Verdict
-from .queues import waiting
 
-# A conversation that was taken and not touched for so long is free again.
-CLAIM = timedelta(minutes=30)
 MAX_NOTES_CHARS = 20_000
 _AT_ONCE = 20
+_AT_ONCE_RELEASED = 1_000
 
 
 class Stale(Exception):
@@ -77,7 +76,7 @@ def claim_next(queue: str, by: Any, *, besides: uuid.UUID | None = None) -> uuid
     """
     release_expired()
     lost = {besides} if besides else set()
-    while candidates := list(waiting(queue).exclude(pk__in=lost).values_list("pk", flat=True)[:_AT_ONCE]):
+    while candidates := list(queues.waiting(queue).exclude(pk__in=lost).values_list("pk", flat=True)[:_AT_ONCE]):
         for pk in candidates:
             if _claim(pk, by):
                 return pk
@@ -92,28 +91,30 @@ def claim(pk: uuid.UUID, by: Any) -> bool:
 
 
 def release_expired() -> None:
-    """Free what was taken and not touched for too long."""
-    for pk in _expired().values_list("pk", flat=True):
-        try:
-            _release(pk)
-        except Conversation.DoesNotExist:
-            continue
-        except OperationalError as error:
-            # A process that is paused holds it; the next reviewer frees it.
-            if not is_locked(error):
-                raise
+    """Free what was taken and not touched for too long; what somebody holds is left to whoever looks next. Blocking.
+
+    One query where there is nothing, four where there is, however much.
+    """
+    if not (found := list(queues.expired().values_list("pk", flat=True)[:_AT_ONCE_RELEASED])):
+        return
+    try:
+        with transaction.atomic(using=live_database()):
+            # Asked again with the lock: another may have freed it, and taken it since.
+            queues.expired().filter(pk__in=_not_held(found)).update(review_state=ReviewState.UNREVIEWED)
+    except DatabaseError as error:
+        # Lists are shown all the same.
+        if not is_away(error):
+            raise
 
 
-def _release(pk: uuid.UUID) -> None:
-    with _locked(pk):
-        # Asked again with the lock: another may have freed it, and taken it since.
-        if _expired().filter(pk=pk).exists():
-            _conversations(pk).update(review_state=ReviewState.UNREVIEWED)
-
-
-def _expired() -> QuerySet[Conversation]:
-    taken = Conversation.objects.using(live_database()).filter(review_state=ReviewState.IN_REVIEW)
-    return taken.exclude(review__claimed_at__gte=Now() - CLAIM)
+def _not_held(pks: list[uuid.UUID]) -> list[uuid.UUID]:
+    """Lock those that nobody else has locked, and return them: waiting while holding others could deadlock."""
+    using = live_database()
+    if not connections[using].features.has_select_for_update_skip_locked:
+        # SQLite: its transaction begins with the write that follows.
+        return pks
+    rows = Conversation.objects.using(using).filter(pk__in=pks).order_by("pk")
+    return list(rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
 
 
 def _claim(pk: uuid.UUID, by: Any, *, mine: bool = False) -> bool:

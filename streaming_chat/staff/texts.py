@@ -132,11 +132,14 @@ def retitle(conversation: uuid.UUID, title: str, using: str) -> None:
         _insert(Text(conversation, None, False, title), using)
 
 
-def forget(message_ids: Collection[uuid.UUID], using: str, *, titles_of: Collection[uuid.UUID] = ()) -> None:
+def forget(
+    message_ids: Collection[uuid.UUID], using: str, *, titles_of: Collection[uuid.UUID] = (), at_once: bool = True
+) -> None:
     """Take the words of messages, and of the titles of conversations, out of the index; nothing is left in its file.
 
     With the transaction: they are not found any more. After its commit, at once where there is none: they are not in the
     bytes of a SQLite file either (`purge`). On PostgreSQL VACUUM takes away what any deletion leaves.
+    at_once: False for who calls `purge` once, after several of these.
     Call it before the texts themselves are overwritten: it lets SQLite put zeros over what this connection deletes.
     Raises DatabaseError when that cannot be, for then a redaction must not seem done.
     """
@@ -145,7 +148,8 @@ def forget(message_ids: Collection[uuid.UUID], using: str, *, titles_of: Collect
     of_these = entries.filter(Q(message__in=message_ids) | Q(message=None, conversation__in=titles_of))
     with transaction.atomic(using=using), indexes.erasing(using):
         of_these.delete()
-    transaction.on_commit(partial(purge, using), using=using)
+    if at_once:
+        transaction.on_commit(partial(purge, using), using=using)
 
 
 def purge(using: str) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from streaming_chat import clearing
+from streaming_chat.management.ages import days
 from streaming_chat.models import ConversationQuerySet
-
-_MOST_DAYS = 36_500
 
 
 class Command(BaseCommand):
@@ -28,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--deleted", action="store_true", help="Those that were marked as deleted so long ago.")
         parser.add_argument("--all", action="store_true", dest="everything", help="Whosever they are, erased ones too.")
         parser.add_argument(
-            "--older-than", type=_days, required=True, metavar="DAYS", help="Without activity for so long."
+            "--older-than", type=days(), required=True, metavar="DAYS", help="Without activity for so long."
         )
         parser.add_argument("--dry-run", action="store_true", help="Print how many there are, and remove none.")
 
@@ -59,13 +57,3 @@ class Command(BaseCommand):
     def _clear(self, conversations: ConversationQuerySet, which: str, *, dry_run: bool) -> None:
         count = conversations.count() if dry_run else sum(clearing.remove(conversations))
         self.stdout.write(f"{count} {which} {'to remove' if dry_run else 'removed'}.")
-
-
-def _days(text: str) -> timedelta:
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1
-    if not 0 <= days <= _MOST_DAYS:
-        raise ArgumentTypeError(f"a number of days was wanted, 0 to {_MOST_DAYS}, got {text!r}.")
-    return timedelta(days=days)
