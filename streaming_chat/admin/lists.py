@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from django.contrib import admin
 from django.http import HttpRequest
 from django.views.decorators.http import require_safe
+
+from streaming_chat.events import storable
+from streaming_chat.staff.accesses import AccessRecord, record
 
 from .pages import BoundedPaginator
 
@@ -19,6 +23,22 @@ else:
 def may_read(request: HttpRequest) -> bool:
     """Return whether who asks may read the text of conversations."""
     return request.user.has_perm("streaming_chat.view_transcript")
+
+
+def may_see(request: HttpRequest) -> bool:
+    """Return whether who asks may see conversations and replies without their text. To change them is no leave to see."""
+    return request.user.has_perm("streaming_chat.view_conversation")
+
+
+def record_list(request: HttpRequest, response: Any) -> None:
+    """Put on record that a list is about to show texts of its rows, unless a search in texts is, which says more."""
+    changelist = (getattr(response, "context_data", None) or {}).get("cl")
+    if changelist is None or not may_read(request) or getattr(request, "searched_texts", False):
+        return
+    if count := len(changelist.result_list):
+        # As it reads, so that whom it names is found when they are erased.
+        asked = storable(unquote(request.get_full_path()))
+        record(AccessRecord.Kind.LIST, request.user, terms=asked, count=count)
 
 
 class ListAdmin(ModelAdmin):

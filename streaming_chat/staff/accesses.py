@@ -22,6 +22,7 @@ class AccessRecord(models.Model):
     class Kind(models.TextChoices):
         """What was done."""
 
+        LIST = "list", pgettext_lazy("access", "listed")
         OPEN = "open", pgettext_lazy("access", "opened")
         FOLLOW = "follow", pgettext_lazy("access", "followed live")
         SEARCH = "search", pgettext_lazy("access", "searched")
