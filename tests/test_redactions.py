@@ -265,10 +265,16 @@ class AdminTests(TestCase):
 
         assert "will be gone for good" in page
         assert "1 comment on it goes" in page
-        assert "Also clear the terms of 1 search" in page
+        assert "Also clear the terms of searches that occur in it" in page
         assert "Secret" not in page
         assert "Rain in Lisbon" not in page
         assert self.text() == "Secret"
+
+    def test_how_many_searches_occur_in_it_is_for_who_may_read(self):
+        record("search", self.staff, terms="Secret")
+        self.client.force_login(make_staff("reader", *self.permissions, "view_transcript"))
+
+        assert "Also clear the terms of 1 search" in self.client.post(self.url).content.decode()
 
     def test_then_it_redacts_and_returns_to_the_message(self):
         record("search", self.staff, terms="Secret")
