@@ -51,7 +51,6 @@ REPLY = "conversation/<uuid:object_id>/messages/<uuid:message_id>/"
 REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/redact/"
 EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
 EXPORT_LIST = "conversation/export/<str:form>/"
-# Those whose view is asked before who asks is: a wrong method is 405 for all.
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "export_jsonl", "export_csv"},
     "message": set(),
@@ -342,6 +341,7 @@ class MatrixTests(MatrixTestCase):
             "the owner": make_user("ana"),
             "a user with every permission": make_holder("user", permissions(), is_staff=False),
             "a superuser who is not staff": make_user("root", is_superuser=True),
+            "somebody who has left": make_user("left", is_superuser=True, is_staff=True, is_active=False),
         }
         for name, user in everybody.items():
             self.check(name, user, None)
@@ -376,7 +376,7 @@ class MatrixTests(MatrixTestCase):
         for case in CASES:
             with self.subTest(who=name, request=str(case)):
                 if held is not None and case.needs <= held:
-                    self.check_allowed(client, case, may_read="view_transcript" in held)
+                    self.check_allowed(client, case, held)
                 else:
                     self.check_refused(client, case, held)
         for method, route in wrong_methods():
@@ -389,7 +389,8 @@ class MatrixTests(MatrixTestCase):
 
         assert rows() == self.before
 
-    def check_allowed(self, client: Client, case: Case, *, may_read: bool) -> None:
+    def check_allowed(self, client: Client, case: Case, held: frozenset[str]) -> None:
+        may_read = "view_transcript" in held
         with undone():
             known = set(AccessRecord.objects.values_list("pk", flat=True))
             with observed() as seen:
@@ -402,6 +403,9 @@ class MatrixTests(MatrixTestCase):
         assert response.status_code == case.status, said[:300]
         assert recorded == ((case.reads if may_read else ()) + case.does)
         assert changed == case.changes
+        if case.route == CHANGE_ROW and case.method == "GET" and not case.live:
+            # What reviewers say is among them.
+            assert {name for name in ("notes", "label") if CANARIES[name] in said} == judged_texts(held)
         if may_read:
             assert {name for name in case.shows if CANARIES[name] not in said} == set()
             assert case.reads or "canary" not in said
@@ -421,6 +425,22 @@ class MatrixTests(MatrixTestCase):
         else:
             assert response.status_code == (405 if case.method == "POST" and case.route == LIST else 403)
         assert_nothing(seen, response, may_load=held is not None and "view_transcript" in held)
+
+
+class SeveralActionsTests(MatrixTestCase):
+    """The list takes the action whose number is `index`; another beside it is no leave."""
+
+    def test_an_action_beside_one_that_is_allowed_is_not_done(self):
+        for held, allowed, wanted in ((REVIEW, "mark_done", "export_jsonl"), (EXPORT, "export_jsonl", "mark_done")):
+            self.client.force_login(make_holder(allowed, held))
+            for index, actions in enumerate(([wanted, allowed], [allowed, wanted])):
+                with self.subTest(wanted, actions=actions), observed() as seen:
+                    form = {"action": actions, "index": str(index), "_selected_action": self.ids["conversation"]}
+                    response = self.client.post(self.path(LIST), form)
+
+                    assert response.status_code in {302, 405}
+                    assert_nothing(seen, response, may_load=True)
+        assert rows() == self.before
 
 
 class CsrfTests(MatrixTestCase):
@@ -672,6 +692,11 @@ def log(user: Any, row: models.Model) -> None:
         object_repr=str(row),
         action_flag=CHANGE,
     )
+
+
+def judged_texts(held: frozenset[str]) -> set[str]:
+    """Return the texts of reviewers that somebody sees."""
+    return {"notes", "label"} if held >= REVIEW else set()
 
 
 def wrong_methods() -> list[tuple[str, str]]:
