@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from streaming_chat.models import AccessRecord, Conversation
-from streaming_chat.staff import exports
+from streaming_chat.staff import exports, texts
 
 from .factories import make_conversation, make_message, make_reply, make_staff, make_user
 
@@ -108,7 +108,17 @@ class ListTests(ExportTestCase):
 
         assert self.titles(self.export(q="ana", p="2")) == [f"{number:02}" for number in range(60)]
         assert self.titles(self.export(owner_key="v:1")) == []
-        assert self.records()[0] == ("export", "staff", None, "q=ana&p=2", 60)
+        assert self.records()[0] == ("export", "staff", None, "p=2", 60)
+
+    def test_what_was_sought_in_texts_is_on_record_as_that_and_once(self):
+        """A redaction takes it from there, and from nowhere else."""
+        said = make_reply(make_conversation(), "Rosebud")
+        texts.add([texts.Text(said.conversation_id, said.pk, True, said.text)], "default")
+        self.export(q="Rosebud")
+        self.client.get(LIST, {"q": "Rosebud"})
+        records = list(AccessRecord.objects.order_by("pk").values_list("kind", "terms"))
+
+        assert records == [("search", "Rosebud"), ("export", ""), ("search", "Rosebud")]
 
     def test_what_the_list_does_not_take_is_refused(self):
         """A filter that would spell out a column, a format that there is not."""

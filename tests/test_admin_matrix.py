@@ -297,6 +297,7 @@ TEXTS = {
     *("message.text", "message.parts", "replyevent.payload", "feedback.comment", "searchentry.words"),
     *("review.notes", "mark.labels", "accessrecord.terms"),
 }
+PASSWORD = f"{get_user_model()._meta.model_name}.password"
 _COLUMN = re.compile(r'"streaming_chat_(\w+)"\."(\w+)"')
 
 
@@ -562,7 +563,8 @@ class InferenceTests(MatrixTestCase):
 
         self.check([page + query for page in pages for query in queries], expected={200})
         self.check([f"/{APP}conversation/numbers/?model=canarytitle"])
-        self.check([f"/{APP}conversation/canarytitle/{rest}" for rest in ("change/", "history/")], expected={302, 404})
+        rests = [f"{rest}{query}" for rest in ("change/", "history/") for query in ("", "?_to_field=title")]
+        self.check([f"/{APP}conversation/canarytitle/{rest}" for rest in rests], expected={302, 404})
 
     def test_the_choices_of_other_forms_tell_nothing(self):
         """Django has an address that finds rows for the select boxes of any model that points to them."""
@@ -638,11 +640,12 @@ class OwnersDeletionTests(MatrixTestCase):
 
 
 def text_paths(model: Any) -> list[str]:
-    """Return the ways from a model to every column of text, over at most two relations, as lookups spell them."""
+    """Return the lookups that lead from a model to every column of text, and to passwords, over two relations at most."""
     found = []
     for prefix, of in _related(model, 2):
         table = str(of._meta.model_name)
-        found += [f"{prefix}{column.name}" for column in of._meta.concrete_fields if f"{table}.{column.name}" in TEXTS]
+        hidden = [column.name for column in of._meta.concrete_fields if f"{table}.{column.name}" in {*TEXTS, PASSWORD}]
+        found += [f"{prefix}{name}" for name in hidden]
     return sorted(set(found))
 
 

@@ -36,6 +36,8 @@ from streaming_chat.models import Conversation, live_database
 from streaming_chat.staff import exports
 from streaming_chat.staff.accesses import AccessRecord, record
 
+from .lists import query_on_record
+
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]
 else:
@@ -122,8 +124,9 @@ class Exporting(ModelAdmin):
 
     def _export_all(self, request: HttpRequest, queryset: QuerySet[Conversation], form: str) -> HttpResponseBase:
         queryset = queryset.using(live_database())
-        asked = request.GET.urlencode()
-        record(AccessRecord.Kind.EXPORT, request.user, terms=asked, count=queryset.order_by().count())
+        record(
+            AccessRecord.Kind.EXPORT, request.user, terms=query_on_record(request), count=queryset.order_by().count()
+        )
         return _download(request, queryset, form)
 
     def export_one(self, request: HttpRequest, conversation_id: uuid.UUID, form: str) -> HttpResponseBase:

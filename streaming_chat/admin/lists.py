@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.http import HttpRequest
 from django.views.decorators.http import require_safe
 
@@ -36,9 +37,17 @@ def record_list(request: HttpRequest, response: Any) -> None:
     if changelist is None or not may_read(request) or getattr(request, "searched_texts", False):
         return
     if count := len(changelist.result_list):
-        # As it reads, so that whom it names is found when they are erased.
-        asked = storable(unquote(request.get_full_path()))
-        record(AccessRecord.Kind.LIST, request.user, terms=asked, count=count)
+        terms = f"{request.path}?{query_on_record(request)}".removesuffix("?")
+        record(AccessRecord.Kind.LIST, request.user, terms=terms, count=count)
+
+
+def query_on_record(request: HttpRequest) -> str:
+    """Return what a list was asked for, to be put on record. Words sought in texts are on record as that, and once only."""
+    query = request.GET.copy()
+    if getattr(request, "searched_texts", False):
+        query.pop(SEARCH_VAR, None)
+    # As it reads, so that whom it names is found when they are erased.
+    return storable(unquote_plus(query.urlencode()))
 
 
 class ListAdmin(ModelAdmin):

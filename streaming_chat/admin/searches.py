@@ -59,7 +59,7 @@ def _in_texts(sought: str, request: Any) -> set[uuid.UUID]:
     if not terms(sought):
         return set()
     record(AccessRecord.Kind.SEARCH, request.user, terms=sought)
-    # What shows the rows need not record it again: lists.record_list.
+    # What shows or exports the rows need not record these words again: lists.py.
     request.searched_texts = True
     return finding.conversations(sought)
 
