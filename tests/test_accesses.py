@@ -39,12 +39,6 @@ class OpeningTests(TestCase):
         assert (first.conversation, first.message) == (self.conversation.pk, None)
         assert second.message == self.reply.pk
 
-    def test_numbers_without_text_are_no_reading(self):
-        self.sign_in("view_conversation")
-        open_transcript(self.client, self.conversation)
-
-        assert not AccessRecord.objects.exists()
-
     def test_what_is_not_there_was_not_read(self):
         self.sign_in(*READER)
         self.client.get(f"/admin/streaming_chat/conversation/{self.reply.pk}/change/")
@@ -96,37 +90,11 @@ class ListTests(TestCase):
         for said in ("curious", "searched", "Rosebud", str(self.conversation.pk)):
             assert said in page
 
-    def test_what_was_sought_is_text(self):
-        with CaptureQueriesContext(connection) as queries:
-            page = self.rows("view_accessrecord").content.decode()
-
-        assert "curious" in page
-        assert "Rosebud" not in page
-        assert not [query for query in queries if '"terms"' in query["sql"]]
-
-    def test_it_is_for_who_may_see_it(self):
-        self.client.force_login(make_staff("other", *READER, "stop_reply"))
-
-        assert self.client.get(LIST).status_code == 403
-
     def test_it_is_found_by_what_it_was_about_and_who_it_was(self):
         for term in (str(self.conversation.pk), "curious"):
             assert self.rows("view_accessrecord", q=term).context["cl"].result_count == 1
         for term in ("Rosebud", "nobody"):
             assert self.rows("view_accessrecord", "view_transcript", q=term).context["cl"].result_count == 0
-
-    def test_what_was_sought_cannot_be_guessed_by_its_beginning(self):
-        self.client.force_login(make_staff("auditor", "view_accessrecord"))
-        for lookup in ("terms__startswith", "terms", "by__password__startswith"):
-            assert self.client.get(LIST, {lookup: "R"}).status_code in (302, 400)
-
-    def test_nobody_changes_it(self):
-        self.client.force_login(make_staff("auditor", "view_accessrecord", "view_transcript"))
-        for path in ("", "add/", f"{self.record.pk}/change/", f"{self.record.pk}/delete/"):
-            for method in ("post", "put", "delete", "patch"):
-                assert getattr(self.client, method)(f"{LIST}{path}").status_code in (404, 405)
-
-        assert AccessRecord.objects.get().terms == "Rosebud"
 
     def test_it_takes_the_same_queries_for_any_number(self):
         self.client.force_login(make_staff("auditor", "view_accessrecord", "view_transcript"))
