@@ -1,14 +1,17 @@
 """Who of the staff read what is on record, before anything is shown."""
 
+from io import StringIO
+
+from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from streaming_chat.models import Conversation
+from streaming_chat.models import Conversation, user_key
 from streaming_chat.staff.accesses import AccessRecord, record
 
-from .factories import make_conversation, make_reply, make_staff
+from .factories import make_conversation, make_reply, make_staff, make_user
 from .hostile import HOSTILE
 
 LIST = "/admin/streaming_chat/accessrecord/"
@@ -63,6 +66,46 @@ class OpeningTests(TestCase):
         kept = AccessRecord.objects.get()
 
         assert (kept.conversation, kept.by, kept.by_name) == (pk, None, "reviewer")
+
+
+class ListingTests(TestCase):
+    """A list of titles is read, too."""
+
+    def setUp(self):
+        make_reply(make_conversation(), "Rosebud")
+        make_reply(make_conversation(title="Sled"))
+
+    def list(self, *permissions, **query):
+        self.client.force_login(make_staff("reviewer", *permissions))
+        return self.client.get("/admin/streaming_chat/conversation/", query)
+
+    def test_it_says_which_list_and_how_many_rows(self):
+        self.list(*READER, owned_by="user")
+        [made] = AccessRecord.objects.all()
+
+        assert (made.kind, made.by_name, made.count) == ("list", "reviewer", 2)
+        assert made.terms == "/admin/streaming_chat/conversation/?owned_by=user"
+
+    def test_without_a_record_nothing_is_shown(self):
+        self.client.raise_request_exception = False
+        with connection.execute_wrapper(refuse_records):
+            response = self.list(*READER)
+
+        assert response.status_code == 500
+        assert b"Sled" not in response.content
+
+    def test_without_rows_nothing_was_read(self):
+        self.list(*READER, owned_by="visitor")
+
+        assert not AccessRecord.objects.exists()
+
+    def test_whom_it_names_is_gone_once_they_are_erased(self):
+        key = user_key(make_user())
+        self.list(*READER, owner_key=key)
+
+        assert key in AccessRecord.objects.get().terms
+        call_command("eraseowner", "ana", stdout=StringIO())
+        assert not AccessRecord.objects.filter(terms__contains=key).exists()
 
 
 def refuse_records(execute, sql, params, many, context):

@@ -458,6 +458,17 @@ class SeveralActionsTests(MatrixTestCase):
         assert rows() == self.before
 
 
+class AutocompleteTests(MatrixTestCase):
+    def test_whoever_may_read_seeks_in_texts_there_too_and_that_is_on_record(self):
+        self.client.force_login(make_holder("reader", READ))
+        asked = {"app_label": "streaming_chat", "model_name": "message", "field_name": "conversation"}
+        said = text_of(self.client.get("/admin/autocomplete/", {**asked, "term": "whistle"}))
+
+        assert self.ids["conversation"] in said
+        assert "canary" not in said
+        assert AccessRecord.objects.latest("pk").terms == "whistle"
+
+
 class CsrfTests(MatrixTestCase):
     """A form of another site, sent by the browser of somebody who may."""
 
