@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.contrib.auth.models import Permission
 from django.db import OperationalError, connection, connections, transaction
 from django.db.models import F
 from django.test import TransactionTestCase
@@ -190,7 +191,8 @@ class ReviewTests(BusyTestCase):
 
 class ExpiredTests(BusyTestCase):
     def test_a_list_does_without_what_somebody_holds(self):
-        """It is freed by whoever looks next; PostgreSQL does not wait for it."""
+        """It is freed by whoever looks next; PostgreSQL does not wait for it. Without text the list needs no record."""
+        self.client.force_login(make_staff("nina", "view_conversation"))
         other = make_waiting()
         for conversation in (self.conversation, other):
             reviews.claim(conversation.pk, self.rita)
@@ -273,6 +275,25 @@ class ReadingTests(BusyTestCase):
         assert self.conversation.head.text not in page
         assert self.conversation.title not in page
         assert f'href="{self.url("change")}?queue=all"' in page
+
+    def test_neither_is_a_list_nor_an_export(self):
+        self.rita.user_permissions.add(
+            *Permission.objects.filter(codename__in=["export_transcript", "view_accessrecord"])
+        )
+        AccessRecord.objects.create(kind="search", by_name="rita", terms="umbrella")
+        accesses = reverse("admin:streaming_chat_accessrecord_changelist")
+        with held(self.conversation):
+            answers = [
+                self.client.get(LIST),
+                self.client.get(accesses),
+                self.client.post(f"{LIST}export/jsonl/"),
+                self.client.post(self.url("export", "markdown")),
+            ]
+            pages = [answer.getvalue().decode() for answer in answers]
+
+        assert [answer.status_code for answer in answers] == ([503, 503, 409, 409] if IS_SQLITE else [200] * 4)
+        if IS_SQLITE:
+            assert [page for page in pages if "umbrella" in page or self.conversation.title in page] == []
 
     def test_the_first_transcript_of_a_connection_may_be_opened_meanwhile(self):
         """Django asks SQLite in a transaction whether it knows JSON, and kept "locked" as "no"."""

@@ -162,29 +162,6 @@ class PermissionTests(TestCase):
             assert (response.status_code, error_of(response)["code"]) == (401, "not_signed_in")
         assert not AccessRecord.objects.exists()
 
-    def test_to_stop_takes_both(self):
-        for permissions in ((), ("view_conversation",), ("stop_reply",), READER):
-            with self.subTest(permissions):
-                self.as_staff(*permissions)
-
-                assert self.client.post(address(self.reply, "stop")).status_code == 403
-        self.as_staff("view_conversation", "stop_reply")
-        assert self.client.post(address(self.reply, "stop")).status_code == 302
-        assert outcome(Message.objects.get(pk=self.reply.pk)) == ("completed", "stop", "")
-
-    def test_a_forged_form_stops_nothing(self):
-        client = self.client_class(enforce_csrf_checks=True)
-        client.force_login(make_staff("stopper", "view_conversation", "stop_reply"))
-
-        assert client.post(address(self.reply, "stop")).status_code == 403
-
-    def test_other_methods_are_refused(self):
-        self.as_staff(*READER, "stop_reply")
-        for method in ("post", "put", "delete", "patch"):
-            assert getattr(self.client, method)(address(self.reply, "follow")).status_code == 405
-        for method in ("get", "put", "delete", "patch"):
-            assert getattr(self.client, method)(address(self.reply, "stop")).status_code == 405
-
     def test_what_is_no_reply_of_the_conversation_is_not_found(self):
         self.as_staff(*READER, "stop_reply")
         foreign = Message(pk=self.elsewhere.pk, conversation_id=self.reply.conversation_id)

@@ -66,30 +66,6 @@ class DashboardTestCase(TestCase):
         return " ".join(re.sub(r"<[^>]+>", " ", self.page(**query)).split())
 
 
-class PermissionTests(TestCase):
-    def test_who_may_list_conversations_may_see_numbers(self):
-        for permission, status in {
-            "view_conversation": 200,
-            "view_transcript": 403,
-            "export_transcript": 403,
-            "redact_transcript": 403,
-            "stop_reply": 403,
-            "review_conversation": 403,
-            "view_accessrecord": 403,
-        }.items():
-            with self.subTest(permission):
-                self.client.force_login(make_staff("staff", permission))
-                assert self.client.get(NUMBERS).status_code == status
-
-    def test_who_is_not_signed_in_is_asked_to(self):
-        assert self.client.get(NUMBERS).status_code == 302
-
-    def test_it_only_reads(self):
-        self.client.force_login(make_staff("staff", "view_conversation"))
-
-        assert self.client.post(NUMBERS).status_code == 405
-
-
 class PageTests(DashboardTestCase):
     def test_the_list_of_conversations_leads_to_it(self):
         assert f'href="{NUMBERS}"' in self.client.get(LIST).content.decode()

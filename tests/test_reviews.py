@@ -8,11 +8,9 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
-from django.contrib.admin.models import LogEntry
-from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
 from django.db.models.functions import Now
-from django.test import Client, TestCase, TransactionTestCase, override_settings
+from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -908,108 +906,6 @@ class ListTests(PageTestCase):
         response = self.client.post(LIST, {"action": "mark_done", "_selected_action": "x", "index": "0"})
 
         assert response.status_code == 404
-
-
-class PermissionTests(TestCase):
-    """Each single permission, and each pair, at each address, with forms that a reviewer's page would send."""
-
-    @classmethod
-    def setUpTestData(cls):
-        cls.conversation = make_waiting(title="Secret", needs_attention=True)
-        message = reviews.newest(cls.conversation.pk)
-        codenames = (
-            "view_conversation", "view_transcript", "review_conversation", "export_transcript", "redact_transcript",
-            "stop_reply", "add_conversation", "change_conversation", "delete_conversation", "view_accessrecord",
-        )  # fmt: skip
-        cls.users = {
-            "anonymous": None,
-            "owner": cls.conversation.owner,
-            "staff": make_staff("staff"),
-            **{codename: make_staff(codename, codename) for codename in codenames},
-            "all but viewing": make_staff("blind", *(set(codenames) - {"view_conversation"})),
-            "all but text": make_staff("numb", *(set(codenames) - {"view_transcript"})),
-            "all but judging": make_staff("dumb", *(set(codenames) - {"review_conversation"})),
-            "no staff": make_user("nobody"),
-        }
-        cls.users["no staff"].user_permissions.set(make_reviewer("template").user_permissions.all())
-        activity = Conversation.objects.get().last_activity.isoformat()
-        row = {"_selected_action": str(cls.conversation.pk), "index": "0"}
-        cls.posts = [
-            (NEXT, {"queue": "attention"}),
-            *(
-                (
-                    f"{LIST}{cls.conversation.pk}/review/",
-                    {"version": "0", "activity": activity, "through": str(message), "needs_attention": "1", **said},
-                )
-                for said in (
-                    {"action": "save", "notes": "x"},
-                    {"action": "done"},
-                    {"action": "done_next"},
-                    {"action": "next", "verdict": "bad"},
-                    {"mark": f"{message}:bad"},
-                )
-            ),
-            (LIST, {"action": "mark_done", **row}),
-            (LIST, {"action": "assign_to_me", **row}),
-        ]
-
-    def rows(self):
-        return [list(model.objects.order_by("pk").values()) for model in (Conversation, Review, Mark, LogEntry)]
-
-    def test_nobody_else_judges(self):
-        before = self.rows()
-        for name, user in self.users.items():
-            self.client.logout()
-            if user:
-                self.client.force_login(user)
-            for url, form in self.posts:
-                with self.subTest(name, url=url):
-                    response = self.client.post(url, form)
-
-                    assert response.status_code in ({405, 302} if url == LIST else {302, 403})
-                    if response.status_code == 302:
-                        assert "/login/" in response.url
-        assert self.rows() == before
-
-    def test_nobody_else_sees_the_bar(self):
-        finish(self.conversation, make_reviewer(), notes="Rosebud", opinions={None: Opinion("bad")})
-        Conversation.objects.update(needs_attention=True)
-        for name, user in self.users.items():
-            self.client.logout()
-            if user:
-                self.client.force_login(user)
-            for url in (LIST, f"{LIST}{self.conversation.pk}/change/"):
-                with self.subTest(name, url=url):
-                    page = self.client.get(url).content
-
-                    assert b"Rosebud" not in page
-                    assert b"review-bar" not in page
-                    assert b"review/next" not in page
-
-    def test_the_addresses_take_post_only(self):
-        self.client.force_login(make_reviewer())
-        for url in (NEXT, f"{LIST}{self.conversation.pk}/review/"):
-            for method in ("get", "head", "put", "patch", "delete"):
-                assert getattr(self.client, method)(url).status_code == 405
-
-    def test_a_token_is_needed(self):
-        client = Client(enforce_csrf_checks=True)
-        client.force_login(make_reviewer())
-        before = self.rows()
-        for url, form in self.posts:
-            assert client.post(url, form).status_code == 403
-        assert self.rows() == before
-
-    def test_reviewers_are_let_in(self):
-        self.client.force_login(make_reviewer())
-        for url, form in self.posts:
-            with self.subTest(url, form=form):
-                assert self.client.post(url, form).status_code in (302, 409)
-
-    def test_a_superuser_is(self):
-        self.client.force_login(get_user_model().objects.create_superuser("root"))
-
-        assert self.client.post(NEXT).status_code == 302
 
 
 class SettingsTests(TestCase):

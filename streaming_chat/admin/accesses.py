@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.staff.accesses import AccessRecord
 
-from .lists import ListAdmin, may_read
+from .busy import patient
+from .lists import ListAdmin, may_read, record_list
 from .searches import as_uuid
 
 
@@ -27,6 +28,13 @@ class AccessRecordAdmin(ListAdmin):
     list_per_page = 100
     ordering = ("-at", "-id")
     search_help_text = _("The id of a conversation or message, an owner key, or the name of who read.")
+
+    @patient
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Answer with the list, in which what was sought is text."""
+        response = super().changelist_view(request, extra_context)
+        record_list(request, response)
+        return response
 
     def has_delete_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
         """Nobody deletes records here."""

@@ -35,7 +35,7 @@ from .amounts import money
 from .busy import patient
 from .exports import Exporting, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
-from .lists import may_read
+from .lists import may_read, may_see, record_list
 from .live import follow_view, stop_reply
 from .pages import BoundedPaginator
 from .redactions import Redacting, may_redact
@@ -122,7 +122,13 @@ class ConversationAdmin(Exporting, Redacting):
         for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
             _uuid(chosen)
         context = {"queues": Queue.choices if review_bar.may_review(request) else [], **(extra_context or {})}
-        return super().changelist_view(request, context)
+        response = super().changelist_view(request, context)
+        record_list(request, response)
+        return response
+
+    def has_view_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
+        """Whoever has that permission, and nobody for another's sake."""
+        return may_see(request)
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         """Whoever judges may read, too."""
@@ -164,9 +170,8 @@ class ConversationAdmin(Exporting, Redacting):
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
         """Find by owner, ids and references; by words of texts and titles only for who may read them."""
-        reader = request.user if may_read(request) else None
         try:
-            return searches.find(queryset, search_term, reader=reader), False
+            return searches.find(queryset, search_term, reading=request if may_read(request) else None), False
         except SearchUnavailable:
             messages.warning(request, _("Texts cannot be searched here: this SQLite was built without FTS5."))
             return searches.by_names(queryset, search_term), False

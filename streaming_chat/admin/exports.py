@@ -36,6 +36,9 @@ from streaming_chat.models import Conversation, live_database
 from streaming_chat.staff import exports
 from streaming_chat.staff.accesses import AccessRecord, record
 
+from .busy import patient
+from .lists import query_on_record
+
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]
 else:
@@ -108,6 +111,7 @@ class Exporting(ModelAdmin):
                 record(AccessRecord.Kind.EXPORT, request.user, conversation=pk, count=1)
         return _download(request, Conversation.objects.filter(pk__in=ids), form)
 
+    @patient
     def export_list(self, request: HttpRequest, form: str) -> HttpResponseBase:
         """Download what the list shows under the same query, all of its pages."""
         if not self.has_export_permission(request):
@@ -122,10 +126,12 @@ class Exporting(ModelAdmin):
 
     def _export_all(self, request: HttpRequest, queryset: QuerySet[Conversation], form: str) -> HttpResponseBase:
         queryset = queryset.using(live_database())
-        asked = request.GET.urlencode()
-        record(AccessRecord.Kind.EXPORT, request.user, terms=asked, count=queryset.order_by().count())
+        record(
+            AccessRecord.Kind.EXPORT, request.user, terms=query_on_record(request), count=queryset.order_by().count()
+        )
         return _download(request, queryset, form)
 
+    @patient
     def export_one(self, request: HttpRequest, conversation_id: uuid.UUID, form: str) -> HttpResponseBase:
         """Download one conversation: all of it, or as Markdown the branch that `message` is on."""
         if not self.has_export_permission(request):

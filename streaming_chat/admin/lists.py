@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.http import HttpRequest
 from django.views.decorators.http import require_safe
+
+from streaming_chat.events import storable
+from streaming_chat.staff.accesses import AccessRecord, record
 
 from .pages import BoundedPaginator
 
@@ -19,6 +24,30 @@ else:
 def may_read(request: HttpRequest) -> bool:
     """Return whether who asks may read the text of conversations."""
     return request.user.has_perm("streaming_chat.view_transcript")
+
+
+def may_see(request: HttpRequest) -> bool:
+    """Return whether who asks may see conversations and replies without their text. To change them is no leave to see."""
+    return request.user.has_perm("streaming_chat.view_conversation")
+
+
+def record_list(request: HttpRequest, response: Any) -> None:
+    """Put on record that a list is about to show texts of its rows, unless a search in texts is, which says more."""
+    changelist = (getattr(response, "context_data", None) or {}).get("cl")
+    if changelist is None or not may_read(request) or getattr(request, "searched_texts", False):
+        return
+    if count := len(changelist.result_list):
+        terms = f"{request.path}?{query_on_record(request)}".removesuffix("?")
+        record(AccessRecord.Kind.LIST, request.user, terms=terms, count=count)
+
+
+def query_on_record(request: HttpRequest) -> str:
+    """Return what a list was asked for, to be put on record. Words sought in texts are on record as that, and once only."""
+    query = request.GET.copy()
+    if getattr(request, "searched_texts", False):
+        query.pop(SEARCH_VAR, None)
+    # As it reads, so that whom it names is found when they are erased.
+    return storable(unquote_plus(query.urlencode()))
 
 
 class ListAdmin(ModelAdmin):

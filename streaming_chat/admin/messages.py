@@ -24,7 +24,7 @@ from .filters import (
     ModelFilter,
     ReplyStatusFilter,
 )
-from .lists import ListAdmin
+from .lists import ListAdmin, may_see
 from .searches import as_uuid
 from .transcripts import owner_name
 
@@ -77,11 +77,11 @@ class MessageAdmin(ListAdmin):
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """It is part of the conversations."""
-        return request.user.has_perm("streaming_chat.view_conversation")
+        return may_see(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
         """Whoever sees conversations and their numbers sees these."""
-        return request.user.has_perm("streaming_chat.view_conversation")
+        return may_see(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
         """Nobody deletes messages here; elsewhere, with their owner, whoever has that permission."""

@@ -35,10 +35,10 @@ def sought_in(text: str) -> str:
     return storable(text).strip()[:MAX_CHARS]
 
 
-def find(queryset: QuerySet[Conversation], text: str, *, reader: Any = None) -> QuerySet[Conversation]:
+def find(queryset: QuerySet[Conversation], text: str, *, reading: Any = None) -> QuerySet[Conversation]:
     """Return the conversations that a search means; all of them for "".
 
-    reader: the user who may read texts; None: they are not searched. Raises finding.SearchUnavailable.
+    reading: the request of who may read texts; None: they are not searched. Raises finding.SearchUnavailable.
     """
     sought = sought_in(text)
     if not sought:
@@ -46,7 +46,7 @@ def find(queryset: QuerySet[Conversation], text: str, *, reader: Any = None) -> 
     found = _by_id(sought) or _by_visitor(sought) or _by_reference(sought)
     if found is None:
         # Looked up first: one query with all of it reads every row (SQLite, 200,000: 390 ms and more).
-        found = Q(pk__in=_of_owners(sought) | (_in_texts(sought, reader) if reader is not None else set()))
+        found = Q(pk__in=_of_owners(sought) | (_in_texts(sought, reading) if reading is not None else set()))
     return queryset.filter(found)
 
 
@@ -55,10 +55,12 @@ def by_names(queryset: QuerySet[Conversation], text: str) -> QuerySet[Conversati
     return queryset.filter(pk__in=_of_owners(sought_in(text)))
 
 
-def _in_texts(sought: str, reader: Any) -> set[uuid.UUID]:
+def _in_texts(sought: str, request: Any) -> set[uuid.UUID]:
     if not terms(sought):
         return set()
-    record(AccessRecord.Kind.SEARCH, reader, terms=sought)
+    record(AccessRecord.Kind.SEARCH, request.user, terms=sought)
+    # What shows or exports the rows need not record these words again: lists.py.
+    request.searched_texts = True
     return finding.conversations(sought)
 
 

@@ -1,4 +1,4 @@
-"""Who of the staff read what: one row for each opening, search and export, saved before any text is sent.
+"""Who of the staff read what: one row for each list of texts, opening, search and export, saved before any text is sent.
 
 Rows name what they are about by its id alone, so that they outlive it. models.py imports this, which is where Django looks
 for models.
@@ -22,6 +22,7 @@ class AccessRecord(models.Model):
     class Kind(models.TextChoices):
         """What was done."""
 
+        LIST = "list", pgettext_lazy("access", "listed")
         OPEN = "open", pgettext_lazy("access", "opened")
         FOLLOW = "follow", pgettext_lazy("access", "followed live")
         SEARCH = "search", pgettext_lazy("access", "searched")
