@@ -53,9 +53,12 @@ _COLUMNS = (
     "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms",
     "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments", "text",
 )  # fmt: skip
-# Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width forms; a tab or a
-# line break before one is dropped. https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = re.compile(r"[\t\r\n]|[\s\0]*[=+\-@＝＋－＠]")
+# Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms; a
+# tab or a line break before one is dropped, and so may be what nobody sees: blanks, controls, marks of direction and order.
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = re.compile(
+    r"[\t\r\n]|[\s\0-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*[=+\-@＝＋－＠﹦﹢﹣﹫]"
+)
 
 Row = dict[str, Any]
 
