@@ -201,9 +201,12 @@ class MarkdownTests(TestCase):
                 assert {inline.type for token in tokens for inline in token.children or ()} <= _INLINE
 
     def texts(self, rows):
-        text = rows.text
-        call, other = (json.dumps(part, ensure_ascii=False) for part in rows.reply.parts[2:])
-        return [text, json.dumps(rows.conversation.metadata, ensure_ascii=False), text, text, text, call, other, text]
+        # As they are stored: PostgreSQL has its own order of keys.
+        rows.conversation.refresh_from_db(fields=["metadata"])
+        rows.reply.refresh_from_db(fields=["parts"])
+        parts = [{"kind": part.pop("kind"), **part} for part in rows.reply.parts[2:]]
+        metadata, call, other = (json.dumps(each, ensure_ascii=False) for each in (rows.conversation.metadata, *parts))
+        return [rows.text, metadata, rows.text, rows.text, rows.text, call, other, rows.text]
 
     def read(self, text):
         """Return a block as CommonMark reads it, which knows one kind of line break."""
