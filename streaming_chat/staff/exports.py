@@ -169,7 +169,10 @@ def export(conversations: QuerySet[Conversation], form: Jsonl | Csv, after: uuid
 def _pages(conversations: QuerySet[Conversation], after: uuid.UUID) -> Iterator[list[Row]]:
     name = f"owner__{get_user_model().USERNAME_FIELD}"
     rows = conversations.using(live_database()).order_by("pk").values(*_CONVERSATION_FIELDS, owner_name=F(name))
-    while page := list(rows.filter(pk__gt=after)[:_CONVERSATIONS]):
+    is_full = True
+    while is_full and (page := list(rows.filter(pk__gt=after)[:_CONVERSATIONS])):
+        # One that is not full is the last: to look once more would never end where others begin meanwhile.
+        is_full = len(page) == _CONVERSATIONS
         after = page[-1]["id"]
         for row in page:
             row["owner"] = row.pop("owner_name")
