@@ -3,12 +3,13 @@
 PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else; CSRF_USE_SESSIONS=1 keeps the
 token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's. PREFIX and
 MOUNT say where the site and the chat are; HASHED names the folder that collectstatic filled, under names with hashes.
-VISITOR_REPLIES=n lets visitors chat, each with so many replies a day.
+VISITOR_REPLIES=n lets visitors chat, each with so many replies a day. HOSTILE=1 gives models and labels names that may do harm.
 """
 
 import os
 from pathlib import Path
 
+from tests.hostile import HOSTILE
 from tests.settings import *  # noqa: F403  (these settings are those of the suite and a few more)
 from tests.settings import MIDDLEWARE, TEMPLATES
 
@@ -50,3 +51,6 @@ if "VISITOR_REPLIES" in os.environ:
         "BACKEND": "streaming_chat.quotas.database.DatabaseQuota",
         "OPTIONS": {"visitor_replies": int(os.environ["VISITOR_REPLIES"])},
     }
+if "HOSTILE" in os.environ:
+    STREAMING_CHAT_MODELS += [f"loopback:{text}" for text in HOSTILE.values()]
+    STREAMING_CHAT_REVIEW_LABELS = list(HOSTILE.values())
