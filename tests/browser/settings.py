@@ -3,7 +3,8 @@
 PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else; CSRF_USE_SESSIONS=1 keeps the
 token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's. PREFIX and
 MOUNT say where the site and the chat are; HASHED names the folder that collectstatic filled, under names with hashes.
-VISITOR_REPLIES=n lets visitors chat, each with so many replies a day. HOSTILE=1 gives models and labels names that may do harm.
+VISITOR_REPLIES=n lets visitors chat, each with so many replies a day. HOSTILE=1 names a model and
+a label as may do harm.
 """
 
 import os
@@ -52,5 +53,7 @@ if "VISITOR_REPLIES" in os.environ:
         "OPTIONS": {"visitor_replies": int(os.environ["VISITOR_REPLIES"])},
     }
 if "HOSTILE" in os.environ:
-    STREAMING_CHAT_MODELS += [f"loopback:{text}" for text in HOSTILE.values()]
-    STREAMING_CHAT_REVIEW_LABELS = list(HOSTILE.values())
+    # A form would send a line break as another one.
+    NAME = "".join(" ".join(HOSTILE.values()).splitlines())
+    STREAMING_CHAT_MODELS.append(f"loopback:{NAME}")
+    STREAMING_CHAT_REVIEW_LABELS = [NAME]
