@@ -7,8 +7,10 @@ import re
 import tempfile
 from io import StringIO
 from pathlib import Path
+from unittest import skipIf
 
 from django.core.management import call_command
+from django.db import connection
 from django.db.models import CharField, TextField
 from django.test import TestCase
 from markdown_it import MarkdownIt
@@ -179,6 +181,24 @@ class JsonlTests(TestCase):
             call_command("exportowner", rows.visitors.owner_key, stdout=out)
 
             assert json.loads(out.getvalue())["conversations"][0]["title"] == rows.text[:200]
+
+
+@skipIf(connection.vendor == "postgresql", "PostgreSQL takes no such text.")
+class HalfCharacterTests(TestCase):
+    """SQLite keeps JSON as it was escaped, and a site may have cut what it sets between the two halves of a character."""
+
+    def test_it_ends_no_file_and_no_page(self):
+        conversation = make_conversation(metadata={"page": "Rain \ud83c", "\ud83c": ["\udf27"]})
+        make_reply(conversation)
+        make_conversation(title="The next one")
+        self.client.force_login(make_staff("staff", *EXPORTER))
+        lines = [json.loads(line) for line in written("jsonl").splitlines()]
+        page = self.client.get(f"{LIST}{conversation.pk}/change/")
+
+        assert lines[0]["metadata"] == {"page": "Rain \ufffd", "\ufffd": ["\ufffd"]}
+        assert lines[1]["title"] == "The next one"
+        assert "Rain \ufffd" in markdown(conversation)
+        assert "Rain \ufffd" in page.content.decode()
 
 
 class MarkdownTests(TestCase):

@@ -27,7 +27,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import F, QuerySet
 
 from streaming_chat import events
-from streaming_chat.events import Event
+from streaming_chat.events import Event, storable_value
 from streaming_chat.models import Conversation, Feedback, Message, live_database
 
 # Conversations of one look; of their messages are read at a time so many, and so many units of what was received.
@@ -177,6 +177,8 @@ def _pages(conversations: QuerySet[Conversation], after: uuid.UUID) -> Iterator[
         for row in page:
             row["owner"] = row.pop("owner_name")
             row["head"] = row.pop("head_id")
+            # What the site's own code has set may hold half a character, which no file does.
+            row["metadata"] = storable_value(row["metadata"])
         yield page
 
 

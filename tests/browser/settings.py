@@ -54,6 +54,6 @@ if "VISITOR_REPLIES" in os.environ:
     }
 if "HOSTILE" in os.environ:
     # A form would send a line break as another one.
-    NAME = "".join(" ".join(HOSTILE.values()).splitlines())
-    STREAMING_CHAT_MODELS.append(f"loopback:{NAME}")
-    STREAMING_CHAT_REVIEW_LABELS = [NAME]
+    _NAME = "".join(" ".join(HOSTILE.values()).splitlines())
+    STREAMING_CHAT_MODELS.append(f"loopback:{_NAME}")
+    STREAMING_CHAT_REVIEW_LABELS = [_NAME]
