@@ -26,7 +26,7 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = any
 pool_mode = transaction
-default_pool_size = 4
+default_pool_size = {sessions}
 max_client_conn = 500
 server_login_retry = 0.2
 query_wait_timeout = 2
@@ -34,16 +34,19 @@ query_wait_timeout = 2
 
 
 class PgBouncer:
-    """pgbouncer in a process of its own, always at the same address. url: of the database behind it."""
+    """pgbouncer in a process of its own, always at the same address. url: of the database behind it.
 
-    def __init__(self, upstream: int) -> None:
+    sessions: of the server, which all clients share.
+    """
+
+    def __init__(self, upstream: int, sessions: int = 4) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="streaming_chat_pgbouncer_", ignore_cleanup_errors=True)
         self.port = _free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
         folder = Path(self._folder.name)
         folder.chmod(0o755)
         self._file = folder / "pgbouncer.ini"
-        self._file.write_text(_CONFIGURATION.format(upstream=upstream, port=self.port))
+        self._file.write_text(_CONFIGURATION.format(upstream=upstream, port=self.port, sessions=sessions))
         self._file.chmod(0o644)
 
     def start(self) -> None:

@@ -166,9 +166,13 @@ class Exchange:
         """Return the body of an answer that is no stream."""
         if self.status and "content-length" in self.headers:
             return json.loads(self._file.read(int(self.headers["content-length"])))
-        while self._write():
+        return json.loads(self.body())
+
+    def body(self, writes: int | None = None) -> bytes:
+        """Return the body of an answer in chunks: all of it, or its first chunks."""
+        while (writes is None or len(self.writes) < writes) and self._write():
             pass
-        return json.loads(b"".join(self.writes))
+        return b"".join(self.writes)
 
     def until(self, condition: Callable[[], object]) -> Self:
         """Read until the condition holds. Raises AssertionError when the stream ends before."""

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from streaming_chat import events
-from streaming_chat.events import Event
+from streaming_chat.events import Event, storable_value
 from streaming_chat.exceptions import ERRORS, error_text
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, Status, live_database
 from streaming_chat.record import settle_abandoned
@@ -234,7 +234,11 @@ class Transcript:
 
     @property
     def _metadata(self) -> dict[str, Any]:
-        return self.conversation.metadata if self.may_read and isinstance(self.conversation.metadata, dict) else {}
+        if not (self.may_read and isinstance(self.conversation.metadata, dict)):
+            return {}
+        # What the site's own code has set may hold half a character, which no page does.
+        found: dict[str, Any] = storable_value(self.conversation.metadata)
+        return found
 
 
 def _conversations(*, may_read: bool) -> Any:

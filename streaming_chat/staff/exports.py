@@ -27,7 +27,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import F, QuerySet
 
 from streaming_chat import events
-from streaming_chat.events import Event
+from streaming_chat.events import Event, storable_value
 from streaming_chat.models import Conversation, Feedback, Message, live_database
 
 # Conversations of one look; of their messages are read at a time so many, and so many units of what was received.
@@ -53,9 +53,12 @@ _COLUMNS = (
     "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms",
     "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments", "text",
 )  # fmt: skip
-# Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width forms; a tab or a
-# line break before one is dropped. https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = re.compile(r"[\t\r\n]|[\s\0]*[=+\-@＝＋－＠]")
+# Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms; a
+# tab or a line break before one is dropped, and so may be what nobody sees: blanks, controls, marks of direction and order.
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = re.compile(
+    r"[\t\r\n]|[\s\0-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*[=+\-@＝＋－＠﹦﹢﹣﹫]"
+)
 
 Row = dict[str, Any]
 
@@ -166,11 +169,16 @@ def export(conversations: QuerySet[Conversation], form: Jsonl | Csv, after: uuid
 def _pages(conversations: QuerySet[Conversation], after: uuid.UUID) -> Iterator[list[Row]]:
     name = f"owner__{get_user_model().USERNAME_FIELD}"
     rows = conversations.using(live_database()).order_by("pk").values(*_CONVERSATION_FIELDS, owner_name=F(name))
-    while page := list(rows.filter(pk__gt=after)[:_CONVERSATIONS]):
+    is_full = True
+    while is_full and (page := list(rows.filter(pk__gt=after)[:_CONVERSATIONS])):
+        # One that is not full is the last: to look once more would never end where others begin meanwhile.
+        is_full = len(page) == _CONVERSATIONS
         after = page[-1]["id"]
         for row in page:
             row["owner"] = row.pop("owner_name")
             row["head"] = row.pop("head_id")
+            # What the site's own code has set may hold half a character, which no file does.
+            row["metadata"] = storable_value(row["metadata"])
         yield page
 
 

@@ -4,12 +4,14 @@ PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before ever
 token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's. PREFIX and
 MOUNT say where the site and the chat are; HASHED names the folder that collectstatic filled, under names with hashes.
 VISITOR_REPLIES=n lets visitors chat, each with so many replies a day. UNFOLD=1 puts django-unfold over the admin, and leaves
-the policy out: its pages have inline scripts.
+the policy out: its pages have inline scripts. HOSTILE=1 names a model and a
+label as may do harm.
 """
 
 import os
 from pathlib import Path
 
+from tests.hostile import HOSTILE
 from tests.settings import *  # noqa: F403  (these settings are those of the suite and a few more)
 from tests.settings import INSTALLED_APPS, MIDDLEWARE, TEMPLATES
 
@@ -53,3 +55,8 @@ if "VISITOR_REPLIES" in os.environ:
         "BACKEND": "streaming_chat.quotas.database.DatabaseQuota",
         "OPTIONS": {"visitor_replies": int(os.environ["VISITOR_REPLIES"])},
     }
+if "HOSTILE" in os.environ:
+    # A form would send a line break as another one.
+    _NAME = "".join(" ".join(HOSTILE.values()).splitlines())
+    STREAMING_CHAT_MODELS.append(f"loopback:{_NAME}")
+    STREAMING_CHAT_REVIEW_LABELS = [_NAME]
