@@ -4,8 +4,8 @@ PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before ever
 token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's. PREFIX and
 MOUNT say where the site and the chat are; HASHED names the folder that collectstatic filled, under names with hashes.
 VISITOR_REPLIES=n lets visitors chat, each with so many replies a day. UNFOLD=1 puts django-unfold over the admin, and leaves
-the policy out: its pages have inline scripts. HOSTILE=1 names a model and a
-label as may do harm.
+the policy out: its pages have inline scripts. HOSTILE=1 names a model and a label as may
+do harm.
 """
 
 import os
