@@ -97,7 +97,7 @@ def _measure(conversations: int, runs: int) -> None:
     from django.core.management import call_command
     from django.db import connection
     from django.test import Client
-    from django.test.utils import CaptureQueriesContext, setup_test_environment
+    from django.test.utils import CaptureQueriesContext
 
     from streaming_chat.models import Conversation, Message
 
@@ -112,7 +112,6 @@ def _measure(conversations: int, runs: int) -> None:
             print()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-    setup_test_environment()
     client = Client()
     client.force_login(get_user_model().objects.get_or_create(username="bench", is_staff=True, is_superuser=True)[0])
 

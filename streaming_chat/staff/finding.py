@@ -24,6 +24,8 @@ from .words import Term, terms
 
 RECENT = timedelta(days=90)
 MAX_HITS = 1_000
+# Of a list of conversations, 10 pages: a phrase of common words takes PostgreSQL 44 ms for these, 102 for twice as many.
+MAX_LISTED_HITS = 500
 PAGE_SIZE = 20
 
 
@@ -72,8 +74,8 @@ def look(sought: str, *, before: int | None = None, everything: bool = False, si
 
 
 def conversations(sought: str) -> set[uuid.UUID]:
-    """Return the conversations of the newest MAX_HITS hits of the last 90 days. Blocking. Raises SearchUnavailable."""
-    return set(_entries(terms(sought), size=MAX_HITS).values_list("conversation", flat=True))
+    """Return the conversations of the newest MAX_LISTED_HITS of the last 90 days. Blocking. Raises SearchUnavailable."""
+    return set(_entries(terms(sought), size=MAX_LISTED_HITS).values_list("conversation", flat=True))
 
 
 def _entries(

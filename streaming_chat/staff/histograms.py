@@ -7,6 +7,7 @@ and at worst, where all values of its bucket lie at one end, to 19.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 from django.db.models import Case, F, FloatField, Value, When
@@ -62,10 +63,13 @@ class Scale:
 
 
 def add(one: Sequence[int], other: Sequence[int]) -> list[int]:
-    """Return the sum of two histograms; [] is one of nothing."""
+    """Return the sum of two histograms; [] is one of nothing. Raises ValueError for those of two scales."""
     if not one or not other:
         return list(one or other)
-    return [a + b for a, b in zip(one, other, strict=True)]
+    if len(one) != len(other):
+        raise ValueError(f"two histograms of one scale were wanted, got {len(one)} and {len(other)} buckets.")
+    # In C: a page of 90 days adds 9,000 of them.
+    return list(map(operator.add, one, other))
 
 
 # 0.1 to 51 s; by default FIRST_EVENT_SECONDS ends it at 60.
