@@ -25,13 +25,12 @@ from streaming_chat.events import Event, storable_value
 from streaming_chat.exceptions import ERRORS, error_text
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, Status, live_database
 from streaming_chat.record import settle_abandoned
-from streaming_chat.rendering import markdown, plain
 
 from .amounts import money
 from .outcomes import in_words
 from .trees import Siblings, Tree
 
-# Messages; with 100 the browser took more than a second to paint a page (benchmarks/paint.py).
+# Messages. 50 are painted in 0.35 s, on a busy machine in 0.7, where 100 took 1.1 (benchmarks/paint.py).
 PAGE_SIZE = 50
 # A pause that a reader of the page should know of.
 _GAP = timedelta(minutes=10)
@@ -100,7 +99,11 @@ class Formatter:
     """Renders the texts of one page, as Markdown until that has cost enough."""
 
     def __init__(self, max_chars: int = MAX_MARKDOWN_CHARS) -> None:
+        # Not with the admin, which every command loads: the parser is 2.5 of the 62 MB that an export took at its peak.
+        from streaming_chat.rendering import markdown, plain
+
         self._left = max_chars
+        self._markdown, self._plain = markdown, plain
 
     def blocks(self, message: Message, received: Iterable[Event]) -> Iterator[Block]:
         """Yield what was received, cut where the owner's reply ends."""
@@ -116,16 +119,16 @@ class Formatter:
         if kind == events.TEXT:
             # What a person typed is no Markdown, and what follows a cut may begin in the middle of some.
             as_written = beyond or not message.is_reply
-            return Block(kind, plain(payload) if as_written else self._markdown(payload), beyond=beyond)
+            return Block(kind, self._plain(payload) if as_written else self._formatted(payload), beyond=beyond)
         if kind == events.REASONING:
-            return Block(kind, plain(payload), _reasoning_label(payload), beyond)
+            return Block(kind, self._plain(payload), _reasoning_label(payload), beyond)
         if kind == events.TOOL_CALL:
-            return Block(kind, plain(str(payload.get("arguments", ""))), _tool_call_label(payload), beyond)
-        return Block(kind, plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind, beyond)
+            return Block(kind, self._plain(str(payload.get("arguments", ""))), _tool_call_label(payload), beyond)
+        return Block(kind, self._plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind, beyond)
 
-    def _markdown(self, text: str) -> SafeString:
+    def _formatted(self, text: str) -> SafeString:
         self._left -= len(text)
-        return markdown(text) if self._left >= 0 else plain(text)
+        return self._markdown(text) if self._left >= 0 else self._plain(text)
 
 
 @dataclass(frozen=True)
