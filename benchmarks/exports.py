@@ -76,7 +76,7 @@ def main(words: Sequence[str]) -> None:
                 print(rows[-1], flush=True)
                 if output:
                     output.unlink(missing_ok=True)
-    print(table(["database", "command", "seconds", "CPU seconds", "peak memory, MB", "file, MB"], rows))
+    print(table(["database", "command", "seconds", "CPU seconds", "peak memory, MiB", "file, MB"], rows))
 
 
 def _databases(
@@ -122,13 +122,13 @@ def _commands(folder: Path) -> Iterator[tuple[str, list[str], Path | None]]:
 
 
 def _measure(command: list[str], url: str) -> tuple[float, float, float, int]:
-    """Return its seconds, those of its CPU, its peak memory in MB, and its exit status."""
+    """Return its seconds, those of its CPU, its peak memory in MiB, and its exit status."""
     environment = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": _path()}
     done = subprocess.run(
         [sys.executable, "-S", "-c", _SPAWN, *command], env=environment, stdout=subprocess.PIPE, check=True
     )
     seconds, cpu, kilobytes, status = json.loads(done.stdout)
-    return seconds, cpu, kilobytes * 1024 / 1e6, status
+    return seconds, cpu, kilobytes / 1024, status
 
 
 def _path() -> str:

@@ -8,9 +8,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from streaming_chat import endings
+from streaming_chat.closing import end_reply
 from streaming_chat.endings import Ending
 from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event
-from streaming_chat.models import Conversation, Feedback, Message, Status, end_reply, live_database, user_key
+from streaming_chat.models import Conversation, Feedback, Message, Status, live_database, user_key
 from streaming_chat.providers.base import Usage
 from streaming_chat.sending import title_of
 

@@ -15,7 +15,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from .deletions import forgotten
-from .models import Conversation, ConversationQuerySet, Message, bounded_lock_wait, live_database
+from .locks import bounded_lock_wait
+from .models import Conversation, ConversationQuerySet, Message, live_database
 from .outages import is_conflict, is_locked
 from .staff import indexes, texts, traces
 

@@ -18,21 +18,13 @@ from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subqu
 from django.db.models.functions import Now
 
 from . import endings, events
+from .closing import announce_end, end_reply, settle_quota
 from .conf import conf
 from .endings import Ending
 from .events import Event
+from .locks import bounded_lock_wait
 from .logs import describe, logger
-from .models import (
-    Conversation,
-    LiveReply,
-    Message,
-    ReplyEvent,
-    announce_end,
-    bounded_lock_wait,
-    end_reply,
-    live_database,
-    settle_quota,
-)
+from .models import Conversation, LiveReply, Message, ReplyEvent, live_database
 from .outages import is_away, is_conflict, is_locked
 from .quotas import Settlement
 from .tails import get_tail

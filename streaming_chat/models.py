@@ -8,18 +8,15 @@ at once failed; write first: 0).
 
 from __future__ import annotations
 
-import contextlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import OperationalError, connections, models, router, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce, Now
+from django.db import models, router, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -28,20 +25,14 @@ from .conf import conf
 from .endings import Ending
 from .events import Event
 from .ids import uuid7
-from .outages import is_locked
-from .quotas import Settlement, get_quota, tokens_in
 from .quotas.uses import QuotaUse as QuotaUse  # noqa: PLC0414  (Django looks for models here)
-from .signals import announce, reply_ended
-from .staff import texts
 from .staff.accesses import AccessRecord as AccessRecord  # noqa: PLC0414  (as above)
-from .staff.judgements import DRAWS, ReviewState, draw, reopened
+from .staff.judgements import DRAWS, ReviewState, draw
 from .staff.judgements import Mark as Mark  # noqa: PLC0414  (as above)
 from .staff.judgements import Review as Review  # noqa: PLC0414  (as above)
-from .staff.prices import cost_of
 from .staff.texts import SearchEntry as SearchEntry  # noqa: PLC0414  (as above)
 from .staff.usage import DailyUsage as DailyUsage  # noqa: PLC0414  (as above)
 from .steadiness import steadiness
-from .tails import get_tail
 from .visitors import visitor_key
 
 if TYPE_CHECKING:
@@ -71,31 +62,6 @@ def request_key(request: HttpRequest) -> str:
     if user is not None and user.is_authenticated:
         return user_key(user) if user.is_active else ""
     return visitor_key(request)
-
-
-@contextlib.contextmanager
-def bounded_lock_wait(using: str, seconds: float = 2.0) -> Iterator[None]:
-    """Wait at most so long for each lock of this transaction: a process that is paused in its own may hold it for ever.
-
-    PostgreSQL only; SQLite has its `timeout`.
-    """
-    connection = connections[using]
-    if connection.vendor != "postgresql":
-        yield
-        return
-    with connection.cursor() as cursor:
-        before = _lock_timeout(cursor) if connection.savepoint_ids else None
-        cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
-    yield
-    if before is not None:
-        # Inside a transaction of the site's own, which goes on after ours.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [before])
-
-
-def _lock_timeout(cursor: Any) -> str:
-    cursor.execute("SHOW lock_timeout")
-    return cursor.fetchone()[0]
 
 
 def live_database() -> str:
@@ -452,41 +418,6 @@ class LiveReply(models.Model):
         """Return when a claim made now runs out, by the database's clock."""
         return Now() + timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS)
 
-    def settle(self, lock_seconds: float = 2.0) -> bool:
-        """End a reply whose worker died, with what was saved of it; False when its worker lives or another settled it.
-
-        One transaction for one reply. A killed reply is never run again: it would be billed twice. False also when a
-        worker that is paused in a transaction holds its rows for longer than this.
-        """
-        try:
-            return self._settle(lock_seconds)
-        except OperationalError as error:
-            if is_locked(error):
-                return False
-            raise
-
-    def _settle(self, lock_seconds: float) -> bool:
-        using = live_database()
-        with transaction.atomic(using=using), bounded_lock_wait(using, lock_seconds):
-            Conversation.objects.using(using).filter(pk=self.conversation_id).update(last_activity=Now())
-            # Pushed ahead rather than locked, so that the same statement takes it on both databases.
-            taken = LiveReply.objects.using(using).expired().filter(pk=self.pk)
-            if not taken.update(expires_at=self.lease(), worker="settled"):
-                return False
-            row = LiveReply.objects.using(using).get(pk=self.pk)
-            received = ReplyEvent.objects.using(using).stream(self.pk)
-            if row.stop:
-                ending = endings.stopped(row.stop, row.stop_position)
-            else:
-                ending = endings.broken("lease_expired", received=bool(received))
-            ended = end_reply(self.pk, self.conversation_id, ending, received, using=using)
-            if ended is None:
-                return False
-            get_tail().tell(using, [self.pk])
-            told = partial(announce_end, self.pk, self.conversation_id, ending.status, ending.end_reason)
-            transaction.on_commit(told, using=using)
-            return True
-
 
 class ReplyEventQuerySet(models.QuerySet["ReplyEvent"]):
     def stream(self, message_id: uuid.UUID, position: int = 1) -> list[Event]:
@@ -556,100 +487,3 @@ class Feedback(models.Model):
 
     def __str__(self) -> str:
         return f"Feedback {self.pk}"
-
-
-def end_reply(
-    message_id: uuid.UUID,
-    conversation_id: uuid.UUID,
-    ending: Ending,
-    received: Sequence[Event],
-    *,
-    using: str,
-    worker: str = "",
-    settlements: list[Settlement] | None = None,
-    **fields: Any,
-) -> tuple[dict[str, Any], int] | None:
-    """Save a reply's ending, once; None when it had ended before, or `worker` does not hold it any more.
-
-    Returns what its `end` event says, and the position where it ends for its owner.
-
-    received: all its events without start and ending, merged. worker: whose claim it must be, "" when that was checked.
-    settlements: where to collect what the quota is to be told, by who ends several: call `settle_quota` with them, last
-    of all. fields: further columns of its message; with its model and exact usage it gets a cost. Call inside a transaction
-    that holds the conversation's lock.
-    """
-    live = LiveReply.objects.using(using).filter(pk=message_id)
-    reserved = live.values_list("reserved", flat=True).first() if get_quota() else None
-    if not (live.filter(worker=worker) if worker else live).remove() and worker:
-        return None
-    position = 1 + events.length(received)
-    cut = ending.cut_position
-    if cut is not None:
-        cut = None if cut >= position else max(cut, 1)
-    text = events.text_of(received if cut is None else events.before(received, cut, 1))
-    cost = cost_of(fields.get("model", ""), fields)
-    messages = Message.objects.using(using).filter(pk=message_id, status=Status.STREAMING)
-    ended = messages.update(
-        status=ending.status,
-        end_reason=ending.end_reason,
-        error_code=ending.error_code,
-        ref=ending.ref,
-        cut_position=cut,
-        position=position,
-        text=text,
-        parts=events.to_parts(received),
-        ended_at=Now(),
-        cost=cost,
-        **fields,
-    )
-    ReplyEvent.objects.using(using).filter(message_id=message_id).remove()
-    if not ended:
-        return None
-    Conversation.objects.using(using).filter(pk=conversation_id).update(
-        last_status=ending.status,
-        last_activity=Now(),
-        review_state=reopened(),
-        # Of an ordinary ending it stays as it was.
-        **({"needs_attention": True} if ending.status in endings.EARLY else {}),
-        input_tokens=F("input_tokens") + (fields.get("input_tokens") or 0),
-        output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
-        **_spent(cost),
-    )
-    texts.add([texts.Text(conversation_id, message_id, is_reply=True, text=text)], using)
-    if reserved is not None:
-        settlement = _settlement(reserved, ending, received, fields)
-        if settlements is None:
-            settle_quota([settlement], using)
-        else:
-            settlements.append(settlement)
-    return endings.payload(ending, text, Message(**fields).usage), position if cut is None else cut
-
-
-def _spent(cost: Decimal | None) -> dict[str, Any]:
-    """Return what a reply's cost changes of its conversation: a sum of costs that are known."""
-    return {} if cost is None else {"cost": Coalesce(F("cost"), Decimal(0)) + cost}
-
-
-def settle_quota(settlements: Sequence[Settlement], using: str) -> None:
-    """Tell the quota what replies used that have just ended. Last in the transaction: many share its rows."""
-    if settlements and (quota := get_quota()):
-        quota.settle(settlements, using)
-
-
-def _settlement(reserved: Any, ending: Ending, received: Sequence[Event], fields: dict[str, Any]) -> Settlement:
-    output = fields.get("output_tokens")
-    if output is None:
-        output = tokens_in(events.length(received))
-    return Settlement(reserved, fields.get("input_tokens"), output, ending.status == endings.FAILED)
-
-
-def announce_end(message_id: uuid.UUID, conversation_id: uuid.UUID, status: str, end_reason: str) -> None:
-    """Send `reply_ended`, after its commit."""
-    announce(
-        reply_ended,
-        Message,
-        message=message_id,
-        conversation=conversation_id,
-        status=status,
-        end_reason=end_reason,
-    )

@@ -19,6 +19,7 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
+from .closing import settle_reply
 from .events import Event
 from .logs import describe, logger
 from .models import LiveReply, LiveReplyQuerySet, Message, ReplyEvent, live_database
@@ -117,7 +118,7 @@ def settle_abandoned(
 def settle(live: LiveReply, lock_seconds: float = 2.0) -> bool:
     """End a reply whose worker died; False when that cannot be, now or by this version. Blocking."""
     try:
-        is_settled = live.settle(lock_seconds)
+        is_settled = settle_reply(live, lock_seconds)
         if is_settled:
             logger.warning("Reply %s of a worker that died was ended with what was saved of it.", live.pk)
         return is_settled

@@ -25,16 +25,8 @@ from .conf import conf
 from .events import storable
 from .exceptions import Refusal
 from .ids import uuid7
-from .models import (
-    TITLE_CHARS,
-    Conversation,
-    LiveReply,
-    Message,
-    MessageQuerySet,
-    bounded_lock_wait,
-    live_database,
-    request_key,
-)
+from .locks import bounded_lock_wait
+from .models import TITLE_CHARS, Conversation, LiveReply, Message, MessageQuerySet, live_database, request_key
 from .outages import is_locked
 from .permissions import Owner, get_permissions
 from .providers import default_model, get_provider, is_offered, split_model

@@ -26,12 +26,14 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from . import endings, events
+from .closing import announce_end, end_reply
 from .conf import conf
 from .endings import Ending
 from .events import Event
 from .ledger import Saved, is_same
+from .locks import bounded_lock_wait
 from .logs import describe, logger
-from .models import Conversation, Message, announce_end, bounded_lock_wait, end_reply, live_database
+from .models import Conversation, Message, live_database
 from .outages import is_away, is_locked
 from .tails import get_tail
 

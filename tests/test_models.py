@@ -9,9 +9,10 @@ from django.db.models.functions import Now
 from django.test import SimpleTestCase, TestCase
 
 from streaming_chat import endings
+from streaming_chat.closing import end_reply, settle_reply
 from streaming_chat.events import Event
 from streaming_chat.ids import uuid7
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, end_reply, live_database
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, live_database
 
 from .factories import make_conversation, make_live, make_message, make_reply, make_user
 
@@ -175,7 +176,7 @@ class EndReplyTests(TestCase):
 class SettleTests(TestCase):
     def settled(self, *saved, **fields):
         live = make_live(make_conversation(), *saved, **{"expires": -1, **fields})
-        return live.settle(), Message.objects.get(pk=live.pk)
+        return settle_reply(live), Message.objects.get(pk=live.pk)
 
     def test_what_was_saved_is_kept(self):
         done, message = self.settled(Event("text", "It "), Event("text", "rains"))
@@ -209,7 +210,7 @@ class SettleTests(TestCase):
     def test_only_one_settles_it(self):
         live = make_live(make_conversation(), expires=-1)
 
-        assert [live.settle(), live.settle()] == [True, False]
+        assert [settle_reply(live), settle_reply(live)] == [True, False]
 
 
 class StreamTests(TestCase):

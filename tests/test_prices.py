@@ -7,8 +7,9 @@ from decimal import Decimal
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from streaming_chat import checks, endings
+from streaming_chat.closing import end_reply
 from streaming_chat.events import Event
-from streaming_chat.models import Conversation, Message, end_reply, live_database
+from streaming_chat.models import Conversation, Message, live_database
 from streaming_chat.providers.base import Usage
 from streaming_chat.staff import prices
 from streaming_chat.staff.prices import cost_of

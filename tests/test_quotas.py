@@ -14,11 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from streaming_chat.asgi import get_asgi_application
+from streaming_chat.closing import end_reply, settle_quota, settle_reply
 from streaming_chat.endings import completed, stopped
 from streaming_chat.events import Event
 from streaming_chat.exceptions import Refusal
 from streaming_chat.ledger import Ledger
-from streaming_chat.models import Conversation, LiveReply, Message, QuotaUse, end_reply, settle_quota, user_key
+from streaming_chat.models import Conversation, LiveReply, Message, QuotaUse, user_key
 from streaming_chat.quotas import Quota, Settlement, get_quota
 from streaming_chat.quotas.database import DatabaseQuota, network_of, remote_address
 from streaming_chat.sending import send_message
@@ -298,7 +299,7 @@ class SettlingTests(ApiTestCase):
         assert uses() == {"owner": (1, 5000)}
 
     def test_the_reply_of_a_dead_worker_counts_as_its_text_is_long(self):
-        assert self.make().settle()
+        assert settle_reply(self.make())
         assert uses() == {"owner": (1, 100 + 2)}
 
     def test_one_that_was_stopped_before_it_began_counts_its_prompt(self):

@@ -16,9 +16,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from streaming_chat.admin.reviews import MAX_AT_ONCE
+from streaming_chat.closing import end_reply
 from streaming_chat.endings import Ending, completed, stopped
 from streaming_chat.events import Event
-from streaming_chat.models import AccessRecord, Conversation, Feedback, Mark, Message, Review, end_reply
+from streaming_chat.models import AccessRecord, Conversation, Feedback, Mark, Message, Review
 from streaming_chat.sending import send_message
 from streaming_chat.staff import queues, reviews
 from streaming_chat.staff.judgements import ReviewState, draw

@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from streaming_chat import endings
 from streaming_chat.admin.passages import passages
+from streaming_chat.closing import end_reply
 from streaming_chat.events import Event
-from streaming_chat.models import AccessRecord, Conversation, LiveReply, Message, SearchEntry, end_reply
+from streaming_chat.models import AccessRecord, Conversation, LiveReply, Message, SearchEntry
 from streaming_chat.staff import finding, indexes, rebuilding, texts
 from streaming_chat.staff.texts import Text, from_vector, vector
 from streaming_chat.staff.words import MAX_WORD_CHARS, Term, places, terms, words

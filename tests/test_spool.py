@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
 from streaming_chat import endings
+from streaming_chat.closing import settle_reply
 from streaming_chat.endings import Ending
 from streaming_chat.events import TEXT, TOOL_CALL, Event
 from streaming_chat.ids import uuid7
@@ -141,7 +142,7 @@ class SpoolTests(TransactionTestCase):
     def test_a_reply_that_was_settled_elsewhere_is_kept_beside_and_said_once(self):
         record = make_file(self.folder, "It will rain", expires=-1)
 
-        assert LiveReply.objects.get().settle()
+        assert settle_reply(LiveReply.objects.get())
         with self.assertLogs("streaming_chat", "ERROR") as logs:
             self.spool.replay()
             self.spool.replay()

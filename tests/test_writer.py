@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from streaming_chat import endings, events
+from streaming_chat.closing import settle_reply
 from streaming_chat.encoders.simple import SimpleEncoder
 from streaming_chat.endings import Ending
 from streaming_chat.events import TEXT, TOOL_CALL, Event
@@ -173,7 +174,7 @@ class LedgerTests(TransactionTestCase):
         run = Received("me", "Hel")
         self.ledger.save([run])
         LiveReply.objects.update(expires_at=Now() - timedelta(seconds=1))
-        settled = LiveReply.objects.get().settle()
+        settled = settle_reply(LiveReply.objects.get())
         run.receive("lo")
         run.outcome = COMPLETED
         done = self.saved([run])
@@ -393,7 +394,7 @@ class WriterTests(ServerTestCase):
             exchange = self.browser.send("Hello").until_text("Hello ")
             wait_until(lambda: events.text_of(ReplyEvent.objects.stream(exchange.message_id)) == "Hello ")
             live = LiveReply.objects.filter(pk=exchange.message_id)
-            wait_until(lambda: live.update(expires_at=Now() - timedelta(seconds=1)) and live.get().settle())
+            wait_until(lambda: live.update(expires_at=Now() - timedelta(seconds=1)) and settle_reply(live.get()))
             exchange.rest()
             self.provider.wait_for(lambda: self.provider.calls[0].ended)
         message = self.ended(exchange.message_id)

@@ -17,7 +17,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from streaming_chat.exceptions import Refusal
-from streaming_chat.models import LiveReply, Message, bounded_lock_wait, live_database
+from streaming_chat.locks import bounded_lock_wait
+from streaming_chat.models import LiveReply, Message, live_database
 from streaming_chat.runner import runner
 from streaming_chat.staff.accesses import AccessRecord, record
 from streaming_chat.views.base import demand, demand_found, error_response, handler_for, private, save_inline

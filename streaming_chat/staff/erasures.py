@@ -19,7 +19,8 @@ from django.db.models import CharField, F, Q, Value
 from django.db.models.functions import Cast, Concat, Now
 
 from streaming_chat.conf import conf
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, QuotaUse, bounded_lock_wait, live_database
+from streaming_chat.locks import bounded_lock_wait
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, QuotaUse, live_database
 from streaming_chat.outages import is_conflict, is_locked
 from streaming_chat.record import settle
 from streaming_chat.tails import get_tail

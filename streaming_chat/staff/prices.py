@@ -4,7 +4,7 @@ A cost is None where it is not known, never 0: without usage that the provider c
 model, behind an address whose prices nobody knows. Estimated usage has no cost: it is a count of characters, off by half for
 code and more for scripts without spaces, and a sum of money that looks exact would hide that.
 
-Imported by models.py, since the ending of a reply saves its cost.
+Imported by closing.py, since the ending of a reply saves its cost.
 """
 
 from __future__ import annotations

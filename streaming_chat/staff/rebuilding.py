@@ -13,7 +13,8 @@ from typing import Any
 from django.db import IntegrityError, connections, transaction
 from django.db.models import Exists, OuterRef
 
-from streaming_chat.models import Conversation, Message, bounded_lock_wait, live_database
+from streaming_chat.locks import bounded_lock_wait
+from streaming_chat.models import Conversation, Message, live_database
 
 from . import indexes, texts
 from .texts import SearchEntry, Text

@@ -14,7 +14,8 @@ from django.db import router, transaction
 from django.db.models import F, TextField, Value
 from django.db.models.functions import Length, Now, Replace
 
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, bounded_lock_wait, live_database
+from streaming_chat.locks import bounded_lock_wait
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, live_database
 
 from . import indexes, traces
 from .accesses import AccessRecord, record

@@ -18,7 +18,8 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from streaming_chat.conf import conf
-from streaming_chat.models import Conversation, Mark, Message, Review, bounded_lock_wait, live_database
+from streaming_chat.locks import bounded_lock_wait
+from streaming_chat.models import Conversation, Mark, Message, Review, live_database
 from streaming_chat.outages import is_away, is_locked
 
 from . import queues
