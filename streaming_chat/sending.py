@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,9 +18,8 @@ from typing import Any
 from django.db import IntegrityError, OperationalError, connections, transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest
-from django.utils.module_loading import import_string
 
-from . import endings
+from . import endings, prompts
 from .conf import conf
 from .events import storable
 from .exceptions import Refusal
@@ -249,7 +248,7 @@ class _Sending:
         written = [] if self._outgoing.regenerate else self._said(conversation, history[-1].pk if history else None)
         history += written
         user_message_id = history[-1].pk
-        system, turns, omitted = self._prompt(conversation, history)
+        system, turns, omitted = prompts.prompt(self._request, conversation, history)
         plan = self._plan(system, turns)
         self._write_reply(conversation, written, user_message_id, model, omitted, plan=plan)
         if asked is not None:
@@ -412,15 +411,6 @@ class _Sending:
             changes["title"] = title_of(self._outgoing.content)
         Conversation.objects.using(self._using).filter(pk=conversation.pk).update(**changes)
 
-    def _prompt(self, conversation: Conversation, history: list[Message]) -> tuple[str, list[Turn], int]:
-        system = conversation.system_prompt
-        messages: Iterable[Message] = history
-        if hook := conf.STREAMING_CHAT_PROMPT:
-            system, messages = import_string(hook)(self._request, conversation, history)
-        turns = [Turn(message.role, message.text) for message in messages if message.text]
-        kept, omitted = _fit(turns, conf.STREAMING_CHAT_MAX_PROMPT_CHARS)
-        return system, _join(kept), omitted
-
     def _plan(self, system: str, turns: list[Turn]) -> Any:
         """Return what the quota is to reserve for the reply; None without one."""
         quota = get_quota()
@@ -470,32 +460,6 @@ def title_of(text: str) -> str:
     """Return the title of a conversation that begins with this text: 60 characters of it, on one line."""
     title = " ".join(text[: TITLE_CHARS * 2].split())
     return title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1].rstrip()}…"
-
-
-def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:
-    """Return the newest turns that fit, whole, and how many were left out; the last is always there."""
-    kept: list[Turn] = []
-    for turn in reversed(turns):
-        chars -= len(turn.text)
-        if chars < 0 and kept:
-            break
-        kept.append(turn)
-    kept.reverse()
-    # Providers want a user's turn first.
-    while len(kept) > 1 and kept[0].role == Message.Role.ASSISTANT:
-        kept.pop(0)
-    return kept, len(turns) - len(kept)
-
-
-def _join(turns: list[Turn]) -> list[Turn]:
-    """Return the turns with neighbours of one role joined: providers refuse two users in a row."""
-    joined: list[Turn] = []
-    for turn in turns:
-        if joined and joined[-1].role == turn.role:
-            joined[-1] = Turn(turn.role, f"{joined[-1].text}\n\n{turn.text}")
-        else:
-            joined.append(turn)
-    return joined
 
 
 def _digest(*texts: str) -> str:
