@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> None:
     for name, sought in {"rare word": rare[0], "two rare words": " ".join(rare[:2]), **_SOUGHT}.items():
         recent = _measure(lambda sought=sought: page(sought, everything=False), options.times)
         everything = _measure(lambda sought=sought: page(sought, everything=True), options.times)
-        listed = _measure(lambda sought=sought: len(finding.conversations(sought)), options.times)
+        listed = _measure(lambda sought=sought: len(finding.conversations(sought)[0]), options.times)
         rows.append([name, sought, *recent, *everything, *listed])
     print(machine())
     print(f"{connection.vendor}, {Message.objects.count()} messages, {SearchEntry.objects.count()} entries")

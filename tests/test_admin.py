@@ -17,6 +17,7 @@ from streaming_chat.admin.transcripts import MAX_MARKDOWN_CHARS, PAGE_SIZE
 from streaming_chat.events import Event
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, user_key
 from streaming_chat.staff import texts
+from streaming_chat.staff.finding import MAX_LISTED_HITS
 
 from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_steady, make_user
 
@@ -206,6 +207,19 @@ class ConversationListTests(AdminTestCase):
             texts.retitle(make_conversation(title=title).pk, title, connection.alias)
 
         assert self.names(q="rain IN") == ["Rain in Lisbon"]
+
+    def test_that_more_texts_were_found_than_are_listed_is_said(self):
+        conversation = make_conversation(title="Umbrellas")
+        made = (Message(conversation=conversation, role="user", text="umbrella") for _ in range(MAX_LISTED_HITS + 1))
+        said = [texts.Text(conversation.pk, each.pk, False, each.text) for each in Message.objects.bulk_create(made)]
+        texts.add(said[:-1], "default")
+
+        assert "More texts than" not in self.text_of(f"{LIST}?q=umbrella")
+
+        texts.add(said[-1:], "default")
+
+        assert "these are the conversations of the newest 300" in self.text_of(f"{LIST}?q=umbrella")
+        assert self.names(q="umbrella") == ["Umbrellas"]
 
     def test_search_for_nothing_that_exists(self):
         make_conversation()

@@ -108,10 +108,15 @@ class ExportTranscriptsTests(FolderTestCase):
             ["--since", "2026-13-01"],
             ["--owner", "nobody"],
             ["--status", "x"],
+            ["--since", "2026-11-02", "--until", "2026-11-01"],
         ):
             with self.subTest(arguments), self.assertRaises(CommandError):
                 self.run_command(*arguments)
         assert not AccessRecord.objects.exists()
+
+    def test_a_folder_that_is_missing_is_named(self):
+        with self.assertRaisesMessage(CommandError, f"there is no folder {self.folder / 'none'}"):
+            self.run_command(path=self.folder / "none" / "out")
 
     def test_a_file_that_is_there_is_left(self):
         self.path.write_text("kept")
@@ -129,7 +134,7 @@ class ResumeTests(FolderTestCase):
         self.addCleanup(setattr, files, "_BYTES", files._BYTES)
         files._BYTES = 0
 
-    def kill_after(self, pages, *arguments):
+    def kill_after(self, pages, *arguments, by=Killed, seen_as=Killed):
         """Run the command in a process that dies after so many pages, in the middle of the next one."""
         real = exports.export
 
@@ -138,16 +143,23 @@ class ResumeTests(FolderTestCase):
             for piece in real(conversations, form, after):
                 if left == 0:
                     yield exports.Piece(piece.data[:7])
-                    raise Killed
+                    raise by
                 left -= piece.upto is not None
                 yield piece
 
         exports.export = dying
         try:
-            with self.assertRaises(Killed):
+            with self.assertRaises(seen_as) as raised:
                 self.run_command(*arguments)
         finally:
             exports.export = real
+        return raised.exception
+
+    def test_who_interrupts_it_is_told_how_it_goes_on(self):
+        error = self.kill_after(1, by=KeyboardInterrupt, seen_as=CommandError)
+
+        assert str(error) == "broken off; the same command goes on where it was."
+        assert error.returncode == 130
 
     def test_a_resumed_export_is_the_uninterrupted_one_byte_for_byte(self):
         for form in exports.FORMATS:

@@ -372,7 +372,7 @@ class RebuildTests(TransactionTestCase):
         broken_off.close()
 
         assert added_by_rebuilding() == 100
-        assert finding.conversations("rain") == {conversation.pk}
+        assert finding.conversations("rain") == ({conversation.pk}, True)
         assert SearchEntry.objects.count() == 1_100
 
     def test_it_begins_again(self):

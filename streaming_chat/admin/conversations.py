@@ -23,11 +23,11 @@ from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from streaming_chat.models import Conversation, Status
 from streaming_chat.staff.accesses import AccessRecord, record
-from streaming_chat.staff.finding import SearchUnavailable
+from streaming_chat.staff.finding import MAX_LISTED_HITS, SearchUnavailable
 from streaming_chat.staff.queues import Queue
 
 from . import dashboard, results, review_bar, reviews, searches
@@ -38,6 +38,7 @@ from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, Owner
 from .lists import may_read, may_see, record_list
 from .live import follow_view, stop_reply
 from .pages import BoundedPaginator
+from .posts import posted
 from .redactions import Redacting, may_redact
 from .transcripts import Transcript, owner_name
 
@@ -108,10 +109,9 @@ class ConversationAdmin(Exporting, Redacting):
             elif url.name not in _POSTED:
                 url.callback = require_safe(url.callback)
         reply = "<uuid:object_id>/messages/<uuid:message_id>"
-        stop = view(require_POST(self.stop_view))
         return [
             path(f"{reply}/events", follow_view(self.admin_site), name="streaming_chat_conversation_follow"),
-            path(f"{reply}/stop/", stop, name="streaming_chat_conversation_stop"),
+            path(f"{reply}/stop/", posted(self, self.stop_view), name="streaming_chat_conversation_stop"),
             *reviews.urls(self),
             *urls,
         ]
@@ -123,6 +123,8 @@ class ConversationAdmin(Exporting, Redacting):
             _uuid(chosen)
         context = {"queues": Queue.choices if review_bar.may_review(request) else [], **(extra_context or {})}
         response = super().changelist_view(request, context)
+        if getattr(request, "has_more_texts", False) and isinstance(response, TemplateResponse):
+            response.context_data = {**(response.context_data or {}), "most_texts": MAX_LISTED_HITS}
         record_list(request, response)
         return response
 

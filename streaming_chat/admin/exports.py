@@ -30,7 +30,6 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
 
 from streaming_chat.models import Conversation, live_database
 from streaming_chat.staff import exports
@@ -38,6 +37,7 @@ from streaming_chat.staff.accesses import AccessRecord, record
 
 from .busy import patient
 from .lists import query_on_record
+from .posts import posted
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]
@@ -57,16 +57,15 @@ class Exporting(ModelAdmin):
 
     def get_urls(self) -> list[Any]:
         """Return the addresses of downloads, before the others."""
-        view = self.admin_site.admin_view
         return [
             path(
                 "export/<str:form>/",
-                view(require_POST(self.export_list)),
+                posted(self, self.export_list),
                 name="streaming_chat_conversation_export_list",
             ),
             path(
                 "<uuid:conversation_id>/export/<str:form>/",
-                view(require_POST(self.export_one)),
+                posted(self, self.export_one),
                 name="streaming_chat_conversation_export",
             ),
             *super().get_urls(),

@@ -11,13 +11,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 
 from streaming_chat.models import Conversation, Feedback, Message, live_database
 from streaming_chat.staff.redactions import StillLiveError, quoting, redact
 
 from .busy import patient
 from .lists import may_read
+from .posts import posted
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]
@@ -38,7 +38,7 @@ class Redacting(ModelAdmin):
         return [
             path(
                 "<uuid:conversation_id>/messages/<uuid:message_id>/redact/",
-                self.admin_site.admin_view(require_POST(self.redact_message)),
+                posted(self, self.redact_message),
                 name="streaming_chat_conversation_redact",
             ),
             *super().get_urls(),

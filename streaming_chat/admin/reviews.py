@@ -21,7 +21,6 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
-from django.views.decorators.http import require_POST
 
 from streaming_chat.events import storable
 from streaming_chat.models import AccessRecord, Conversation, Review, live_database
@@ -30,6 +29,7 @@ from streaming_chat.staff import accesses, reviews
 from streaming_chat.staff.reviews import Opinion, Seen, Stale
 
 from .busy import busy, patient
+from .posts import posted
 from .review_bar import kept, may_review, queue_of
 from .searches import as_uuid
 
@@ -41,7 +41,7 @@ def urls(model_admin: Any) -> list[Any]:
     """Return the addresses of reviewing, which take POST only."""
 
     def guarded(view: Any) -> Any:
-        return require_POST(model_admin.admin_site.admin_view(partial(patient(view), model_admin)))
+        return posted(model_admin, partial(patient(view), model_admin))
 
     return [
         path("review/next/", guarded(_next), name="streaming_chat_conversation_review_next"),

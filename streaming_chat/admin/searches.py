@@ -61,7 +61,8 @@ def _in_texts(sought: str, request: Any) -> set[uuid.UUID]:
     record(AccessRecord.Kind.SEARCH, request.user, terms=sought)
     # What shows or exports the rows need not record these words again: lists.py.
     request.searched_texts = True
-    return finding.conversations(sought)
+    found, request.has_more_texts = finding.conversations(sought)
+    return found
 
 
 def as_uuid(term: str) -> uuid.UUID | None:

@@ -73,9 +73,14 @@ def look(sought: str, *, before: int | None = None, everything: bool = False, si
     return Hits(found, hits, hits[-1].number if len(rows) > size else None)
 
 
-def conversations(sought: str) -> set[uuid.UUID]:
-    """Return the conversations of the newest MAX_LISTED_HITS of the last 90 days. Blocking. Raises SearchUnavailable."""
-    return set(_entries(terms(sought), size=MAX_LISTED_HITS).values_list("conversation", flat=True))
+def conversations(sought: str) -> tuple[set[uuid.UUID], bool]:
+    """Return the conversations of the newest MAX_LISTED_HITS of the last 90 days, and whether there are more hits.
+
+    Blocking. Raises SearchUnavailable.
+    """
+    entries = _entries(terms(sought), size=MAX_LISTED_HITS + 1).order_by("-pk")
+    found = list(entries.values_list("conversation", flat=True))
+    return set(found[:MAX_LISTED_HITS]), len(found) > MAX_LISTED_HITS
 
 
 def _entries(

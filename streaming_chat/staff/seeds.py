@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from streaming_chat import endings
-from streaming_chat.models import Conversation, Feedback, Message, Status, live_database, user_key
+from streaming_chat.models import Conversation, DailyUsage, Feedback, Message, Status, live_database, user_key
 
 _AT_ONCE = 1_000
 _VOCABULARY = 20_000
@@ -96,8 +96,9 @@ class Writer:
 def seed(conversations: int, until: datetime, *, number: int = 1) -> Iterator[int]:
     """Save so many conversations, the last one active at `until`; yield how many messages after each transaction.
 
-    number: another one gives other conversations. Blocking.
+    number: another one gives other conversations. The days are to be counted anew. Blocking.
     """
+    DailyUsage.objects.using(live_database()).filter(day__gte=(until - SPAN).date()).delete()
     chance = random.Random(number)  # noqa: S311  (no secrets: the same again is wanted)
     writer = Writer(chance)
     owners = _owners()

@@ -4,12 +4,14 @@ import re
 from contextlib import ExitStack
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import Page, expect
 
 from streaming_chat.models import Conversation, Mark, Review
 from tests.factories import make_conversation, make_reply, make_staff
 from tests.hostile import CANARY, HOSTILE
 
+from .axe import violations
 from .conftest import sign_in, watched
 
 LIST = "/admin/streaming_chat/conversation/"
@@ -112,6 +114,34 @@ class TestKeys:
         assert message_in_focus(page) == ""
         assert Conversation.objects.get().review_state == "unreviewed"
 
+    def test_they_are_about_the_message_with_the_outline(self, page):
+        """At first what somebody should look at, then what was clicked; what is out of view is not meant."""
+        conversation = make_waiting(turns=3)
+        bad = make_reply(conversation, "", status="failed", error_code="provider_timeout")
+        last = make_reply(conversation, "It will rain. " * 60)
+        ids = [str(pk) for pk in conversation.messages.order_by("created_at", "pk").values_list("pk", flat=True)]
+        page.goto(url_of(conversation))
+        expect_keys(page)
+        expect(page.locator(".transcript-focus")).to_have_id(f"m-{bad.pk}")
+        page.keyboard.press("f")
+        page.wait_for_url(f"**#m-{bad.pk}")
+
+        assert [str(mark.message_id) for mark in Mark.objects.all()] == [str(bad.pk)]
+
+        expect_keys(page)
+        page.locator(f"#m-{last.pk} .transcript-text").click()
+        expect(page.locator(".transcript-focus")).to_have_id(f"m-{last.pk}")
+        page.keyboard.press("f")
+        page.wait_for_url(f"**#m-{last.pk}")
+
+        assert {str(mark.message_id) for mark in Mark.objects.all()} == {str(bad.pk), str(last.pk)}
+
+        expect_keys(page)
+        page.locator(f"#m-{ids[0]}").evaluate("message => message.scrollIntoView()")
+        page.keyboard.press("j")
+
+        assert message_in_focus(page) == f"m-{ids[0]}"
+
     def test_each_key_is_a_button_too(self, page):
         conversation = make_waiting()
         page.goto(url_of(conversation))
@@ -125,6 +155,60 @@ class TestKeys:
 
         page.get_by_text("Keys", exact=True).click()
         expect(page.get_by_text("They do nothing while you type in a field.")).to_be_visible()
+
+
+class TestDrafts:
+    def test_notes_are_there_again_after_another_page_and_a_new_session(self, page, reviewer, site):
+        conversation = make_waiting(turns=30)
+        page.goto(url_of(conversation))
+        expect_keys(page)
+        page.get_by_text("Notes and labels").click()
+        notes = page.locator("textarea[name=notes]")
+        notes.fill("Half a thought")
+        page.get_by_role("link", name="Later messages").first.click()
+        expect(notes).to_have_value("Half a thought")
+        notes.fill("A thought")
+        page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
+        page.get_by_role("button", name="Save", exact=True).first.click()
+        expect(page.locator("input[name=password]")).to_be_visible()
+        target = page.evaluate("new URLSearchParams(location.search).get('next')")
+        sign_in(page.context, site, reviewer)
+        page.goto(target)
+        expect(page).to_have_url(re.compile(re.escape(url_of(conversation))))
+        expect(notes).to_have_value("A thought")
+        page.get_by_role("button", name="Save", exact=True).first.click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+
+        assert Review.objects.get().notes == "A thought"
+        assert page.evaluate("sessionStorage.length") == 0
+
+    def test_what_another_saved_meanwhile_is_not_overwritten(self, page):
+        conversation = make_waiting()
+        page.goto(url_of(conversation))
+        expect_keys(page)
+        page.get_by_text("Notes and labels").click()
+        page.locator("textarea[name=notes]").fill("Mine")
+        page.goto(LIST)
+        Review.objects.create(conversation=conversation, notes="Theirs", version=1)
+        page.goto(url_of(conversation))
+        expect(page.locator("textarea[name=notes]")).to_have_value("Mine")
+        page.get_by_role("button", name="Save", exact=True).first.click()
+        expect(page.locator("#review-theirs")).to_have_text("Theirs")
+        page.get_by_role("link", name="Back to the conversation").click()
+        expect(page.locator("textarea[name=notes]")).to_have_value("Theirs")
+
+
+class TestColours:
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_a_pressed_verdict_can_be_read(self, page, reviewer, scheme):
+        conversation = make_waiting()
+        for message, verdict in zip(conversation.messages.all(), ("good", "bad", "unsafe", "unclear"), strict=True):
+            Mark.objects.create(conversation=conversation, message=message, by=reviewer, verdict=verdict)
+        page.emulate_media(color_scheme=scheme)
+        page.goto(url_of(conversation))
+        expect(page.locator("[aria-pressed=true]")).to_have_count(4)
+
+        assert violations(page, ".transcript") == []
 
 
 class TestBar:

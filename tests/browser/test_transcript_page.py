@@ -54,6 +54,7 @@ class TestLive:
             expect(staff.get_by_text("The reply has ended.")).to_be_visible()
 
         expect(shown).to_have_text(script.text)
+        expect(staff.get_by_text("being written")).to_have_count(0)
         staff.get_by_role("link", name="Show it as it is saved").click()
         expect(staff.locator(".transcript-message").last).to_contain_text("three")
         expect(staff.locator("[data-follow]")).to_have_count(0)

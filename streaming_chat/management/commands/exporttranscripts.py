@@ -43,6 +43,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, format: str, output: str | None, **options: Any) -> None:
         """Print how many on standard error. Raises CommandError."""
+        if options["since"] and options["until"] and options["since"] >= options["until"]:
+            raise CommandError(f"--since was wanted before --until, got {options['since']} and {options['until']}.")
         name = output or f"transcripts-{timezone.localdate():%Y-%m-%d}.{exports.FORMATS[format].suffix}"
         asked = {"format": format, **{key: options[key] for key in ("since", "until", "status", "owner", "model")}}
         if name == "-":
@@ -51,10 +53,14 @@ class Command(BaseCommand):
         file = ExportFile(Path(name))
         if file.path.exists():
             raise CommandError(f"{name} exists; name another one, or remove it.")
+        if not file.path.parent.is_dir():
+            raise CommandError(f"{name} was to be written, but there is no folder {file.path.parent}.")
         try:
             self._write(file, asked)
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("broken off; the same command goes on where it was.", returncode=130) from None
 
     def _print(self, asked: dict[str, Any]) -> None:
         conversations = _record(_until_now(asked))

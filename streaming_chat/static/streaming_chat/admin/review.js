@@ -1,5 +1,6 @@
-// The keys of reviewing: j and k go from message to message, f flags the one in focus, d is done and next. Every key presses
-// a button of the page, which works without this module, too, but for those that only move the focus.
+// The keys of reviewing: j and k go from message to message, f flags the outlined one, d is done and next. Every key presses
+// a button of the page, which works without this module, too, but for those that only move the outline. Besides, notes that
+// are typed are kept in the tab until they are saved.
 
 const form = document.getElementById("review");
 const FIELDS = "input, textarea, select, [contenteditable]";
@@ -9,16 +10,26 @@ const messages = () => [...document.querySelectorAll('li[id^="m-"]')];
 // By the address itself: `:target` matches only once the page is drawn, after this module has run.
 const named = () => messages().find((message) => `#${message.id}` === location.hash);
 
-// The message with the focus, else the one that the address names, else the first that is in view.
-function current() {
-    return (
-        document.activeElement?.closest('li[id^="m-"]') ??
-        named() ??
-        messages().find((message) => message.getBoundingClientRect().bottom > form.getBoundingClientRect().bottom)
-    );
+// The message that the keys are about, which is the one with the outline.
+let chosen = null;
+
+function choose(message) {
+    chosen = message;
+    for (const each of messages()) each.classList.toggle("transcript-focus", each === message);
 }
 
+function isInView(message) {
+    const { top, bottom } = message.getBoundingClientRect();
+    return bottom > form.getBoundingClientRect().bottom && top < innerHeight;
+}
+
+// What somebody has scrolled away from is not what they mean.
+const meant = () => (chosen && isInView(chosen) ? chosen : null);
+
+const current = () => meant() ?? messages().find(isInView);
+
 function focus(message) {
+    choose(message);
     message.tabIndex = -1;
     message.focus({ preventScroll: true });
     message.scrollIntoView({ block: "start" });
@@ -26,8 +37,7 @@ function focus(message) {
 
 function move(step) {
     const all = messages();
-    const held = document.activeElement?.closest('li[id^="m-"]');
-    const from = held ?? named();
+    const from = meant();
     const next = from ? all[all.indexOf(from) + step] : current();
     if (next) focus(next);
     else document.querySelector(`.transcript-pages a[rel="${step > 0 ? "next" : "prev"}"]`)?.click();
@@ -39,7 +49,11 @@ const KEYS = {
     j: () => move(1),
     k: () => move(-1),
     d: () => press('button[value="done_next"]'),
-    f: () => press('button[data-verdict="bad"]', current()),
+    f: () => {
+        const message = current();
+        if (message) choose(message);
+        press('button[data-verdict="bad"]', message);
+    },
 };
 
 function onKey(event) {
@@ -50,7 +64,32 @@ function onKey(event) {
     act();
 }
 
+// A session that ended on the way, or a link to another page of the transcript, would lose what was typed. Which version of
+// the review it was made of is kept, too, so that what another reviewer has saved since is not overwritten.
+const DRAFT = `streaming-chat review ${form?.action}`;
+const { notes, version, base } = form?.elements ?? {};
+const bare = (text) => text.replace(/^\n+|\n+$/g, "");
+
+function keepDraft(isSent) {
+    if (!isSent && bare(notes.value) === bare(notes.defaultValue)) return sessionStorage.removeItem(DRAFT);
+    const draft = { notes: notes.value, version: version.value, base: base.value, isSent };
+    sessionStorage.setItem(DRAFT, JSON.stringify(draft));
+}
+
+function bringBackDraft() {
+    const draft = JSON.parse(sessionStorage.getItem(DRAFT) ?? "null");
+    if (!draft) return;
+    // Saved, or settled on the page of a conflict.
+    if (bare(draft.notes) === bare(notes.value) || (draft.isSent && draft.version !== version.value))
+        return sessionStorage.removeItem(DRAFT);
+    [notes.value, version.value, base.value] = [draft.notes, draft.version, draft.base];
+    notes.closest("details").open = true;
+}
+
 if (form) {
+    document.querySelector(".transcript").classList.add("transcript-keys");
+    bringBackDraft();
+    notes.addEventListener("input", () => keepDraft(false));
     for (const hidden of form.querySelectorAll(".review-buttons [hidden]")) hidden.hidden = false;
     for (const button of form.querySelectorAll("[data-review-move]"))
         button.addEventListener("click", () => move(Number(button.dataset.reviewMove)));
@@ -60,11 +99,18 @@ if (form) {
     form.addEventListener("submit", (event) => {
         if (form.dataset.sent) event.preventDefault();
         form.dataset.sent = "1";
+        if (sessionStorage.getItem(DRAFT)) keepDraft(true);
     });
     addEventListener("pageshow", () => delete form.dataset.sent);
     // What is scrolled to comes to stand below the bar, however many lines it has.
     new ResizeObserver(() => {
         document.documentElement.style.scrollPaddingBlockStart = `${form.offsetHeight + 8}px`;
     }).observe(form);
+    document.addEventListener("pointerdown", (event) => {
+        const message = event.target.closest?.('li[id^="m-"]');
+        if (message) choose(message);
+    });
+    addEventListener("hashchange", () => named() && choose(named()));
     if (named()) focus(named());
+    else choose(document.querySelector(".transcript-focus"));
 }

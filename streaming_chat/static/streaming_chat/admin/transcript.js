@@ -34,6 +34,11 @@ function follow(element) {
       source.close();
       ended.hidden = false;
       element.querySelector("form")?.remove();
+      // What the page says of it is not so any more; how it ended is where the link leads.
+      const message = element.closest("li");
+      delete message.dataset.status;
+      for (const stale of message.querySelectorAll(".transcript-status, .transcript-ending, :scope > .transcript-facts")) stale.remove();
+      document.querySelector(".transcript-outcome[data-status=streaming]")?.remove();
     });
   }
 }
