@@ -103,10 +103,10 @@ class _Asked:
         return self._query(found.next, self.number + 1, everything=self.everything)
 
     def older(self, found: Hits) -> str:
-        """Return the query of what is older than the recent hits, "" where that was asked or there are more of them."""
-        if self.everything or not found.terms or found.next is not None:
+        """Return the query of what is older than the recent hits, "" where that was asked."""
+        if self.everything or not found.terms:
             return ""
-        return self._query(finding.recent_number(), self.number, everything=True)
+        return self._query(finding.recent_number(), 1, everything=True)
 
     def _query(self, before: int, page: int, *, everything: bool) -> str:
         query = {"q": self.sought, "before": str(before), "page": str(page)} | ({"older": "1"} if everything else {})
