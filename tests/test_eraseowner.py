@@ -153,7 +153,7 @@ class EraseTests(TestCase):
         self.client.force_login(make_staff("staff", "view_conversation", "view_transcript"))
         response = self.client.get(f"/admin/streaming_chat/conversation/{conversation.pk}/change/")
 
-        assert b"Erased on" in response.content
+        assert b"Erased: " in response.content
         assert b"een." not in response.content
 
     def test_it_goes_by_age_in_the_end(self):
@@ -219,7 +219,7 @@ class CanaryTests(TransactionTestCase):
             erase("ana")
 
             assert places() == []
-            assert finding.conversations("tulip") == {others.conversation_id}
+            assert finding.conversations("tulip")[0] == {others.conversation_id}
 
     @skipIf(
         connection.vendor != "sqlite" or indexes._ERASES, "a newer SQLite takes words out at once, and asks before each"

@@ -137,6 +137,8 @@ class TestKeys:
         assert {str(mark.message_id) for mark in Mark.objects.all()} == {str(bad.pk), str(last.pk)}
 
         expect_keys(page)
+        page.locator(f"#m-{bad.pk} button").first.focus()
+        expect(page.locator(".transcript-focus")).to_have_id(f"m-{bad.pk}")
         page.locator(f"#m-{ids[0]}").evaluate("message => message.scrollIntoView()")
         page.keyboard.press("j")
 

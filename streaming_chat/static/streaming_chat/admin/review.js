@@ -106,10 +106,11 @@ if (form) {
     new ResizeObserver(() => {
         document.documentElement.style.scrollPaddingBlockStart = `${form.offsetHeight + 8}px`;
     }).observe(form);
-    document.addEventListener("pointerdown", (event) => {
-        const message = event.target.closest?.('li[id^="m-"]');
-        if (message) choose(message);
-    });
+    for (const type of ["pointerdown", "focusin"])
+        document.addEventListener(type, (event) => {
+            const message = event.target.closest?.('li[id^="m-"]');
+            if (message) choose(message);
+        });
     addEventListener("hashchange", () => named() && choose(named()));
     if (named()) focus(named());
     else choose(document.querySelector(".transcript-focus"));
