@@ -844,7 +844,8 @@ class ListTests(PageTestCase):
                 Conversation.objects.all().delete()
 
         assert len(set(counts[:3])) == 1
-        assert max(counts[3:]) <= counts[0] + 2
+        # The lock and the update, and the record of a list that has rows to show.
+        assert max(counts[3:]) <= counts[0] + 3
         assert max(counts) <= 10
 
     def test_rows_cost_no_queries_and_no_notes_are_loaded(self):
