@@ -53,7 +53,7 @@ _LOOKUPS = frozenset(
 )
 
 
-# The addresses that take POST, and nothing else.
+# The addresses that take POST; a GET is led away from them (posts.py).
 _POSTED = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "redact"))
 
 

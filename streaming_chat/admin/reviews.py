@@ -38,7 +38,7 @@ MAX_AT_ONCE = 100
 
 
 def urls(model_admin: Any) -> list[Any]:
-    """Return the addresses of reviewing, which take POST only."""
+    """Return the addresses of reviewing, which take POST."""
 
     def guarded(view: Any) -> Any:
         return posted(model_admin, partial(patient(view), model_admin))
