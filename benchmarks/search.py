@@ -46,10 +46,10 @@ def main(words: Sequence[str]) -> None:
     # Only now: they have models.
     from streaming_chat.admin.passages import passages
     from streaming_chat.models import Message, SearchEntry
-    from streaming_chat.staff import finding
+    from streaming_chat.search import query
 
     def page(sought: str, *, everything: bool) -> int:
-        found = finding.look(sought, everything=everything)
+        found = query.look(sought, everything=everything)
         for hit in found.hits:
             passages(hit.text, found.terms)
         return len(found.hits)
@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> None:
     for name, sought in {"rare word": rare[0], "two rare words": " ".join(rare[:2]), **_SOUGHT}.items():
         recent = _measure(lambda sought=sought: page(sought, everything=False), options.times)
         everything = _measure(lambda sought=sought: page(sought, everything=True), options.times)
-        listed = _measure(lambda sought=sought: len(finding.conversations(sought)[0]), options.times)
+        listed = _measure(lambda sought=sought: len(query.conversations(sought)[0]), options.times)
         rows.append([name, sought, *recent, *everything, *listed])
     print(machine())
     print(f"{connection.vendor}, {Message.objects.count()} messages, {SearchEntry.objects.count()} entries")
@@ -73,7 +73,7 @@ def _rare_words() -> list[str]:
     """Return the last words of the seeds' vocabulary: each is in about one text in 3,000."""
     from random import Random
 
-    from streaming_chat.staff.seeds import Writer
+    from chatproject.seeds import Writer
 
     return Writer(Random(1))._words[-2:]  # noqa: S311
 

@@ -149,13 +149,13 @@ class Site:
         named = {**self._settings, **settings}
         if self._tail == "notify":
             options = {"listen_dsn": self.postgres.url.replace("postgres://", "postgresql://")}
-            named["STREAMING_CHAT_TAIL"] = {
-                "BACKEND": "streaming_chat.tails.database.DatabaseTail",
+            named["STREAMING_CHAT_NOTIFIER"] = {
+                "BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier",
                 "OPTIONS": options,
             }
         elif self.valkey:
-            named["STREAMING_CHAT_TAIL"] = {
-                "BACKEND": "streaming_chat.tails.redis.RedisTail",
+            named["STREAMING_CHAT_NOTIFIER"] = {
+                "BACKEND": "streaming_chat.notifiers.redis.RedisNotifier",
                 "OPTIONS": {"url": self.valkey.url},
             }
         return {

@@ -7,13 +7,15 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from streaming_chat import endings
-from streaming_chat.closing import end_reply
-from streaming_chat.endings import Ending
-from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event
-from streaming_chat.models import Conversation, Feedback, Message, Status, live_database, user_key
+from streaming_chat.accounts.owners import user_key
+from streaming_chat.chats.sending import title_of
+from streaming_chat.db.alias import live_database
+from streaming_chat.engine.completion import end_reply
+from streaming_chat.models import Conversation, Feedback, Message, Status
+from streaming_chat.protocol import endings
+from streaming_chat.protocol.endings import Ending
+from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
 from streaming_chat.providers.base import Usage
-from streaming_chat.sending import title_of
 
 LIST_REPLY = """A list keeps an order and can change; a tuple keeps an order and can't.
 

@@ -168,9 +168,9 @@ def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
 def configured_tail() -> dict[str, Any]:
     """Return how processes hear of one another's replies: by Redis, by PostgreSQL's notifications, or by looking."""
     if redis_url := env.str("REDIS_URL", default=""):
-        return {"BACKEND": "streaming_chat.tails.redis.RedisTail", "OPTIONS": {"url": redis_url}}
+        return {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": redis_url}}
     return {
-        "BACKEND": "streaming_chat.tails.database.DatabaseTail",
+        "BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier",
         # Direct, where DATABASE_URL goes through pgbouncer.
         "OPTIONS": {"listen_dsn": env.str("LISTEN_DSN", default="")},
     }
@@ -214,6 +214,6 @@ def _limit(name: str, default: int | None) -> int | None:
 
 
 STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
-STREAMING_CHAT_TAIL = configured_tail()
+STREAMING_CHAT_NOTIFIER = configured_tail()
 STREAMING_CHAT_QUOTA = configured_quota()
 globals().update(scalar_settings())

@@ -12,8 +12,14 @@ class StreamingChatConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks, and listen to deletions."""
-        # Here, since models are not loaded before.
-        from . import checks, deletions  # noqa: F401  (importing the checks registers them)
+        """Register the system checks, and what search, review and privacy do inside other transactions."""
+        # Here, because models are not loaded before.
+        from . import checks  # noqa: F401  (importing the checks registers them)
+        from .db import hooks
+        from .privacy import deletion_signals
+        from .review import flags
+        from .search import entries
 
-        deletions.connect()
+        hooks.texts_saved.register(entries.add)
+        hooks.conversation_changed.register(flags.columns_on_change)
+        deletion_signals.connect()

@@ -19,21 +19,21 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from .conf import BACKENDS, DEFAULTS, SCALARS, conf
+from .providers.pricing import PRICE_KEYS, as_price
 from .quotas import get_quota
-from .staff.prices import PRICE_KEYS, as_price
 
 TAG = "streaming_chat"
 _PREFIX = "STREAMING_CHAT_"
 
 # nginx and most load balancers cut a connection that is silent for so long (proxy_read_timeout), in seconds.
 _PROXY_SILENCE_SECONDS = 60
-_OPTIONAL_TEXTS = {"STREAMING_CHAT_PROMPT", "STREAMING_CHAT_SPOOL_DIR"}
+_OPTIONAL_TEXTS = {"STREAMING_CHAT_PROMPT", "STREAMING_CHAT_JOURNAL_DIR"}
 _MAY_BE_ZERO = {"STREAMING_CHAT_DRAIN_SECONDS"}
 # Module of a backend of ours -> the extra that brings what it imports, and what that is.
 _EXTRAS = {
     "streaming_chat.providers.openai": ("openai", ("openai", "aiohttp")),
     "streaming_chat.providers.anthropic": ("anthropic", ("anthropic", "aiohttp")),
-    "streaming_chat.tails.redis": ("redis", ("redis",)),
+    "streaming_chat.notifiers.redis": ("redis", ("redis",)),
 }
 _MIDDLEWARE = {
     "SessionMiddleware": "django.contrib.sessions.middleware.SessionMiddleware",
@@ -303,7 +303,8 @@ def check_models(**kwargs: Any) -> list[CheckMessage]:
 @register(TAG)
 def check_databases(**kwargs: Any) -> list[CheckMessage]:
     """Find what makes the database lose or lock (E007, W004, W005)."""
-    from .models import Conversation, Feedback, LiveReply, Mark, Message, QuotaUse, ReplyEvent, Review, live_database
+    from .db.alias import live_database
+    from .models import Conversation, Feedback, LiveReply, Mark, Message, QuotaUse, ReplyEvent, Review
 
     alias = live_database()
     tables = (Conversation, Message, LiveReply, ReplyEvent, Feedback, QuotaUse, Review, Mark)

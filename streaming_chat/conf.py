@@ -37,7 +37,7 @@ SCALARS: dict[str, Any] = {
     "STREAMING_CHAT_MAX_READERS": 10_000,
     "STREAMING_CHAT_SEND_TIMEOUT_SECONDS": 30.0,
     "STREAMING_CHAT_DRAIN_SECONDS": 10.0,
-    "STREAMING_CHAT_SPOOL_DIR": None,
+    "STREAMING_CHAT_JOURNAL_DIR": None,
     "STREAMING_CHAT_REVIEW_LABELS": [],
     "STREAMING_CHAT_REVIEW_SAMPLE_PERCENT": 5.0,
 }
@@ -45,8 +45,8 @@ SCALARS: dict[str, Any] = {
 # Name -> default of every setting that holds pluggable parts.
 BACKENDS: dict[str, Any] = {
     "STREAMING_CHAT_PROVIDERS": {"demo": {"BACKEND": DEMO_PROVIDER}},
-    "STREAMING_CHAT_TAIL": {"BACKEND": "streaming_chat.tails.database.DatabaseTail"},
-    "STREAMING_CHAT_PERMISSIONS": {"BACKEND": "streaming_chat.permissions.Permissions"},
+    "STREAMING_CHAT_NOTIFIER": {"BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier"},
+    "STREAMING_CHAT_PERMISSIONS": {"BACKEND": "streaming_chat.accounts.permissions.Permissions"},
     "STREAMING_CHAT_QUOTA": None,
 }
 
@@ -74,9 +74,9 @@ class Conf:
         return _setting("STREAMING_CHAT_MODELS")
 
     @property
-    def STREAMING_CHAT_TAIL(self) -> dict[str, Any]:
+    def STREAMING_CHAT_NOTIFIER(self) -> dict[str, Any]:
         """How readers in other processes follow a reply. Default: through the database."""
-        return _setting("STREAMING_CHAT_TAIL")
+        return _setting("STREAMING_CHAT_NOTIFIER")
 
     @property
     def STREAMING_CHAT_PERMISSIONS(self) -> dict[str, Any]:
@@ -209,9 +209,9 @@ class Conf:
         return _setting("STREAMING_CHAT_DRAIN_SECONDS")
 
     @property
-    def STREAMING_CHAT_SPOOL_DIR(self) -> str | None:
+    def STREAMING_CHAT_JOURNAL_DIR(self) -> str | None:
         """Folder where endings wait while the database is away; None: nowhere. Default None."""
-        return _setting("STREAMING_CHAT_SPOOL_DIR")
+        return _setting("STREAMING_CHAT_JOURNAL_DIR")
 
     @property
     def STREAMING_CHAT_REVIEW_LABELS(self) -> list[str]:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 # error code -> (safe text, retryable)
 # Before the first byte.
-_REFUSALS: dict[str, tuple[str | Promise, bool]] = {
+_API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "method_not_allowed": (_("This address does not take that method."), False),
     "not_signed_in": (_("Please sign in."), False),
     "csrf_failed": (_("The security token is missing or has expired. Reload the page and try again."), True),
@@ -48,7 +48,7 @@ _ENDINGS: dict[str, tuple[str | Promise, bool]] = {
     "not_saved": (_("The reply could not be saved."), True),
     "internal": (_("Something went wrong on our side."), True),
 }
-ERRORS = _REFUSALS | _ENDINGS
+ERRORS = _API_ERRORS | _ENDINGS
 ENDING_CODES = tuple(_ENDINGS)
 
 
@@ -66,7 +66,7 @@ class StreamingChatError(Exception):
     """Base of all errors of this package."""
 
 
-class Refusal(StreamingChatError):
+class APIError(StreamingChatError):
     """A request that is answered with an error status, before the first byte.
 
     status: the HTTP status. code: a key of ERRORS. message: replaces the code's text. fields: what was wrong where, for

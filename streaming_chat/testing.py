@@ -24,12 +24,12 @@ from django.core.signals import request_finished
 from django.db import close_old_connections
 from django.test.utils import TestContextDecorator, override_settings
 
-from .events import REASONING, TEXT, TOOL_CALL, Event
+from .engine.runner import runner
+from .engine.writer import writer
 from .exceptions import ProviderError
+from .protocol.events import REASONING, TEXT, TOOL_CALL, Event
 from .providers import get_provider
 from .providers.base import Prompt, Provider, ProviderStream, Turn, Usage
-from .runner import runner
-from .writer import writer
 
 __all__ = [
     "Frame",

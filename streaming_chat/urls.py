@@ -2,7 +2,8 @@
 
 from django.urls import path, re_path
 
-from .views import claims, conversations, diagnosis, messages, pages, service
+from .views import pages
+from .views.api import conversations, diagnosis, merging, messages, service
 
 app_name = "streaming_chat"
 
@@ -24,7 +25,7 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/regenerate", messages.regenerate_view, name="api-regenerate"),
     path("api/messages/<uuid:message_id>/feedback", messages.feedback_view, name="api-feedback"),
     path("api/chat", messages.chat_view, name="api-chat"),
-    path("api/claim", claims.claim_view, name="api-claim"),
+    path("api/claim", merging.claim_view, name="api-claim"),
     path("api/models", service.models_view, name="api-models"),
     path("api/token", service.token_view, name="api-token"),
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),

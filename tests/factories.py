@@ -10,11 +10,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db.models.functions import Now
 
-from streaming_chat import events
+from streaming_chat.accounts.owners import user_key
 from streaming_chat.conf import conf
-from streaming_chat.events import Event
-from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, user_key
-from streaming_chat.steadiness import steadiness
+from streaming_chat.db.leases import lease_judge
+from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.protocol import events
+from streaming_chat.protocol.events import Event
 
 Part = dict[str, Any]
 
@@ -102,5 +103,5 @@ def _asks(conversation: Conversation) -> bool:
 
 def make_steady() -> None:
     """Let this process have had its database for a lease, so that it may settle the replies of dead workers."""
-    steadiness.worked()
-    steadiness._since = steadiness._last - conf.STREAMING_CHAT_LEASE_SECONDS
+    lease_judge.database_answered()
+    lease_judge._since = lease_judge._last - conf.STREAMING_CHAT_LEASE_SECONDS

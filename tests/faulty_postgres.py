@@ -27,8 +27,8 @@ from django.core.management import call_command
 from django.db import connection, connections
 from django.test import TransactionTestCase
 
-from streaming_chat import events
 from streaming_chat.models import LiveReply, Message, ReplyEvent
+from streaming_chat.protocol import events
 
 from .factories import make_user
 from .postgres import Postgres
@@ -134,7 +134,7 @@ class OutageCase(TransactionTestCase):
         cls.enterClassContext(cls.database())
         call_command("migrate", verbosity=0)
         super().setUpClass()
-        cls.spool = Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "spool"
+        cls.journal = Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "spool"
         cls.provider = cls.enterClassContext(ProviderServer())
         cls.server = cls.enterClassContext(cls.serve())
 
@@ -146,7 +146,7 @@ class OutageCase(TransactionTestCase):
     @classmethod
     def serve(cls, ending_seconds: float = ENDING_SECONDS, **named: Any) -> ProcessServer:
         """Return another server over the same database. named: settings. ending_seconds: in place of 30."""
-        settings = {**site(cls.provider), **cls.SETTINGS, "STREAMING_CHAT_SPOOL_DIR": str(cls.spool), **named}
+        settings = {**site(cls.provider), **cls.SETTINGS, "STREAMING_CHAT_JOURNAL_DIR": str(cls.journal), **named}
         with mock.patch.dict(os.environ, STREAMING_CHAT_TEST_ENDING_SECONDS=str(ending_seconds)):
             return ProcessServer(settings)
 

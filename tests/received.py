@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event
 from streaming_chat.exceptions import ProviderError
+from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream, Turn
 
 PROMPT = Prompt("gpt-x", "Be brief.", (Turn("user", "Hello?"),), 100)

@@ -3,6 +3,6 @@
 import json
 import os
 
-from tests.settings import *  # noqa: F403  (they are the suite's)
+from .settings import *  # noqa: F403  (they are the suite's)
 
 globals().update(json.loads(os.environ["STREAMING_CHAT_TEST_SETTINGS"]))

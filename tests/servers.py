@@ -39,12 +39,12 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.test import TransactionTestCase, override_settings
 
-from streaming_chat import events
-from streaming_chat.following import follower
+from streaming_chat.accounts.visitors import make_visitor
+from streaming_chat.engine.follower import follower
+from streaming_chat.engine.runner import runner
+from streaming_chat.engine.writer import writer
 from streaming_chat.models import LiveReply, Message, ReplyEvent
-from streaming_chat.runner import runner
-from streaming_chat.visitors import make_visitor
-from streaming_chat.writer import writer
+from streaming_chat.protocol import events
 
 from .database import database_url
 from .factories import make_user

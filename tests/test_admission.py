@@ -3,9 +3,9 @@
 from django.test import override_settings
 
 from streaming_chat.asgi import get_asgi_application
-from streaming_chat.audience import audience
+from streaming_chat.engine.access_guard import access_guard
+from streaming_chat.engine.runner import runner
 from streaming_chat.models import Conversation, LiveReply, Message
-from streaming_chat.runner import runner
 
 from .provider_server import Gate, Script
 from .servers import Browser, Exchange, ServerTestCase, ThreadServer, held, wait_until
@@ -68,7 +68,7 @@ class AdmissionTests(ServerTestCase):
             self.refuse(self.browser.follow(opened[0].message_id))
             after = rows()
             opened[0].leave("reset")
-            wait_until(lambda: audience.count == 1)
+            wait_until(lambda: access_guard.count == 1)
             again = self.browser.follow(opened[0].message_id, opened[0].frames[-1].id)
             self.gate.open()
             again.rest()

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.test import SimpleTestCase
 
-from tests.chaos.history import History
-from tests.chaos.invariants import FINDERS, INVARIANTS, judge, sends_without_a_call
-from tests.chaos.planted import PLANTS
+from .chaos.history import History
+from .chaos.invariants import FINDERS, INVARIANTS, judge, sends_without_a_call
+from .chaos.planted import PLANTS
 
 pytestmark = pytest.mark.once
 

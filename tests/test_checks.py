@@ -76,7 +76,7 @@ class ValueTests(ChecksTestCase):
         for name, values in {
             "STREAMING_CHAT_MODELS": [["a:b"], ("a:b",)],
             "STREAMING_CHAT_PROMPT": ["a.b"],
-            "STREAMING_CHAT_SPOOL_DIR": [settings.BASE_DIR, "/var/spool"],
+            "STREAMING_CHAT_JOURNAL_DIR": [settings.BASE_DIR, "/var/spool"],
             "STREAMING_CHAT_DISCONNECT_GRACE_SECONDS": [None, 0, 1.5],
             "STREAMING_CHAT_DRAIN_SECONDS": [0, 1],
             "STREAMING_CHAT_REVIEW_SAMPLE_PERCENT": [0, 0.5, 100],
@@ -147,7 +147,7 @@ class BackendTests(ChecksTestCase):
                 found = self.ids(checks.check_backends, STREAMING_CHAT_PROVIDERS={"own": {"BACKEND": path}})
 
                 assert found == ["E003"]
-        for name in ("STREAMING_CHAT_TAIL", "STREAMING_CHAT_PERMISSIONS"):
+        for name in ("STREAMING_CHAT_NOTIFIER", "STREAMING_CHAT_PERMISSIONS"):
             with self.subTest(name):
                 found = self.ids(checks.check_backends, **provider(), **{name: {"BACKEND": "nowhere.Tail"}})
 

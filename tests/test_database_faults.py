@@ -271,11 +271,11 @@ class ProcessTests(FaultCase):
                 code = server.process.wait(20)
                 for reading in readings:
                     reading.join()
-                files = sorted(path.name for path in self.spool.iterdir())
+                files = sorted(path.name for path in self.journal.iterdir())
             connection.close()
             with self.serve() as another:
                 self.browse(another).send("The first after it").rest()
-                wait_until(lambda: not list(self.spool.iterdir()))
+                wait_until(lambda: not list(self.journal.iterdir()))
 
         assert code in (0, -signal.SIGTERM), server.log
         assert files == sorted(f"{exchange.message_id}.json" for exchange in exchanges.values())
@@ -299,7 +299,7 @@ class ProcessTests(FaultCase):
             self.until_saved(exchange, HALF)
             server.process.send_signal(signal.SIGSTOP)
             wait_until(lambda: LiveReply.objects.expired().exists())
-            call_command("settlereplies", "--now", verbosity=0)
+            call_command("recoverreplies", "--now", verbosity=0)
             settled = Message.objects.filter(pk=exchange.message_id).values().get()
             server.process.send_signal(signal.SIGCONT)
             exchange.rest()
@@ -384,7 +384,7 @@ class SqliteTests(OutageCase):
             with self.locked():
                 gate.open()
                 exchange.rest()
-            wait_until(lambda: not list(self.spool.iterdir()))
+            wait_until(lambda: not list(self.journal.iterdir()))
 
         self.check(
             f"SQLite locked for longer than {ENDING_SECONDS:g} s, then spooled and replayed", exchange, NOT_SAVED

@@ -4,9 +4,9 @@ import itertools
 
 from django.test import override_settings
 
-from streaming_chat.audience import audience
+from streaming_chat.engine.access_guard import access_guard
+from streaming_chat.engine.runner import runner
 from streaming_chat.models import Message
-from streaming_chat.runner import runner
 
 from .provider_server import Gate, Script
 from .servers import Browser, ServerTestCase, held, outcome, received_text, wait_until
@@ -74,7 +74,7 @@ class LeaveTests(ServerTestCase):
                 exchange.leave(how)
             if not goes_on:
                 self.check(exchanges, goes_on=False)
-            wait_until(lambda: not audience.count)
+            wait_until(lambda: not access_guard.count)
         self.check(exchanges, goes_on=goes_on)
 
     def check(self, exchanges, *, goes_on: bool) -> None:
@@ -98,7 +98,7 @@ class ReturnTests(ServerTestCase):
             self.provider.script(Script(DELTAS, gates={2: gate}))
             first = self.browser.send("Hello").until_text("Hello ")
             first.leave("reset")
-            wait_until(lambda: not audience.count)
+            wait_until(lambda: not access_guard.count)
             second = self.browser.follow(first.message_id).until_text("Hello ")
             run = runner.find(first.message_id)
             # Its grace would have passed: the writer asks at each flush, 0.1 s apart.
@@ -118,7 +118,7 @@ class ReturnTests(ServerTestCase):
             first = self.browser.send("Hello").until_text("Hello ")
             second = self.browser.follow(first.message_id).until_text("Hello ")
             first.leave("close")
-            wait_until(lambda: audience.count == 1)
+            wait_until(lambda: access_guard.count == 1)
             gate.open()
             second.rest()
 

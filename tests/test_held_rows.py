@@ -12,18 +12,18 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import TransactionTestCase, override_settings
 
-from streaming_chat import record
-from streaming_chat.events import TEXT, Event
-from streaming_chat.ledger import Ledger
+from streaming_chat.db.leases import lease_judge
+from streaming_chat.engine import lookup
+from streaming_chat.engine.batch import Ledger
+from streaming_chat.engine.journal import Journal
 from streaming_chat.models import LiveReply, Message, ReplyEvent
-from streaming_chat.spool import Spool
-from streaming_chat.steadiness import steadiness
+from streaming_chat.protocol.events import TEXT, Event
 
+from .engine.test_journal import make_file
+from .engine.test_writer import Received, answer_lost
 from .factories import make_conversation, make_live, make_steady, make_user
 from .faulty_postgres import FaultyPostgres, default_database
 from .servers import outcome
-from .test_spool import make_file
-from .test_writer import Received, answer_lost
 
 LOCK = "SELECT 1 FROM streaming_chat_livereply WHERE message_id = ANY(%s) FOR UPDATE"
 INSERT = """
@@ -56,7 +56,7 @@ class SettlingTests(HeldRowsCase):
     """A process that settles others' replies has its own to look after meanwhile."""
 
     def setUp(self):
-        self.addCleanup(steadiness.reset)
+        self.addCleanup(lease_judge.reset)
         names = [f"user{number}" for number in range(5)]
         self.lives = [make_live(make_conversation(make_user(name)), Event(TEXT, "Hel"), expires=-1) for name in names]
         make_steady()
@@ -66,8 +66,8 @@ class SettlingTests(HeldRowsCase):
         *paused, dead = self.lives
         with self.held(*paused):
             began = time.monotonic()
-            settled, more = record.settle_abandoned(LiveReply.objects.all())
-            found = record.look({live.pk: 1 for live in paused})
+            settled, more = lookup.recover_abandoned(LiveReply.objects.all())
+            found = lookup.look({live.pk: 1 for live in paused})
             lasted = time.monotonic() - began
 
         assert (settled, more) == ({dead.pk}, False)
@@ -76,8 +76,8 @@ class SettlingTests(HeldRowsCase):
 
     def test_they_are_settled_when_it_has_let_them_go(self):
         with self.held(*self.lives):
-            record.settle_abandoned(LiveReply.objects.all())
-        settled, _more = record.settle_abandoned(LiveReply.objects.all())
+            lookup.recover_abandoned(LiveReply.objects.all())
+        settled, _more = lookup.recover_abandoned(LiveReply.objects.all())
 
         assert settled == {live.pk for live in self.lives}
         assert {outcome(message)[1] for message in Message.objects.filter(role="assistant")} == {"lease_expired"}
@@ -86,7 +86,7 @@ class SettlingTests(HeldRowsCase):
         """Its view may send a message for a user whose last reply was abandoned."""
         with transaction.atomic():
             before = lock_timeout("1234ms")
-            settled, _more = record.settle_abandoned(LiveReply.objects.all())
+            settled, _more = lookup.recover_abandoned(LiveReply.objects.all())
             after = lock_timeout()
 
         assert len(settled) == 5
@@ -97,15 +97,15 @@ class ReplayTests(HeldRowsCase):
     def test_records_whose_rows_are_held_keep_no_others_from_their_turn(self):
         """A session that a dead connection left behind may hold them for hours; 20 are replayed at once."""
         folder = self.enterContext(tempfile.TemporaryDirectory())
-        self.enterContext(override_settings(STREAMING_CHAT_SPOOL_DIR=folder))
+        self.enterContext(override_settings(STREAMING_CHAT_JOURNAL_DIR=folder))
         records = sorted((make_file(folder, "It will rain") for _ in range(5)), key=lambda record: record.message_id)
-        spool = Spool()
+        journal = Journal()
         with self.held(*LiveReply.objects.filter(pk__in=[record.message_id for record in records[:4]])):
-            replayed = [spool.replay(2) for _ in range(4)]
+            replayed = [journal.replay(2) for _ in range(4)]
 
         assert [pk for saved, _more in replayed for pk in saved] == [records[4].message_id]
         assert all(more for _saved, more in replayed)
-        assert spool.names() == [str(record.message_id) for record in records[:4]]
+        assert journal.names() == [str(record.message_id) for record in records[:4]]
 
 
 class LateCommitTests(HeldRowsCase):

@@ -8,9 +8,10 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.test import Client, override_settings
 
-from streaming_chat.events import Event
+from streaming_chat.chats.deletion import delete_for_owner
+from streaming_chat.chats.sending import SendRequest
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
-from streaming_chat.sending import Outgoing
+from streaming_chat.protocol.events import Event
 
 from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
 from .native import Api, ApiTestCase
@@ -103,12 +104,12 @@ class OwnerMatrixTests(ApiTestCase):
         self.visitor = Api()
         conversation = make_conversation(title=SECRET, system_prompt=SECRET)
         make_message(conversation, SECRET)
-        made_by = Outgoing(client_id=CLIENT_ID, conversation_id=conversation.pk)
+        made_by = SendRequest(client_id=CLIENT_ID, conversation_id=conversation.pk)
         reply = make_reply(conversation, SECRET, send_key=made_by.key(conversation.owner_key))
         Feedback.objects.create(message=reply, value=1, comment=SECRET, owner_key=conversation.owner_key)
         live = make_live(make_conversation(title=SECRET), Event("text", SECRET))
         deleted = make_conversation(title=SECRET)
-        deleted.delete_for_owner()
+        delete_for_owner(deleted.pk)
         # Each of ana's rows that an address may name: ended, live, deleted.
         self.conversations = [conversation.pk, live.conversation_id, deleted.pk]
         self.live = live
@@ -186,7 +187,7 @@ class OwnerMatrixTests(ApiTestCase):
         before = rows(user)
         for route, kind in KINDS.items():
             if reads and route == STOP:
-                # Theirs to do: tests/test_admin_live.py.
+                # Theirs to do: tests/admin/test_live.py.
                 continue
             for method in METHODS:
                 for path in self.paths(route, reads=reads):

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 from django.test import override_settings
 
-from streaming_chat.writer import writer
+from streaming_chat.engine.writer import writer
 
 from .database import database_url
 from .provider_server import Gate
@@ -22,13 +22,13 @@ class TwoProcesses(ResumeCase):
 
     @classmethod
     def tail(cls) -> dict[str, Any]:
-        """Return STREAMING_CHAT_TAIL."""
-        return {"BACKEND": "streaming_chat.tails.database.DatabaseTail"}
+        """Return STREAMING_CHAT_NOTIFIER."""
+        return {"BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier"}
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        named = {"STREAMING_CHAT_TAIL": cls.tail(), **cls.named}
+        named = {"STREAMING_CHAT_NOTIFIER": cls.tail(), **cls.named}
         cls.enterClassContext(override_settings(**named))
         cls.other = cls.enterClassContext(ProcessServer({**site(cls.provider), **named}))
 
@@ -158,9 +158,9 @@ class RedisTests(DatabaseTests):
 
     @classmethod
     def tail(cls) -> dict[str, Any]:
-        """Return STREAMING_CHAT_TAIL."""
+        """Return STREAMING_CHAT_NOTIFIER."""
         cls.valkey = cls.enterClassContext(Valkey())
-        return {"BACKEND": "streaming_chat.tails.redis.RedisTail", "OPTIONS": {"url": cls.valkey.url}}
+        return {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": cls.valkey.url}}
 
 
 class NotifyTests(DatabaseTests):
@@ -168,6 +168,6 @@ class NotifyTests(DatabaseTests):
 
     @classmethod
     def tail(cls) -> dict[str, Any]:
-        """Return STREAMING_CHAT_TAIL."""
+        """Return STREAMING_CHAT_NOTIFIER."""
         dsn = database_url() if connection.vendor == "postgresql" else "postgres://nobody@127.0.0.1:1/nothing"
-        return {"BACKEND": "streaming_chat.tails.database.DatabaseTail", "OPTIONS": {"listen_dsn": dsn}}
+        return {"BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier", "OPTIONS": {"listen_dsn": dsn}}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from streaming_chat.events import storable
 from streaming_chat.models import Message
+from streaming_chat.protocol.text import storable
 
 from . import test_recorded_streams as recorded
 from .provider_server import Script, blocks

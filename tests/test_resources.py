@@ -8,9 +8,9 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import override_settings
 
-from streaming_chat.audience import audience
+from streaming_chat.engine.access_guard import access_guard
+from streaming_chat.engine.runner import runner
 from streaming_chat.models import Message
-from streaming_chat.runner import runner
 
 from .provider_server import Gate, Script
 from .servers import ServerTestCase, held, wait_until
@@ -85,7 +85,7 @@ class ResourceTests(ServerTestCase):
 
     def settle(self) -> None:
         """Wait until every reply has ended; one whose client left before the first byte has 5 s to meet a reader."""
-        wait_until(lambda: not runner.live and not audience.count, 20)
+        wait_until(lambda: not runner.live and not access_guard.count, 20)
         self.provider.wait_for(lambda: all(call.ended for call in self.provider.calls))
         self.provider.clear()
 

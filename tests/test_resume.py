@@ -8,8 +8,8 @@ from datetime import timedelta
 from django.db import OperationalError
 from django.db.models.functions import Now
 
-from streaming_chat.events import REASONING, START, TEXT, TOOL_CALL, Event, merge
 from streaming_chat.models import LiveReply
+from streaming_chat.protocol.events import REASONING, START, TEXT, TOOL_CALL, Event, merge
 
 from .factories import make_conversation, make_live, make_steady
 from .provider_server import Gate, Script

@@ -10,7 +10,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.test import override_settings
 
 from streaming_chat.asgi import get_asgi_application
-from streaming_chat.audience import audience
+from streaming_chat.engine.access_guard import access_guard
 
 from .provider_server import Script
 from .servers import Browser, ServerTestCase, ThreadServer, outcome, wait_until
@@ -68,7 +68,7 @@ class StalledReaderTests(ServerTestCase):
 
         assert exchange.text == TEXT
         assert outcome(self.reply_to("stalled")) == ("completed", "stop", "")
-        wait_until(lambda: audience.count == 0)
+        wait_until(lambda: access_guard.count == 0)
         return staller
 
     def test_its_reader_and_its_task_end(self):

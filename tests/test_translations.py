@@ -14,7 +14,8 @@ from django.utils import translation
 from django.utils.translation import templatize
 
 import streaming_chat
-from tests.factories import make_user
+
+from .factories import make_user
 
 APP = Path(streaming_chat.__file__).parent
 CATALOGUES = sorted(APP.glob("locale/*/LC_MESSAGES/django.po"))

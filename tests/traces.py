@@ -1,4 +1,4 @@
-"""Every place where a text may be left: all tables, the database's file, Redis, the spool. For tests that take one away.
+"""Every place where a text may be left: all tables, the database's file, Redis, the journal. For tests that take one away.
 
 `planted` puts a canary wherever a conversation can have one; `places` says where it is found.
 """
@@ -12,9 +12,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from streaming_chat.conf import conf
-from streaming_chat.events import Event
+from streaming_chat.engine.journal import Record, journal
 from streaming_chat.models import Conversation, Feedback, Message, ReplyEvent
-from streaming_chat.spool import Record, spool
+from streaming_chat.protocol.events import Event
 
 from .factories import make_conversation, make_message, make_reply, make_user
 from .valkey import Valkey
@@ -56,9 +56,9 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
 
 def leave_in_spool(reply: Message) -> None:
     """Let an ending of this reply wait that another process has saved differently; and what became of earlier ones."""
-    if folder := conf.STREAMING_CHAT_SPOOL_DIR:
+    if folder := conf.STREAMING_CHAT_JOURNAL_DIR:
         received = [Event("text", CANARY)]
-        spool.put(Record(reply.pk, reply.conversation_id, "w", reply.ending, reply.ending, received, {}))
+        journal.put(Record(reply.pk, reply.conversation_id, "w", reply.ending, reply.ending, received, {}))
         for suffix in ("fenced", "refused", "unreadable", "0a.taken"):
             Path(folder, f"{reply.pk}.{suffix}").write_text(CANARY)
 
@@ -100,7 +100,7 @@ def files(text: str) -> list[str]:
     if connection.vendor == "sqlite":
         name = str(connection.settings_dict["NAME"])
         paths = [path for path in map(Path, (name, f"{name}-wal", f"{name}-journal")) if path.exists()]
-    if folder := conf.STREAMING_CHAT_SPOOL_DIR:
+    if folder := conf.STREAMING_CHAT_JOURNAL_DIR:
         paths += sorted(Path(folder).iterdir())
     return [path.name for path in paths if text[-_END:].encode() in path.read_bytes()]
 

@@ -20,7 +20,7 @@ from typing import Self
 
 import redis
 
-from tests.postgres import _free_port
+from .postgres import _free_port
 
 _START_SECONDS = 20
 

@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from tests.existing import SERVERS, ExistingSite
+from .existing import SERVERS, ExistingSite
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]

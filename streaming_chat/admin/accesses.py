@@ -12,10 +12,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from streaming_chat.staff.accesses import AccessRecord
+from streaming_chat.models import AccessRecord
 
-from .busy import patient
 from .lists import ListAdmin, may_read, record_list
+from .lock_timeouts import patient
 from .searches import as_uuid
 
 

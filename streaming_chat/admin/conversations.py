@@ -25,20 +25,20 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from streaming_chat.models import Conversation, Status
-from streaming_chat.staff.accesses import AccessRecord, record
-from streaming_chat.staff.finding import MAX_LISTED_HITS, SearchUnavailable
-from streaming_chat.staff.queues import Queue
+from streaming_chat.models import AccessRecord, Conversation, Status
+from streaming_chat.privacy.accesses import record
+from streaming_chat.review.queues import Queue
+from streaming_chat.search.query import MAX_LISTED_HITS, SearchUnavailable
 
 from . import dashboard, results, review_bar, reviews, searches
-from .amounts import money
-from .busy import patient
+from .decorators import posted
 from .exports import Exporting, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
+from .formats import money
 from .lists import may_read, may_see, record_list
 from .live import follow_view, stop_reply
-from .pages import BoundedPaginator
-from .posts import posted
+from .lock_timeouts import patient
+from .pagination import BoundedPaginator
 from .redactions import Redacting, may_redact
 from .transcripts import Transcript, owner_name
 

@@ -17,10 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from streaming_chat.exceptions import ERRORS, error_text
-from streaming_chat.staff.numbers import Numbers, Report
+from streaming_chat.usage.reports import Numbers, Report
 
-from .amounts import decimal, money
 from .charts import Chart, Series, chart
+from .formats import decimal, money
 
 RANGES = (7, 28, 90)
 _DEFAULT_RANGE = 28

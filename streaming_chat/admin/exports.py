@@ -31,13 +31,14 @@ from django.urls import path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from streaming_chat.models import Conversation, live_database
-from streaming_chat.staff import exports
-from streaming_chat.staff.accesses import AccessRecord, record
+from streaming_chat.db.alias import live_database
+from streaming_chat.exports import transcripts
+from streaming_chat.models import AccessRecord, Conversation
+from streaming_chat.privacy.accesses import record
 
-from .busy import patient
+from .decorators import posted
 from .lists import query_on_record
-from .posts import posted
+from .lock_timeouts import patient
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]
@@ -115,7 +116,7 @@ class Exporting(ModelAdmin):
         """Download what the list shows under the same query, all of its pages."""
         if not self.has_export_permission(request):
             raise PermissionDenied
-        if form not in exports.FORMATS:
+        if form not in transcripts.FORMATS:
             raise Http404
         try:
             changelist: Any = self.get_changelist_instance(request)
@@ -136,14 +137,14 @@ class Exporting(ModelAdmin):
         if not self.has_export_permission(request):
             raise PermissionDenied
         found = Conversation.objects.using(live_database()).filter(pk=conversation_id)
-        if form not in {_MARKDOWN, *exports.FORMATS} or not found.exists():
+        if form not in {_MARKDOWN, *transcripts.FORMATS} or not found.exists():
             raise Http404
         through = _message(request)
         record(AccessRecord.Kind.EXPORT, request.user, conversation=conversation_id, message=through, count=1)
         name = f"conversation-{conversation_id}"
         if form != _MARKDOWN:
             return _download(request, found, form, name)
-        pieces = exports.markdown(conversation_id, through)
+        pieces = transcripts.markdown(conversation_id, through)
         return _response(request, pieces, f"{name}.md", "text/markdown; charset=utf-8")
 
 
@@ -159,13 +160,13 @@ def _message(request: HttpRequest) -> uuid.UUID | None:
 def _download(
     request: HttpRequest, conversations: QuerySet[Conversation], form: str, name: str = ""
 ) -> HttpResponseBase:
-    made = exports.FORMATS[form]()
+    made = transcripts.FORMATS[form]()
     name = name or f"transcripts-{timezone.localtime():%Y-%m-%d-%H%M}"
-    return _response(request, exports.export(conversations, made), f"{name}.{made.suffix}", made.content_type)
+    return _response(request, transcripts.export(conversations, made), f"{name}.{made.suffix}", made.content_type)
 
 
 def _response(
-    request: HttpRequest, pieces: Iterator[exports.Piece], filename: str, content_type: str
+    request: HttpRequest, pieces: Iterator[transcripts.Piece], filename: str, content_type: str
 ) -> StreamingHttpResponse:
     chunks = (piece.data for piece in pieces if piece.data)
     # Of a plain iterator Django's ASGI handler makes one list, and its WSGI handler of an asynchronous one.

@@ -11,13 +11,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from streaming_chat import endings
 from streaming_chat.conf import conf
+from streaming_chat.db.uuid7 import first_of
 from streaming_chat.exceptions import ENDING_CODES
-from streaming_chat.ids import first_of
-from streaming_chat.models import Feedback, LiveReply, Message, Status
-from streaming_chat.staff.judgements import ReviewState
-from streaming_chat.staff.reviews import release_expired
+from streaming_chat.models import Feedback, LiveReply, Message, ReviewState, Status
+from streaming_chat.protocol import endings
+from streaming_chat.review.reviews import release_expired
 
 # A list goes no further back than a thousand rows (pages.py); what it is made of need not either. Of 8,000 ratings all took
 # 0.2 s on SQLite.

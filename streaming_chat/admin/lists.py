@@ -11,10 +11,11 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.http import HttpRequest
 from django.views.decorators.http import require_safe
 
-from streaming_chat.events import storable
-from streaming_chat.staff.accesses import AccessRecord, record
+from streaming_chat.models import AccessRecord
+from streaming_chat.privacy.accesses import record
+from streaming_chat.protocol.text import storable
 
-from .pages import BoundedPaginator
+from .pagination import BoundedPaginator
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

@@ -16,20 +16,21 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from streaming_chat.exceptions import Refusal
-from streaming_chat.locks import bounded_lock_wait
-from streaming_chat.models import LiveReply, Message, live_database
-from streaming_chat.runner import runner
-from streaming_chat.staff.accesses import AccessRecord, record
-from streaming_chat.views.base import demand, demand_found, error_response, handler_for, private, save_inline
-from streaming_chat.views.messages import position_of
-from streaming_chat.views.streaming import (
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.locks import bounded_lock_wait
+from streaming_chat.engine.runner import runner
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import AccessRecord, LiveReply, Message
+from streaming_chat.privacy.accesses import record
+from streaming_chat.views.api.messages import position_of
+from streaming_chat.views.api.responses import error_response, handler_for, private, require, require_found, save_inline
+from streaming_chat.views.api.streaming import (
     Prepared,
-    demand_room,
     encoder_for,
     inline_saver,
     prepare_reply,
     prepared_view,
+    require_reader_slot,
 )
 
 
@@ -39,7 +40,7 @@ def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
     def prepare(request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> Prepared | HttpResponse:
         handler = handler_for(request, {"GET": _follow})
         if not site.has_permission(request):
-            raise Refusal(401, "not_signed_in")
+            raise APIError(401, "not_signed_in")
         save_inline()
         return handler(request, object_id, message_id)
 
@@ -47,15 +48,15 @@ def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
 
 
 def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Prepared | HttpResponse:
-    demand(request.user.has_perms(("streaming_chat.view_conversation", "streaming_chat.view_transcript")))
+    require(request.user.has_perms(("streaming_chat.view_conversation", "streaming_chat.view_transcript")))
     encoder = encoder_for(request)
     position = position_of(request.headers.get("Last-Event-ID") or request.GET.get("after", ""), message_id)
-    demand_found(_reply(conversation_id, message_id))
+    require_found(_reply(conversation_id, message_id))
     if position is None:
         return private(HttpResponse(status=204))
     if request.method == "HEAD":
         return HttpResponse(content_type=encoder.content_type)
-    demand_room()
+    require_reader_slot()
     # Each time, also after a lost connection: who names a position says that they have read up to it, no more.
     record(AccessRecord.Kind.FOLLOW, request.user, conversation=conversation_id, message=message_id)
     return prepare_reply(message_id, None, inline_saver(), position=position, encoder=encoder, by_owner=False)

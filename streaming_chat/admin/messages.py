@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.models import Feedback, Message
 
-from .amounts import money
 from .filters import (
     EndReasonFilter,
     ErrorFilter,
@@ -24,6 +23,7 @@ from .filters import (
     ModelFilter,
     ReplyStatusFilter,
 )
+from .formats import money
 from .lists import ListAdmin, may_see
 from .searches import as_uuid
 from .transcripts import owner_name

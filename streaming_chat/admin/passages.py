@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from streaming_chat.staff.words import Term, places
+from streaming_chat.search.tokenizer import Term, places
 
 _PASSAGES = 3
 # Around what was found: two lines of a page.

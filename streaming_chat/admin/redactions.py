@@ -12,12 +12,13 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
-from streaming_chat.models import Conversation, Feedback, Message, live_database
-from streaming_chat.staff.redactions import StillLiveError, quoting, redact
+from streaming_chat.db.alias import live_database
+from streaming_chat.models import Conversation, Feedback, Message
+from streaming_chat.privacy.redactions import StillLiveError, quoting, redact
 
-from .busy import patient
+from .decorators import posted
 from .lists import may_read
-from .posts import posted
+from .lock_timeouts import patient
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]

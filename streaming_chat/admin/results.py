@@ -14,17 +14,18 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from streaming_chat.staff import finding
-from streaming_chat.staff.accesses import AccessRecord, record
-from streaming_chat.staff.finding import Hit, Hits, SearchUnavailable
-from streaming_chat.staff.words import terms
+from streaming_chat.models import AccessRecord
+from streaming_chat.privacy.accesses import record
+from streaming_chat.search import query
+from streaming_chat.search.query import Hit, Hits, SearchUnavailable
+from streaming_chat.search.tokenizer import terms
 
 from .lists import may_read
 from .passages import passages
 from .searches import sought_in
 from .transcripts import owner_name
 
-_MAX_PAGES = finding.MAX_HITS // finding.PAGE_SIZE
+_MAX_PAGES = query.MAX_HITS // query.PAGE_SIZE
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def page(request: HttpRequest, model_admin: Any) -> HttpResponse:
     if terms(asked.sought):
         record(AccessRecord.Kind.SEARCH, request.user, terms=asked.sought)
         try:
-            found = finding.look(asked.sought, before=asked.before, everything=asked.everything)
+            found = query.look(asked.sought, before=asked.before, everything=asked.everything)
         except SearchUnavailable:
             is_unavailable = True
     site = model_admin.admin_site
@@ -79,8 +80,8 @@ def page(request: HttpRequest, model_admin: Any) -> HttpResponse:
         "next": asked.following(found),
         "older": asked.older(found),
         "is_full": found.next is not None and asked.number >= _MAX_PAGES,
-        "most": finding.MAX_HITS,
-        "days": finding.RECENT.days,
+        "most": query.MAX_HITS,
+        "days": query.RECENT.days,
     }
     request.current_app = site.name
     return TemplateResponse(request, "admin/streaming_chat/conversation/search.html", context)
@@ -106,11 +107,13 @@ class _Asked:
         """Return the query of what is older than the recent hits, "" where that was asked."""
         if self.everything or not found.terms:
             return ""
-        return self._query(finding.recent_number(), 1, everything=True)
+        return self._query(query.recent_number(), 1, everything=True)
 
     def _query(self, before: int, page: int, *, everything: bool) -> str:
-        query = {"q": self.sought, "before": str(before), "page": str(page)} | ({"older": "1"} if everything else {})
-        return f"?{urlencode(query)}"
+        parameters = {"q": self.sought, "before": str(before), "page": str(page)} | (
+            {"older": "1"} if everything else {}
+        )
+        return f"?{urlencode(parameters)}"
 
 
 def _number(text: str) -> int | None:

@@ -19,12 +19,11 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from streaming_chat.conf import conf
-from streaming_chat.models import Conversation, Mark, Message, Review
-from streaming_chat.staff import queues, reviews
-from streaming_chat.staff.judgements import ReviewState, Verdict
-from streaming_chat.staff.queues import Queue
+from streaming_chat.models import Conversation, Mark, Message, Review, ReviewState, Verdict
+from streaming_chat.review import queues, reviews
+from streaming_chat.review.queues import Queue
 
-from .pages import MaxCount
+from .pagination import MaxCount
 
 # What the transcript's address may say, and keeps from one form to the next.
 _KEPT = ("message", "page", "_changelist_filters", "queue")

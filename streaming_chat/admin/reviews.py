@@ -22,14 +22,16 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from streaming_chat.events import storable
-from streaming_chat.models import AccessRecord, Conversation, Review, live_database
-from streaming_chat.outages import is_busy
-from streaming_chat.staff import accesses, reviews
-from streaming_chat.staff.reviews import Opinion, Seen, Stale
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.errors import is_busy
+from streaming_chat.models import AccessRecord, Conversation, Review
+from streaming_chat.privacy.accesses import record
+from streaming_chat.protocol.text import storable
+from streaming_chat.review import reviews
+from streaming_chat.review.reviews import Opinion, Seen, Stale
 
-from .busy import busy, patient
-from .posts import posted
+from .decorators import posted
+from .lock_timeouts import busy, patient
 from .review_bar import kept, may_review, queue_of
 from .searches import as_uuid
 
@@ -195,7 +197,7 @@ def _text(form: QueryDict, name: str) -> str:
 
 def _conflict(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review: Review) -> HttpResponse:
     """Answer with both notes; nothing was overwritten, and what was typed is in the form again."""
-    accesses.record(AccessRecord.Kind.OPEN, request.user, conversation=pk)
+    record(AccessRecord.Kind.OPEN, request.user, conversation=pk)
     # As it is now: its version is what the form has seen of the review, and what it had seen of the messages stays.
     form = [(name, value) for name in request.POST for value in request.POST.getlist(name)]
     hidden = [pair for pair in form if pair[0] not in _REPLACED]

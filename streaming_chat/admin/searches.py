@@ -15,11 +15,11 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from streaming_chat.events import storable
-from streaming_chat.models import Conversation, Message
-from streaming_chat.staff import finding
-from streaming_chat.staff.accesses import AccessRecord, record
-from streaming_chat.staff.words import terms
+from streaming_chat.models import AccessRecord, Conversation, Message
+from streaming_chat.privacy.accesses import record
+from streaming_chat.protocol.text import storable
+from streaming_chat.search import query
+from streaming_chat.search.tokenizer import terms
 
 # One request id or reference belongs to one message; a proxy that reuses its ids must not make the query endless.
 _MAX_MESSAGES = 100
@@ -38,7 +38,7 @@ def sought_in(text: str) -> str:
 def find(queryset: QuerySet[Conversation], text: str, *, reading: Any = None) -> QuerySet[Conversation]:
     """Return the conversations that a search means; all of them for "".
 
-    reading: the request of who may read texts; None: they are not searched. Raises finding.SearchUnavailable.
+    reading: the request of who may read texts; None: they are not searched. Raises query.SearchUnavailable.
     """
     sought = sought_in(text)
     if not sought:
@@ -61,7 +61,7 @@ def _in_texts(sought: str, request: Any) -> set[uuid.UUID]:
     record(AccessRecord.Kind.SEARCH, request.user, terms=sought)
     # What shows or exports the rows need not record these words again: lists.py.
     request.searched_texts = True
-    found, request.has_more_texts = finding.conversations(sought)
+    found, request.has_more_texts = query.conversations(sought)
     return found
 
 

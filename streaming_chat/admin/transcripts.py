@@ -20,15 +20,17 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from streaming_chat import events
-from streaming_chat.events import Event, storable_value
+from streaming_chat.chats.tree import Siblings, Tree
+from streaming_chat.db.alias import live_database
+from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.exceptions import ERRORS, error_text
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, Status, live_database
-from streaming_chat.record import settle_abandoned
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, Status
+from streaming_chat.protocol import events
+from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.text import storable_value
+from streaming_chat.rendering.outcomes import in_words
 
-from .amounts import money
-from .outcomes import in_words
-from .trees import Siblings, Tree
+from .formats import money
 
 # Messages. 50 are painted in 0.35 s, on a busy machine in 0.7, where 100 took 1.1 (benchmarks/paint.py).
 PAGE_SIZE = 50
@@ -100,7 +102,7 @@ class Formatter:
 
     def __init__(self, max_chars: int = MAX_MARKDOWN_CHARS) -> None:
         # Not with the admin, which every command loads: the parser is 2.5 of the 62 MB that an export took at its peak.
-        from streaming_chat.rendering import markdown, plain
+        from streaming_chat.rendering.markdown import markdown, plain
 
         self._left = max_chars
         self._markdown, self._plain = markdown, plain
@@ -165,7 +167,7 @@ class Transcript:
         sought: the search term. page: its number. prepare: what else is read with the conversation. None when there is no
         such conversation or message in it. A reply whose worker died is settled first.
         """
-        _settle_expired(pk)
+        _recover_expired(pk)
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
         if conversation is None:
             return None
@@ -262,8 +264,8 @@ def _load(conversation: uuid.UUID, keys: set[uuid.UUID], *, may_read: bool) -> d
     return messages.prefetch_related(Prefetch("feedback", queryset=feedback)).in_bulk(keys)
 
 
-def _settle_expired(conversation: uuid.UUID) -> None:
-    settle_abandoned(LiveReply.objects.filter(conversation_id=conversation))
+def _recover_expired(conversation: uuid.UUID) -> None:
+    recover_abandoned(LiveReply.objects.filter(conversation_id=conversation))
 
 
 def _sought_message(rows: list[Any], sought: str) -> uuid.UUID | None:

@@ -20,8 +20,9 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from streaming_chat.conf import DEMO_PROVIDER, conf
-from streaming_chat.models import Conversation, LiveReply, Message, live_database
-from streaming_chat.views.diagnosis import HEADER, make_token
+from streaming_chat.db.alias import live_database
+from streaming_chat.models import Conversation, LiveReply, Message
+from streaming_chat.views.api.diagnosis import HEADER, make_token
 
 from . import findings
 from .findings import FAIL, OK, WARN, Finding
@@ -59,7 +60,7 @@ class Examination:
         self._processes: set[str] = set()
         # What the server says of itself; until it does, what this process would.
         self._server: dict[str, Any] = {
-            "tail": conf.STREAMING_CHAT_TAIL["BACKEND"],
+            "tail": conf.STREAMING_CHAT_NOTIFIER["BACKEND"],
             "grace": conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
             "heartbeat": conf.STREAMING_CHAT_HEARTBEAT_SECONDS,
             "stall": conf.STREAMING_CHAT_STALL_SECONDS,

@@ -16,7 +16,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from streaming_chat.sse import HEARTBEAT
+from streaming_chat.protocol.sse import HEARTBEAT
 
 # What closes a connection, or keeps one from being made.
 FAULTS = (OSError, HTTPException)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from streaming_chat.events import Event
+from streaming_chat.protocol.events import Event
 
 
 class Encoder(ABC):

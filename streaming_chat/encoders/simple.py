@@ -9,9 +9,9 @@ import json
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from streaming_chat.events import DELTAS, END, REASONING, START, TEXT, TOOL_CALL, Event
 from streaming_chat.exceptions import error_text, is_retryable
-from streaming_chat.sse import HEARTBEAT
+from streaming_chat.protocol.events import DELTAS, END, REASONING, START, TEXT, TOOL_CALL, Event
+from streaming_chat.protocol.sse import HEARTBEAT
 
 from .base import Encoder
 

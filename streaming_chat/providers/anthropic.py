@@ -15,12 +15,12 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from streaming_chat.events import REASONING, TEXT, Event
+from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, Usage
 from .clients import Clients, Secret, http_client, import_sdk, timeout
 from .http import HttpStream
-from .values import MAX_REQUEST_ID, clean, count, parse, tool_call
+from .parsing import MAX_REQUEST_ID, clean, count, parse, tool_call
 
 BASE_URL = "https://api.anthropic.com"
 # Most characters of one call's arguments: nothing else bounds them while they come.

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from streaming_chat.events import Event
+from streaming_chat.protocol.events import Event
 
 
 class Turn(NamedTuple):

@@ -14,8 +14,9 @@ from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
-from streaming_chat.events import REASONING, TEXT, TOOL_CALL, Event, storable_value
 from streaming_chat.exceptions import ProviderError
+from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
+from streaming_chat.protocol.text import storable_value
 
 from .base import Prompt, Provider, ProviderStream
 

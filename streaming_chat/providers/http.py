@@ -16,13 +16,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from streaming_chat.events import Event
 from streaming_chat.exceptions import ProviderError
-from streaming_chat.sse import Splitter
+from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.sse import Splitter
 
 from .base import ProviderStream
-from .failures import error_code, opening_failure, reading_failure, status_in
-from .values import MAX_REQUEST_ID, clean, parse
+from .errors import error_code, opening_failure, reading_failure, status_in
+from .parsing import MAX_REQUEST_ID, clean, parse
 
 # Patience with the end of a body whose last event is here, in seconds: read to its end, the connection is
 # used again.

@@ -17,14 +17,14 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Literal
 
-from streaming_chat.events import REASONING, TEXT, Event
 from streaming_chat.exceptions import ProviderError
+from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, Usage
 from .clients import Clients, Secret, http_client, import_sdk, timeout
-from .failures import reading_failure
+from .errors import reading_failure
 from .http import HttpStream
-from .values import MAX_REQUEST_ID, clean, count, is_json, parse, tool_call
+from .parsing import MAX_REQUEST_ID, clean, count, is_json, parse, tool_call
 
 BASE_URL = "https://api.openai.com/v1"
 READS = ("bytes", "sdk")

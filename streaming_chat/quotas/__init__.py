@@ -9,9 +9,9 @@ from django.utils.module_loading import import_string
 
 from streaming_chat.conf import conf
 
-from .base import Quota, Settlement, tokens_in
+from .base import Quota, Reconciliation, tokens_in
 
-__all__ = ["Quota", "Settlement", "get_quota", "tokens_in"]
+__all__ = ["Quota", "Reconciliation", "get_quota", "tokens_in"]
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ def tokens_in(chars: int) -> int:
     return -(-chars // _CHARS_PER_TOKEN)
 
 
-class Settlement(NamedTuple):
+class Reconciliation(NamedTuple):
     """What became of one reservation.
 
     input_tokens: None where nobody counted: what was reserved for them is the best guess. output_tokens: exact, or
@@ -51,8 +51,8 @@ class Quota:
     def reserve(self, plan: Any, using: str) -> None:
         """Take it from what is left, in the database `using`.
 
-        Raises Refusal: 429 quota_exceeded, with a text for people and seconds until it will be better.
+        Raises APIError: 429 quota_exceeded, with a text for people and seconds until it will be better.
         """
 
-    def settle(self, settlements: Sequence[Settlement], using: str) -> None:
+    def settle(self, reconciliations: Sequence[Reconciliation], using: str) -> None:
         """Replace what was reserved by what was used. Raises nothing but the database's errors."""

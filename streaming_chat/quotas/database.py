@@ -24,10 +24,10 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
-from streaming_chat.exceptions import Refusal
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import QuotaUse
 
-from .base import Quota, Settlement
-from .uses import QuotaUse
+from .base import Quota, Reconciliation
 
 # A reply that began yesterday is settled on yesterday's row; older rows are of no use.
 _KEPT = timedelta(days=2)
@@ -37,7 +37,7 @@ _OLD_ROWS = 10
 _IPV6_NETWORK = 64
 
 OWNER, VISITOR, ADDRESS, SITE = "owner", "visitor", "address", "site"
-_REFUSALS: dict[str, str | Promise] = {
+_API_ERRORS: dict[str, str | Promise] = {
     OWNER: _("You have used what you may for today. Try again tomorrow."),
     VISITOR: _("You have used what a visitor may for today. Sign in, or try again tomorrow."),
     ADDRESS: _("Your network has used what visitors may for today. Sign in, or try again tomorrow."),
@@ -102,12 +102,12 @@ class DatabaseQuota(Quota):
         day, tokens = date.fromisoformat(plan["day"]), plan["tokens"]
         for key, scope in sorted(plan["keys"].items()):
             if not self._take(key, scope, day, tokens, using):
-                raise Refusal(429, "quota_exceeded", _REFUSALS[scope], retry_after=_seconds_until_after(day))
+                raise APIError(429, "quota_exceeded", _API_ERRORS[scope], retry_after=_seconds_until_after(day))
 
-    def settle(self, settlements: Sequence[Settlement], using: str) -> None:
+    def settle(self, reconciliations: Sequence[Reconciliation], using: str) -> None:
         """Give back, or take, the difference; once for each key, in their order."""
         changes: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-        for reservation, input_tokens, output_tokens, is_void in settlements:
+        for reservation, input_tokens, output_tokens, is_void in reconciliations:
             if not isinstance(reservation, dict) or "keys" not in reservation:
                 continue
             used = (reservation["input"] if input_tokens is None else input_tokens) + output_tokens

@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString
 
-from streaming_chat.element import LAYOUTS, render_element
+from streaming_chat.rendering.element import LAYOUTS, render_element
 
 register = template.Library()
 

@@ -18,9 +18,11 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from streaming_chat.exceptions import Refusal
-from streaming_chat.models import Conversation, live_database
-from streaming_chat.permissions import Owner, get_permissions
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.db.alias import live_database
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Conversation
 
 from .plain import plain_page, with_form
 
@@ -38,7 +40,7 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
     def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         try:
             owner = get_permissions().identify(request)
-        except Refusal as refusal:
+        except APIError as refusal:
             if refusal.status != HTTPStatus.UNAUTHORIZED:
                 raise PermissionDenied from refusal
             return _to_login(request)

@@ -24,23 +24,27 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from streaming_chat import endings, events, record
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats.sending import SendRequest
 from streaming_chat.conf import conf
-from streaming_chat.events import Event, storable
-from streaming_chat.exceptions import Refusal, error_text
-from streaming_chat.models import Conversation, Message, live_database
-from streaming_chat.permissions import Owner, get_permissions
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.leases import lease_judge
+from streaming_chat.engine import lookup
+from streaming_chat.exceptions import APIError, error_text
+from streaming_chat.models import Conversation, Message
+from streaming_chat.protocol import endings, events
+from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.text import storable
 from streaming_chat.providers import default_model
-from streaming_chat.rendering import markdown, plain
-from streaming_chat.sending import Outgoing
-from streaming_chat.steadiness import steadiness
+from streaming_chat.rendering.markdown import markdown, plain
 
-from . import bodies
-from .base import keep_token, private, refusal_of, save_inline
-from .messages import begin_reply
-from .service import offered_models
-from .shapes import live_events
-from .streaming import Prepared, prepared_view
+from .api import parsing
+from .api.messages import begin_reply
+from .api.responses import api_error_from, keep_token, private, save_inline
+from .api.serializers import live_events
+from .api.service import offered_models
+from .api.streaming import Prepared, prepared_view
 
 # How long a post waits for the ending: proxies give up after 30 s and more.
 _WAIT_SECONDS = 25.0
@@ -55,7 +59,7 @@ _FORM = "application/x-www-form-urlencoded"
 _UNREAD = {413, 415}
 
 # What this page says in other words than the API.
-_REFUSALS: dict[str, Promise] = {
+_API_ERRORS: dict[str, Promise] = {
     "csrf_failed": gettext_lazy("This page had expired. Please send your message again."),
     "idempotency_mismatch": gettext_lazy(
         "This form was sent before, with another message. Send it again to send this one."
@@ -126,18 +130,18 @@ def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | 
 
 
 def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Prepared:
-    _demand_form(request)
+    _require_form(request)
     owner = get_permissions().authenticate(request)
     save_inline()
-    checks: dict[str, bodies.Check] = {
-        "content": bodies.message_text(),
-        "model": bodies.text(255, shortest=1),
-        "parent": bodies.identifier,
-        "client_id": bodies.client_id,
+    checks: dict[str, parsing.Check] = {
+        "content": parsing.message_text(),
+        "model": parsing.text(255, shortest=1),
+        "parent": parsing.identifier,
+        "client_id": parsing.client_id,
     }
-    body = bodies.cleaned(Draft.posted(request).said, checks)
+    body = parsing.cleaned(Draft.posted(request).said, checks)
     named = {"parent": body["parent"]} if "parent" in body else {}
-    outgoing = Outgoing(
+    outgoing = SendRequest(
         content=body["content"],
         model=body.get("model", ""),
         conversation_id=conversation_id,
@@ -147,22 +151,22 @@ def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Pre
         **named,
     )
     prepared = begin_reply(request, owner, outgoing)
-    steadiness.worked()
+    lease_judge.database_answered()
     prepared.seconds = _WAIT_SECONDS
     prepared.finish = lambda ended: _led_to(prepared.message_id)
     return prepared
 
 
-def _demand_form(request: HttpRequest) -> None:
-    """Raise Refusal for what is too large, or no form: the check of CSRF reads it all."""
+def _require_form(request: HttpRequest) -> None:
+    """Raise APIError for what is too large, or no form: the check of CSRF reads it all."""
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         length = 0
     if length > conf.STREAMING_CHAT_MAX_BODY_BYTES:
-        raise Refusal(413, "too_large")
+        raise APIError(413, "too_large")
     if request.content_type != _FORM:
-        raise Refusal(415, "unsupported_media_type")
+        raise APIError(415, "unsupported_media_type")
 
 
 def _led_to(message_id: uuid.UUID) -> HttpResponse:
@@ -177,7 +181,7 @@ def _failed(request: HttpRequest, error: Exception, url: dict[str, Any]) -> Http
     is_hostile = isinstance(error, SuspiciousOperation) and not isinstance(error, RequestDataTooBig)
     if request.method != "POST" or is_hostile:
         raise error
-    refusal = refusal_of(error)
+    refusal = api_error_from(error)
     draft = Draft() if refusal.status in _UNREAD else Draft.posted(request)
     owner = conversation = None
     # Where the form posts again: to the same conversation, though it cannot be shown.
@@ -196,7 +200,7 @@ def _reading_owner(request: HttpRequest) -> Owner | None:
     try:
         owner = permissions.authenticate(request)
         return owner if permissions.may_read(request, owner) else None
-    except Refusal:
+    except APIError:
         return None
 
 
@@ -209,7 +213,7 @@ def _render(
     draft: Draft,
     owner: Owner | None,
     conversation: Conversation | None,
-    refusal: Refusal | None = None,
+    refusal: APIError | None = None,
     *,
     address: str = "",
 ) -> HttpResponse:
@@ -281,7 +285,7 @@ def _turns(conversation: Conversation, ids: list[uuid.UUID]) -> list[Turn]:
 def _received(message: Message) -> list[Event]:
     if message.is_live:
         # Whoever looks again and again follows it.
-        record.push([message.pk])
+        lookup.push([message.pk])
         return live_events(message)
     return message.events() or [Event(events.TEXT, message.text)] * bool(message.text)
 
@@ -310,7 +314,7 @@ def _outcome(message: Message) -> str:
     return _("Stopped") if message.status == endings.STOPPED else ""
 
 
-def _in_words(refusal: Refusal, draft: Draft) -> str:
+def _in_words(refusal: APIError, draft: Draft) -> str:
     fields = refusal.fields or {}
     if "content" in fields:
         if not draft.content.strip():
@@ -318,4 +322,4 @@ def _in_words(refusal: Refusal, draft: Draft) -> str:
         return fields["content"]
     if "model" in fields:
         return error_text("model_unknown")
-    return str(_REFUSALS.get(refusal.code) or refusal.message or error_text(refusal.code))
+    return str(_API_ERRORS.get(refusal.code) or refusal.message or error_text(refusal.code))

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.models import Conversation, Message
 from tests.factories import make_conversation, make_message, make_reply, make_user
 from tests.provider_server import Gate, Script
@@ -495,7 +496,7 @@ class TestManaging:
     def test_a_message_to_a_conversation_that_was_deleted_keeps_its_text(self, chat, provider, user):
         chat.say("Hi")
         chat.expect_end()
-        Conversation.objects.get().delete_for_owner()
+        delete_for_owner(Conversation.objects.get().pk)
         chat.say("And?")
 
         expect(chat.error).to_contain_text("This conversation is not there any more.")

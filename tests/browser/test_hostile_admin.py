@@ -26,16 +26,16 @@ from django.utils.http import urlencode
 from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Route, expect
 
 import streaming_chat
-from streaming_chat.events import Event
 from streaming_chat.models import Conversation, Feedback, Message, Review
-from streaming_chat.staff.words import terms
+from streaming_chat.protocol.events import Event
+from streaming_chat.search.tokenizer import terms
 from tests.database import database_url
 from tests.factories import make_conversation, make_live, make_message, make_reply
 from tests.hostile import HOSTILE
 from tests.hostile_rows import Rows, make_rows
 from tests.provider_server import Gate, ProviderServer, Script
+from tests.search.test_search import made
 from tests.servers import held
-from tests.test_search import made
 
 from .chat import ChatPage
 from .conftest import serve, sign_in, watched
@@ -49,7 +49,7 @@ TITLE_CHARS, SOUGHT_CHARS, FILTER_CHARS = 200, 450, 1_000
 # The button beside the actions, which each Django names otherwise.
 ACTION = "index"
 NAME = "".join(HOSTILE[name] for name in ("script", "image handler", "svg handler"))
-MARKUP = json.loads((Path(streaming_chat.__file__).parent / "markup.json").read_text())
+MARKUP = json.loads((Path(streaming_chat.__file__).parent / "rendering/markup.json").read_text())
 # The shape of each element but those that are made of Markdown; what no page may have; and all that can be read.
 LOOK = """(markup) => {
     const address = new RegExp(`^${markup.address}`, "i");

@@ -8,11 +8,12 @@ from functools import cache
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from streaming_chat.rendering import _MARKUP, markdown
-from tests.browser.bundles import FRONTEND, bundle, node
-from tests.browser.conftest import watched
-from tests.browser.pages import serve_pages
+from streaming_chat.rendering.markdown import _MARKUP, markdown
 from tests.hostile import HOSTILE
+
+from .bundles import FRONTEND, bundle, node
+from .conftest import watched
+from .pages import serve_pages
 
 WORDS = {"copy": "Copy", "copied": "Copied", "code": "Code", "table": "Table", "image": "[Image: {alt} {address}]"}
 # What is ours around the text's own: frames of code and tables, and where a link opens.

@@ -7,8 +7,8 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from streaming_chat.accounts.visitors import make_visitor
 from streaming_chat.models import Conversation, Message
-from streaming_chat.visitors import make_visitor
 from tests.database import database_url
 from tests.provider_server import ProviderServer
 from tests.servers import held

@@ -116,8 +116,8 @@ class Cluster:
         (folder / "postgres").mkdir()
         self.database = Postgres(folder / "postgres", **_DURABLE)
         self.valkey = _valkey() if tail == "redis" else None
-        spool = folder / "spool"
-        spool.mkdir(mode=0o700)
+        journal = folder / "spool"
+        journal.mkdir(mode=0o700)
         self._environment = {
             **os.environ,
             "DATABASE_URL": self.database.url,
@@ -125,7 +125,7 @@ class Cluster:
             "CHAOS_TAIL": tail,
             "CHAOS_LEASE": str(lease),
             "CHAOS_PLANT": plant,
-            "CHAOS_SPOOL": str(spool),
+            "CHAOS_SPOOL": str(journal),
         }
         self._environment.pop("DJANGO_SETTINGS_MODULE", None)
         if self.valkey:

@@ -8,36 +8,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streaming_chat import ledger, readers, runs
+from streaming_chat.engine import batch, reader
+from streaming_chat.engine.run import Run
 from streaming_chat.models import Message
-from streaming_chat.views import messages
+from streaming_chat.views.api import messages
 
 
 def lose_fence() -> None:
     """Let a worker that lost its claim go on: it saves, and ends what another has settled."""
-    hold, end_reply = ledger.Ledger._hold, ledger.end_reply
+    hold, end_reply = batch.Ledger._hold, batch.end_reply
 
     def hold_all(self: Any, runs: Any, *rest: Any) -> dict[Any, Any]:
         held = hold(self, runs, *rest)
         lost = [run for run in runs if run.message_id not in held]
-        return {**held, **{run.message_id: ledger.Held(None, None, is_followed=False) for run in lost}}
+        return {**held, **{run.message_id: batch.Held(None, None, is_followed=False) for run in lost}}
 
     def end_again(message_id: Any, *args: Any, using: str, worker: str = "", **fields: Any) -> Any:
         Message.objects.using(using).filter(pk=message_id).update(status="streaming")
         return end_reply(message_id, *args, using=using, worker="", **fields)
 
-    ledger.Ledger._hold = hold_all
-    ledger.end_reply = end_again
+    batch.Ledger._hold = hold_all
+    batch.end_reply = end_again
 
 
 def skip_one() -> None:
     """Let a reader who resumes in mid-reply miss a code point."""
-    begin = readers.Cursor.__init__
+    begin = reader.Cursor.__init__
 
     def begin_late(self: Any, stream: Any, encoder: Any, position: int = 0) -> None:
         begin(self, stream, encoder, position + 1 if position > 1 else position)
 
-    readers.Cursor.__init__ = begin_late
+    reader.Cursor.__init__ = begin_late
 
 
 def forget_owner() -> None:
@@ -51,19 +52,19 @@ def forget_owner() -> None:
 
 def call_twice() -> None:
     """Ask the provider twice for each reply."""
-    receive = runs.Run._receive
+    receive = Run._receive
 
     async def receive_twice(self: Any) -> Any:
         async with self._order.provider.stream(self._order.prompt) as upstream:
             await upstream.read()
         return await receive(self)
 
-    runs.Run._receive = receive_twice
+    Run._receive = receive_twice
 
 
 def tell_before_commit() -> None:
     """Tell the readers of an ending that is not saved, and may never be."""
-    save = ledger.Ledger.save
+    save = batch.Ledger.save
 
     def tell_and_save(self: Any, runs: Any, **options: Any) -> Any:
         for run in runs:
@@ -73,7 +74,7 @@ def tell_before_commit() -> None:
                 )
         return save(self, runs, **options)
 
-    ledger.Ledger.save = tell_and_save
+    batch.Ledger.save = tell_and_save
 
 
 PLANTS: dict[str, Callable[[], None]] = {

@@ -24,8 +24,8 @@ _TAILS = {
     "redis": {"url": os.environ.get("REDIS_URL", "")},
 }
 _tail = os.environ.get("CHAOS_TAIL", "database")
-STREAMING_CHAT_TAIL = {
-    "BACKEND": f"streaming_chat.tails.{'redis.Redis' if _tail == 'redis' else 'database.Database'}Tail",
+STREAMING_CHAT_NOTIFIER = {
+    "BACKEND": f"streaming_chat.notifiers.{'redis.Redis' if _tail == 'redis' else 'postgres.Postgres'}Notifier",
     "OPTIONS": _TAILS[_tail],
 }
 STREAMING_CHAT_LEASE_SECONDS = float(os.environ.get("CHAOS_LEASE", "15"))
@@ -34,4 +34,4 @@ STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = 3
 STREAMING_CHAT_HEARTBEAT_SECONDS = 3
 STREAMING_CHAT_DRAIN_SECONDS = 3
 if spool := os.environ.get("CHAOS_SPOOL"):
-    STREAMING_CHAT_SPOOL_DIR = spool
+    STREAMING_CHAT_JOURNAL_DIR = spool

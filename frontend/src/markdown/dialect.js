@@ -7,7 +7,7 @@
 
 import { Lexer, Tokenizer } from "marked";
 
-import markup from "../../../streaming_chat/markup.json" with { type: "json" };
+import markup from "../../../streaming_chat/rendering/markup.json" with { type: "json" };
 
 const SAFE_ADDRESS = new RegExp(`^${markup.address}`, "i");
 // marked looks for the end of each over and over: 10,000 in one paragraph took 650 ms, 2,000 take 30 (marked 18.2).

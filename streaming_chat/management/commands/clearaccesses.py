@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from streaming_chat.management.ages import days
-from streaming_chat.staff import retention
+from streaming_chat.management.durations import days
+from streaming_chat.privacy import retention
 
 
 class Command(BaseCommand):

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from streaming_chat import clearing
-from streaming_chat.management.ages import days
+from streaming_chat.management.durations import days
 from streaming_chat.models import ConversationQuerySet
+from streaming_chat.privacy import cleanup
 
 
 class Command(BaseCommand):
@@ -44,16 +44,16 @@ class Command(BaseCommand):
         if not (anonymous or deleted or everything):
             raise CommandError("Name which: --anonymous, --deleted or both, or --all.")
         if everything:
-            self._clear(clearing.everything(older_than), "in all", dry_run=dry_run)
+            self._clear(cleanup.everything(older_than), "in all", dry_run=dry_run)
             return
         if anonymous:
-            self._clear(clearing.of_visitors(older_than), "of visitors", dry_run=dry_run)
+            self._clear(cleanup.of_visitors(older_than), "of visitors", dry_run=dry_run)
         if deleted:
-            marked = clearing.deleted(older_than)
+            marked = cleanup.deleted(older_than)
             # One that a visitor deleted is counted once.
             rest = marked.exclude(owner_key__startswith="v:") if anonymous else marked
             self._clear(rest, "deleted by their owners", dry_run=dry_run)
 
     def _clear(self, conversations: ConversationQuerySet, which: str, *, dry_run: bool) -> None:
-        count = conversations.count() if dry_run else sum(clearing.remove(conversations))
+        count = conversations.count() if dry_run else sum(cleanup.remove(conversations))
         self.stdout.write(f"{count} {which} {'to remove' if dry_run else 'removed'}.")

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from streaming_chat.staff import erasures, owners
-from streaming_chat.staff.accesses import AccessRecord, record
+from streaming_chat.models import AccessRecord
+from streaming_chat.privacy import erasures, owners
+from streaming_chat.privacy.accesses import record
 
 
 class Command(BaseCommand):

@@ -10,9 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from streaming_chat.models import Conversation, QuotaUse, live_database
-from streaming_chat.staff import exports, owners
-from streaming_chat.staff.accesses import AccessRecord, record
+from streaming_chat.db.alias import live_database
+from streaming_chat.exports import transcripts
+from streaming_chat.models import AccessRecord, Conversation, QuotaUse
+from streaming_chat.privacy import owners
+from streaming_chat.privacy.accesses import record
 
 
 class Command(BaseCommand):
@@ -56,7 +58,7 @@ class Command(BaseCommand):
         }
         write(json.dumps(about, ensure_ascii=False)[:-1] + ', "conversations": [')
         is_between = False
-        for piece in exports.export(conversations, exports.Jsonl()):
+        for piece in transcripts.export(conversations, transcripts.Jsonl()):
             # A line each, with a comma between two. Within one JSON writes a line break as \n.
             text = piece.data.decode()
             if text and is_between:

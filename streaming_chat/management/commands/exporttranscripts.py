@@ -12,10 +12,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from streaming_chat.models import Conversation, ConversationQuerySet, Status, live_database
-from streaming_chat.staff import exports, owners
-from streaming_chat.staff.accesses import AccessRecord, record
-from streaming_chat.staff.files import ExportFile, State
+from streaming_chat.db.alias import live_database
+from streaming_chat.exports import transcripts
+from streaming_chat.exports.files import ExportFile, State
+from streaming_chat.models import AccessRecord, Conversation, ConversationQuerySet, Status
+from streaming_chat.privacy import owners
+from streaming_chat.privacy.accesses import record
 
 
 class Command(BaseCommand):
@@ -31,7 +33,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the format, which conversations, and where to."""
-        parser.add_argument("--format", choices=sorted(exports.FORMATS), default="jsonl", help="Default jsonl.")
+        parser.add_argument("--format", choices=sorted(transcripts.FORMATS), default="jsonl", help="Default jsonl.")
         parser.add_argument("--since", type=_when, metavar="DATE", help="Active then or later: 2026-11-01, or a time.")
         parser.add_argument("--until", type=_when, metavar="DATE", help="Active before then. Default: now.")
         parser.add_argument("--status", choices=Status.values, help="Whose last reply stands so.")
@@ -45,7 +47,7 @@ class Command(BaseCommand):
         """Print how many on standard error. Raises CommandError."""
         if options["since"] and options["until"] and options["since"] >= options["until"]:
             raise CommandError(f"--since was wanted before --until, got {options['since']} and {options['until']}.")
-        name = output or f"transcripts-{timezone.localdate():%Y-%m-%d}.{exports.FORMATS[format].suffix}"
+        name = output or f"transcripts-{timezone.localdate():%Y-%m-%d}.{transcripts.FORMATS[format].suffix}"
         asked = {"format": format, **{key: options[key] for key in ("since", "until", "status", "owner", "model")}}
         if name == "-":
             self._print(asked)
@@ -64,7 +66,7 @@ class Command(BaseCommand):
 
     def _print(self, asked: dict[str, Any]) -> None:
         conversations = _record(_until_now(asked))
-        for piece in exports.export(conversations, exports.FORMATS[asked["format"]]()):
+        for piece in transcripts.export(conversations, transcripts.FORMATS[asked["format"]]()):
             self.stdout.write(piece.data.decode(), ending="")
 
     def _write(self, file: ExportFile, asked: dict[str, Any]) -> None:
@@ -74,8 +76,8 @@ class Command(BaseCommand):
         state = begun or State(_until_now(asked))
         conversations = _record(state.asked)
         total = conversations.count()
-        form = exports.FORMATS[asked["format"]]()
-        pieces = exports.export(conversations, form, uuid.UUID(state.upto) if state.upto else None)
+        form = transcripts.FORMATS[asked["format"]]()
+        pieces = transcripts.export(conversations, form, uuid.UUID(state.upto) if state.upto else None)
         for done in file.write(pieces, state):
             state = done
             self._show(state, total, "\r")

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from streaming_chat.models import live_database
-from streaming_chat.staff import indexes, rebuilding
+from streaming_chat.db.alias import live_database
+from streaming_chat.search import backends, rebuild
 
 
 class Command(BaseCommand):
@@ -28,12 +28,12 @@ class Command(BaseCommand):
         """Print how many were added so far. Raises CommandError when the database cannot search texts."""
         using = live_database()
         if again:
-            rebuilding.clear(using)
+            rebuild.clear(using)
         added = 0
-        for count in rebuilding.rebuild(using):
+        for count in rebuild.rebuild(using):
             added += count
             self.stdout.write(f"\r{added} texts added", ending="")
             self.stdout.flush()
         self.stdout.write(f"\r{added} texts added.   ")
-        if not indexes.is_available(using):
+        if not backends.is_available(using):
             raise CommandError("This SQLite has no FTS5, so texts cannot be searched.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from streaming_chat.staff import rollups
+from streaming_chat.usage import rollups
 
 
 class Command(BaseCommand):

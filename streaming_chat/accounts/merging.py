@@ -1,0 +1,43 @@
+"""What a visitor wrote becomes a user's, all of it at once, when the user says so. No HTTP.
+
+Replies that are being written go on. Their rows keep the visitor's key and slot, since these only hold the cap per owner:
+the user may have as many live ones already, and each claim is gone within MAX_REPLY_SECONDS.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
+from streaming_chat.models import Conversation, Feedback
+
+from .owners import Owner
+
+TITLES = 5
+
+
+def offer(visitor_key: str) -> tuple[int, list[str]]:
+    """Return how many conversations a visitor has, and the titles of the newest; (0, []) for ""."""
+    mine = Conversation.objects.using(live_database()).for_owner(visitor_key)
+    newest = mine.order_by("-last_activity", "-id").values_list("title", flat=True)
+    return mine.count(), list(newest[:TITLES])
+
+
+def claim(visitor_key: str, owner: Owner) -> int:
+    """Move everything of a visitor's to a user; return how many conversations, those they deleted not counted."""
+    if not visitor_key:
+        return 0
+    return write_transaction(partial(_move, visitor_key, owner))
+
+
+def _move(visitor_key: str, owner: Owner) -> int:
+    using = live_database()
+    conversations = Conversation.objects.using(using)
+    theirs = {"owner": owner.user, "owner_key": owner.key}
+    moved = conversations.for_owner(visitor_key).update(**theirs)
+    # Deleted ones as well: they can be restored for a minute.
+    conversations.owned_by(visitor_key).update(**theirs)
+    feedback = Feedback.objects.using(using).filter(owner_key=visitor_key)
+    feedback.filter(message__conversation__owner_key=owner.key).update(owner_key=owner.key, by=owner.user)
+    return moved

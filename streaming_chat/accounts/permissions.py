@@ -1,0 +1,95 @@
+"""May this request read, send, stop, use this model? One method per question, replaceable by STREAMING_CHAT_PERMISSIONS.
+
+A method answers True or False, or raises APIError for another answer than 403, such as 429 with a time to wait.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from django.core.signals import setting_changed
+from django.http import HttpRequest
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.module_loading import import_string
+
+from streaming_chat.conf import conf
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Conversation
+
+from .owners import Owner, request_key
+from .visitors import make_visitor, may_visit
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's own check, which returns its reason instead of an HTML page."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> Any:
+        return reason
+
+
+class Permissions:
+    """Signed-in, active users, and visitors where ALLOW_ANONYMOUS is on; everything of their own, nothing of others."""
+
+    def identify(self, request: HttpRequest) -> Owner:
+        """Return who asks, for pages, which only show. Makes nothing. Raises APIError: 401 not_signed_in."""
+        if may_visit(request):
+            return Owner(None, request_key(request))
+        if key := request_key(request):
+            return Owner(request.user, key)
+        raise APIError(401, "not_signed_in")
+
+    def authenticate(self, request: HttpRequest) -> Owner:
+        """Return who asks the API. Raises APIError: 401 not_signed_in, 403 csrf_failed.
+
+        The session's cookie is sent by the browser whoever made the request, so an unsafe one needs the token: here and
+        not only in the site's middleware, so that the answer is JSON and the check is there without it.
+
+        A visitor is given an id by an unsafe request only, so that crawlers make no sessions.
+        """
+        owner = self.identify(request)
+        self.check_csrf(request)
+        if not owner.key and request.method not in _SAFE:
+            return Owner(None, make_visitor(request))
+        return owner
+
+    def check_csrf(self, request: HttpRequest) -> None:
+        """Raise APIError for an unsafe request without the token. Backends that read no cookie leave it out."""
+        check = _CsrfCheck(lambda request: None)  # type: ignore[arg-type]  # process_view alone is called
+        check.process_request(request)
+        # The view is exempt from the site's middleware, which would answer in HTML.
+        if check.process_view(request, None, (), {}):  # type: ignore[arg-type]  # no callback: none is exempt
+            raise APIError(403, "csrf_failed")
+
+    def may_read(self, request: HttpRequest, owner: Owner) -> bool:
+        """Whether they may read their conversations."""
+        return True
+
+    def may_send(self, request: HttpRequest, owner: Owner, conversation: Conversation | None) -> bool:
+        """Whether they may send; None: in a new conversation."""
+        return True
+
+    def may_stop(self, request: HttpRequest, owner: Owner, conversation: Conversation) -> bool:
+        """Whether they may end a reply of this conversation of theirs."""
+        return True
+
+    def may_use_model(self, request: HttpRequest, owner: Owner, model: str) -> bool:
+        """Whether they may use this model, which STREAMING_CHAT_MODELS allows."""
+        return True
+
+
+@lru_cache(maxsize=1)
+def get_permissions() -> Permissions:
+    """Return the backend of STREAMING_CHAT_PERMISSIONS, made at its first use."""
+    entry = conf.STREAMING_CHAT_PERMISSIONS
+    return import_string(entry["BACKEND"])(**entry.get("OPTIONS", {}))
+
+
+def _forget_permissions(*, setting: str, **kwargs: object) -> None:
+    if setting == "STREAMING_CHAT_PERMISSIONS":
+        get_permissions.cache_clear()
+
+
+setting_changed.connect(_forget_permissions, dispatch_uid="streaming_chat.permissions")

@@ -1,0 +1,52 @@
+"""What a provider is asked: the system prompt and the turns of the conversation, as many of the newest as fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from streaming_chat.conf import conf
+from streaming_chat.models import Conversation, Message
+from streaming_chat.providers.base import Turn
+
+
+def prompt(request: HttpRequest, conversation: Conversation, history: Sequence[Message]) -> tuple[str, list[Turn], int]:
+    """Return the system prompt, the turns, and how many of these were left out. STREAMING_CHAT_PROMPT has its say.
+
+    history: the messages of the branch, oldest first.
+    """
+    system = conversation.system_prompt
+    messages: Iterable[Message] = history
+    if hook := conf.STREAMING_CHAT_PROMPT:
+        system, messages = import_string(hook)(request, conversation, history)
+    turns = [Turn(message.role, message.text) for message in messages if message.text]
+    kept, omitted = _fit(turns, conf.STREAMING_CHAT_MAX_PROMPT_CHARS)
+    return system, _join(kept), omitted
+
+
+def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:
+    """Return the newest turns that fit, whole, and how many were left out; the last is always there."""
+    kept: list[Turn] = []
+    for turn in reversed(turns):
+        chars -= len(turn.text)
+        if chars < 0 and kept:
+            break
+        kept.append(turn)
+    kept.reverse()
+    # Providers want a user's turn first.
+    while len(kept) > 1 and kept[0].role == Message.Role.ASSISTANT:
+        kept.pop(0)
+    return kept, len(turns) - len(kept)
+
+
+def _join(turns: list[Turn]) -> list[Turn]:
+    """Return the turns with neighbours of one role joined: providers refuse two users in a row."""
+    joined: list[Turn] = []
+    for turn in turns:
+        if joined and joined[-1].role == turn.role:
+            joined[-1] = Turn(turn.role, f"{joined[-1].text}\n\n{turn.text}")
+        else:
+            joined.append(turn)
+    return joined

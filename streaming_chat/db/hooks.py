@@ -1,0 +1,54 @@
+"""Hooks inside the transactions that write conversations. The staff folders register theirs when the app is ready.
+
+Lower layers call a hook and do not know who listens. A receiver runs in the caller's transaction and thread, in the order
+of registration; an exception that it raises undoes the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SavedText(NamedTuple):
+    """A text that was saved. message: None for the conversation's title."""
+
+    conversation: uuid.UUID
+    message: uuid.UUID | None
+    is_reply: bool
+    text: str
+
+
+class Hook(Generic[P, T]):
+    """Receivers of one fact, called with its arguments."""
+
+    def __init__(self) -> None:
+        self._receivers: list[Callable[P, T]] = []
+
+    def register(self, receiver: Callable[P, T]) -> None:
+        """Call this function from now on, once however often it is registered."""
+        if receiver not in self._receivers:
+            self._receivers.append(receiver)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        """Call the receivers, and return what they returned."""
+        return [receiver(*args, **kwargs) for receiver in self._receivers]
+
+
+# (texts, using): new texts were written.
+texts_saved: Hook[[Sequence[SavedText], str], object] = Hook()
+# (went_wrong) -> columns of the conversation to set in the caller's UPDATE: something was added to it. went_wrong: a reply
+# ended early, or its owner disliked it.
+conversation_changed: Hook[[bool], dict[str, Any]] = Hook()
+
+
+def columns_on_change(*, went_wrong: bool = False) -> dict[str, Any]:
+    """Return the columns that receivers of `conversation_changed` set."""
+    columns: dict[str, Any] = {}
+    for added in conversation_changed(went_wrong):
+        columns |= added
+    return columns

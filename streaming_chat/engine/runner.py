@@ -1,0 +1,139 @@
+"""Owns this process's runs: starts, finds and stops them, and drains them at shutdown. No HTTP from here down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+from streaming_chat.conf import conf
+from streaming_chat.models import Message
+from streaming_chat.signals import announce, reply_started
+
+from .follower import follower
+from .run import InlineSaver, Order, Run
+from .shutdown import Drain
+from .writer import writer
+
+# Between the rows of a reply and its run there are milliseconds.
+_EXPECTED_SECONDS = 5.0
+
+
+class Runner:
+    """The registry of this process's runs."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, in a child of a fork: threads, loops and runs are the parent's."""
+        self._runs: dict[uuid.UUID, Run] = {}
+        self._background: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self.is_draining = False
+        # Replies whose rows are being made, until when their runs are waited for at most.
+        self._expected: dict[uuid.UUID, float] = {}
+        self._drain = Drain(lambda: self.live, lambda: self.is_expecting, self._refuse, writer.leave)
+
+    @property
+    def live(self) -> list[Run]:
+        """The runs whose ending is not saved yet."""
+        return list(self._runs.values())
+
+    def has_room_for(self, message_id: uuid.UUID) -> bool:
+        """Whether this process may write this reply, which it expects, beside those it writes and expected before."""
+        now, ahead = time.monotonic(), len(self._runs)
+        for other, until in list(self._expected.items()):
+            if other == message_id:
+                break
+            ahead += until >= now
+        return ahead < conf.STREAMING_CHAT_MAX_LIVE_REPLIES
+
+    def find(self, message_id: uuid.UUID) -> Run | None:
+        """Return the run that writes this reply in this process."""
+        return self._runs.get(message_id)
+
+    def start(self, order: Order, saver: InlineSaver | None = None) -> Run:
+        """Start a run in the running loop. Its rows are committed, or `saver` is in their transaction."""
+        loop = asyncio.get_running_loop()
+        run = Run(order, loop, saver.hurry if saver else writer.hurry)
+        run.saver = saver
+        self._runs[run.message_id] = run
+        self._expected.pop(run.message_id, None)
+        self._drain.watch()
+        run.begin(self._forget)
+        if saver is None:
+            writer.add(run)
+        if self._drain.is_over:
+            run.shut()
+        announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
+        return run
+
+    def start_in_background(self, order: Order, saver: InlineSaver | None = None) -> Run:
+        """Start a run in this process's loop thread, for callers whose own loop ends with the request. Blocking."""
+
+        async def start() -> Run:
+            return self.start(order, saver)
+
+        return asyncio.run_coroutine_threadsafe(start(), self.background_loop()).result()
+
+    @contextlib.contextmanager
+    def expecting(self, message_id: uuid.UUID) -> Iterator[None]:
+        """Have a shutdown wait for the run of a reply whose rows are being made; no longer, if they are not.
+
+        A request that dies between its commit and its run leaves nothing but a wait of 5 s at most.
+        """
+        self._expected[message_id] = time.monotonic() + _EXPECTED_SECONDS
+        try:
+            yield
+        except BaseException:
+            self._expected.pop(message_id, None)
+            raise
+
+    def forget_expected(self, message_id: uuid.UUID) -> None:
+        """There will be no run: another request had made the reply."""
+        self._expected.pop(message_id, None)
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether a run is about to begin."""
+        now = time.monotonic()
+        for message_id, until in list(self._expected.items()):
+            if until < now:
+                self._expected.pop(message_id, None)
+        return bool(self._expected)
+
+    def watch(self) -> None:
+        """Come before the server's handlers: somebody reads here. In the loop's thread."""
+        self._drain.watch()
+
+    def save_inline(self) -> None:
+        """Save the runs whose rows are in the caller's transaction, when due: their reader may have left. Blocking."""
+        for run in self.live:
+            if run.saver is not None:
+                run.saver.save_when_due(run)
+
+    def _refuse(self) -> None:
+        self.is_draining = True
+        # Without an ending, for which a server would wait: their clients go on elsewhere.
+        follower.dismiss()
+
+    def _forget(self, run: Run) -> None:
+        self._runs.pop(run.message_id, None)
+
+    def background_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, in a thread of its own, of what outlives its callers' loops."""
+        with self._lock:
+            if self._background is None:
+                self._background = asyncio.new_event_loop()
+                threading.Thread(target=self._background.run_forever, name="streaming_chat.runs", daemon=True).start()
+            return self._background
+
+
+runner = Runner()
+# Servers fork after they have imported us.
+os.register_at_fork(after_in_child=runner.reset)

@@ -1,0 +1,38 @@
+"""The app's tables. The order in which their rows are locked is in `conversations`."""
+
+from .audit import AccessRecord
+from .conversations import (
+    TITLE_CHARS,
+    Conversation,
+    ConversationQuerySet,
+    Message,
+    MessageQuerySet,
+    Status,
+)
+from .quotas import QuotaUse
+from .replies import Feedback, LiveReply, LiveReplyQuerySet, ReplyEvent, ReplyEventQuerySet
+from .reviews import Mark, Review, ReviewState, Verdict
+from .search import SearchEntry
+from .usage import DailyUsage
+
+__all__ = [
+    "TITLE_CHARS",
+    "AccessRecord",
+    "Conversation",
+    "ConversationQuerySet",
+    "DailyUsage",
+    "Feedback",
+    "LiveReply",
+    "LiveReplyQuerySet",
+    "Mark",
+    "Message",
+    "MessageQuerySet",
+    "QuotaUse",
+    "ReplyEvent",
+    "ReplyEventQuerySet",
+    "Review",
+    "ReviewState",
+    "SearchEntry",
+    "Status",
+    "Verdict",
+]

@@ -1,0 +1,60 @@
+"""Who of the staff read what: one row for each list of texts, opening, search and export, saved before any text is sent.
+
+Rows name what they are about by its id alone, so that they outlive it. models.py imports this, which is where Django looks
+for models.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+
+class AccessRecord(models.Model):
+    """One reading by one of the staff, or one thing done to a text. Never changed."""
+
+    class Kind(models.TextChoices):
+        """What was done."""
+
+        LIST = "list", pgettext_lazy("access", "listed")
+        OPEN = "open", pgettext_lazy("access", "opened")
+        FOLLOW = "follow", pgettext_lazy("access", "followed live")
+        SEARCH = "search", pgettext_lazy("access", "searched")
+        EXPORT = "export", pgettext_lazy("access", "exported")
+        STOP = "stop", pgettext_lazy("access", "stopped a reply")
+        REDACT = "redact", pgettext_lazy("access", "redacted")
+        ERASE = "erase", pgettext_lazy("access", "erased an owner")
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(_("when"), db_default=Now(), editable=False)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
+    )
+    by_name = models.CharField(
+        _("by name"), max_length=255, blank=True, help_text=_("As it was then; of a command, the account it ran under.")
+    )
+    kind = models.CharField(_("what"), max_length=16, choices=Kind.choices)
+    conversation = models.UUIDField(_("conversation"), null=True, blank=True)
+    message = models.UUIDField(_("message"), null=True, blank=True)
+    owner_key = models.CharField(_("owner key"), max_length=160, blank=True)
+    terms = models.TextField(_("search terms"), blank=True, help_text=_("What was sought: text, and read as such."))
+    count = models.PositiveBigIntegerField(
+        _("how many"), null=True, blank=True, help_text=_("Conversations or messages.")
+    )
+
+    class Meta:
+        app_label = "streaming_chat"
+        verbose_name = _("access record")
+        verbose_name_plural = _("access records")
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(fields=["-at", "-id"], name="streaming_chat_access_recent"),
+            models.Index(fields=["conversation", "-at"], name="streaming_chat_access_of"),
+            models.Index(fields=["by", "-at"], name="streaming_chat_access_by"),
+        )
+
+    def __str__(self) -> str:
+        return f"Access record {self.pk}"

@@ -1,0 +1,315 @@
+"""Conversations, their messages as a tree, and what is kept of a reply while it is written.
+
+The order of locks is Conversation, LiveReply, Message, ReplyEvent, QuotaUse, everywhere: two processes that take them in
+one order cannot deadlock. Review and Mark are written by who holds their conversation. Every transaction here begins with
+a write, since a default SQLite transaction that reads first and writes then fails when another wrote in between (16 of 20
+at once failed; write first: 0).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from streaming_chat.db.uuid7 import uuid7
+from streaming_chat.protocol import endings, events
+from streaming_chat.protocol.endings import Ending
+from streaming_chat.protocol.events import Event
+
+from .reviews import DRAWS, ReviewState, draw
+
+TITLE_CHARS = 60
+
+
+class Status(models.TextChoices):
+    """How a reply stands."""
+
+    STREAMING = endings.STREAMING, pgettext_lazy("reply", "being written")
+    COMPLETED = endings.COMPLETED, pgettext_lazy("reply", "completed")
+    STOPPED = endings.STOPPED, pgettext_lazy("reply", "stopped")
+    INTERRUPTED = endings.INTERRUPTED, pgettext_lazy("reply", "interrupted")
+    FAILED = endings.FAILED, pgettext_lazy("reply", "failed")
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def for_owner(self, owner_key: str) -> ConversationQuerySet:
+        """Return an owner's conversations, without the deleted ones; none for ""."""
+        return self.owned_by(owner_key).filter(deleted_at=None)
+
+    def owned_by(self, owner_key: str) -> ConversationQuerySet:
+        """Return an owner's conversations, with the deleted ones; none for "", which is the key of erased ones."""
+        return self.filter(owner_key=owner_key) if owner_key else self.none()
+
+
+class Conversation(models.Model):
+    """An owner's messages, as a tree whose leaf in view is `head`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        verbose_name=_("owner"),
+        null=True,
+        blank=True,
+        related_name="streaming_chat_conversations",
+    )
+    owner_key = models.CharField(
+        _("owner key"),
+        max_length=160,
+        blank=True,
+        editable=False,
+        help_text=_("u:<pk> of a user, v:<hmac> of a visitor, empty once erased."),
+    )
+    title = models.CharField(_("title"), max_length=200, blank=True)
+    system_prompt = models.TextField(_("system prompt"), blank=True)
+    model = models.CharField(_("model"), max_length=255, blank=True)
+    head = models.ForeignKey(
+        "Message", models.SET_NULL, verbose_name=_("message in view"), null=True, blank=True, related_name="+"
+    )
+    last_status = models.CharField(_("last status"), max_length=16, blank=True, choices=Status.choices)
+    message_count = models.PositiveIntegerField(_("messages"), default=0)
+    input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0)
+    output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0)
+    cost = models.DecimalField(_("cost"), max_digits=16, decimal_places=8, null=True, blank=True)
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+    last_activity = models.DateTimeField(_("last activity"), db_default=Now(), editable=False)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
+    erased_at = models.DateTimeField(_("erased"), null=True, blank=True, editable=False)
+    # Each with a default of the database's, for workers of an older version, which do not name it.
+    review_state = models.CharField(
+        _("review"),
+        max_length=16,
+        choices=ReviewState.choices,
+        default=ReviewState.UNREVIEWED,
+        db_default=ReviewState.UNREVIEWED,
+        editable=False,
+    )
+    needs_attention = models.BooleanField(_("needs attention"), default=False, db_default=False, editable=False)
+    review_draw = models.PositiveSmallIntegerField(
+        _("number in the draw"),
+        default=draw,
+        db_default=DRAWS,
+        editable=False,
+        help_text=_("A random sample takes the lowest."),
+    )
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+        ordering = ("-last_activity", "-id")
+        permissions = (
+            ("view_transcript", _("Can read the text of conversations")),
+            ("stop_reply", _("Can stop a reply that is being written")),
+            ("export_transcript", _("Can export the text of conversations")),
+            ("redact_transcript", _("Can redact the text of conversations")),
+            ("review_conversation", _("Can judge conversations")),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="streaming_chat_conversation_owned",
+                condition=(Q(owner__isnull=False) & Q(owner_key__startswith="u:"))
+                | (Q(owner__isnull=True) & Q(owner_key__startswith="v:"))
+                | (Q(owner__isnull=True) & Q(owner_key="") & Q(erased_at__isnull=False)),
+            ),
+        )
+        indexes = (
+            models.Index(fields=["owner_key", "-last_activity", "-id"], name="streaming_chat_owner_recent"),
+            models.Index(fields=["-last_activity", "-id"], name="streaming_chat_recent"),
+            models.Index(fields=["last_status", "-last_activity"], name="streaming_chat_status_recent"),
+            models.Index(fields=["model", "-last_activity"], name="streaming_chat_model_recent"),
+            models.Index(
+                fields=["review_state", "-last_activity", "-id", "review_draw"], name="streaming_chat_review_recent"
+            ),
+            models.Index(
+                fields=["-last_activity", "-id"], name="streaming_chat_attention", condition=Q(needs_attention=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        # Never text: Django's admin log stores it.
+        return f"Conversation {self.pk}"
+
+    def path_to(self, leaf_id: uuid.UUID | None, *, without: Sequence[str] = ()) -> list[Message]:
+        """Return the messages from the root to this one, oldest first; empty for None or a message from elsewhere.
+
+        One query reads the tree's shape, one the messages of the path. without: columns to leave in the database.
+        """
+        path = self.ids_to(leaf_id)
+        found = self._messages().defer(*without).in_bulk(path)
+        return [found[pk] for pk in path]
+
+    def ids_to(self, leaf_id: uuid.UUID | None) -> list[uuid.UUID]:
+        """Return the ids of the same messages, in one query."""
+        parents = dict(self._messages().values_list("pk", "parent_id"))
+        path: list[uuid.UUID] = []
+        while leaf_id in parents:
+            path.append(leaf_id)
+            leaf_id = parents.pop(leaf_id)
+        path.reverse()
+        return path
+
+    def _messages(self) -> MessageQuerySet:
+        # From where the conversation came: a replica may not have the last reply yet.
+        return Message.objects.using(self._state.db).filter(conversation_id=self.pk)
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def for_owner(self, owner_key: str) -> MessageQuerySet:
+        """Return the messages of an owner's conversations, without the deleted ones; none for ""."""
+        if not owner_key:
+            return self.none()
+        return self.filter(conversation__owner_key=owner_key, conversation__deleted_at=None)
+
+
+class Message(models.Model):
+    """One turn of a conversation, with a role and a text; a reply is one of role assistant.
+
+    text is what its owner and later prompts see (it ends at cut_position), parts is everything received.
+    """
+
+    class Role(models.TextChoices):
+        """Who speaks."""
+
+        USER = "user", pgettext_lazy("role", "user")
+        ASSISTANT = "assistant", pgettext_lazy("role", "assistant")
+
+    class Origin(models.TextChoices):
+        """Who supplied the text: this server, or a stateless client that sent it as history."""
+
+        SERVER = "server", pgettext_lazy("origin", "server")
+        CLIENT = "client", pgettext_lazy("origin", "client")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, verbose_name=_("conversation"), related_name="messages"
+    )
+    parent = models.ForeignKey(
+        "self", models.CASCADE, verbose_name=_("parent"), null=True, blank=True, related_name="children"
+    )
+    role = models.CharField(_("role"), max_length=16, choices=Role.choices)
+    origin = models.CharField(_("origin"), max_length=16, choices=Origin.choices, default=Origin.SERVER)
+    text = models.TextField(_("text"), blank=True)
+    parts = models.JSONField(_("parts"), default=list, blank=True)
+    position = models.PositiveIntegerField(
+        _("position"), default=0, help_text=_("Units received before the ending, the cut not counted.")
+    )
+    cut_position = models.PositiveIntegerField(_("cut at"), null=True, blank=True)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.COMPLETED)
+    end_reason = models.CharField(_("end reason"), max_length=32, blank=True)
+    error_code = models.CharField(_("error code"), max_length=64, blank=True)
+    ref = models.CharField(_("reference"), max_length=32, blank=True, help_text=_("Finds the error in the log."))
+    provider = models.CharField(_("provider"), max_length=64, blank=True)
+    model = models.CharField(_("model"), max_length=255, blank=True)
+    request_id = models.CharField(_("provider's request id"), max_length=255, blank=True)
+    finish_reason = models.CharField(_("provider's finish reason"), max_length=64, blank=True)
+    input_tokens = models.PositiveBigIntegerField(_("input tokens"), null=True, blank=True)
+    cached_input_tokens = models.PositiveBigIntegerField(_("cached input tokens"), null=True, blank=True)
+    output_tokens = models.PositiveBigIntegerField(_("output tokens"), null=True, blank=True)
+    reasoning_tokens = models.PositiveBigIntegerField(_("reasoning tokens"), null=True, blank=True)
+    tokens_estimated = models.BooleanField(_("tokens estimated"), default=False)
+    cost = models.DecimalField(_("cost"), max_digits=16, decimal_places=8, null=True, blank=True)
+    first_event_ms = models.PositiveIntegerField(_("milliseconds to first event"), null=True, blank=True)
+    reasoning_ms = models.PositiveIntegerField(_("milliseconds of reasoning"), null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(_("milliseconds in all"), null=True, blank=True)
+    omitted_messages = models.PositiveIntegerField(
+        _("messages left out"), default=0, help_text=_("Oldest messages that did not fit into the prompt.")
+    )
+    send_key = models.CharField(_("send key"), max_length=64, null=True, blank=True, editable=False, unique=True)
+    body_digest = models.CharField(_("body digest"), max_length=64, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True, editable=False)
+    redacted_at = models.DateTimeField(_("redacted"), null=True, blank=True, editable=False)
+    # Null rather than "": a column without a default is added to a large table at once.
+    redacted_by = models.CharField(_("redacted by"), max_length=255, null=True, blank=True, editable=False)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        ordering = ("created_at", "id")
+        constraints = (
+            models.CheckConstraint(
+                name="streaming_chat_user_messages_are_complete",
+                condition=~Q(role="user") | Q(status=endings.COMPLETED),
+            ),
+        )
+        indexes = (
+            models.Index(fields=["conversation", "created_at", "id"], name="streaming_chat_message_order"),
+            models.Index(fields=["status", "-created_at"], name="streaming_chat_message_status"),
+            models.Index(fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")),
+            models.Index(fields=["ref"], name="streaming_chat_ref", condition=~Q(ref="")),
+            # Of the admin's list: newest first by the id, which is made of the time.
+            models.Index(fields=["model", "-id"], name="streaming_chat_message_model", condition=~Q(model="")),
+            models.Index(
+                fields=["end_reason", "-id"], name="streaming_chat_message_reason", condition=~Q(end_reason="")
+            ),
+            models.Index(
+                fields=["error_code", "-id"], name="streaming_chat_message_error", condition=~Q(error_code="")
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Message {self.pk}"
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether a provider writes or wrote it, or a client says so."""
+        return self.role == self.Role.ASSISTANT
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it was being written when this row was read."""
+        return self.status == Status.STREAMING
+
+    @property
+    def end_position(self) -> int:
+        """Where the reply ends for its owner."""
+        return self.position if self.cut_position is None else min(self.cut_position, self.position)
+
+    @property
+    def ending(self) -> Ending:
+        """How an ended reply ended."""
+        return Ending(self.status, self.end_reason, self.error_code, self.ref, self.cut_position)
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        """The tokens as the API shows them, None when nobody counted."""
+        if self.input_tokens is None and self.output_tokens is None:
+            return None
+        return {
+            "input_tokens": self.input_tokens,
+            "cached_input_tokens": self.cached_input_tokens,
+            "output_tokens": self.output_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "estimated": self.tokens_estimated,
+        }
+
+    def start_payload(self) -> dict[str, Any]:
+        """Return what the stream's `start` event says."""
+        return {
+            "message": str(self.pk),
+            "user_message": str(self.parent_id),
+            "conversation": str(self.conversation_id),
+            "model": self.model,
+        }
+
+    def end_payload(self) -> dict[str, Any]:
+        """Return what the stream's `end` event says of an ended reply."""
+        return endings.payload(self.ending, self.text, self.usage)
+
+    def events(self, *, whole: bool = False) -> list[Event]:
+        """Return an ended reply's events without start and ending, to its cut, or whole."""
+        all_events = events.from_parts(self.parts)
+        return list(all_events if whole else events.before(all_events, self.end_position, 1))

@@ -1,0 +1,144 @@
+"""What is kept of a reply while it is written: its lease and its saved events; and what its owner thought of it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from streaming_chat.conf import conf
+from streaming_chat.db.leases import lease_judge
+from streaming_chat.protocol import events
+from streaming_chat.protocol.events import Event
+
+from .conversations import Conversation, Message
+
+
+class LiveReplyQuerySet(models.QuerySet["LiveReply"]):
+    def expired(self) -> LiveReplyQuerySet:
+        """Return the replies whose worker has not renewed its claim in time, by the database's clock."""
+        return self.filter(expires_at__lt=Now())
+
+    def abandoned(self) -> LiveReplyQuerySet:
+        """Return the expired ones, if this process may judge (see lease_judge.py); else none."""
+        return self.expired() if lease_judge.may_expire_others else self.none()
+
+    def request_stop(self, by: str, position: int | None = None) -> int:
+        """Ask their workers to end these replies; the first stop wins. Returns how many took it."""
+        return self.filter(stop=None).update(stop=by, stop_position=position)
+
+    def remove(self) -> int:
+        """Delete without loading, and return how many: `.delete()` would SELECT first where a site listens to it."""
+        return self._raw_delete(self.db)
+
+
+class LiveReply(models.Model):
+    """One row per reply that is being written: lease, stop flag, cap per owner and "live now" in one."""
+
+    message = models.OneToOneField(
+        Message, models.CASCADE, verbose_name=_("message"), primary_key=True, related_name="live"
+    )
+    conversation = models.OneToOneField(
+        Conversation, models.CASCADE, verbose_name=_("conversation"), related_name="live"
+    )
+    owner_key = models.CharField(_("owner key"), max_length=160)
+    slot = models.PositiveSmallIntegerField(_("slot"), help_text=_("The database holds the cap per owner."))
+    worker = models.CharField(_("worker"), max_length=64)
+    expires_at = models.DateTimeField(_("expires"))
+    followed_until = models.DateTimeField(_("followed until"), null=True, blank=True)
+    stop = models.CharField(_("stop asked by"), max_length=16, null=True, blank=True)
+    stop_position = models.PositiveIntegerField(_("stop at"), null=True, blank=True)
+    reserved = models.JSONField(
+        _("reserved"), null=True, blank=True, help_text=_("What its quota takes back when it has ended.")
+    )
+
+    objects = LiveReplyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("live reply")
+        verbose_name_plural = _("live replies")
+        constraints = (models.UniqueConstraint(fields=["owner_key", "slot"], name="streaming_chat_live_per_owner"),)
+
+    def __str__(self) -> str:
+        return f"Live reply {self.pk}"
+
+    @classmethod
+    def lease(cls) -> Any:
+        """Return when a claim made now runs out, by the database's clock."""
+        return Now() + timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS)
+
+
+class ReplyEventQuerySet(models.QuerySet["ReplyEvent"]):
+    def stream(self, message_id: uuid.UUID, position: int = 1) -> list[Event]:
+        """Return the saved events of a live reply that follow a position, merged, in order."""
+        rows = self.filter(message_id=message_id).order_by("position")
+        if position > 1:
+            # The row that holds the position may begin before it.
+            inside = rows.filter(position__lte=position).order_by("-position").values("position")[:1]
+            rows = rows.filter(position__gte=models.Subquery(inside))
+        found = list(rows.values_list("position", "kind", "payload"))
+        if not found:
+            return []
+        saved = (Event(kind, payload) for _position, kind, payload in found)
+        return list(events.merge(events.after(saved, position, found[0][0])))
+
+    def remove(self) -> None:
+        """Delete without loading, as `LiveReplyQuerySet.remove`."""
+        self._raw_delete(self.db)
+
+
+class ReplyEvent(models.Model):
+    """A saved piece of a live reply; deleted when its message has its parts.
+
+    Appending for 100 streams wrote 34.6 KB of WAL a second in 358 commits; rewriting the text took 471 KB.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    message = models.ForeignKey(
+        Message, models.CASCADE, verbose_name=_("message"), related_name="reply_events", db_index=False
+    )
+    position = models.PositiveIntegerField(_("position"))
+    kind = models.CharField(_("kind"), max_length=32)
+    payload = models.JSONField(_("payload"))
+
+    objects = ReplyEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("reply event")
+        verbose_name_plural = _("reply events")
+        constraints = (models.UniqueConstraint(fields=["message", "position"], name="streaming_chat_event_position"),)
+
+    def __str__(self) -> str:
+        return f"Event {self.position} of {self.message_id}"
+
+
+class Feedback(models.Model):
+    """What someone thought of a reply: 1 for good, -1 for bad."""
+
+    id = models.BigAutoField(primary_key=True)
+    message = models.ForeignKey(Message, models.CASCADE, verbose_name=_("message"), related_name="feedback")
+    value = models.SmallIntegerField(_("value"))
+    comment = models.TextField(_("comment"), blank=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
+    )
+    owner_key = models.CharField(_("owner key"), max_length=160)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(_("updated"), db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("feedback")
+        verbose_name_plural = _("feedback")
+        constraints = (
+            models.UniqueConstraint(fields=["message", "owner_key"], name="streaming_chat_feedback_once"),
+            models.CheckConstraint(condition=Q(value__in=(-1, 1)), name="streaming_chat_feedback_value"),
+        )
+
+    def __str__(self) -> str:
+        return f"Feedback {self.pk}"

@@ -1,0 +1,5 @@
+"""Notifications and events through Redis."""
+
+from .notifier import RedisNotifier
+
+__all__ = ["RedisNotifier"]

@@ -1,0 +1,129 @@
+"""What a reply's stream is made of, and positions. No I/O, no Django.
+
+A reply is `start`, any number of deltas (`text`, `reasoning`) and `tool_call`s, and an `end`. An event's position is the
+number of units before it: `start` is unit 0, a delta is as many units as it has code points, any other event but `end`
+is one, `end` has no number. The next event's position is this one's plus its size, so a gap shows by itself, neighbours
+of one kind can be merged, a delta can be split at any code point, and a position means the same live, in a database and
+in a finished message. Sizes are code points, as Python counts them: not bytes, not UTF-16 units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+START = "start"
+TEXT = "text"
+REASONING = "reasoning"
+TOOL_CALL = "tool_call"
+END = "end"
+DELTAS = frozenset({TEXT, REASONING})
+
+
+class Event(NamedTuple):
+    """One item of a reply's stream.
+
+    payload: the text of a delta, otherwise a dict. Kinds of newer versions are carried along as one unit.
+    """
+
+    kind: str
+    payload: Any
+
+    def __repr__(self) -> str:
+        # No text: an error page or a tracker shows the locals of a frame.
+        return f"Event({self.kind!r}, size={self.size})"
+
+    @property
+    def size(self) -> int:
+        """Units this event takes."""
+        if self.kind in DELTAS:
+            return len(self.payload)
+        return 0 if self.kind == END else 1
+
+
+def merge(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield the same stream with neighbouring deltas of one kind joined and empty deltas dropped."""
+    kind = ""
+    texts: list[str] = []
+    for event in events:
+        if event.kind in DELTAS:
+            if not event.payload:
+                continue
+            if event.kind != kind:
+                if texts:
+                    yield Event(kind, "".join(texts))
+                kind, texts = event.kind, []
+            texts.append(event.payload)
+            continue
+        if texts:
+            yield Event(kind, "".join(texts))
+        kind, texts = "", []
+        yield event
+    if texts:
+        yield Event(kind, "".join(texts))
+
+
+def split(event: Event, at: int) -> tuple[Event, Event]:
+    """Return a delta as two, the first of `at` code points.
+
+    Raises ValueError for an event that is not a delta or a cut that is not inside it.
+    """
+    if event.kind not in DELTAS or not 0 < at < len(event.payload):
+        raise ValueError(f"only a delta can be split, inside: got {event.kind} of size {event.size} at {at}.")
+    return Event(event.kind, event.payload[:at]), Event(event.kind, event.payload[at:])
+
+
+def after(events: Iterable[Event], position: int, first: int = 0) -> Iterator[Event]:
+    """Yield what follows `position` of a stream whose first event is at `first`; the end always follows."""
+    for event in events:
+        size = event.size
+        if event.kind == END or first >= position:
+            yield event
+        elif first + size > position:
+            yield Event(event.kind, event.payload[position - first :])
+        first += size
+
+
+def before(events: Iterable[Event], position: int, first: int = 0) -> Iterator[Event]:
+    """Yield what precedes `position` of a stream whose first event is at `first`; the end precedes none."""
+    for event in events:
+        size = event.size
+        if event.kind == END:
+            return
+        if first + size <= position:
+            yield event
+        elif first < position and event.kind in DELTAS:
+            yield Event(event.kind, event.payload[: position - first])
+        first += size
+
+
+def length(events: Iterable[Event]) -> int:
+    """Return the number of units of a stream."""
+    return sum(event.size for event in events)
+
+
+def text_of(events: Iterable[Event]) -> str:
+    """Return the text a reader is shown: no reasoning, no tool calls."""
+    return "".join(event.payload for event in events if event.kind == TEXT)
+
+
+def to_parts(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Return the parts of a finished message, which begin at position 1: no start, no ending.
+
+    A part is `{"kind": "text", "text": …}` for deltas, else `{"kind": …}` with the event's own keys.
+    """
+    return [
+        {"kind": event.kind, "text": event.payload} if event.kind in DELTAS else {**event.payload, "kind": event.kind}
+        for event in merge(events)
+        if event.kind not in (START, END)
+    ]
+
+
+def from_parts(parts: Iterable[dict[str, Any]]) -> Iterator[Event]:
+    """Yield the events whose parts these are; the first is at position 1."""
+    for part in parts:
+        kind = part["kind"]
+        if kind in DELTAS:
+            yield Event(kind, part["text"])
+        else:
+            yield Event(kind, {key: value for key, value in part.items() if key != "kind"})

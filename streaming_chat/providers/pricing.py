@@ -1,0 +1,147 @@
+"""What a reply costs, in dollars: by the site's own prices, else by those that `genai-prices` brings along. No network.
+
+A cost is None where it is not known, never 0: without usage that the provider counted itself, without a price for the
+model, behind an address whose prices nobody knows. Estimated usage has no cost: it is a count of characters, off by half for
+code and more for scripts without spaces, and a sum of money that looks exact would hide that.
+
+Imported by closing.py, since the ending of a reply saves its cost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
+
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from streaming_chat.conf import conf
+
+from . import split_model
+
+logger = logging.getLogger(__name__)
+
+PER_TOKENS = 1_000_000
+# Of a price in STREAMING_CHAT_PRICES; cached input costs as much as other input where it is left out.
+PRICE_KEYS = ("input", "cached_input", "output")
+_SMALLEST = Decimal("1e-8")  # As many places as the column has.
+_DEAREST = Decimal(10) ** 8
+# Module of a backend of ours -> whose prices hold where it asks its own address.
+_SELLERS = {"streaming_chat.providers.openai": "openai", "streaming_chat.providers.anthropic": "anthropic"}
+
+
+def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
+    """Return what a reply costs in dollars, None when that is not known. Raises nothing.
+
+    model: `alias:model`. usage: the columns of its message; input_tokens includes cached_input_tokens.
+    """
+    asked, said = usage.get("input_tokens"), usage.get("output_tokens")
+    if not model or asked is None or said is None or usage.get("tokens_estimated"):
+        return None
+    cached = min(usage.get("cached_input_tokens") or 0, asked)
+    try:
+        cost = _by_setting(model, asked, cached, said)
+        if cost is _UNSAID:
+            cost = _by_package(model, asked, cached, said)
+        return _storable(cost)
+    except Exception:  # A price that cannot be had must not keep a reply from being saved.
+        logger.exception("The cost of a reply by %s could not be had.", model)
+        return None
+
+
+def as_price(value: Any) -> Decimal | None:
+    """Return dollars per million tokens as a number; None for what is none: a negative one, or a bool."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        return None
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return price if price.is_finite() and 0 <= price < _DEAREST else None
+
+
+# Said by no setting, where None says that the cost is not known.
+_UNSAID = Decimal(-1)
+
+
+def _by_setting(model: str, asked: int, cached: int, said: int) -> Decimal | None:
+    prices = conf.STREAMING_CHAT_PRICES
+    if not prices:
+        return _UNSAID
+    for name in (model, f"{split_model(model)[0]}:*"):
+        if name in prices:
+            return _at(prices[name], asked, cached, said)
+    return _UNSAID
+
+
+def _at(price: Mapping[str, Any] | None, asked: int, cached: int, said: int) -> Decimal | None:
+    if price is None:
+        return None
+    input_price, output_price = as_price(price.get("input")), as_price(price.get("output"))
+    cached_price = as_price(price.get("cached_input", price.get("input")))
+    if input_price is None or output_price is None or cached_price is None:
+        return None
+    return ((asked - cached) * input_price + cached * cached_price + said * output_price) / PER_TOKENS
+
+
+def _by_package(model: str, asked: int, cached: int, said: int) -> Decimal | None:
+    alias, name = split_model(model)
+    seller = _seller(alias)
+    if not seller or not _is_known(seller, name):
+        return None
+    cost = _price(seller, name, asked, cached, said)
+    # Where it has the model and no price, the sum is 0 as well: free is what a setting says.
+    return cost or None
+
+
+@lru_cache(maxsize=64)
+def _seller(alias: str) -> tuple[str, str] | None:
+    """Return who is asked under this alias, as an argument of `calc_price`; None where that says nothing of prices."""
+    entry = conf.STREAMING_CHAT_PROVIDERS.get(alias) or {}
+    if url := entry.get("OPTIONS", {}).get("base_url"):
+        # A gateway, or a server of the site's own, has prices of its own even for models of a known name.
+        return ("provider_api_url", str(url))
+    backend = import_string(entry["BACKEND"]) if "BACKEND" in entry else None
+    for base in getattr(backend, "__mro__", ()):
+        if seller := _SELLERS.get(base.__module__):
+            return ("provider_id", seller)
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _is_known(seller: tuple[str, str], name: str) -> bool:
+    """Return whether the package is installed and has this model: to look for one it has not took 0.5 ms each time.
+
+    What it has it remembers itself, 0.1 ms a reply. Beside an SDK its import takes 20 ms, alone 1 s: once, at the first
+    reply of a model that may have a price.
+    """
+    try:
+        _price(seller, name, 1, 0, 1)
+    except (ImportError, LookupError):
+        return False
+    return True
+
+
+def _price(seller: tuple[str, str], name: str, asked: int, cached: int, said: int) -> Decimal:
+    from genai_prices import Usage, calc_price
+
+    usage = Usage(input_tokens=asked, cache_read_tokens=cached, output_tokens=said)
+    kind, whose = seller
+    if kind == "provider_api_url":
+        return calc_price(usage, name, provider_api_url=whose).total_price
+    return calc_price(usage, name, provider_id=whose).total_price
+
+
+def _storable(cost: Decimal | None) -> Decimal | None:
+    return cost.quantize(_SMALLEST) if cost is not None and 0 <= cost < _DEAREST else None
+
+
+def _forget_sellers(*, setting: str, **kwargs: object) -> None:
+    if setting == "STREAMING_CHAT_PROVIDERS":
+        _seller.cache_clear()
+
+
+setting_changed.connect(_forget_sellers, dispatch_uid="streaming_chat.prices")

@@ -1,0 +1,151 @@
+"""The `<streaming-chat>` element as the server writes it: for the app's own pages, and for any page by the template tag.
+
+What it says is in templates/streaming_chat/element.html; here are the words that its script puts together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.crypto import salted_hmac
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.accounts.visitors import session_key
+from streaming_chat.conf import conf
+from streaming_chat.exceptions import APIError
+
+LAYOUTS = ("box", "page", "corner")
+
+# A name begins ids, and those are named in lists that are split at blanks.
+_NAME = re.compile(r"[A-Za-z][\w-]*")
+# Messages have headings one level below the chat's.
+_LEVELS = range(1, 6)
+
+# A connection counts as dead when two heartbeats in a row have not come, with 5 s for the network.
+_MISSED_HEARTBEATS = 2
+_SLACK_SECONDS = 5
+
+WORDS = {
+    "untitled": gettext_lazy("Untitled"),
+    "new_chat": gettext_lazy("New chat"),
+    "writing": gettext_lazy("Writing…"),
+    "finished": gettext_lazy("Reply finished"),
+    "stopped": gettext_lazy("Stopped"),
+    "broken": gettext_lazy("The reply has ended early"),
+    "interrupted": gettext_lazy("The reply was interrupted."),
+    "failed": gettext_lazy("There is no reply."),
+    "gone": gettext_lazy("This conversation is not there any more."),
+    "reconnecting": gettext_lazy("Connection lost. Trying again…"),
+    "offline": gettext_lazy("There is no connection. Try again."),
+    "unexpected": gettext_lazy("The server gave no usable answer."),
+    "regenerate": gettext_lazy("Regenerate"),
+    "retry": gettext_lazy("Try again"),
+    "continue": gettext_lazy("Continue"),
+    "place": gettext_lazy("{index} of {count}"),
+    "reasoning": gettext_lazy("Reasoning"),
+    "reasoning_now": gettext_lazy("Reasoning…"),
+    "reasoned": gettext_lazy("Reasoned for {seconds}"),
+    "claim": gettext_lazy("You chatted here before you signed in: {titles}. Keep it in your account?"),
+    "copy": gettext_lazy("Copy"),
+    "copied": gettext_lazy("Copied"),
+    "code": gettext_lazy("Code"),
+    "table": gettext_lazy("Table"),
+    "image": gettext_lazy("[Image: {alt} {address}]"),
+    "model": gettext_lazy("Model"),
+    "time": gettext_lazy("Begun"),
+    "input_tokens": gettext_lazy("Input tokens"),
+    "output_tokens": gettext_lazy("Output tokens"),
+    "reasoning_tokens": gettext_lazy("Of these, reasoning"),
+    "first_event": gettext_lazy("To the first word"),
+    "duration": gettext_lazy("In all"),
+    "cost": gettext_lazy("Cost"),
+}
+
+
+def render_element(
+    request: HttpRequest,
+    *,
+    layout: str = "box",
+    number: int = 1,
+    conversation: uuid.UUID | str | None = None,
+    label: str = "",
+    heading: str = "",
+    level: int | None = None,
+    name: str = "",
+) -> SafeString:
+    """Return the element for who asks, with its script and style sheet when it is the page's first (number 1).
+
+    Raises ValueError for a conversation that is no id, a level that is not 1 to 5, or a name that cannot begin an id.
+    """
+    if conversation and not isinstance(conversation, uuid.UUID):
+        conversation = _id(conversation)
+    if level is not None and level not in _LEVELS:
+        raise ValueError(f"level must be 1 to 5, got {level!r}")
+    if name and not _NAME.fullmatch(name):
+        raise ValueError(f"name must begin with a letter and have letters, digits, - and _ only, got {name!r}")
+    owner = _owner(request)
+    label = label or (_("Chat") if number == 1 else _("Chat {number}").format(number=number))
+    root = reverse("streaming_chat:chat")
+    context: dict[str, Any] = {
+        "root": root,
+        "action": reverse("streaming_chat:conversation", args=[conversation]) if conversation else root,
+        "client_id": secrets.token_urlsafe(16),
+        "layout": layout,
+        "name": name or f"sc-{layout}-{number}",
+        "conversation_id": conversation or "",
+        "label": label,
+        # Several landmarks of one name are told apart by it.
+        "label_prefix": "" if layout == "page" else f"{label}: ",
+        "heading": heading or _("New chat"),
+        "level": level or (1 if layout == "page" else 2),
+        "with_assets": number == 1,
+        "may_chat": owner is not None,
+        "owner": _tag(owner),
+        # As a WSGI server names it: "HTTP_X_CSRFTOKEN".
+        "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),
+        "is_stranger": owner is not None and not owner.key,
+        "may_claim": owner is not None and owner.user is not None and bool(session_key(request)),
+        "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS + _SLACK_SECONDS,
+        "login_url": redirect_to_login(request.get_full_path()).url,
+        # An attribute: Trusted Types refuse any <script>, also one of data, in what a site's script puts into a page.
+        "words": json.dumps({key: str(text) for key, text in WORDS.items()}),
+    }
+    return render_to_string("streaming_chat/element.html", context, request=request)
+
+
+def _id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise ValueError(f"conversation must be the id of one, got {text!r}") from None
+
+
+def _owner(request: HttpRequest) -> Owner | None:
+    """Return who asks, None when that is nobody who may chat."""
+    permissions = get_permissions()
+    try:
+        owner = permissions.identify(request)
+    except APIError:
+        return None
+    return owner if permissions.may_read(request, owner) else None
+
+
+def _tag(owner: Owner | None) -> str:
+    """Return what keeps one owner's drafts, in a browser that several people use, from the next."""
+    if owner is None or owner.user is None:
+        # A visitor's key is made by the first message: what was written before must be found after it.
+        return "visitor"
+    return salted_hmac("streaming_chat.element", owner.key, algorithm="sha256").hexdigest()[:16]

@@ -1,0 +1,121 @@
+"""Markdown that a model wrote, as HTML that is safe to show. No I/O.
+
+Nothing is trusted: raw HTML stays text, images stay their description and address, and an allow-list has the last word
+over whatever the Markdown library gave. markup.json holds that list, for this module and for the browser's. Work is
+bounded by the text's size and shape: what is too large, or built to be slow, is shown as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nh3
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+
+from streaming_chat.protocol.text import storable
+
+_MARKUP = json.loads(Path(__file__).with_name("markup.json").read_text())
+
+# A reply of 4096 tokens is about 16 000 code points. 32 000 of ordinary Markdown take 50 ms (markdown-it-py 4.3).
+MAX_CHARS = 32_000
+# markdown-it-py tries every bracket against every later one: 20 000 of them took 250 ms, 500 take 1.
+MAX_BRACKETS: int = _MARKUP["max_brackets"]
+# A short row is filled up to the table's width: 20 000 characters became 674 000, in 0.8 s.
+MAX_CELLS: int = _MARKUP["max_cells"]
+
+_SAFE_ADDRESS = re.compile(_MARKUP["address"], re.IGNORECASE)
+_LANGUAGE = re.compile(_MARKUP["language"])
+_ATTRIBUTES = {tag: set(names) for tag, names in _MARKUP["attributes"].items()}
+_TAGS = set(_ATTRIBUTES)
+_DIRECTED = {tag for tag, names in _ATTRIBUTES.items() if "dir" in names}
+_ALIGNMENTS = {f"text-align:{side}": side for side in ("left", "center", "right")}
+
+
+def markdown(text: str) -> SafeString:
+    """Return Markdown as safe HTML; text that is too large or too intricate as it is, in one `pre`."""
+    text = storable(text)
+    if not _is_tame(text):
+        return plain(text)
+    return clean(_MARKDOWN.render(text))
+
+
+def plain(text: str) -> SafeString:
+    """Return text as it is, escaped, in one `pre`."""
+    return format_html('<pre dir="auto">{}</pre>', text)
+
+
+def clean(html: str) -> SafeString:
+    """Return what the allow-list keeps of some HTML."""
+    kept = nh3.clean(
+        html,
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        attribute_filter=_kept_value,
+        url_schemes=set(_MARKUP["schemes"]),
+        link_rel=_MARKUP["rel"],
+    )
+    return mark_safe(kept)  # noqa: S308  (the allow-list has just seen it)
+
+
+def _is_tame(text: str) -> bool:
+    if len(text) > MAX_CHARS or text.count("[") > MAX_BRACKETS:
+        return False
+    lines = text.split("\n")
+    return max(line.count("|") for line in lines) * len(lines) <= MAX_CELLS
+
+
+def _kept_value(tag: str, attribute: str, value: str) -> str | None:
+    if attribute == "href":
+        return value if _SAFE_ADDRESS.match(value) else None
+    if attribute == "class":
+        return value if _LANGUAGE.fullmatch(value) else None
+    return value
+
+
+def _adapt_blocks(state: StateCore) -> None:
+    """Give each outer block its own direction; say alignment without style, which a strict policy blocks.
+
+    An inner one would hide its text from the outer one's `auto`, whose bullets would then be on the wrong side.
+    """
+    for token in state.tokens:
+        if token.nesting == 1 and token.level == 0 and token.tag in _DIRECTED:
+            token.attrSet("dir", "auto")
+        style = token.attrs.pop("style", None)
+        if style in _ALIGNMENTS:
+            token.attrSet("align", _ALIGNMENTS[str(style)])
+
+
+def _describe_image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> SafeString:
+    """Say what the image is and where: fetching it would tell its host who reads what."""
+    token = tokens[index]
+    alt = renderer.renderInlineAsText(token.children or [], options, env)
+    return format_html(_("[Image: {alt} {address}]"), alt=alt, address=token.attrs["src"])
+
+
+class _Markdown(MarkdownIt):
+    def validateLink(self, url: str) -> bool:  # noqa: N802  (its own name)
+        """Refuse, beside what can do harm, relative addresses, which would be pages of this site."""
+        return bool(_SAFE_ADDRESS.match(url))
+
+
+def _make_markdown() -> MarkdownIt:
+    made = _Markdown("commonmark", {"html": False, "breaks": True, "maxNesting": _MARKUP["max_nesting"]})
+    made.enable(["table", "strikethrough"])
+    made.core.ruler.push("adapt_blocks", _adapt_blocks)
+    made.add_render_rule("image", _describe_image)
+    # Its rules are compiled at the first use, which two threads at once would see half done.
+    made.render("a")
+    return made
+
+
+_MARKDOWN = _make_markdown()

@@ -1,0 +1,19 @@
+"""Review flags: columns of a conversation that say whether it waits for a reviewer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Case, F, Value, When
+
+from streaming_chat.models import ReviewState
+
+
+def columns_on_change(went_wrong: bool) -> dict[str, Any]:
+    """Return what changes if something is added to a conversation: a finished review is open again."""
+    done = When(review_state=ReviewState.DONE, then=Value(ReviewState.UNREVIEWED))
+    columns: dict[str, Any] = {"review_state": Case(done, default=F("review_state"))}
+    # Otherwise it stays as it was.
+    if went_wrong:
+        columns["needs_attention"] = True
+    return columns

@@ -1,0 +1,71 @@
+"""What a site's own code calls: import it from here, whatever moves inside of the app."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.db import connections, transaction
+from django.http import HttpRequest
+
+from streaming_chat.accounts.owners import Owner, request_key
+from streaming_chat.chats.sending import SendRequest, send
+from streaming_chat.conf import conf
+from streaming_chat.db.alias import live_database
+from streaming_chat.engine.run import InlineSaver, Order
+from streaming_chat.engine.runner import runner
+from streaming_chat.engine.writer import writer
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Conversation, Message
+from streaming_chat.protocol.text import storable
+
+
+def send_message(
+    user: Any,
+    text: str,
+    *,
+    conversation: Conversation | None = None,
+    model: str = "",
+    client_id: str = "",
+    wait: bool = False,
+) -> Message:
+    """Send a message for a user from the site's own views and tasks; return the reply, which is being written. Blocking.
+
+    conversation: one of theirs, None for a new one. model: `alias:model`, "" as a browser that names none. client_id: as
+    in the API, the same again returns the same reply. wait: return when it has ended.
+
+    The reply is written in this process, which must live until then; inside a transaction it begins with the commit, and
+    there is nothing to wait for. It takes the limits, permissions and PROMPT of a request of that user, of which there is
+    `request.user` only. Raises ValueError for a text that is empty or too long, APIError as `send` does.
+    """
+    text = storable(text)
+    if not text.strip() or len(text) > conf.STREAMING_CHAT_MAX_MESSAGE_CHARS:
+        raise ValueError(f"1 to {conf.STREAMING_CHAT_MAX_MESSAGE_CHARS} characters were wanted, got {len(text)}.")
+    using = live_database()
+    if wait and connections[using].in_atomic_block:
+        raise ValueError("a reply begins with the commit: inside a transaction there is nothing to wait for.")
+    request = HttpRequest()
+    request.user = user
+    key = request_key(request)
+    if not key:
+        raise APIError(401, "not_signed_in")
+    outgoing = SendRequest(
+        content=text,
+        model=model,
+        conversation_id=conversation.pk if conversation else None,
+        client_id=client_id,
+        body={"content": text, "model": model},
+    )
+    sent = send(request, Owner(user, key), outgoing, writer.worker)
+    if sent.order is not None:
+        transaction.on_commit(partial(_start, sent.order, using), using=using)
+    run = runner.find(sent.message_id)
+    if wait and run is not None:
+        run.ended.wait()
+    return Message.objects.using(using).get(pk=sent.message_id)
+
+
+def _start(order: Order, using: str) -> None:
+    """Start a run beside all requests; in a test's transaction, which has no commit, save inside it."""
+    is_inside = connections[using].in_atomic_block
+    runner.start_in_background(order, InlineSaver(writer.worker) if is_inside else None)

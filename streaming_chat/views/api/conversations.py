@@ -1,0 +1,190 @@
+"""Conversations: list, make, read, change, delete, restore."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import DateTimeField, Exists, OuterRef, Q, Value
+from django.db.models.functions import Cast
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats.deletion import delete_for_owner, restore
+from streaming_chat.conf import conf
+from streaming_chat.db.alias import live_database
+from streaming_chat.engine.runner import runner
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Conversation, ConversationQuerySet, Message
+from streaming_chat.protocol.text import storable
+from streaming_chat.providers import default_model, is_offered
+from streaming_chat.search import entries
+
+from . import parsing
+from .responses import Answer, api, require, require_found
+from .serializers import serialize_conversation, serialize_messages
+
+_PAGE = 30
+# SQLite refuses a LIKE pattern of more than 50,000 bytes; nobody looks for so much.
+_SEARCH_CHARS = 200
+_LARGEST_PAGE = 100
+_UNDO = timedelta(seconds=60)
+
+
+def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
+    """The owner's conversations, newest first, a page at a time."""
+    require(get_permissions().may_read(request, owner))
+    found = Conversation.objects.for_owner(owner.key)
+    # No row holds what storable() takes away, and PostgreSQL refuses to look for NUL.
+    if words := storable(request.GET.get("search", "")).strip()[:_SEARCH_CHARS]:
+        found = _matching(found, words)
+    limit = _limit(request.GET.get("limit", ""))
+    if cursor := request.GET.get("before", ""):
+        moment, pk = _read_cursor(cursor)
+        # SQLite compares text, and Now() writes three digits where a parameter has six: the cast writes three, too.
+        activity = Cast(Value(moment), DateTimeField())
+        found = found.filter(Q(last_activity__lt=activity) | Q(last_activity=activity, pk__lt=pk))
+    page = list(found.order_by("-last_activity", "-id")[: limit + 1])
+    more = len(page) > limit
+    page = page[:limit]
+    return {"results": [serialize_conversation(item) for item in page], "next": _cursor(page[-1]) if more else None}
+
+
+def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
+    """Make a conversation without messages."""
+    checks: dict[str, parsing.Check] = {
+        "title": parsing.text(200),
+        "system": parsing.text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS),
+        "model": parsing.text(255, shortest=1),
+        "metadata": parsing.metadata,
+    }
+    body = parsing.read_body(request, checks)
+    require(get_permissions().may_send(request, owner, None))
+    if "system" in body and not conf.STREAMING_CHAT_ALLOW_USER_SYSTEM_PROMPT:
+        raise APIError(422, "invalid", fields={"system": "this site sets the system prompt."})
+    model = body.get("model", "") or default_model()
+    _check_model(request, owner, model)
+    with transaction.atomic(using=live_database()):
+        conversation = Conversation.objects.create(
+            owner=owner.user,
+            owner_key=owner.key,
+            title=body.get("title", ""),
+            model=model,
+            system_prompt=body.get("system", conf.STREAMING_CHAT_SYSTEM_PROMPT),
+            metadata=body.get("metadata", {}),
+        )
+        if conversation.title:
+            entries.retitle(conversation.pk, conversation.title, live_database())
+    return JsonResponse(serialize_conversation(_mine(owner, conversation.pk)), status=201)
+
+
+def get_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
+    """A conversation with its messages on the path in view."""
+    require(get_permissions().may_read(request, owner))
+    return _with_messages(_mine(owner, conversation_id), owner)
+
+
+def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
+    """Change its title, its model or the message in view."""
+    checks: dict[str, parsing.Check] = {
+        "title": parsing.text(200),
+        "model": parsing.text(255, shortest=1),
+        "head": parsing.optional(parsing.identifier),
+    }
+    body = parsing.read_body(request, checks)
+    conversation = _mine(owner, conversation_id)
+    changes: dict[str, Any] = {key: body[key] for key in ("title", "model") if key in body}
+    if "model" in body:
+        _check_model(request, owner, body["model"])
+    if "head" in body:
+        changes["head_id"] = _leaf(conversation, body["head"])
+    if changes:
+        with transaction.atomic(using=live_database()):
+            Conversation.objects.filter(pk=conversation.pk).update(**changes)
+            if "title" in changes:
+                entries.retitle(conversation.pk, changes["title"], live_database())
+    return _with_messages(_mine(owner, conversation_id), owner)
+
+
+def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
+    """Mark it deleted; its live reply is stopped first."""
+    conversation = _mine(owner, conversation_id)
+    delete_for_owner(conversation.pk)
+    for run in runner.live:
+        if run.conversation_id == conversation.pk:
+            run.request_stop("user")
+    return HttpResponse(status=204)
+
+
+def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
+    """Undo a deletion of the last minute."""
+    parsing.read_optional_body(request, {})
+    mine = Conversation.objects.using(live_database()).owned_by(owner.key)
+    conversation = require_found(mine.filter(pk=conversation_id).first())
+    if conversation.deleted_at and not restore(conversation.pk, _UNDO):
+        raise APIError(404, "not_found")
+    return _with_messages(_mine(owner, conversation_id), owner)
+
+
+def _mine(owner: Owner, conversation_id: uuid.UUID) -> Conversation:
+    # Not from a replica, which may not have what this owner has just done.
+    conversations = Conversation.objects.using(live_database()).for_owner(owner.key)
+    return require_found(conversations.filter(pk=conversation_id).first())
+
+
+def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:
+    path = conversation.path_to(conversation.head_id)
+    return serialize_conversation(conversation) | {"messages": serialize_messages(path, owner.key)}
+
+
+def _leaf(conversation: Conversation, message_id: uuid.UUID | None) -> uuid.UUID | None:
+    messages = Message.objects.using(live_database()).filter(conversation_id=conversation.pk)
+    if message_id and not messages.filter(pk=message_id).exists():
+        raise APIError(422, "invalid", fields={"head": "a message of this conversation was wanted."})
+    return message_id
+
+
+def _check_model(request: HttpRequest, owner: Owner, model: str) -> None:
+    if not is_offered(model):
+        raise APIError(422, "invalid", fields={"model": f"one of GET api/models was wanted, got {model!r}."})
+    require(get_permissions().may_use_model(request, owner, model))
+
+
+def _matching(found: ConversationQuerySet, words: str) -> ConversationQuerySet:
+    said = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=words)
+    return found.filter(Q(title__icontains=words) | Exists(said))
+
+
+def _limit(value: str) -> int:
+    if not value:
+        return _PAGE
+    if not (value.isascii() and value.isdecimal() and len(value) <= 3 and 1 <= int(value) <= _LARGEST_PAGE):
+        raise APIError(422, "invalid", fields={"limit": f"1 to {_LARGEST_PAGE} was wanted."})
+    return int(value)
+
+
+def _cursor(conversation: Conversation) -> str:
+    plain = f"{conversation.last_activity.isoformat()} {conversation.pk}"
+    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
+    try:
+        plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        activity, _space, pk = plain.partition(" ")
+        read = datetime.fromisoformat(activity)
+        if read.tzinfo is None:
+            raise ValueError
+        return read.astimezone(UTC), uuid.UUID(pk)
+    except (ValueError, OverflowError, binascii.Error):
+        raise APIError(422, "invalid", fields={"before": "the `next` of an earlier page was wanted."}) from None
+
+
+conversations_view = api(GET=list_conversations, POST=make_conversation)
+conversation_view = api(GET=get_conversation, PATCH=change_conversation, DELETE=delete_conversation)
+restore_view = api(POST=restore_conversation)

@@ -1,0 +1,209 @@
+"""What requests say, in JSON bodies and in addresses: bounded, of a known shape, every fault named by its field."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from streaming_chat.conf import conf
+from streaming_chat.exceptions import APIError
+from streaming_chat.protocol.text import storable, storable_value
+
+# A check takes a value and returns it cleaned, or raises ValueError with what was wanted.
+Check = Callable[[Any], Any]
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Beyond 64 bits no id, position or number of ours is meant; int() of a giant costs quadratic time.
+_MAX_DIGITS = 19
+# Python's own limit is about 1,000 levels, differs by version, and ends in RecursionError wherever it is met next.
+_MAX_DEPTH = 32
+_TOO_LONG = "at most {longest} characters were wanted, got {count}."
+
+
+def read_body(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+    """Return the JSON object of a request, checked.
+
+    Raises APIError: 415 for another type, 413 beyond MAX_BODY_BYTES, 422 with `fields` for everything else.
+    """
+    return cleaned(_parse(request), checks, required)
+
+
+def read_query(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+    """Return what an address says after its `?`, checked; other names are not ours. Raises APIError: 422."""
+    said = request.GET.dict()
+    return cleaned({name: said[name] for name in checks if name in said}, checks, required)
+
+
+def cleaned(said: dict[str, Any], checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+    """Return what was said, checked name by name. Raises APIError: 422 with `fields`."""
+    faults: dict[str, str] = {}
+    kept: dict[str, Any] = {}
+    for name, value in said.items():
+        if name not in checks:
+            faults[storable(name)[:64]] = f"unknown; known are: {', '.join(checks) or 'none'}."
+            continue
+        try:
+            kept[name] = checks[name](value)
+        except ValueError as error:
+            faults[name] = str(error)
+    for name in required:
+        if name not in said:
+            faults[name] = "required."
+    if faults:
+        raise APIError(422, "invalid", fields=faults)
+    return kept
+
+
+def read_optional_body(request: HttpRequest, checks: dict[str, Check]) -> dict[str, Any]:
+    """Return the same of a request that may as well have no body; then {}."""
+    return read_body(request, checks) if has_body(request) else {}
+
+
+def has_body(request: HttpRequest) -> bool:
+    """Return whether a request brings anything; read only where it says that it is JSON.
+
+    The check of CSRF looks for a token in forms, after which Django gives out no bytes.
+    """
+    if request.content_type == "application/json":
+        return bool(request.body)
+    return request.META.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in request.META
+
+
+def require_json(request: HttpRequest) -> None:
+    """Raise APIError unless the body says it is JSON and is not too large."""
+    if request.content_type != "application/json":
+        raise APIError(415, "unsupported_media_type")
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        length = 0
+    if length > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+        raise APIError(413, "too_large")
+
+
+def _parse(request: HttpRequest) -> dict[str, Any]:
+    require_json(request)
+    try:
+        raw = request.body
+    except (OSError, ValueError):
+        # Django closes the body of a client that has left.
+        raise APIError(422, "invalid", fields={"body": "it broke off."}) from None
+    if len(raw) > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+        raise APIError(413, "too_large")
+    try:
+        body = json.loads(raw, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
+        _require_shallow(body)
+    except (ValueError, RecursionError):
+        raise APIError(422, "invalid", fields={"body": "a JSON object was wanted."}) from None
+    if not isinstance(body, dict):
+        raise APIError(422, "invalid", fields={"body": f"a JSON object was wanted, got {type(body).__name__}."})
+    return body
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON.")
+
+
+def _int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"numbers may have {_MAX_DIGITS} digits.")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits} is beyond all numbers.")
+    return value
+
+
+def _require_shallow(value: Any, depth: int = 0) -> None:
+    """Raise ValueError for what is nested too deeply."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"at most {_MAX_DEPTH} levels were wanted.")
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inside:
+        _require_shallow(item, depth + 1)
+
+
+def text(longest: int, *, shortest: int = 0, too_long: str = _TOO_LONG) -> Check:
+    """Return a check for a string of so many code points, made storable; only blanks count as empty."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"a string was wanted, got {_kind(value)}.")
+        value = storable(value)
+        if len(value) > longest:
+            raise ValueError(too_long.format(longest=longest, count=len(value)))
+        if len(value.strip()) < shortest:
+            raise ValueError("a text was wanted, got an empty one.")
+        return value
+
+    return check
+
+
+def message_text() -> Check:
+    """Return the check for what a user says."""
+    # In the reader's language: people meet this one, not only programs.
+    too_long = _("The message is too long: it has {count} characters, and may have {longest}.")
+    return text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS, shortest=1, too_long=too_long)
+
+
+def optional(check: Check) -> Check:
+    """Return a check that lets null through."""
+    return lambda value: None if value is None else check(value)
+
+
+def boolean(value: Any) -> bool:
+    """Check true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"true or false was wanted, got {_kind(value)}.")
+    return value
+
+
+def one_of(*choices: Any) -> Check:
+    """Return a check for one of these values."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or value not in choices:
+            raise ValueError("one of " + ", ".join(map(str, choices)) + " was wanted.")
+        return value
+
+    return check
+
+
+def client_id(value: Any) -> str:
+    """Check the id that makes a send idempotent."""
+    if not isinstance(value, str) or not _CLIENT_ID.fullmatch(value):
+        raise ValueError("1 to 64 of A-Z, a-z, 0-9, _ and - were wanted.")
+    return value
+
+
+def identifier(value: Any) -> uuid.UUID:
+    """Check a UUID."""
+    try:
+        return uuid.UUID(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(f"a UUID was wanted, got {_kind(value)}.") from None
+
+
+def metadata(value: Any) -> dict[str, Any]:
+    """Check an object of at most 4 KB of JSON."""
+    if not isinstance(value, dict):
+        raise ValueError(f"an object was wanted, got {_kind(value)}.")
+    size = len(json.dumps(value).encode())
+    if size > 4096:
+        raise ValueError(f"at most 4096 bytes of JSON were wanted, got {size}.")
+    return storable_value(value)
+
+
+def _kind(value: Any) -> str:
+    names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", dict: "an object", list: "a list"}
+    return names.get(type(value), "null")

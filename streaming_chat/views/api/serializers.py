@@ -1,0 +1,122 @@
+"""Rows out: the JSON of conversations and messages, as docs/http-api.md has it."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from streaming_chat.engine import lookup
+from streaming_chat.engine.runner import runner
+from streaming_chat.exceptions import error_text, is_retryable
+from streaming_chat.models import Conversation, Feedback, Message
+from streaming_chat.protocol import events
+from streaming_chat.protocol.events import Event
+
+
+def serialize_conversation(conversation: Conversation) -> dict[str, Any]:
+    """Return a conversation without its messages; never its system prompt."""
+    return {
+        "id": str(conversation.pk),
+        "title": conversation.title,
+        "model": conversation.model,
+        "head": _id(conversation.head_id),
+        "last_status": conversation.last_status,
+        "message_count": conversation.message_count,
+        "metadata": conversation.metadata,
+        "created_at": _time(conversation.created_at),
+        "last_activity": _time(conversation.last_activity),
+    }
+
+
+def serialize_messages(messages: Iterable[Message], owner_key: str) -> list[dict[str, Any]]:
+    """Return messages of one conversation, in the order given; two queries whatever their number."""
+    messages = list(messages)
+    if not messages:
+        return []
+    # From where the messages came: a replica may not have them yet.
+    using = messages[0]._state.db
+    siblings = _siblings(Message.objects.using(using).filter(conversation_id=messages[0].conversation_id))
+    feedback = {
+        given.message_id: given
+        for given in Feedback.objects.using(using).filter(
+            message__in=[message.pk for message in messages], owner_key=owner_key
+        )
+    }
+    return [_serialize_message(message, siblings[message.parent_id], feedback.get(message.pk)) for message in messages]
+
+
+def serialize_message(message: Message, owner_key: str) -> dict[str, Any]:
+    """Return one message, with live state while it is written."""
+    return serialize_messages([message], owner_key)[0]
+
+
+def _siblings(messages: QuerySet[Message]) -> dict[uuid.UUID | None, list[uuid.UUID]]:
+    siblings: dict[uuid.UUID | None, list[uuid.UUID]] = defaultdict(list)
+    for parent, pk in messages.order_by("created_at", "id").values_list("parent_id", "pk"):
+        siblings[parent].append(pk)
+    return siblings
+
+
+def _serialize_message(message: Message, siblings: list[uuid.UUID], feedback: Feedback | None) -> dict[str, Any]:
+    shape = {
+        "id": str(message.pk),
+        "conversation": str(message.conversation_id),
+        "parent": _id(message.parent_id),
+        "role": message.role,
+        "text": message.text,
+        "parts": events.to_parts(message.events()),
+        "status": message.status,
+        "end_reason": message.end_reason,
+        "error": serialize_error(message.error_code, message.ref),
+        "model": message.model,
+        "finish_reason": message.finish_reason,
+        "usage": message.usage,
+        "cost": None if message.cost is None else str(message.cost),
+        "first_event_ms": message.first_event_ms,
+        "reasoning_ms": message.reasoning_ms,
+        "duration_ms": message.duration_ms,
+        "position": message.end_position,
+        "created_at": _time(message.created_at),
+        "ended_at": _time(message.ended_at),
+        "feedback": feedback and {"value": feedback.value, "comment": feedback.comment},
+        "siblings": {"index": siblings.index(message.pk) + 1, "count": len(siblings)},
+    }
+    return shape | _live_state(message) if message.is_live else shape
+
+
+def _live_state(message: Message) -> dict[str, Any]:
+    """Return what has come so far of a reply that is being written."""
+    received = live_events(message)
+    return {
+        "text": events.text_of(received),
+        "parts": events.to_parts(received),
+        "position": 1 + events.length(received),
+    }
+
+
+def live_events(message: Message) -> list[Event]:
+    """Return what has come so far of a reply that is being written, without start and ending."""
+    run = runner.find(message.pk)
+    received = run.events[1:] if run else lookup.read(message.pk).events
+    return [event for event in received if event.kind != events.END]
+
+
+def serialize_error(code: str, ref: str = "") -> dict[str, Any] | None:
+    """Return what is said of an error of ours."""
+    if not code:
+        return None
+    error: dict[str, Any] = {"code": code, "message": error_text(code), "retryable": is_retryable(code)}
+    return error | {"ref": ref} if ref else error
+
+
+def _id(value: uuid.UUID | None) -> str | None:
+    return str(value) if value else None
+
+
+def _time(value: datetime | None) -> str | None:
+    return value.isoformat() if value else None

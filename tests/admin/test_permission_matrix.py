@@ -1,0 +1,784 @@
+"""Every address, action and form of the app's admin × every permission: who is let in, what changes, what is on record.
+
+The table says for each request which permissions it takes; whoever has not all of them is refused, and then nothing is
+shown, changed or recorded. A new address or action must be entered here; permissions are those that there are.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, models, transaction
+from django.test import Client, RequestFactory, TestCase, override_settings
+from django.urls import reverse
+
+from streaming_chat.db.hooks import SavedText
+from streaming_chat.models import AccessRecord, Conversation, Feedback, Mark, Message, ReplyEvent, Review, SearchEntry
+from streaming_chat.privacy.accesses import record
+from streaming_chat.protocol.events import Event
+from streaming_chat.search import entries
+from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
+from tests.routes import routes
+
+APP = "admin/streaming_chat/"
+# The permissions of docs/staff.md, and what they need besides. Every other permission of the app opens nothing.
+STAFF: frozenset[str] = frozenset()
+SEE = frozenset({"view_conversation"})
+READ = SEE | {"view_transcript"}
+REVIEW = READ | {"review_conversation"}
+EXPORT = READ | {"export_transcript"}
+REDACT = SEE | {"redact_transcript"}
+STOP = SEE | {"stop_reply"}
+AUDIT = frozenset({"view_accessrecord"})
+NOBODY = frozenset({"no such permission"})
+OURS = REVIEW | EXPORT | REDACT | STOP | AUDIT
+
+LIST = "conversation/"
+ROW = "conversation/<path:object_id>/"
+CHANGE_ROW = f"{ROW}change/"
+REVIEW_ROW = "conversation/<uuid:pk>/review/"
+NEXT = "conversation/review/next/"
+REPLY = "conversation/<uuid:object_id>/messages/<uuid:message_id>/"
+REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/redact/"
+EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
+EXPORT_LIST = "conversation/export/<str:form>/"
+ACTIONS = {
+    "conversation": {"mark_done", "assign_to_me", "export_jsonl", "export_csv"},
+    "message": set(),
+    "accessrecord": set(),
+}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+# A text of each kind, none of which is anywhere else.
+CANARIES = {
+    name: f"canary{name}"
+    for name in (
+        *("title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "live"),
+        *("comment", "notes", "label", "terms"),
+    )
+}
+SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "comment"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, and what comes of it.
+
+    needs: the permissions it takes. status: for who has them. query, form: with {conversation}, {reply} and the like in
+    place of ids. shows: the texts that who may read is shown. reads: what is on record then; does: what is on record
+    whoever it was. changes: whether rows are others afterwards. live: of the conversation with a live reply.
+    """
+
+    method: str
+    route: str
+    needs: frozenset[str]
+    status: int
+    query: str = ""
+    form: dict[str, Any] = field(default_factory=dict)
+    shows: frozenset[str] | set[str] = frozenset()
+    reads: tuple[str, ...] = ()
+    does: tuple[str, ...] = ()
+    changes: bool = False
+    live: bool = False
+    format: str = "jsonl"
+
+    def __str__(self) -> str:
+        return " ".join([self.method, self.route, self.query, str(self.form or ""), "live" * self.live]).strip()
+
+
+def chosen(action: str, **more: Any) -> dict[str, Any]:
+    """Return the form of the list with an action on the one conversation."""
+    return {"action": action, "_selected_action": "{conversation}", "index": "0", **more}
+
+
+def judged(**said: Any) -> dict[str, Any]:
+    """Return the form of a transcript's bar as it is opened."""
+    seen = {
+        "version": "1",
+        "activity": "{activity}",
+        "through": "{reply}",
+        "needs_attention": "1",
+        "queue": "attention",
+    }
+    return {**seen, "base": CANARIES["notes"], "notes": CANARIES["notes"], **said}
+
+
+EDITED = {"title": "Taken", "model": "taken", "post": "yes", "confirmed": "yes", "_save": "Save"}
+FORM_TYPE = "application/x-www-form-urlencoded"
+EDITED_FORM = urlencode(EDITED)
+LISTED = {"form-TOTAL_FORMS": "1", "form-INITIAL_FORMS": "1", "form-0-id": "{conversation}", "form-0-model": "taken"}
+
+CASES = [
+    # The list, which names conversations by their titles to who may read.
+    Case("GET", LIST, SEE, 200, shows={"title"}, reads=("list",)),
+    Case("HEAD", LIST, SEE, 200, reads=("list",)),
+    Case("GET", LIST, SEE, 200, query="?q={owner}", shows={"title"}, reads=("search",)),
+    Case("GET", LIST, SEE, 200, query="?q=whistle", shows={"title"}, reads=("search",)),
+    Case("GET", LIST, SEE, 200, query="?q={reply}", shows={"title"}, reads=("list",)),
+    Case("GET", LIST, SEE, 200, query="?review=done"),
+    Case("GET", LIST, SEE, 400, query="?action=export_jsonl&_selected_action={conversation}&index=0"),
+    # Its actions.
+    Case("POST", LIST, REVIEW, 302, form=chosen("mark_done"), changes=True),
+    Case("POST", LIST, REVIEW, 302, form=chosen("mark_done", select_across="1"), changes=True),
+    Case("POST", LIST, REVIEW, 302, form=chosen("assign_to_me"), changes=True),
+    Case("POST", LIST, REVIEW, 200, form=chosen("assign_to_me", _save="Save"), shows={"title"}, reads=("list",)),
+    Case("POST", LIST, EXPORT, 200, form=chosen("export_jsonl"), shows=SPOKEN, reads=("export",)),
+    Case("POST", LIST, EXPORT, 200, form=chosen("export_csv"), shows={"title", "answer"}, reads=("export",)),
+    Case("POST", LIST, EXPORT, 200, form=chosen("export_csv", select_across="1"), shows={"title"}, reads=("export",)),
+    Case("POST", LIST, EXPORT, 302, form={"action": "export_jsonl", "index": "0"}),
+    Case("POST", LIST, NOBODY, 405, form=chosen("delete_selected", post="yes")),
+    Case("POST", LIST, NOBODY, 405, form=chosen("", select_across="1")),
+    Case("POST", LIST, NOBODY, 405, form={**LISTED, "_save": "Save"}),
+    # Numbers, and the search in texts.
+    Case("GET", "conversation/numbers/", SEE, 200),
+    Case("GET", "conversation/search/", READ, 200),
+    Case("GET", "conversation/search/", READ, 200, query="?q=whistle", shows={"answer"}, reads=("search",)),
+    Case("HEAD", "conversation/search/", READ, 200, query="?q=whistle", reads=("search",)),
+    # A transcript.
+    Case("GET", ROW, STAFF, 302),
+    Case("GET", CHANGE_ROW, SEE, 200, shows=SPOKEN, reads=("open",)),
+    Case("GET", CHANGE_ROW, SEE, 200, query="?message={question}", shows=SPOKEN, reads=("open",)),
+    Case("GET", CHANGE_ROW, SEE, 200, live=True, shows={"live"}, reads=("open",)),
+    Case("HEAD", CHANGE_ROW, SEE, 200, reads=("open",)),
+    Case("GET", f"{ROW}history/", SEE, 200),
+    Case("GET", "conversation/add/", NOBODY, 403),
+    Case("GET", f"{ROW}delete/", NOBODY, 403),
+    # A reply while it is written, here one that has ended: to who may, the other would go on.
+    Case("GET", f"{REPLY}events", READ, 200, shows={"answer", "reasoning", "tool"}, reads=("follow",)),
+    Case("HEAD", f"{REPLY}events", READ, 200),
+    Case("POST", f"{REPLY}stop/", STOP, 302),
+    Case("POST", f"{REPLY}stop/", STOP, 302, live=True, does=("stop",), changes=True),
+    # Its forms.
+    Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="save", notes="Taken"), changes=True),
+    Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="done"), changes=True),
+    Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="done_next"), changes=True),
+    Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="next", verdict="bad"), changes=True),
+    Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(mark="{reply}:bad"), changes=True),
+    Case("POST", REVIEW_ROW, REVIEW, 409, form=judged(version="0", notes="x"), shows={"notes"}, reads=("open",)),
+    Case("POST", NEXT, REVIEW, 302, form={"queue": "attention"}, changes=True),
+    Case("POST", REDACT_ROW, REDACT, 200),
+    Case("POST", REDACT_ROW, REDACT, 302, form={"confirmed": "yes", "terms": "on"}, does=("redact",), changes=True),
+    Case("POST", EXPORT_ROW, EXPORT, 200, shows=SPOKEN, reads=("export",)),
+    Case("POST", EXPORT_ROW, EXPORT, 200, format="csv", shows={"title", "answer", "comment"}, reads=("export",)),
+    Case("POST", EXPORT_ROW, EXPORT, 200, format="markdown", shows=SPOKEN, reads=("export",)),
+    Case("POST", EXPORT_LIST, EXPORT, 200, shows=SPOKEN, reads=("export",)),
+    Case(
+        "POST", EXPORT_LIST, EXPORT, 200, format="csv", query="?q=whistle", shows={"answer"}, reads=("search", "export")
+    ),
+    # The list of replies has no text, that of access records what was sought.
+    Case("GET", "message/", SEE, 200),
+    Case("GET", "message/", SEE, 200, query="?q={reply}"),
+    Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
+    Case("GET", "accessrecord/", AUDIT, 200, query="?q=curious", shows={"terms"}, reads=("list",)),
+]
+
+# What a page holds for who has these permissions, and for nobody else: the ways on, and what reviewers say.
+OFFERS = {
+    (LIST, False): {"/review/next/": REVIEW, 'value="mark_done"': REVIEW, "/export/": EXPORT, "/search/": READ},
+    (CHANGE_ROW, False): {
+        "/review/": REVIEW,
+        CANARIES["notes"]: REVIEW,
+        CANARIES["label"]: REVIEW,
+        "/export/": EXPORT,
+        "/redact/": REDACT,
+    },
+    (CHANGE_ROW, True): {"/stop/": STOP, "data-follow=": READ},
+}
+
+
+def app_routes() -> list[str]:
+    """Return the routes of the app's admin, below its own."""
+    return [route.removeprefix(APP) for route in routes() if route.startswith(APP)]
+
+
+def model_admins() -> dict[str, Any]:
+    """Return the app's models that the admin has, with how."""
+    of_ours = {
+        model: found for model, found in admin.site._registry.items() if model._meta.app_label == "streaming_chat"
+    }
+    return {str(model._meta.model_name): found for model, found in of_ours.items()}
+
+
+class CompletenessTests(TestCase):
+    """What there is, is in the table."""
+
+    maxDiff = None
+
+    def test_every_address_is_entered(self):
+        assert set(app_routes()) == {case.route for case in CASES}
+
+    def test_every_action_is_entered(self):
+        request = RequestFactory().get("/")
+        request.user = get_user_model().objects.create_superuser("root")
+        found = {name: set(each.get_actions(request)) for name, each in model_admins().items()}
+        posted = {case.form["action"] for case in CASES if case.form.get("action") and case.route == LIST}
+
+        assert found == ACTIONS
+        assert posted >= ACTIONS["conversation"]
+
+    def test_every_permission_that_opens_something_is_described(self):
+        described = re.findall(r"^\| `(\w+)`", (settings.BASE_DIR / "docs/staff.md").read_text(), re.MULTILINE)
+
+        assert set(described) == OURS
+        assert set(described) <= permissions()
+
+
+def permissions() -> set[str]:
+    """Return every permission of the app, Django's own for each table, too."""
+    return set(Permission.objects.filter(content_type__app_label="streaming_chat").values_list("codename", flat=True))
+
+
+def make_rows() -> dict[str, str]:
+    """Plant a text of each kind. Returns what stands for `{name}` in addresses and forms."""
+    owner = make_user("ana")
+    conversation = make_conversation(
+        owner,
+        title=CANARIES["title"],
+        system_prompt=CANARIES["prompt"],
+        metadata={"page": CANARIES["metadata"], "cart": [CANARIES["metadata"]]},
+        needs_attention=True,
+    )
+    question = make_message(conversation, CANARIES["question"])
+    reply = make_reply(
+        conversation,
+        parts=[
+            {"kind": "reasoning", "text": CANARIES["reasoning"]},
+            {"kind": "tool_call", "id": "1", "name": "seek", "arguments": CANARIES["tool"], "complete": True},
+            {"kind": "text", "text": f"{CANARIES['answer']} whistle {CANARIES['beyond']}"},
+        ],
+        cut_position=1 + len(CANARIES["reasoning"]) + 1 + len(CANARIES["answer"]) + len(" whistle"),
+        status="stopped",
+        end_reason="user",
+    )
+    Feedback.objects.create(message=reply, value=-1, comment=CANARIES["comment"], by=owner, owner_key=f"u:{owner.pk}")
+    rita = make_user("rita")
+    Review.objects.create(conversation=conversation, notes=CANARIES["notes"], version=1, changed_by=rita)
+    for message in (None, reply):
+        Mark.objects.create(
+            conversation=conversation, message=message, verdict="bad", labels=[CANARIES["label"]], by=rita
+        )
+    live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
+    record("search", make_user("curious"), terms=CANARIES["terms"])
+    index()
+    return {
+        "conversation": str(conversation.pk),
+        "question": str(question.pk),
+        "reply": str(reply.pk),
+        "live conversation": str(live.conversation_id),
+        "live reply": str(live.pk),
+        "owner": "ana",
+        "activity": Conversation.objects.get(pk=conversation.pk).last_activity.isoformat(),
+    }
+
+
+def index() -> None:
+    """Let all texts be found, as they are now."""
+    SearchEntry.objects.all().delete()
+    for message in Message.objects.all():
+        entries.add([SavedText(message.conversation_id, message.pk, message.is_reply, message.text)], "default")
+    for conversation in Conversation.objects.all():
+        entries.retitle(conversation.pk, conversation.title, "default")
+
+
+class NamesTests(TestCase):
+    def test_no_row_is_named_by_its_text(self):
+        """The admin's log keeps these names, and its pages of what else would be deleted show them."""
+        make_rows()
+        for model in apps.get_app_config("streaming_chat").get_models():
+            for row in model._default_manager.all():
+                assert "canary" not in str(row)
+                assert "canary" not in repr(row)
+
+
+def rows() -> list[Any]:
+    """Return every row of the app and of the admin's log, but for what is on record."""
+    of_ours = [each for each in apps.get_app_config("streaming_chat").get_models() if each is not AccessRecord]
+    return [list(model._default_manager.order_by("pk").values_list()) for model in (*of_ours, LogEntry)]
+
+
+# By table: what no statement may read for who may not read text.
+TEXTS = {
+    *(f"conversation.{name}" for name in ("title", "system_prompt", "metadata")),
+    *("message.text", "message.parts", "replyevent.payload", "feedback.comment", "searchentry.words"),
+    *("review.notes", "mark.labels", "accessrecord.terms"),
+}
+PASSWORD = f"{get_user_model()._meta.model_name}.password"
+_COLUMN = re.compile(r'"streaming_chat_(\w+)"\."(\w+)"')
+
+
+class Statements:
+    """What was asked of the app's tables."""
+
+    def __init__(self) -> None:
+        self.writes: list[str] = []
+        self.loads: set[str] = set()
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "streaming_chat_" in sql:
+            if sql.startswith("SELECT"):
+                self.loads.update(".".join(found) for found in _COLUMN.findall(sql))
+            else:
+                self.writes.append(sql)
+        return execute(sql, params, many, context)
+
+
+class MatrixTestCase(TestCase):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.ids = make_rows()
+        cls.before = rows()
+
+    def path(self, route: str, *, live: bool = False, form: str = "jsonl") -> str:
+        conversation, reply = (self.ids[("live " if live else "") + name] for name in ("conversation", "reply"))
+        route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id)>", conversation, route)
+        return f"/{APP}{route}".replace("<uuid:message_id>", reply).replace("<str:form>", form)
+
+    def ask(self, client: Client, case: Case) -> Any:
+        path = self.path(case.route, live=case.live, form=case.format) + case.query.format(**self.ids)
+        if case.method == "POST":
+            return client.post(path, {name: value.format(**self.ids) for name, value in case.form.items()})
+        return client.generic(case.method, path)
+
+
+class MatrixTests(MatrixTestCase):
+    def test_whoever_is_not_of_the_staff(self):
+        everybody = {
+            "anonymous": None,
+            "the owner": make_user("ana"),
+            "a user with every permission": make_holder("user", permissions(), is_staff=False),
+            "a superuser who is not staff": make_user("root", is_superuser=True),
+            "somebody who has left": make_user("left", is_superuser=True, is_staff=True, is_active=False),
+        }
+        for name, user in everybody.items():
+            self.check(name, user, None)
+
+    def test_staff_without_a_permission(self):
+        self.check("staff", make_holder("staff", STAFF), STAFF)
+
+    def test_each_permission_alone(self):
+        self.check_each({name: frozenset({name}) for name in permissions()})
+
+    def test_each_permission_besides_that_to_see(self):
+        self.check_each({f"see, {name}": SEE | {name} for name in permissions() - SEE})
+
+    def test_each_of_ours_besides_that_to_read(self):
+        self.check_each({f"read, {name}": READ | {name} for name in OURS - READ})
+
+    def test_every_permission_but_one(self):
+        self.check_each({f"all but {name}": frozenset(permissions() - {name}) for name in OURS})
+
+    def test_a_superuser(self):
+        self.check("root", get_user_model().objects.create_superuser("root"), frozenset(permissions()))
+
+    def check_each(self, columns: dict[str, frozenset[str]]) -> None:
+        for name, held in sorted(columns.items()):
+            self.check(name, make_holder(name, held), held)
+
+    def check(self, name: str, user: Any, held: frozenset[str] | None) -> None:
+        """Ask all of it. held: the permissions of one of the staff, None for anybody else."""
+        client = Client()
+        if user:
+            client.force_login(user)
+        for case in CASES:
+            with self.subTest(who=name, request=str(case)):
+                if held is not None and case.needs <= held:
+                    self.check_allowed(client, case, held)
+                else:
+                    self.check_refused(client, case, held)
+        for method, route in wrong_methods():
+            with self.subTest(who=name, method=method, route=route):
+                with observed() as seen:
+                    response = client.generic(method, self.path(route), EDITED_FORM, FORM_TYPE)
+
+                if method == "GET" and response.status_code == 302 and not is_login(response):
+                    # From the login, to the page that the form is on.
+                    assert response["Location"].startswith("/admin/streaming_chat/conversation/")
+                else:
+                    assert response.status_code == 405 or (held is None and is_login(response))
+                assert_nothing(seen, response)
+
+        assert rows() == self.before
+
+    def check_allowed(self, client: Client, case: Case, held: frozenset[str]) -> None:
+        may_read = "view_transcript" in held
+        with undone():
+            known = set(AccessRecord.objects.values_list("pk", flat=True))
+            with observed() as seen:
+                response = self.ask(client, case)
+                said = text_of(response)
+            records = AccessRecord.objects.exclude(pk__in=known).order_by("pk")
+            recorded = tuple(records.values_list("kind", flat=True))
+            changed = case.method == "POST" and rows() != self.before
+
+        assert response.status_code == case.status, said[:300]
+        assert recorded == ((case.reads if may_read else ()) + case.does)
+        assert changed == case.changes
+        if case.method == "GET" and case.status == 200:
+            offers = OFFERS.get((case.route, case.live), {})
+            assert {mark for mark in offers if mark in said} == {mark for mark in offers if offers[mark] <= held}
+        if may_read:
+            assert {name for name in case.shows if CANARIES[name] not in said} == set()
+            assert case.reads or "canary" not in said
+        else:
+            assert "canary" not in said
+            # What is taken away is looked at, and shown to nobody.
+            assert case.route == REDACT_ROW or not seen.loads & TEXTS
+            if case.method == "POST":
+                assert "canary" not in text_of(client.get("/admin/"))
+
+    def check_refused(self, client: Client, case: Case, held: frozenset[str] | None) -> None:
+        with observed() as seen:
+            response = self.ask(client, case)
+
+        if held is None:
+            assert is_login(response) or (case.route.endswith("/events") and response.status_code == 401)
+        else:
+            assert response.status_code == (405 if case.method == "POST" and case.route == LIST else 403)
+        assert_nothing(seen, response, may_load=held is not None and "view_transcript" in held)
+
+
+class SeveralActionsTests(MatrixTestCase):
+    """The list takes the action whose number is `index`; another beside it is no leave."""
+
+    def test_an_action_beside_one_that_is_allowed_is_not_done(self):
+        for held, allowed, wanted in ((REVIEW, "mark_done", "export_jsonl"), (EXPORT, "export_jsonl", "mark_done")):
+            self.client.force_login(make_holder(allowed, held))
+            for index, actions in enumerate(([wanted, allowed], [allowed, wanted])):
+                with self.subTest(wanted, actions=actions), observed() as seen:
+                    form = {"action": actions, "index": str(index), "_selected_action": self.ids["conversation"]}
+                    response = self.client.post(self.path(LIST), form)
+
+                    assert response.status_code in {302, 405}
+                    assert_nothing(seen, response, may_load=True)
+        assert rows() == self.before
+
+
+class AutocompleteTests(MatrixTestCase):
+    def test_whoever_may_read_seeks_in_texts_there_too_and_that_is_on_record(self):
+        self.client.force_login(make_holder("reader", READ))
+        asked = {"app_label": "streaming_chat", "model_name": "message", "field_name": "conversation"}
+        said = text_of(self.client.get("/admin/autocomplete/", {**asked, "term": "whistle"}))
+
+        assert self.ids["conversation"] in said
+        assert "canary" not in said
+        assert AccessRecord.objects.latest("pk").terms == "whistle"
+
+
+class CsrfTests(MatrixTestCase):
+    """A form of another site, sent by the browser of somebody who may."""
+
+    def test_without_its_token_no_form_does_anything(self):
+        self.check()
+
+    def test_nor_where_the_site_has_no_middleware_for_it(self):
+        with override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if "Csrf" not in name]):
+            self.check()
+
+    def check(self) -> None:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(get_user_model().objects.create_superuser("root"))
+        for case in CASES:
+            if case.method == "POST":
+                with self.subTest(str(case)), observed() as seen:
+                    response = self.ask(client, case)
+
+                    assert response.status_code == 403
+                    assert_nothing(seen, response)
+        assert rows() == self.before
+
+
+class InferenceTests(MatrixTestCase):
+    """Whoever may not read is answered the same, to the last byte, whatever the texts are.
+
+    Each address is asked twice, the second time with other texts in all rows; this holds for what is guessed, sorted by,
+    found and counted, too. By somebody who may do all that the app and the site's users allow, but not read.
+    """
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        super().setUpTestData()
+        # What occurs in one of the messages, and will not in what takes its place.
+        record("search", make_user("curious"), terms=CANARIES["answer"])
+        cls.staff = make_holder("staff", permissions() - {"view_transcript"})
+        cls.staff.user_permissions.add(*Permission.objects.exclude(content_type__app_label="streaming_chat"))
+        for row in (Conversation.objects.first(), Message.objects.first(), Feedback.objects.get()):
+            log(cls.staff, row)
+
+    def setUp(self) -> None:
+        self.client.force_login(self.staff)
+
+    def check(self, addresses: list[str], **statuses: set[int]) -> None:
+        """Ask twice. statuses: what is expected of each, by default that it is answered."""
+        for address, one, other in self.answers(addresses):
+            with self.subTest(address):
+                assert one == other
+                assert one[0] in statuses.get("expected", {200})
+                # What was asked may be said again.
+                assert "canary" in address or "canary" not in one[1]
+
+    def answers(self, addresses: list[str]) -> list[tuple[str, Any, Any]]:
+        with undone():
+            first = [self.answer(address) for address in addresses]
+            exchange_texts()
+            second = [self.answer(address) for address in addresses]
+        return list(zip(addresses, first, second, strict=True))
+
+    def answer(self, address: str) -> tuple[int, str]:
+        response = self.client.get(address)
+        return response.status_code, without_tokens(text_of(response))
+
+    def lists(self) -> list[str]:
+        return [f"/{APP}{name}/" for name in model_admins()]
+
+    def test_whoever_may_read_is_answered_otherwise(self):
+        """So these tests would notice."""
+        self.client.force_login(make_holder("reader", READ | AUDIT))
+        queries = ("conversation/", "conversation/?q=whistle", "conversation/search/?q=whistle", "accessrecord/")
+        for address, one, other in self.answers([self.path(CHANGE_ROW), *(f"/{APP}{query}" for query in queries)]):
+            with self.subTest(address):
+                assert one[0] == other[0] == 200
+                assert one != other
+
+    def test_no_column_of_text_is_asked_for(self):
+        """Nor from the lists of users and groups, whose rows are related to all of it."""
+        asked = [
+            f"{reverse(f'admin:{model._meta.app_label}_{model._meta.model_name}_changelist')}?{path}{lookup}=canary"
+            for model in admin.site._registry
+            for path in text_paths(model)
+            for lookup in ("", "__startswith", "__gt", "__page__icontains")
+        ]
+
+        assert len(asked) > 100
+        self.check(asked, expected={400})
+
+    def test_nothing_is_sorted_by_text(self):
+        orders = [*(f"{sign}{column}" for column in range(12) for sign in ("", "-")), "1.2.-3", "title", "-title", "x"]
+
+        self.check([f"{path}?o={order}" for path in self.lists() for order in orders])
+
+    def test_nothing_is_found_by_text(self):
+        sought = [*CANARIES.values(), "canaryans*", '"canaryanswer whistle"', "whistle", "whist"]
+
+        self.check([f"{path}?{urlencode({'q': words})}" for path in self.lists() for words in sought])
+
+    def test_filters_know_no_text(self):
+        named = [
+            *("status", "reason", "error", "live", "feedback", "model", "days", "review", "owned_by", "owner_key"),
+            *("last_status__exact", "kind__exact", "last_activity__gte", "at__lt"),
+        ]
+        asked = [f"{path}?{name}=canarytitle" for path in self.lists() for name in named]
+
+        self.check(asked, expected={200, 302, 400})
+
+    def test_the_lists_other_parameters_tell_nothing(self):
+        asked = [
+            *("e=1", "p=2", "p=x", "all=", "_facets=True", "_popup=1", "_popup=1&_to_field=id", "_to_field=title"),
+            *("_popup=1&_to_field=text", "_to_field=terms", "_changelist_filters=q%3Dcanarytitle", "list_filter=title"),
+        ]
+
+        self.check([f"{path}?{query}" for path in self.lists() for query in asked], expected={200, 302, 400})
+
+    def test_a_conversations_pages_tell_nothing(self):
+        pages = [self.path(route, live=live) for route in (CHANGE_ROW, f"{ROW}history/") for live in (False, True)]
+        queries = ("", "?page=2", "?_to_field=title", "?_popup=1", "?_changelist_filters=q%3Dcanaryanswer")
+
+        self.check([page + query for page in pages for query in queries], expected={200})
+        self.check([f"/{APP}conversation/numbers/?model=canarytitle"])
+        rests = [f"{rest}{query}" for rest in ("change/", "history/") for query in ("", "?_to_field=title")]
+        self.check([f"/{APP}conversation/canarytitle/{rest}" for rest in rests], expected={302, 404})
+
+    def test_the_choices_of_other_forms_tell_nothing(self):
+        """Django has an address that finds rows for the select boxes of any model that points to them."""
+        fields = [
+            {"app_label": model._meta.app_label, "model_name": model._meta.model_name, "field_name": relation.name}
+            for model in apps.get_models()
+            for relation in model._meta.get_fields()
+            if relation.is_relation and relation.concrete and model._meta.app_label in {"streaming_chat", "auth"}
+        ]
+        asked = [
+            f"/admin/autocomplete/?{urlencode({**of, 'term': term})}"
+            for of in fields
+            for term in ("canarytitle", "whistle", "")
+        ]
+
+        assert len(asked) > 50
+        self.check(asked, expected={200, 403, 404})
+
+    def test_the_sites_own_pages_tell_nothing(self):
+        owner = get_user_model().objects.get(username="ana")
+        of_owner = [f"/admin/auth/user/{owner.pk}/{rest}/" for rest in ("change", "history", "delete")]
+
+        self.check(["/admin/", f"/{APP}", "/admin/jsi18n/", "/admin/auth/user/?q=canarytitle", *of_owner])
+        shortcuts = [
+            f"/admin/r/{ContentType.objects.get_for_model(model).pk}/{row.pk}/"
+            for model in apps.get_app_config("streaming_chat").get_models()
+            for row in model._default_manager.all()[:1]
+        ]
+        self.check(shortcuts, expected={404})
+
+    def test_what_would_go_with_an_owner_is_named_by_its_id(self):
+        """Whoever deletes a user is shown all that goes with them, also of several at once."""
+        owner = get_user_model().objects.get(username="ana")
+        form = {"action": "delete_selected", "_selected_action": str(owner.pk)}
+        confirmations = [
+            self.client.get(f"/admin/auth/user/{owner.pk}/delete/"),
+            self.client.post("/admin/auth/user/", form),
+        ]
+        for confirmation in confirmations:
+            said = text_of(confirmation)
+
+            assert f"Conversation {self.ids['conversation']}" in said
+            assert "canary" not in said
+
+    def test_a_redaction_asks_without_a_text(self):
+        answers = []
+        with undone():
+            for _time in range(2):
+                response = self.client.post(self.path(REDACT_ROW))
+                answers.append((response.status_code, without_tokens(text_of(response))))
+                exchange_texts()
+
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 200
+
+
+class OwnersDeletionTests(MatrixTestCase):
+    """Conversations go with their owner, whom Django lets nobody delete who may not delete each of these."""
+
+    def delete(self, *held: str) -> int:
+        staff = make_holder("staff", set(held))
+        staff.user_permissions.add(Permission.objects.get(codename="delete_user"))
+        self.client.force_login(staff)
+        owner = get_user_model().objects.get(username="ana")
+        return self.client.post(f"/admin/auth/user/{owner.pk}/delete/", {"post": "yes"}).status_code
+
+    def test_it_takes_both_permissions(self):
+        for held in ((), ("delete_conversation",), ("delete_message",)):
+            assert self.delete(*held) == 403
+        assert rows() == self.before
+        assert self.delete("delete_conversation", "delete_message") == 302
+        assert not Conversation.objects.exists()
+
+
+def text_paths(model: Any) -> list[str]:
+    """Return the lookups that lead from a model to every column of text, and to passwords, over two relations at most."""
+    found = []
+    for prefix, of in _related(model, 2):
+        table = str(of._meta.model_name)
+        hidden = [column.name for column in of._meta.concrete_fields if f"{table}.{column.name}" in {*TEXTS, PASSWORD}]
+        found += [f"{prefix}{name}" for name in hidden]
+    return sorted(set(found))
+
+
+def _related(model: Any, depth: int, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    yield prefix, model
+    if depth:
+        for each in model._meta.get_fields():
+            if each.is_relation and each.related_model and (name := _query_name(each)):
+                yield from _related(each.related_model, depth - 1, f"{prefix}{name}__")
+
+
+def _query_name(relation: Any) -> str:
+    if not relation.auto_created or relation.concrete:
+        return str(relation.name)
+    return "" if relation.hidden else str(relation.field.related_query_name())
+
+
+def exchange_texts() -> None:
+    """Put others in the place of all texts."""
+    other = "other"
+    for number, conversation in enumerate(Conversation.objects.order_by("-title", "pk")):
+        changed = {"title": f"{number}{other}", "system_prompt": other, "metadata": {"stage": [other]}}
+        Conversation.objects.filter(pk=conversation.pk).update(**changed)
+    # In the opposite order, where they are sorted.
+    for number, message in enumerate(Message.objects.exclude(text="").order_by("-pk")):
+        parts = [{"kind": "text", "text": other}] if message.parts else []
+        Message.objects.filter(pk=message.pk).update(text=f"{number}{other}", parts=parts)
+    ReplyEvent.objects.update(payload=other)
+    Feedback.objects.update(comment=other)
+    Review.objects.update(notes=other)
+    Mark.objects.update(labels=[other])
+    AccessRecord.objects.filter(kind="search").update(terms=other)
+    index()
+
+
+def without_tokens(said: str) -> str:
+    """Return what was said without what is another each time: the tokens of forms, and times of headers."""
+    return re.sub(r'name="csrfmiddlewaretoken" value="\w*"|^(Expires|Set-Cookie): .*$', "", said, flags=re.MULTILINE)
+
+
+def log(user: Any, row: models.Model) -> None:
+    """Enter a row in the admin's log, as an admin of the site's own might."""
+    LogEntry.objects.create(
+        user=user,
+        content_type=ContentType.objects.get_for_model(row),
+        object_id=str(row.pk),
+        object_repr=str(row),
+        action_flag=CHANGE,
+    )
+
+
+def wrong_methods() -> list[tuple[str, str]]:
+    """Return the methods that each address does not take."""
+    taken = {(case.method, case.route) for case in CASES}
+    taken |= {("HEAD", route) for method, route in taken if method == "GET"}
+    return [(method, route) for route in app_routes() for method in METHODS if (method, route) not in taken]
+
+
+def make_holder(name: str, held: frozenset[str] | set[str], *, is_staff: bool = True) -> Any:
+    """Return a user with these permissions of the app."""
+    user = make_staff(name, *held)
+    if not is_staff:
+        user.is_staff = False
+        user.save(update_fields=["is_staff"])
+    return user
+
+
+@contextmanager
+def observed() -> Iterator[Statements]:
+    """Yield what is asked of the app's tables in the block."""
+    seen = Statements()
+    with connection.execute_wrapper(seen):
+        yield seen
+
+
+class _Undo(Exception):
+    pass
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back what the block changes."""
+    try:
+        with transaction.atomic():
+            yield
+            raise _Undo
+    except _Undo:
+        pass
+
+
+def text_of(response: Any) -> str:
+    """Return all that a response says, its headers, too."""
+    head = "".join(f"{name}: {value}\n" for name, value in response.items())
+    return head + f"{response.cookies}\n" + b"".join(response).decode()
+
+
+def is_login(response: Any) -> bool:
+    return response.status_code == 302 and response["Location"].startswith("/admin/login/")
+
+
+def assert_nothing(seen: Statements, response: Any, *, may_load: bool = False) -> None:
+    """Assert that nothing was said, changed or recorded, and no text read."""
+    assert seen.writes == []
+    assert may_load or not seen.loads & TEXTS
+    assert "canary" not in text_of(response)

@@ -1,0 +1,53 @@
+"""The page of a user in the admin leads to what they said."""
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import TestCase, override_settings
+from django.urls import reverse
+
+from tests.factories import make_conversation, make_staff, make_user
+
+
+class UserPageTests(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.conversation = make_conversation()
+        cls.user = cls.conversation.owner
+        cls.page = reverse("admin:auth_user_change", args=[cls.user.pk])
+
+    def sign_in(self, *permissions):
+        staff = make_staff("staff", *permissions)
+        staff.user_permissions.add(Permission.objects.get(codename="view_user"))
+        self.client.force_login(staff)
+
+    def link(self):
+        return f"{reverse('admin:streaming_chat_conversation_changelist')}?owner_key=u:{self.user.pk}"
+
+    def test_it_links_their_conversations(self):
+        make_conversation(owner=make_user("another"))
+        self.sign_in("view_conversation")
+
+        self.assertContains(self.client.get(self.page), f'href="{self.link()}"', count=1)
+
+        listed = self.client.get(self.link()).context["cl"].result_list
+
+        assert [each.pk for each in listed] == [self.conversation.pk]
+
+    @override_settings(USE_THOUSAND_SEPARATOR=True)
+    def test_large_ids_are_not_grouped(self):
+        self.user = get_user_model().objects.create(pk=1_234_567, username="late")
+        self.sign_in("view_conversation")
+
+        page = self.client.get(reverse("admin:auth_user_change", args=[self.user.pk]))
+
+        self.assertContains(page, f'href="{self.link()}"')
+
+    def test_what_django_has_there_stays(self):
+        self.sign_in("view_conversation")
+
+        self.assertContains(self.client.get(self.page), 'class="historylink"')
+
+    def test_there_is_no_link_that_would_be_refused(self):
+        self.sign_in()
+
+        self.assertNotContains(self.client.get(self.page), "streaming_chat/conversation")

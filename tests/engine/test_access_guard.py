@@ -1,0 +1,182 @@
+"""Who may not read any more is told so within two heartbeats; the reply, and others who read it, are not disturbed."""
+
+import time
+import uuid
+
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test import SimpleTestCase, TransactionTestCase, override_settings
+
+from streaming_chat.engine.access_guard import AccessGuard
+from streaming_chat.models import Conversation, LiveReply, Message
+from tests.factories import make_conversation, make_reply, make_user
+from tests.provider_server import Gate, Script
+from tests.servers import Browser, ServerTestCase, held, outcome, wait_until
+
+DELTAS = ("Hel", "lo ", "wörld")
+HEARTBEAT = 0.5
+
+
+class Reading:
+    """A reader of a message, as far as its right to read goes."""
+
+    def __init__(self, message_id: uuid.UUID) -> None:
+        self.message_id = message_id
+        self.refused = ""
+
+    def refuse(self, code: str) -> None:
+        self.refused = code
+
+
+class AwayRouter:
+    """Sends everything to a database that cannot be reached."""
+
+    def db_for_read(self, model, **hints):
+        return "away"
+
+    db_for_write = db_for_read
+
+
+@override_settings(STREAMING_CHAT_HEARTBEAT_SECONDS=HEARTBEAT)
+class OpenReaderTests(ServerTestCase):
+    def test_readers_of_a_deactivated_owner_end_and_others_go_on(self):
+        gate = Gate()
+        with held(gate):
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            mine = self.browser.send("mine").until_text("Hello ")
+            second = self.browser.follow(mine.message_id).until_text("Hello ")
+            other = Browser(self.server.port, make_user("bea"))
+            self.addCleanup(other.close)
+            theirs = other.send("theirs").until_text("Hello ")
+            began = time.monotonic()
+            User.objects.filter(pk=self.browser.user.pk).update(is_active=False)
+            for exchange in (mine, second):
+                exchange.rest()
+            took = time.monotonic() - began
+            gate.open()
+            theirs.rest()
+
+        for exchange in (mine, second):
+            assert [frame.event for frame in exchange.endings] == ["failed"]
+            assert exchange.endings[0].data["error"]["code"] == "forbidden"
+            assert exchange.text == "Hello "
+        # A second more for a busy machine.
+        assert took < 2 * HEARTBEAT + 1
+        assert theirs.text == "Hello wörld"
+        assert outcome(self.ended(mine.message_id)) == ("completed", "stop", "")
+
+    def test_who_waits_for_the_whole_reply_is_refused_as_well(self):
+        gate = Gate()
+        with held(gate):
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            exchange = self.browser.send("mine", stream=False)
+            wait_until(LiveReply.objects.exists)
+            User.objects.filter(pk=self.browser.user.pk).update(is_active=False)
+            answer = exchange.json()
+
+        assert (exchange.status, answer["error"]["code"]) == (403, "forbidden")
+
+    def test_readers_of_a_deleted_conversation_end(self):
+        """Also where nothing stops its reply: a queryset of the site's own, or a copy of it that was put back."""
+        gate = Gate()
+        with held(gate):
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            exchange = self.browser.send("mine").until_text("Hello ")
+            deleted_at = Message.objects.get(pk=exchange.message_id).created_at
+            Conversation.objects.filter(messages__id=exchange.message_id).update(deleted_at=deleted_at)
+            exchange.rest()
+
+        assert [frame.data["error"]["code"] for frame in exchange.endings] == ["forbidden"]
+
+    def test_who_may_read_reads_on_over_many_heartbeats(self):
+        gate = Gate()
+        with held(gate):
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            exchange = self.browser.send("mine").until_text("Hello ")
+            while b"".join(exchange.writes).count(b":\n") < 4:
+                assert exchange._write()
+            gate.open()
+            exchange.rest()
+
+        assert [frame.event for frame in exchange.endings] == ["done"]
+
+
+class LookTests(TransactionTestCase):
+    def setUp(self):
+        self.audience = AccessGuard()
+        self.reply = make_reply(make_conversation())
+
+    def look(self, *readers: Reading, **options) -> list[str]:
+        leave = [self.audience.enter(reader, **options) for reader in readers]
+        self.audience._look_safely()
+        for each in leave:
+            each()
+
+        assert self.audience.count == 0
+        return [reader.refused for reader in readers]
+
+    def test_one_query_asks_for_all_readers(self):
+        readers = [Reading(make_reply(make_conversation(make_user(f"user{n}"))).pk) for n in range(5)]
+        gone = Reading(uuid.uuid4())
+        for reader in (*readers, gone):
+            self.audience.enter(reader)
+        with self.assertNumQueries(1):
+            self.audience.look()
+
+        assert [reader.refused for reader in readers] == [""] * 5
+        assert gone.refused == "forbidden"
+
+    def test_an_erased_conversation_is_nobodys(self):
+        Conversation.objects.update(owner=None, owner_key="", erased_at=self.reply.created_at)
+
+        assert self.look(Reading(self.reply.pk)) == ["forbidden"]
+
+    def test_a_visitors_conversation_has_no_owner_to_be_deactivated(self):
+        Conversation.objects.update(owner=None, owner_key="v:1")
+
+        assert self.look(Reading(self.reply.pk)) == [""]
+
+    def test_users_of_a_model_without_a_flag_are_active(self):
+        """Such a model has `is_active` as a constant."""
+        make_user_inactive(self.reply)
+        with override_settings(AUTH_USER_MODEL="streaming_chat.Conversation"):
+            refused = self.look(Reading(self.reply.pk))
+
+        assert refused == [""]
+
+    def test_staff_who_watch_are_not_asked_about(self):
+        make_user_inactive(self.reply)
+
+        assert self.look(Reading(self.reply.pk), watched=False) == [""]
+        assert self.look(Reading(self.reply.pk)) == ["forbidden"]
+
+    def test_a_database_that_is_away_ends_nobody(self):
+        connections.databases["away"] = {**connections.databases["default"], "NAME": "/nowhere/at/all", "PORT": "1"}
+        self.addCleanup(connections.databases.pop, "away")
+        reader = Reading(uuid.uuid4())
+        with override_settings(DATABASE_ROUTERS=[AwayRouter()]), self.assertLogs("streaming_chat", "WARNING"):
+            refused = self.look(reader)
+
+        assert refused == [""]
+
+    def test_a_dropped_reader_is_forgotten(self):
+        self.audience.enter(Reading(self.reply.pk))
+        self.audience.look()
+
+        assert self.audience._watched.popitem()[1]() is None
+
+
+class IdleTests(SimpleTestCase):
+    def test_the_thread_is_made_with_the_first_reader(self):
+        fresh = AccessGuard()
+        unwatched = fresh.enter(Reading(uuid.uuid4()), watched=False)
+
+        assert fresh._thread is None
+        unwatched()
+        assert fresh.count == 0
+
+
+def make_user_inactive(reply: Message) -> None:
+    """Deactivate the owner of a reply."""
+    owner = Conversation.objects.get(pk=reply.conversation_id).owner_id
+    User.objects.filter(pk=owner).update(is_active=False)

@@ -1,0 +1,260 @@
+"""`manage.py eraseowner`: of an owner no text is left, and their numbers are nobody's."""
+
+import tempfile
+from decimal import Decimal
+from io import StringIO
+from unittest import skipIf
+
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.models import F
+from django.test import TestCase, TransactionTestCase
+from django.test.utils import CaptureQueriesContext, override_settings
+
+from streaming_chat.chats.deletion import delete_for_owner
+from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent
+from streaming_chat.notifiers import get_notifier
+from streaming_chat.privacy import erasures, owners
+from streaming_chat.privacy.accesses import record
+from streaming_chat.protocol.events import Event
+from streaming_chat.search import backends, query
+from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
+from tests.management.test_clearconversations import age
+from tests.management.test_clearconversations import run_command as clear
+from tests.servers import wait_until
+from tests.traces import CANARY, keys, leave_what_is_deleted, places, planted
+from tests.valkey import Valkey
+
+
+def erase(*arguments):
+    out = StringIO()
+    call_command("eraseowner", *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+class EraseTests(TestCase):
+    def setUp(self):
+        self.ana = make_user()
+        self.key = f"u:{self.ana.pk}"
+
+    def test_no_text_and_no_owner_are_left_and_the_numbers_are(self):
+        conversation = make_conversation(
+            system_prompt="Careful", metadata={"page": "/"}, input_tokens=312, cost=Decimal("0.5"), last_status="failed"
+        )
+        asked = make_message(conversation, send_key="k", body_digest="d")
+        reply = make_reply(conversation, parent=asked, input_tokens=312, cost=Decimal("0.5"), first_event_ms=412)
+        told = erase("ana")
+        conversation.refresh_from_db()
+        reply.refresh_from_db()
+        asked.refresh_from_db()
+
+        assert told == f"{self.key}: 1 conversations erased."
+        assert (conversation.owner, conversation.owner_key, conversation.erased_at is not None) == (None, "", True)
+        assert (conversation.title, conversation.system_prompt, conversation.metadata) == ("", "", {})
+        assert (conversation.input_tokens, conversation.cost, conversation.message_count) == (312, Decimal("0.5"), 2)
+        assert (reply.text, reply.parts, asked.text, asked.send_key, asked.body_digest) == ("", [], "", None, "")
+        assert (reply.input_tokens, reply.cost, reply.first_event_ms) == (312, Decimal("0.5"), 412)
+        assert (reply.parent, conversation.head) == (asked, reply)
+
+    def test_deleted_ones_too_and_no_others(self):
+        delete_for_owner(make_conversation(title="a").pk)
+        others = make_conversation(make_user("bo"), title="b")
+        visitors = Conversation.objects.create(owner_key="v:1", title="c")
+        erase("ana")
+
+        assert set(Conversation.objects.exclude(title="")) == {others, visitors}
+
+    def test_ratings_keep_their_values_alone(self):
+        conversation, others = make_conversation(), make_conversation(make_user("bo"))
+        mine, of_staff = make_reply(conversation), make_reply(others)
+        for message, key in ((mine, self.key), (mine, "v:9"), (of_staff, self.key), (of_staff, "u:0")):
+            Feedback.objects.create(message=message, value=-1, comment="Secret", by=self.ana, owner_key=key)
+        Feedback.objects.filter(owner_key="u:0").update(by=make_user("bo"))
+        erase("ana")
+        found = list(Feedback.objects.order_by("pk").values_list("value", "comment", "by__username"))
+
+        assert found == [(-1, "", None), (-1, "", None), (-1, "", None), (-1, "Secret", "bo")]
+        assert not Feedback.objects.filter(owner_key=self.key).exists()
+
+    def test_what_their_quota_counts_goes(self):
+        for key in (self.key, "u:0"):
+            QuotaUse.objects.create(day="2026-11-28", key=f"owner {key}")
+        erase("ana")
+
+        assert QuotaUse.objects.get().key == "owner u:0"
+
+    def test_terms_by_which_they_were_sought_go_and_who_read_what_stays(self):
+        staff, conversation = make_staff("staff"), make_conversation()
+        for terms in ("ana", "ANA@example.com", f"q={self.key}", '"ana" refund', "banana", "refund", "ana2", "ana.b"):
+            record("search", staff, terms=terms)
+        record("open", staff, conversation=conversation.pk)
+        erase("ana")
+
+        assert sorted(AccessRecord.objects.exclude(terms="").values_list("terms", flat=True)) == [
+            "ana.b",
+            "ana2",
+            "banana",
+            "refund",
+        ]
+        assert AccessRecord.objects.filter(by=staff).count() == 9
+
+    def test_it_leaves_a_record_by_the_account(self):
+        make_conversation()
+        erase("ana")
+        found = AccessRecord.objects.get()
+
+        assert (found.kind, found.by_name, found.owner_key, found.count) == ("erase", owners.account(), self.key, 1)
+
+    def test_a_dry_run_changes_nothing(self):
+        make_live(make_conversation(), Event("text", "Hel"))
+        QuotaUse.objects.create(day="2026-11-28", key=f"owner {self.key}")
+        record("search", "root", terms="ana")
+        told = erase("ana", "--dry-run")
+
+        assert told == (
+            f"{self.key}: 1 conversations with 2 messages to erase, 1 of them being written; 0 ratings to make "
+            "anonymous; 1 quota rows and 1 search terms to remove."
+        )
+        assert Conversation.objects.get().title == "Rain in Lisbon"
+        assert AccessRecord.objects.get().terms == "ana"
+        assert LiveReply.objects.get().stop is None
+
+    def test_a_visitor_and_a_user_who_is_gone_by_their_keys(self):
+        Conversation.objects.create(owner_key="v:1", title="a")
+
+        assert erase("v:1") == "v:1: 1 conversations erased."
+        assert Conversation.objects.get().title == ""
+
+    def test_again(self):
+        make_conversation()
+        erase("ana")
+
+        assert erase("ana") == f"{self.key}: 0 conversations erased."
+
+    def test_nobody(self):
+        """An empty key is that of everything erased before."""
+        for name in ("nobody", "", "v:", "u:", "v:2"):
+            with self.subTest(name), self.assertRaises(CommandError):
+                erase(name)
+        assert not AccessRecord.objects.exists()
+
+    def test_more_than_one_transaction_takes(self):
+        for _number in range(7):
+            make_reply(make_conversation())
+        self.addCleanup(setattr, erasures, "_AT_ONCE", erasures._AT_ONCE)
+        erasures._AT_ONCE = 3
+
+        assert list(erasures.erase(owners.find("ana"))) == [3, 3, 1]
+        assert not Message.objects.exclude(text="").exists()
+
+    def test_a_transcript_of_it_is_shown_without_text(self):
+        conversation = make_conversation()
+        make_reply(conversation, "Seen. Unseen.", status="stopped", end_reason="user", cut_position=6)
+        erase("ana")
+        self.client.force_login(make_staff("staff", "view_conversation", "view_transcript"))
+        response = self.client.get(f"/admin/streaming_chat/conversation/{conversation.pk}/change/")
+
+        assert b"Erased: " in response.content
+        assert b"een." not in response.content
+
+    def test_it_goes_by_age_in_the_end(self):
+        age(make_conversation(), 400)
+        erase("ana")
+        Conversation.objects.update(last_activity=F("last_activity"))
+
+        assert clear("--all", "--older-than", "300") == ["1 in all removed."]
+
+
+class LiveTests(TestCase):
+    def setUp(self):
+        settings = override_settings(STREAMING_CHAT_LEASE_SECONDS=0.3)
+        settings.enable()
+        self.addCleanup(settings.disable)
+
+    def test_a_reply_whose_worker_lives_is_stopped_and_waited_for(self):
+        """Here nobody writes it, but its claim holds: the command says so, and erases the others."""
+        live = make_live(make_conversation(), Event("text", "Hel"), expires=60)
+        other = make_conversation()
+        with self.assertRaisesMessage(CommandError, "1 conversations have a reply that is being written"):
+            erase("ana")
+
+        assert LiveReply.objects.get(pk=live.pk).stop == "staff"
+        assert Conversation.objects.get(pk=live.conversation_id).title == "Rain in Lisbon"
+        assert Conversation.objects.get(pk=other.pk).title == ""
+
+    def test_a_reply_whose_worker_died_is_settled_first(self):
+        live = make_live(make_conversation(), Event("text", "Hel"), expires=-1)
+        with self.assertLogs("streaming_chat", "WARNING"):
+            erase("ana")
+        message = Message.objects.get(pk=live.pk)
+
+        assert (message.status, message.end_reason, message.text) == ("stopped", "staff", "")
+        assert not ReplyEvent.objects.exists()
+
+
+class CanaryTests(TransactionTestCase):
+    """Nothing of it is left: in no table, in no byte of SQLite's file, in no key of Redis, in no file of the journal."""
+
+    def test_erasure(self):
+        with Valkey() as valkey, tempfile.TemporaryDirectory() as folder:
+            tail = {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": valkey.url}}
+            with override_settings(STREAMING_CHAT_JOURNAL_DIR=folder, STREAMING_CHAT_NOTIFIER=tail):
+                _conversation, reply = planted()
+                get_notifier().publish(reply.pk, [Event("start", {}), Event("text", CANARY)])
+                wait_until(lambda: keys(CANARY, valkey))
+                get_notifier().stop_publishing(reply.pk)
+                before = places(valkey=valkey)
+                erase("ana")
+
+                assert len(before) >= 10
+                assert places(valkey=valkey) == []
+                assert not Conversation.objects.exclude(owner=None).exists()
+
+    def test_erasure_where_sqlite_was_told_nothing(self):
+        """It zeroes what it frees from then on, and the search index is purged at the end."""
+        with tempfile.TemporaryDirectory() as folder, override_settings(STREAMING_CHAT_JOURNAL_DIR=folder):
+            planted()
+            others = make_reply(make_conversation(make_user("bo")), "Tulip")
+            call_command("rebuildsearch", verbosity=0)
+            leave_what_is_deleted()
+            erase("ana")
+
+            assert places() == []
+            assert query.conversations("tulip")[0] == {others.conversation_id}
+
+    @skipIf(
+        connection.vendor != "sqlite" or backends._ERASES,
+        "a newer SQLite takes words out at once, and asks before each",
+    )
+    def test_the_index_is_merged_once(self):
+        """It takes seconds where there is much."""
+        for _number in range(7):
+            make_reply(make_conversation())
+        self.addCleanup(setattr, erasures, "_AT_ONCE", erasures._AT_ONCE)
+        erasures._AT_ONCE = 3
+        with CaptureQueriesContext(connection) as queries:
+            erase("ana")
+        merges = [query["sql"] for query in queries if "searchpurge" in query["sql"] and "SELECT" in query["sql"]]
+
+        assert len(merges) == 1
+
+    def test_terms_that_name_who_has_no_conversation(self):
+        make_user("ana")
+        for number in range(50):
+            record("search", "root", terms=f"ana {CANARY} {number} {'x' * 400}")
+        leave_what_is_deleted()
+        erase("ana")
+
+        assert places() == []
+        assert AccessRecord.objects.filter(kind="search", terms="").count() == 50
+
+    def test_retention(self):
+        with tempfile.TemporaryDirectory() as folder, override_settings(STREAMING_CHAT_JOURNAL_DIR=folder):
+            conversation, _reply = planted()
+            age(conversation, 400)
+            before = places()
+            clear("--all", "--older-than", "300")
+
+            assert len(before) > 8
+            assert places() == []
+            assert not Message.objects.exists()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from django.test import SimpleTestCase
+
+from streaming_chat.providers.base import Prompt, Turn
+from streaming_chat.providers.demo import SCRIPTS, DemoProvider, words
+from tests.received import Received, receive
+
+
+def _prompt(*texts: str) -> Prompt:
+    roles = ("user", "assistant")
+    return Prompt("demo", "", tuple(Turn(roles[n % 2], text) for n, text in enumerate(texts)), 100)
+
+
+async def _reply(*texts: str) -> Received:
+    return await receive(DemoProvider("demo", words_per_second=0), _prompt(*texts))
+
+
+class DemoTests(SimpleTestCase):
+    async def test_every_reply_says_that_no_model_is_behind_it(self):
+        for text in ("Hello", *(word for word in SCRIPTS if word != "fail")):
+            with self.subTest(text):
+                received = await _reply(text)
+
+                assert "demo" in received.text
+
+    async def test_the_first_reply_introduces_itself(self):
+        received = await _reply("What is the weather like?")
+
+        assert "no model behind me" in received.text
+        assert received.error is None
+        assert (received.stream.finish_reason, received.stream.end_reason) == ("stop", "stop")
+
+    async def test_later_replies_depend_on_the_message(self):
+        """Asking the same again gives the same; over some messages, each reply comes up."""
+        replies = {(await _reply("Hi", "…", f"message {number}")).text for number in range(20)}
+
+        assert len(replies) == 3
+        assert "You wrote 2 words" in "".join(replies)
+
+    async def test_it_counts_no_tokens(self):
+        assert (await _reply("Hello")).stream.usage is None
+
+    async def test_a_long_one_is_long(self):
+        received = await _reply("A LONG one, please")
+
+        assert len(received.text.split()) > 1000
+        assert received.text.count("###") == 20
+
+    async def test_it_is_silent_for_as_long_as_it_is_asked(self):
+        started = monotonic()
+        received = await _reply("pause 1")
+
+        assert received.text == "The built-in demo is silent now, and speaks again."
+        assert monotonic() - started >= 1
+
+    async def test_an_error_comes_after_text(self):
+        received = await _reply("error")
+
+        assert received.text
+        assert received.code == "provider_error"
+
+    async def test_a_failure_comes_before_any(self):
+        received = await _reply("fail")
+
+        assert received.events == []
+        assert received.code == "provider_unavailable"
+
+    async def test_thinking_comes_as_reasoning(self):
+        received = await _reply("think")
+
+        assert received.reasoning.startswith("The message asks for thinking.")
+        assert received.text
+
+    async def test_a_tool_call_is_one_event(self):
+        received = await _reply("tool")
+
+        assert [call["name"] for call in received.tool_calls] == ["weather"]
+        assert received.stream.end_reason == "tool_calls"
+
+    async def test_one_word_is_read_at_a_time(self):
+        received = await _reply("Hello")
+
+        assert all(len(events) == 1 for events in received.reads)
+        assert len(received.reads) == len(received.text.split())
+
+    async def test_it_keeps_its_speed(self):
+        """20 words at 200 a second are 0.1 s."""
+        provider = DemoProvider("demo", words_per_second=200, script=[{"text": "word " * 20}])
+        began = monotonic()
+        await receive(provider)
+
+        assert 0.09 < monotonic() - began < 2
+
+    async def test_it_is_cancelled_between_words(self):
+        provider = DemoProvider("demo", script=[{"text": "one"}, {"pause": 3600}])
+        async with provider.stream(_prompt("x")) as stream:
+            await stream.read()
+            waiting = asyncio.ensure_future(stream.read())
+            await asyncio.sleep(0)
+            waiting.cancel()
+
+            with self.assertRaises(asyncio.CancelledError):
+                await waiting
+
+
+class ScriptTests(SimpleTestCase):
+    async def test_steps_follow_each_other(self):
+        script = [
+            {"reasoning": "Hm."},
+            {"pause": 0.001},
+            {"text": "Ja \n\n nein "},
+            {"tool_call": {"id": "1", "name": "t", "arguments": "{}"}},
+            {"finish": "length"},
+        ]
+        received = await receive(DemoProvider("demo", words_per_second=0, script=script))
+
+        assert (received.reasoning, received.text) == ("Hm.", "Ja \n\n nein ")
+        assert received.tool_calls == [{"id": "1", "name": "t", "arguments": "{}", "complete": True}]
+        assert received.stream.end_reason == "length"
+
+    async def test_one_provider_plays_its_script_again_and_again(self):
+        provider = DemoProvider("demo", words_per_second=0, script=[{"text": "Ja"}])
+
+        assert [(await receive(provider)).text for _ in range(3)] == ["Ja"] * 3
+
+    def test_a_step_that_is_none_is_refused(self):
+        for step in ({"txet": "Ja"}, {}, {"text": "Ja", "pause": 1}, "Ja"):
+            with self.subTest(step), self.assertRaisesMessage(ValueError, "a step is a mapping"):
+                DemoProvider("demo", script=[step])
+
+    def test_words_joined_are_the_text(self):
+        for text in ("", " ", "one", " one  two\n\n\tthree \n", "漢字 é"):
+            with self.subTest(text):
+                assert "".join(words(text)) == text

@@ -1,0 +1,307 @@
+"""`manage.py rollup`: what is kept of a day, and when it is counted again."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from io import StringIO
+
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.test import SimpleTestCase, TestCase, TransactionTestCase
+from django.test.utils import CaptureQueriesContext
+
+from streaming_chat.models import Conversation, DailyUsage, Feedback, Message
+from streaming_chat.usage import rollups
+from streaming_chat.usage.histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND, Scale, add
+from streaming_chat.usage.rollups import AGAIN_DAYS, count_day, roll_up, today
+from tests.factories import make_conversation, make_live, make_message, make_reply
+
+DAY = date(2026, 3, 1)
+
+
+def at(day=DAY, hour=12):
+    return datetime.combine(day, time(hour), UTC)
+
+
+def ago(days):
+    return today() - timedelta(days=days)
+
+
+def add_reply(day=DAY, text="Yes, **today**.", **fields):
+    """Return a reply of that day, in a conversation of its own."""
+    conversation = make_conversation()
+    make_message(conversation, created_at=at(day))
+    return make_reply(conversation, text, created_at=at(day), **fields)
+
+
+def judge(reply, value, key="u:1"):
+    Feedback.objects.create(message=reply, value=value, owner_key=key)
+
+
+class HistogramTests(SimpleTestCase):
+    def test_a_median_is_right_to_a_few_percent(self):
+        counts = []
+        for value in range(200, 1_801):
+            bucket = sum(bound <= value for bound in FIRST_EVENT_MS.bounds)
+            counts = FIRST_EVENT_MS.count_in(counts, bucket, 1)
+
+        assert abs(FIRST_EVENT_MS.quantile(counts, 0.5) - 1_000) < 50
+        assert abs(FIRST_EVENT_MS.quantile(counts, 0.95) - 1_720) < 150
+
+    def test_of_nothing_there_is_none(self):
+        assert FIRST_EVENT_MS.quantile([], 0.5) is None
+        assert FIRST_EVENT_MS.quantile([0] * FIRST_EVENT_MS.size, 0.5) is None
+
+    def test_what_is_beyond_the_last_bound_is_in_the_last_bucket(self):
+        scale = Scale(1, 3)
+
+        assert scale.count_in([], 99.0, 2) == [0, 0, 0, 2]
+        assert scale.quantile([0, 0, 0, 2], 0.95) == scale.bounds[-1]
+
+    def test_a_sum_counts_both(self):
+        assert add([], [1, 2]) == [1, 2]
+        assert add([1, 2], []) == [1, 2]
+        assert add([1, 2], [3, 4]) == [4, 6]
+
+
+class CountingTests(TestCase):
+    def test_replies_are_counted_by_model_and_ending(self):
+        for fields in (
+            {},
+            {},
+            {"model": "own:model", "provider": "own"},
+            {"status": "stopped", "end_reason": "user"},
+            {"status": "failed", "error_code": "provider_rate_limited"},
+        ):
+            add_reply(**fields)
+
+        found = {
+            (row.model, row.provider, row.status, row.end_reason, row.error_code): row.replies for row in count_day(DAY)
+        }
+        assert found == {
+            ("demo:demo", "demo", "completed", "stop", ""): 2,
+            ("own:model", "own", "completed", "stop", ""): 1,
+            ("demo:demo", "demo", "stopped", "user", ""): 1,
+            ("demo:demo", "demo", "failed", "", "provider_rate_limited"): 1,
+        }
+
+    def test_a_day_is_one_of_utc(self):
+        for hour, day in ((0, DAY), (23, DAY), (0, DAY + timedelta(1))):
+            reply = add_reply()
+            Message.objects.filter(pk=reply.pk).update(created_at=at(day, hour))
+
+        assert [row.replies for row in count_day(DAY)] == [2]
+
+    def test_what_a_client_says_a_model_said_is_no_reply(self):
+        add_reply(origin="client")
+
+        assert count_day(DAY) == []
+
+    def test_tokens_and_costs_are_added_up(self):
+        add_reply(input_tokens=10, cached_input_tokens=4, output_tokens=5, cost=Decimal("0.00000001"))
+        add_reply(input_tokens=20, output_tokens=6, cost=Decimal("1.5"))
+        add_reply()
+
+        [row] = count_day(DAY)
+        assert (row.input_tokens, row.cached_input_tokens, row.output_tokens) == (30, 4, 11)
+        assert (row.cost, row.uncosted) == (Decimal("1.50000001"), 1)
+
+    def test_costs_that_nobody_knows_are_no_0(self):
+        add_reply(input_tokens=10, output_tokens=5)
+
+        [row] = count_day(DAY)
+        assert (row.cost, row.uncosted) == (None, 1)
+
+    def test_times_to_the_first_event_are_in_buckets(self):
+        for milliseconds in (0, 60, 1_000, 10_000_000, None):
+            add_reply(first_event_ms=milliseconds)
+
+        [row] = count_day(DAY)
+        assert row.first_event_ms == 10_001_060
+        assert len(row.first_event_counts) == FIRST_EVENT_MS.size
+        assert {index: count for index, count in enumerate(row.first_event_counts) if count} == {0: 2, 14: 1, 37: 1}
+
+    def test_speed_is_of_the_time_after_the_first_event(self):
+        add_reply(first_event_ms=500, duration_ms=2_500, output_tokens=100)
+
+        [row] = count_day(DAY)
+        assert (row.timed_tokens, row.timed_ms) == (100, 2_000)
+        assert 45 < TOKENS_PER_SECOND.quantile(row.speed_counts, 0.5) < 60
+
+    def test_reasoning_that_was_not_streamed_took_no_time_after_it(self):
+        add_reply(first_event_ms=500, duration_ms=2_500, output_tokens=100, reasoning_tokens=80)
+        add_reply(first_event_ms=500, duration_ms=2_500, output_tokens=100, reasoning_tokens=80, reasoning_ms=900)
+
+        [row] = count_day(DAY)
+        assert row.timed_tokens == 120
+
+    def test_where_speed_is_not_known_there_is_none(self):
+        for fields in (
+            {"tokens_estimated": True},
+            {"output_tokens": 0},
+            {"output_tokens": None},
+            {"duration_ms": 500},
+            {"first_event_ms": None},
+            {"reasoning_tokens": 100},
+        ):
+            add_reply(**{"first_event_ms": 500, "duration_ms": 900, "output_tokens": 100, **fields})
+
+        [row] = count_day(DAY)
+        assert (row.speed_counts, row.timed_tokens, row.timed_ms) == ([], 0, 0)
+
+    def test_feedback_counts_on_the_day_of_its_reply(self):
+        judge(add_reply(), 1)
+        reply = add_reply()
+        judge(reply, -1)
+        judge(reply, 1, "u:2")
+        judge(add_reply(DAY + timedelta(1)), -1)
+
+        [row] = count_day(DAY)
+        assert (row.replies, row.good, row.bad) == (2, 2, 1)
+
+    def test_a_day_is_found_by_an_index(self):
+        """Enough rows that a database prefers one, and their figures known to it."""
+        conversations = [Conversation(owner_key="v:1") for _ in range(1_000)]
+        Conversation.objects.bulk_create(conversations)
+        replies = [
+            Message(
+                conversation=conversations[number % 1_000], role="assistant", created_at=at(DAY + timedelta(number))
+            )
+            for number in range(-3_000, 3_000)
+        ]
+        Message.objects.bulk_create(replies)
+        Feedback.objects.bulk_create(Feedback(message=reply, value=1, owner_key="v:1") for reply in replies)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+        for query in (rollups._groups(DAY), rollups._feedback(DAY)):
+            plan = query.explain()
+
+            assert "streaming_chat_message_status" in plan, plan
+
+
+class RollUpTests(TestCase):
+    def kept(self):
+        return {row.day: row.replies for row in DailyUsage.objects.order_by("day")}
+
+    def test_each_day_that_is_over_is_kept(self):
+        add_reply(ago(3))
+        add_reply(ago(1))
+        add_reply(ago(0))
+
+        assert list(roll_up()) == [(ago(3), 1), (ago(2), 0), (ago(1), 1)]
+        assert self.kept() == {ago(3): 1, ago(2): 0, ago(1): 1}
+
+    def test_a_second_time_changes_nothing(self):
+        add_reply(ago(20), first_event_ms=100, input_tokens=3)
+        judge(add_reply(ago(2)), 1)
+        list(roll_up())
+        before = list(DailyUsage.objects.order_by("day").values())
+        list(roll_up())
+        after = list(DailyUsage.objects.order_by("day").values())
+
+        assert [{**row, "id": 0} for row in after] == [{**row, "id": 0} for row in before]
+
+    def test_only_what_is_missing_and_what_is_recent_is_counted_again(self):
+        add_reply(ago(30))
+        list(roll_up())
+        DailyUsage.objects.filter(day=ago(20)).delete()
+
+        assert [day for day, _count in roll_up()] == [ago(20), *(ago(days) for days in range(AGAIN_DAYS, 0, -1))]
+
+    def test_what_was_ended_in_the_middle_goes_on(self):
+        add_reply(ago(30))
+        running = roll_up()
+        for _ in range(5):
+            next(running)
+        running.close()
+
+        assert len(self.kept()) == 5
+        assert next(roll_up()) == (ago(25), 0)
+
+    def test_feedback_that_comes_late_is_counted(self):
+        reply = add_reply(ago(AGAIN_DAYS))
+        list(roll_up())
+        judge(reply, -1)
+        list(roll_up())
+
+        assert DailyUsage.objects.get(day=ago(AGAIN_DAYS)).bad == 1
+
+    def test_days_stay_when_their_conversations_are_removed(self):
+        add_reply(ago(30))
+        add_reply(ago(1))
+        list(roll_up())
+        Conversation.objects.filter(messages__created_at__lt=at(ago(20))).delete()
+        list(roll_up())
+
+        assert self.kept()[ago(30)] == 1
+
+    def test_rebuilding_counts_everything_again(self):
+        add_reply(ago(30))
+        list(roll_up())
+        add_reply(ago(30))
+        list(roll_up())
+        assert self.kept()[ago(30)] == 1
+
+        list(roll_up(rebuild=True))
+        assert self.kept()[ago(30)] == 2
+
+    def test_since_says_where_to_begin(self):
+        add_reply(ago(30))
+
+        assert [day for day, _count in roll_up(ago(2))] == [ago(2), ago(1)]
+
+    def test_without_messages_there_is_nothing_to_keep(self):
+        assert list(roll_up()) == []
+
+    def test_a_reply_that_is_being_written_is_counted_as_such(self):
+        live = make_live(make_conversation())
+        Message.objects.filter(pk=live.pk).update(created_at=at())
+
+        assert [(row.status, row.replies) for row in count_day(DAY)] == [("streaming", 1)]
+
+    def test_a_day_takes_the_same_queries_for_any_number_of_replies(self):
+        counts = []
+        for _ in range(2):
+            for _reply in range(5):
+                add_reply(ago(1))
+            with CaptureQueriesContext(connection) as queries:
+                list(roll_up(ago(1)))
+            counts.append(len(queries))
+
+        assert counts[0] == counts[1]
+
+
+class AtOnceTests(TransactionTestCase):
+    def test_two_that_count_the_same_days_keep_them_once(self):
+        for days in (2, 2, 1):
+            add_reply(ago(days))
+
+        def count(_number):
+            try:
+                return list(roll_up(rebuild=True))
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(count, range(8)))
+
+        assert found == [[(ago(2), 2), (ago(1), 1)]] * 8
+        assert sorted(DailyUsage.objects.values_list("day", "replies")) == [(ago(2), 2), (ago(1), 1)]
+
+
+class CommandTests(TestCase):
+    def run_command(self, *arguments):
+        out = StringIO()
+        call_command("rollup", *arguments, stdout=out)
+        return out.getvalue().splitlines()
+
+    def test_it_says_how_many(self):
+        add_reply(ago(2))
+
+        assert self.run_command() == ["2 days counted, 1 replies."]
+        assert self.run_command("--verbosity=2")[0] == f"{ago(2)}: 1 replies"
+
+    def test_it_takes_a_first_day(self):
+        assert self.run_command(f"--since={ago(1)}") == ["1 days counted, 0 replies."]
+        with self.assertRaises(CommandError):
+            self.run_command("--since=yesterday")

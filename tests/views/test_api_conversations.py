@@ -1,0 +1,352 @@
+"""Conversations over the native API: list, make, read, change, delete, restore."""
+
+import uuid
+from datetime import timedelta
+from itertools import chain
+
+from django.db.models.functions import Now
+from django.test import override_settings
+from django.utils.dateparse import parse_datetime
+
+from streaming_chat.models import Conversation, LiveReply, Message
+from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
+from tests.native import Api, ApiTestCase, error_of
+
+KEYS = {
+    "id",
+    "title",
+    "model",
+    "head",
+    "last_status",
+    "message_count",
+    "metadata",
+    "created_at",
+    "last_activity",
+}
+
+
+class ListTests(ApiTestCase):
+    def ids(self, query=""):
+        response = self.api.get(f"api/conversations{query}")
+
+        assert response.status_code == 200, response.content
+        return [item["id"] for item in response.json()["results"]]
+
+    def pages(self, query):
+        """Return every page from the first to the one without a next."""
+        pages, cursor = [], ""
+        while cursor is not None:
+            body = self.api.get(f"api/conversations?{query}&before={cursor}").json()
+            pages.append([item["id"] for item in body["results"]])
+            cursor = body["next"]
+        return pages
+
+    def test_nobody_has_conversations_at_first(self):
+        assert self.api.get("api/conversations").json() == {"results": [], "next": None}
+
+    def test_a_conversation_shows_so_much(self):
+        conversation = make_conversation(system_prompt="Secret rules.", metadata={"page": 7})
+        reply = make_reply(conversation)
+        (shown,) = self.api.get("api/conversations").json()["results"]
+
+        assert set(shown) == KEYS
+        assert shown["id"] == str(conversation.pk)
+        assert shown["head"] == str(reply.pk)
+        assert (shown["title"], shown["model"], shown["metadata"]) == ("Rain in Lisbon", "demo:demo", {"page": 7})
+        assert (shown["message_count"], shown["last_status"]) == (2, "completed")
+        assert parse_datetime(shown["created_at"]).tzinfo
+
+    def test_the_system_prompt_is_nowhere(self):
+        conversation = make_conversation(system_prompt="Secret rules.")
+        make_reply(conversation)
+        answers = [
+            self.api.get("api/conversations"),
+            self.api.get(f"api/conversations/{conversation.pk}"),
+            self.api.get(f"api/conversations/{conversation.pk}/messages"),
+            self.api.patch(f"api/conversations/{conversation.pk}", {"title": "New"}),
+            self.api.post(f"api/conversations/{conversation.pk}/messages", {"content": "Hi", "stream": False}),
+        ]
+
+        assert [answer.status_code for answer in answers] == [200] * 5
+        assert not any(b"Secret" in answer.content for answer in answers)
+
+    def test_the_last_used_comes_first(self):
+        first, second, third = (make_conversation() for _ in range(3))
+        self.api.send(conversation=second)
+
+        assert self.ids() == [str(second.pk), str(third.pk), str(first.pk)]
+
+    def test_only_ones_own_that_are_not_deleted(self):
+        make_conversation(make_user("bo"))
+        make_conversation(deleted_at=Now())
+        mine = make_conversation()
+
+        assert self.ids() == [str(mine.pk)]
+
+    def test_pages_hold_each_once(self):
+        made = [str(make_conversation().pk) for _ in range(7)]
+        pages = self.pages("limit=3")
+
+        assert [len(page) for page in pages] == [3, 3, 1]
+        assert list(chain(*pages)) == made[::-1]
+
+    def test_ties_are_ordered_by_id(self):
+        made = [str(make_conversation().pk) for _ in range(5)]
+        Conversation.objects.update(last_activity=Now())
+
+        assert list(chain(*self.pages("limit=2"))) == made[::-1]
+
+    def test_a_last_page_that_is_full_has_no_next(self):
+        for _ in range(4):
+            make_conversation()
+
+        assert [len(page) for page in self.pages("limit=2")] == [2, 2]
+
+    def test_what_came_meanwhile_moves_no_page(self):
+        made = [str(make_conversation().pk) for _ in range(4)]
+        body = self.api.get("api/conversations?limit=2").json()
+        make_conversation()
+        rest = self.ids(f"?limit=2&before={body['next']}")
+
+        assert rest == [made[1], made[0]]
+
+    def test_limits_and_cursors_are_checked(self):
+        for query, name in (
+            ("limit=0", "limit"),
+            ("limit=101", "limit"),
+            ("limit=-1", "limit"),
+            ("limit=x", "limit"),
+            ("limit=1000000", "limit"),
+            ("limit=0005999", "limit"),
+            ("limit=%C2%B2", "limit"),
+            ("before=x", "before"),
+            ("before=%F0%9F%8E%89", "before"),
+            # 0001-01-01T00:00:00+23:59 and a UUID: there is no such moment in UTC.
+            ("before=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OSAwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDc", "before"),
+        ):
+            with self.subTest(query=query):
+                response = self.api.get(f"api/conversations?{query}")
+
+                assert response.status_code == 422, response.content
+                assert list(error_of(response)["fields"]) == [name]
+
+    def test_search_finds_titles_and_texts(self):
+        titled = make_conversation(title="Über Kräne")
+        spoken = make_conversation(title="Other")
+        make_reply(spoken, "A crane lifts 100% of it.")
+        make_conversation(title="Neither")
+
+        assert self.ids("?search=kran") == []
+        assert self.ids("?search=Kr%C3%A4ne") == [str(titled.pk)]
+        assert self.ids("?search=CRANE") == [str(spoken.pk)]
+        assert self.ids("?search=100%25") == [str(spoken.pk)]
+        assert self.ids("?search=%25") == [str(spoken.pk)]
+        assert self.ids("?search=_") == []
+
+    def test_a_search_for_what_cannot_be_written_finds_nothing(self):
+        make_conversation(title="ab")
+
+        assert self.ids("?search=a%00b") == self.ids("?search=ab")
+        assert self.ids("?search=%ED%A0%80") == []
+
+    def test_its_cost_does_not_grow_with_the_page(self):
+        for _ in range(3):
+            make_reply(make_conversation())
+        with self.assertNumQueries(3):
+            self.ids()
+
+
+class MakeTests(ApiTestCase):
+    def test_nothing_has_to_be_said(self):
+        response = self.api.post("api/conversations")
+        made = response.json()
+
+        assert response.status_code == 201
+        assert set(made) == KEYS
+        assert (made["title"], made["model"], made["head"], made["metadata"]) == ("", "scripted:model", None, {})
+        assert (made["message_count"], made["last_status"]) == (0, "")
+        assert Conversation.objects.get(pk=made["id"]).owner == self.user
+
+    @override_settings(STREAMING_CHAT_MODELS=["scripted:model", "scripted:*"])
+    def test_everything_can_be_said(self):
+        made = self.api.post(
+            "api/conversations", {"title": "T", "model": "scripted:a:b", "metadata": {"a": [1]}}
+        ).json()
+
+        assert (made["title"], made["model"], made["metadata"]) == ("T", "scripted:a:b", {"a": [1]})
+
+    @override_settings(STREAMING_CHAT_SYSTEM_PROMPT="Be brief.")
+    def test_the_sites_system_prompt_is_copied(self):
+        made = self.api.post("api/conversations").json()
+        with override_settings(STREAMING_CHAT_SYSTEM_PROMPT="Be long."):
+            self.api.send(conversation=Conversation.objects.get(pk=made["id"]))
+
+        assert self.provider.calls[0].prompt.system == "Be brief."
+
+    def test_a_system_prompt_of_ones_own_only_where_the_site_allows_it(self):
+        refused = self.api.post("api/conversations", {"system": "Be rude."})
+        with override_settings(STREAMING_CHAT_ALLOW_USER_SYSTEM_PROMPT=True):
+            made = self.api.post("api/conversations", {"system": "Be kind."})
+        self.api.send(conversation=Conversation.objects.get())
+
+        assert (refused.status_code, list(error_of(refused)["fields"])) == (422, ["system"])
+        assert made.status_code == 201
+        assert "system" not in made.json()
+        assert self.provider.calls[0].prompt.system == "Be kind."
+
+    def test_what_is_wrong_is_named(self):
+        for body, name in (
+            ({"title": "x" * 201}, "title"),
+            ({"model": "other:model"}, "model"),
+            ({"model": "scripted:*"}, "model"),
+            ({"metadata": []}, "metadata"),
+            ({"metadata": {"a": "x" * 5_000}}, "metadata"),
+            ({"owner": 1}, "owner"),
+        ):
+            with self.subTest(body=name):
+                response = self.api.post("api/conversations", body)
+
+                assert (response.status_code, list(error_of(response)["fields"])) == (422, [name])
+        assert not Conversation.objects.exists()
+
+    def test_the_first_message_gives_a_title(self):
+        conversation = Conversation.objects.get(pk=self.api.post("api/conversations").json()["id"])
+        self.api.send("Will it\n rain " + "x" * 100, conversation)
+        conversation.refresh_from_db()
+
+        assert conversation.title == "Will it rain " + "x" * 46 + "…"
+
+    def test_a_title_of_ones_own_stays(self):
+        made = self.api.post("api/conversations", {"title": "Mine"}).json()
+        self.api.send("Will it rain?", Conversation.objects.get(pk=made["id"]))
+
+        assert Conversation.objects.get().title == "Mine"
+
+
+class ReadTests(ApiTestCase):
+    def test_the_path_in_view(self):
+        conversation = make_conversation()
+        question = make_message(conversation)
+        first = make_reply(conversation, "One.", parent=question)
+        second = make_reply(conversation, "Two.", parent=question)
+        shown = self.api.get(f"api/conversations/{conversation.pk}").json()
+
+        assert set(shown) == KEYS | {"messages"}
+        assert [message["id"] for message in shown["messages"]] == [str(question.pk), str(second.pk)]
+        assert shown["messages"][1]["siblings"] == {"index": 2, "count": 2}
+
+        shown = self.api.patch(f"api/conversations/{conversation.pk}", {"head": str(first.pk)}).json()
+
+        assert [message["id"] for message in shown["messages"]] == [str(question.pk), str(first.pk)]
+        assert shown["messages"][1]["siblings"] == {"index": 1, "count": 2}
+
+    def test_all_messages_are_a_tree(self):
+        conversation = make_conversation()
+        first = make_reply(conversation)
+        second = make_message(conversation, parent=None)
+        shown = self.api.get(f"api/conversations/{conversation.pk}/messages").json()["results"]
+        parents = {message["id"]: message["parent"] for message in shown}
+
+        assert parents == {str(first.parent_id): None, str(first.pk): str(first.parent_id), str(second.pk): None}
+        assert shown[0]["siblings"] == {"index": 1, "count": 2}
+
+    def test_a_conversation_without_messages(self):
+        conversation = make_conversation()
+
+        assert self.api.get(f"api/conversations/{conversation.pk}").json()["messages"] == []
+        assert self.api.get(f"api/conversations/{conversation.pk}/messages").json() == {"results": []}
+
+    def test_its_cost_does_not_grow_with_its_length(self):
+        conversation = make_conversation()
+        for _ in range(3):
+            make_reply(make_message(conversation).conversation)
+        # Session, user, conversation, the tree's shape, its path, siblings, feedback.
+        with self.assertNumQueries(7):
+            self.api.get(f"api/conversations/{conversation.pk}")
+
+
+class ChangeTests(ApiTestCase):
+    def setUp(self):
+        super().setUp()
+        self.conversation = make_conversation()
+        self.reply = make_reply(self.conversation)
+        self.path = f"api/conversations/{self.conversation.pk}"
+
+    def test_title_and_model(self):
+        changed = self.api.patch(self.path, {"title": "New", "model": "scripted:model"}).json()
+
+        assert (changed["title"], changed["model"]) == ("New", "scripted:model")
+        assert len(changed["messages"]) == 2
+
+    def test_nothing(self):
+        assert self.api.patch(self.path, {}).json()["title"] == "Rain in Lisbon"
+
+    def test_a_head_of_another_conversation_is_refused(self):
+        other = make_reply(make_conversation())
+        for head in (str(other.pk), str(uuid.uuid4()), "x", 1):
+            with self.subTest(head=head):
+                response = self.api.patch(self.path, {"head": head})
+
+                assert (response.status_code, list(error_of(response)["fields"])) == (422, ["head"])
+
+    def test_the_head_may_be_nothing(self):
+        assert self.api.patch(self.path, {"head": None}).json()["messages"] == []
+
+    def test_what_is_not_to_be_changed(self):
+        for name in ("system", "metadata", "owner", "id"):
+            response = self.api.patch(self.path, {name: "x"})
+
+            assert (response.status_code, list(error_of(response)["fields"])) == (422, [name])
+
+    def test_a_foreign_one_is_not_found_before_its_model_is_looked_at(self):
+        response = Api(make_user("bo")).patch(self.path, {"model": "scripted:model"})
+
+        assert response.status_code == 404
+
+
+class DeleteTests(ApiTestCase):
+    def setUp(self):
+        super().setUp()
+        self.conversation = make_conversation()
+        self.path = f"api/conversations/{self.conversation.pk}"
+
+    def deleted(self, **ago):
+        Conversation.objects.filter(pk=self.conversation.pk).update(deleted_at=Now() - timedelta(**ago))
+
+    def test_it_is_marked(self):
+        make_reply(self.conversation)
+        response = self.api.delete(self.path)
+
+        assert (response.status_code, response.content) == (204, b"")
+        assert self.api.get(self.path).status_code == 404
+        assert self.api.delete(self.path).status_code == 404
+        assert Message.objects.count() == 2
+
+    def test_its_live_reply_is_stopped_first(self):
+        live = make_live(self.conversation)
+        self.api.delete(self.path)
+
+        assert LiveReply.objects.get(pk=live.pk).stop == "user"
+
+    def test_restored_within_a_minute(self):
+        self.deleted(seconds=55)
+        response = self.api.post(f"{self.path}/restore")
+
+        assert response.status_code == 200
+        assert response.json()["messages"] == []
+        assert self.api.get(self.path).status_code == 200
+
+    def test_not_restored_later(self):
+        self.deleted(seconds=65)
+
+        assert self.api.post(f"{self.path}/restore").status_code == 404
+        assert Conversation.objects.get().deleted_at
+
+    def test_restoring_what_is_there_changes_nothing(self):
+        assert self.api.post(f"{self.path}/restore").status_code == 200
+        assert self.api.post(f"{self.path}/restore", {"really": True}).status_code == 422
+
+    def test_nobody_else_restores_it(self):
+        self.deleted(seconds=1)
+
+        assert Api(make_user("bo")).post(f"{self.path}/restore").status_code == 404
