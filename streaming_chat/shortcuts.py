@@ -12,7 +12,6 @@ from streaming_chat.accounts.owners import Owner, request_key
 from streaming_chat.chats.sending import SendRequest, send
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
-from streaming_chat.engine.run import InlineSaver, Order
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
@@ -58,14 +57,8 @@ def send_message(
     )
     sent = send(request, Owner(user, key), outgoing, writer.worker)
     if sent.order is not None:
-        transaction.on_commit(partial(_start, sent.order, using), using=using)
+        transaction.on_commit(partial(runner.start_in_background, sent.order), using=using)
     run = runner.find(sent.message_id)
     if wait and run is not None:
         run.ended.wait()
     return Message.objects.using(using).get(pk=sent.message_id)
-
-
-def _start(order: Order, using: str) -> None:
-    """Start a run beside all requests; in a test's transaction, which has no commit, save inside it."""
-    is_inside = connections[using].in_atomic_block
-    runner.start_in_background(order, InlineSaver(writer.worker) if is_inside else None)

@@ -305,7 +305,7 @@ def wait_until_saved(seconds: float = _PATIENCE_SECONDS) -> None:
     while runs := runner.live:
         if time.monotonic() > deadline:
             raise AssertionError(f"reply {runs[0].message_id} did not end within {seconds} s.")
-        runner.save_inline()
+        writer.save_in_transaction()
         runs[0].ended.wait(0.05)
     if not writer.wait_until_idle(max(deadline - time.monotonic(), 0)):
         raise AssertionError(f"the writer was not idle within {seconds} s.")

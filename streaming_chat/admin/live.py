@@ -23,11 +23,10 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import AccessRecord, LiveReply, Message
 from streaming_chat.privacy.accesses import record
 from streaming_chat.views.api.messages import position_of
-from streaming_chat.views.api.responses import error_response, handler_for, private, require, require_found, save_inline
+from streaming_chat.views.api.responses import error_response, handler_for, private, require, require_found
 from streaming_chat.views.api.streaming import (
     Prepared,
     encoder_for,
-    inline_saver,
     prepare_reply,
     prepared_view,
     require_reader_slot,
@@ -41,7 +40,6 @@ def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
         handler = handler_for(request, {"GET": _follow})
         if not site.has_permission(request):
             raise APIError(401, "not_signed_in")
-        save_inline()
         return handler(request, object_id, message_id)
 
     return prepared_view(prepare, _failed)
@@ -59,7 +57,7 @@ def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.U
     require_reader_slot()
     # Each time, also after a lost connection: who names a position says that they have read up to it, no more.
     record(AccessRecord.Kind.FOLLOW, request.user, conversation=conversation_id, message=message_id)
-    return prepare_reply(message_id, None, inline_saver(), position=position, encoder=encoder, by_owner=False)
+    return prepare_reply(message_id, None, position=position, encoder=encoder, by_owner=False)
 
 
 async def _failed(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:

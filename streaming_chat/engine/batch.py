@@ -7,6 +7,7 @@ is reported, and nothing is lost: how far each run is saved is known, or asked f
 from __future__ import annotations
 
 import math
+import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -47,6 +48,8 @@ class Saved(Protocol):
     outcome: Ending | None
     is_deserted: bool
     events: list[Event]
+    # Set once its readers have been told of the ending.
+    ended: threading.Event
 
     @property
     def position(self) -> int:

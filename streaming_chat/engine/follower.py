@@ -13,7 +13,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from asgiref.sync import sync_to_async
 from django.db import DatabaseError, InterfaceError, connections
 
 from streaming_chat.db.alias import live_database
@@ -42,20 +41,18 @@ _AHEAD = 1_000
 class FollowedReply:
     """One reply that another process writes, as this one knows it. `stream` is filled in the stream's loop."""
 
-    def __init__(self, message: Message, *, inline: bool = False, keeps: bool = True) -> None:
+    def __init__(self, message: Message, *, keeps: bool = True) -> None:
         """Look once, in the caller's thread; `stream` holds what was found.
 
-        message: as the database has it now. inline: the rows are in the caller's transaction, a site's TestCase, where no
-        other thread would see them. keeps: whether the reply is to go on for whoever reads this.
+        message: as the database has it now. keeps: whether the reply is to go on for whoever reads this.
         """
         self.message_id = message.pk
         self.keeps = keeps
-        self.stream = ReplyStream(message.pk, None, whole=False, on_follow=None if inline else self._on_follow)
+        self.stream = ReplyStream(message.pk, None, whole=False, on_follow=self._on_follow)
         self.stream.append([Event(START, message.start_payload())])
         # Where the next row of the database begins.
         self.start = 1
         self._ahead: list[tuple[int, Sequence[Event]]] = []
-        self._next_look = 0.0
         if not message.is_live:
             self.take(lookup.of_ended(message), 1)
             return
@@ -66,20 +63,6 @@ class FollowedReply:
         if reading.worker:
             # It may carry events from now on; and whoever has just asked for a stop comes here to wait for the ending.
             get_notifier().wake(live_database(), reading.worker, message.pk)
-
-    def look_inline(self) -> None:
-        """Fill the stream, at most once an interval, in the caller's transaction. Blocking; the stream has no loop."""
-        if not self.stream.ended and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _LOOK_SECONDS
-            self.take(*self._look())
-
-    async def follow_inline(self) -> None:
-        """Fill the stream in the caller's transaction until its ending, or its last reader has gone."""
-        has_met_reader = False
-        while not self.stream.ended and (self.stream.readers or not has_met_reader):
-            has_met_reader = bool(self.stream.readers)
-            await asyncio.sleep(_LOOK_SECONDS)
-            self.take(*await sync_to_async(self._look)())
 
     def advance(self, reading: Reading) -> int:
         """Note how far the database was read; return where this reading's events begin. In the thread that looks."""

@@ -23,6 +23,7 @@ from streaming_chat.protocol.endings import Ending
 
 from .cursor import Cursor
 from .stream import LoopWaiter, ReplyStream, ThreadWaiter
+from .writer import writer
 
 # A reader is cut when it is seen stalled twice: a loop that was busy for so long has not sent either.
 _SECOND_LOOK_SECONDS = 1.0
@@ -234,8 +235,7 @@ def _look(reference: weakref.ref[Reader]) -> None:
 class BlockingReader:
     """Follows a reply in a thread, as an iterator of writes.
 
-    between: called between reads, at least every half second; it saves where there is no writer to do so. count, keeps: as
-    in `Reader`, count called at once.
+    count, keeps: as in `Reader`, count called at once.
     seconds: after which it ends without an ending, for the client to come back; None for never.
     """
 
@@ -246,7 +246,6 @@ class BlockingReader:
         position: int = 0,
         *,
         opened: Callable[[], object] | None = None,
-        between: Callable[[], object] | None = None,
         count: Callable[[BlockingReader], Callable[[], object]] | None = None,
         seconds: float | None = None,
         keeps: bool = True,
@@ -257,7 +256,6 @@ class BlockingReader:
         self._cursor: Cursor | _Refusal = Cursor(stream, encoder, position)
         self._heartbeat = encoder.heartbeat
         self._opened = opened
-        self._between = between
         self._waiter = ThreadWaiter()
         self._leave_at = math.inf if seconds is None else time.monotonic() + seconds
         self._is_open = True
@@ -290,8 +288,7 @@ class BlockingReader:
                 raise StopIteration
             if self._heartbeat and time.monotonic() >= beat_at:
                 return self._heartbeat
-            if self._between is not None:
-                self._between()
+            writer.save_in_transaction()
             self._waiter.wait(min(0.5, max(min(beat_at, self._leave_at) - time.monotonic(), 0.01)))
 
     def until_ended(self, seconds: float | None = None) -> bool:
@@ -302,8 +299,7 @@ class BlockingReader:
         deadline = self._leave_at if seconds is None else min(self._leave_at, time.monotonic() + seconds)
         while not (self._stream.ended or self._stream.dismissed or self.refused) and time.monotonic() < deadline:
             self._waiter.clear()
-            if self._between is not None:
-                self._between()
+            writer.save_in_transaction()
             if not self._stream.ended:
                 self._waiter.wait(max(min(0.5, deadline - time.monotonic()), 0.01))
         if time.monotonic() >= deadline:

@@ -1,4 +1,4 @@
-"""One reply that this process receives from a provider, and how it is saved where the writer cannot.
+"""One reply that this process receives from a provider.
 
 A run is one asyncio task that owns a provider's stream and outlives the HTTP response. It never touches the ORM: a
 detached task that does leaks a connection (60 requests, 60 connections).
@@ -11,12 +11,9 @@ import contextlib
 import contextvars
 import random
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-from asgiref.sync import sync_to_async
 
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import ProviderError
@@ -27,7 +24,6 @@ from streaming_chat.protocol.events import DELTAS, REASONING, START, Event, befo
 from streaming_chat.protocol.text import Intake
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream, Usage
 
-from .batch import Ledger
 from .stream import ReplyStream
 
 _RETRIES = 2
@@ -62,7 +58,6 @@ class Run:
         self.conversation_id = order.conversation_id
         self.outcome: Ending | None = None
         self.is_deserted = False
-        self.saver: InlineSaver | None = None
         self.ended = threading.Event()
         self.stream = ReplyStream(order.message_id, loop, on_follow=self._on_follow)
         self.events = self.stream.events
@@ -295,7 +290,7 @@ class Run:
         if ending.cut_position is not None:
             self.stream.cut = max(ending.cut_position, 1)
         self.outcome = ending
-        # A reader that saves (inline) looks again.
+        # A reader in whose transaction it is saved looks again.
         self.stream.nudge()
         self._hurry()
 
@@ -380,47 +375,3 @@ class Run:
         except RuntimeError:
             # The loop is closed: nobody follows, and the writer has what there was.
             return
-
-
-class InlineSaver:
-    """Saves one run in its caller's own transaction, where the writer's thread would not see the rows: a site's TestCase.
-
-    Under ASGI a task of the run's loop calls it in the caller's context, under WSGI the reader between its reads.
-    """
-
-    def __init__(self, worker: str = "") -> None:
-        """worker: under which the reply is claimed already; by default a new name."""
-        self.worker = worker or uuid.uuid4().hex
-        self._ledger = Ledger(self.worker)
-        self._due = asyncio.Event()
-        self._next = 0.0
-
-    def save(self, run: Run) -> bool:
-        """Save what there is; True when its ending was. Raises the database's error when it is away."""
-        if run.ended.is_set():
-            return True
-        saving = self._ledger.save([run])
-        if saving.outage is not None:
-            raise saving.outage
-        return run in saving.done
-
-    def save_when_due(self, run: Run) -> None:
-        """Save at the ending, else at each interval. In the caller's thread."""
-        if not run.ended.is_set() and (run.outcome is not None or time.monotonic() >= self._next):
-            self._next = time.monotonic() + conf.STREAMING_CHAT_FLUSH_SECONDS
-            self.save(run)
-
-    async def save_until_ended(self, run: Run) -> None:
-        """Save at each interval and at the ending. In the caller's context and the run's loop."""
-        save = sync_to_async(self.save, thread_sensitive=True)
-        while not await save(run):
-            if run.outcome is None:
-                try:
-                    await asyncio.wait_for(self._due.wait(), conf.STREAMING_CHAT_FLUSH_SECONDS)
-                    self._due.clear()
-                except TimeoutError:
-                    continue
-
-    def hurry(self) -> None:
-        """Save soon. In the run's loop."""
-        self._due.set()

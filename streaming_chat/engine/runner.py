@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 
 from streaming_chat.conf import conf
 from streaming_chat.models import Message
 from streaming_chat.signals import announce, reply_started
 
 from .follower import follower
-from .run import InlineSaver, Order, Run
+from .run import Order, Run
 from .shutdown import Drain
 from .writer import writer
 
@@ -57,29 +59,29 @@ class Runner:
         """Return the run that writes this reply in this process."""
         return self._runs.get(message_id)
 
-    def start(self, order: Order, saver: InlineSaver | None = None) -> Run:
-        """Start a run in the running loop. Its rows are committed, or `saver` is in their transaction."""
+    def start(self, order: Order) -> Run:
+        """Start a run in the running loop, once its rows have been made."""
         loop = asyncio.get_running_loop()
-        run = Run(order, loop, saver.hurry if saver else writer.hurry)
-        run.saver = saver
+        run = Run(order, loop, writer.hurry)
         self._runs[run.message_id] = run
         self._expected.pop(run.message_id, None)
         self._drain.watch()
         run.begin(self._forget)
-        if saver is None:
-            writer.add(run)
+        writer.add(run)
         if self._drain.is_over:
             run.shut()
         announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
         return run
 
-    def start_in_background(self, order: Order, saver: InlineSaver | None = None) -> Run:
+    def start_in_background(self, order: Order) -> Run:
         """Start a run in this process's loop thread, for callers whose own loop ends with the request. Blocking."""
 
         async def start() -> Run:
-            return self.start(order, saver)
+            return self.start(order)
 
-        return asyncio.run_coroutine_threadsafe(start(), self.background_loop()).result()
+        # In a context of its own: the thread of the caller's context cannot be called from that loop.
+        submit = partial(asyncio.run_coroutine_threadsafe, start(), self.background_loop())
+        return contextvars.Context().run(submit).result()
 
     @contextlib.contextmanager
     def expecting(self, message_id: uuid.UUID) -> Iterator[None]:
@@ -88,6 +90,7 @@ class Runner:
         A request that dies between its commit and its run leaves nothing but a wait of 5 s at most.
         """
         self._expected[message_id] = time.monotonic() + _EXPECTED_SECONDS
+        writer.expect(message_id)
         try:
             yield
         except BaseException:
@@ -110,12 +113,6 @@ class Runner:
     def watch(self) -> None:
         """Come before the server's handlers: somebody reads here. In the loop's thread."""
         self._drain.watch()
-
-    def save_inline(self) -> None:
-        """Save the runs whose rows are in the caller's transaction, when due: their reader may have left. Blocking."""
-        for run in self.live:
-            if run.saver is not None:
-                run.saver.save_when_due(run)
 
     def _refuse(self) -> None:
         self.is_draining = True

@@ -25,6 +25,7 @@ from streaming_chat.notifiers import get_notifier
 from .batch import Ledger, Saved
 from .journal import Record, journal
 from .recovery import recover_abandoned
+from .transaction_saver import TransactionSaver
 
 # Endings that come together are saved together: 20 ms are not noticed, and 100 replies that end at once cost one commit.
 _LINGER_SECONDS = 0.02
@@ -53,8 +54,14 @@ class Writer:
         self._thread: threading.Thread | None = None
         self.reset()
 
+    def expect(self, message_id: uuid.UUID) -> None:
+        """Prepare for the run of a reply whose rows the caller is about to make. In the caller's thread."""
+        self._transaction_saver.expect(message_id)
+
     def add(self, run: Saved) -> None:
-        """Save this run's events and its ending from now on."""
+        """Save this run's events and its ending from now on. In the run's loop, in the context of who starts it."""
+        if self._transaction_saver.add(run):
+            return
         with self._lock:
             self._runs[run.message_id] = run
             self._idle.clear()
@@ -69,6 +76,11 @@ class Writer:
         """Save soon: a reply has ended, or is deserted. From any thread."""
         self._hurried = True
         self._wake.set()
+        self._transaction_saver.flush_soon()
+
+    def save_in_transaction(self) -> None:
+        """Save the runs whose rows are in a transaction of the calling thread's, as in a `TestCase`; else do nothing."""
+        self._transaction_saver.save()
 
     def look_at(self, message_ids: Iterable[uuid.UUID]) -> None:
         """Read the rows of these now: another process asked for a stop, or follows. From any thread."""
@@ -118,6 +130,7 @@ class Writer:
         self._next_recovery = 0.0
         self._thread = None
         self._ledger = Ledger(uuid.uuid4().hex, seal=self._seal, take=self._take)
+        self._transaction_saver = TransactionSaver(self.worker)
 
     def _seal(self, message_ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
         with self._lock:

@@ -41,7 +41,7 @@ from streaming_chat.rendering.markdown import markdown, plain
 
 from .api import parsing
 from .api.messages import begin_reply
-from .api.responses import api_error_from, keep_token, private, save_inline
+from .api.responses import api_error_from, keep_token, private
 from .api.serializers import live_events
 from .api.service import offered_models
 from .api.streaming import Prepared, prepared_view
@@ -132,7 +132,6 @@ def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | 
 def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Prepared:
     _require_form(request)
     owner = get_permissions().authenticate(request)
-    save_inline()
     checks: dict[str, parsing.Check] = {
         "content": parsing.message_text(),
         "model": parsing.text(255, shortest=1),

@@ -17,6 +17,7 @@ from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.hooks import columns_on_change
 from streaming_chat.engine.runner import runner
+from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message
 from streaming_chat.providers.base import Turn
@@ -24,7 +25,7 @@ from streaming_chat.providers.base import Turn
 from . import parsing
 from .responses import Answer, api, private, require, require_found
 from .serializers import serialize_conversation, serialize_message, serialize_messages
-from .streaming import Prepared, encoder_for, inline_saver, prepare_reply, require_reader_slot, streaming, worker_of
+from .streaming import Prepared, encoder_for, prepare_reply, require_reader_slot, streaming
 
 _STOP_SECONDS = 5.0
 
@@ -145,11 +146,10 @@ def begin_reply(
 ) -> Prepared:
     """Make the rows, or find them by client_id, and return what to open."""
     require_reader_slot()
-    saver = inline_saver()
-    sent = send(request, owner, outgoing, worker_of(saver))
+    sent = send(request, owner, outgoing, writer.worker)
     position = 0 if sent.order else _resumed_position(request, sent.message_id)
     finish = None if stream else partial(_whole, owner, sent.message_id)
-    return prepare_reply(sent.message_id, sent.order, saver, position=position, finish=finish, **options)
+    return prepare_reply(sent.message_id, sent.order, position=position, finish=finish, **options)
 
 
 def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Prepared | HttpResponse:
@@ -164,7 +164,7 @@ def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Prepare
     if request.method == "HEAD":
         return HttpResponse(content_type=encoder.content_type)
     require_reader_slot()
-    return prepare_reply(reply.pk, None, inline_saver(), position=position, encoder=encoder)
+    return prepare_reply(reply.pk, None, position=position, encoder=encoder)
 
 
 def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Prepared | HttpResponse:
@@ -186,7 +186,7 @@ def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Prepared 
         shape = serialize_message(find_reply(owner, message_id), owner.key)
         return private(JsonResponse(shape, status=200 if ended else 202))
 
-    return prepare_reply(reply.pk, None, inline_saver(), finish=finish, seconds=_STOP_SECONDS)
+    return prepare_reply(reply.pk, None, finish=finish, seconds=_STOP_SECONDS)
 
 
 def put_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:

@@ -18,10 +18,8 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming_chat.accounts.permissions import get_permissions
-from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_away
 from streaming_chat.db.leases import lease_judge
-from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError, error_text, is_retryable
 from streaming_chat.logs import describe, logger
 
@@ -51,7 +49,6 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
         try:
             handler = handler_for(request, handlers)
             owner = get_permissions().authenticate(request)
-            save_inline()
             answer = as_response(handler(request, owner, **url))
             lease_judge.database_answered()
             return answer
@@ -59,17 +56,6 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
             return error_response(error)
 
     return view
-
-
-def is_inline() -> bool:
-    """Return whether the caller's connection is inside a transaction, as in a site's TestCase."""
-    return connections[live_database()].in_atomic_block
-
-
-def save_inline() -> None:
-    """Save what only this caller's transaction can see; see `runner.InlineSaver`."""
-    if is_inline():
-        runner.save_inline()
 
 
 def as_response(answer: Answer) -> HttpResponse:

@@ -27,14 +27,13 @@ from streaming_chat.encoders import ENCODERS, Encoder
 from streaming_chat.engine.access_guard import access_guard
 from streaming_chat.engine.follower import FollowedReply, follower
 from streaming_chat.engine.reader import BlockingReader, Reader
-from streaming_chat.engine.run import InlineSaver, Order
+from streaming_chat.engine.run import Order
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.stream import ReplyStream
-from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Message
 
-from .responses import Answer, as_response, error_response, exempt, handler_for, is_inline, save_inline
+from .responses import Answer, as_response, error_response, exempt, handler_for
 
 # gunicorn kills a sync worker that has not come back to it for 30 s (--timeout), and all replies it writes with it. So a
 # stream ends itself before, without an ending, and one write waits at most so long for its client. gunicorn then waits up to
@@ -42,34 +41,27 @@ from .responses import Answer, as_response, error_response, exempt, handler_for,
 _SINGLE_THREAD_SECONDS = 20.0
 _SINGLE_THREAD_SEND_SECONDS = 5.0
 
-_tasks: set[asyncio.Task[None]] = set()
-
 
 @dataclass(kw_only=True)
 class Prepared:
     """What a handler found out in its thread.
 
-    order: of a run to start; else `stream` of the run that writes it in this process, else `following`. saver: of a
-    caller whose connection is inside a transaction. position: to stream from. finish: answers at the ending instead of
-    streaming, told whether it came within `seconds`. by_owner: who reads is the conversation's owner: may read as long as
-    that one may, and keeps the reply from being deserted. Else it is staff, who watch.
+    order: of a run to start; else `stream` of the run that writes it in this process, else `following`. position: to
+    stream from. finish: answers at the ending instead of streaming, told whether it came within `seconds`. by_owner: who
+    reads is the conversation's owner, and keeps the reply from being deserted. Else it is staff, who watch. is_guarded:
+    the access guard asks at each heartbeat whether the owner may still read.
     """
 
     message_id: uuid.UUID
     order: Order | None = None
     stream: ReplyStream | None = None
     following: FollowedReply | None = None
-    saver: InlineSaver | None = None
     position: int = 0
     encoder: type[Encoder] = ENCODERS["simple"]
     finish: Callable[[bool], HttpResponse] | None = None
     seconds: float | None = None
     by_owner: bool = True
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether it is asked at each heartbeat who may read; nobody else sees the rows of a caller's transaction."""
-        return self.by_owner and self.saver is None
+    is_guarded: bool = True
 
 
 Handler = Callable[..., Prepared | Answer]
@@ -123,9 +115,7 @@ async def _answer_in_json(request: HttpRequest, error: Exception, url: dict[str,
     return error_response(error)
 
 
-def prepare_reply(
-    message_id: uuid.UUID, order: Order | None, saver: InlineSaver | None, *, by_owner: bool = True, **options: Any
-) -> Prepared:
+def prepare_reply(message_id: uuid.UUID, order: Order | None, *, by_owner: bool = True, **options: Any) -> Prepared:
     """Return what to open: the run to start, or wherever the reply is. In the handler's thread."""
     # The run is held by its stream from here on: it may end, and be forgotten, before the reader is opened.
     run = runner.find(message_id) if order is None else None
@@ -133,32 +123,23 @@ def prepare_reply(
     following = None
     if order is None and stream is None:
         message = Message.objects.using(live_database()).get(pk=message_id)
-        following = FollowedReply(message, inline=saver is not None, keeps=by_owner)
+        following = FollowedReply(message, keeps=by_owner)
     return Prepared(
         message_id=message_id,
         order=order,
         stream=stream,
-        saver=saver,
         following=following,
         by_owner=by_owner,
+        # The guard's connection does not see the rows of a transaction that goes on, as a TestCase's.
+        is_guarded=by_owner and not connections[live_database()].in_atomic_block,
         **options,
     )
-
-
-def inline_saver() -> InlineSaver | None:
-    """Return a saver when the caller's connection is inside a transaction, as in a site's TestCase."""
-    return InlineSaver() if is_inline() else None
 
 
 def require_reader_slot() -> None:
     """Raise APIError when this process serves as many streams as it may: before a reply is begun, not after."""
     if access_guard.count >= conf.STREAMING_CHAT_MAX_READERS:
         raise APIError(503, "full", retry_after=5)
-
-
-def worker_of(saver: InlineSaver | None) -> str:
-    """Return the name under which a reply is claimed."""
-    return saver.worker if saver else writer.worker
 
 
 def encoder_for(request: HttpRequest) -> type[Encoder]:
@@ -222,7 +203,6 @@ async def _open(
 def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, Any]) -> Prepared | HttpResponse:
     handler = handler_for(request, handlers)
     owner = get_permissions().authenticate(request)
-    save_inline()
     answer = handler(request, owner, **url)
     lease_judge.database_answered()
     return answer if isinstance(answer, Prepared) else as_response(answer)
@@ -231,45 +211,29 @@ def _prepare(request: HttpRequest, handlers: dict[str, Handler], url: dict[str, 
 def _open_reader(prepared: Prepared) -> Reader:
     """Open a reader in the running loop, which is the server's."""
     loop = asyncio.get_running_loop()
-    if prepared.order is not None:
-        run = runner.start(prepared.order, prepared.saver)
-        stream = run.stream
-        if prepared.saver is not None:
-            _keep(prepared.saver.save_until_ended(run))
-    else:
-        stream = _stream_found(prepared, loop)
-    reader = Reader(
+    stream = runner.start(prepared.order).stream if prepared.order else _stream_found(prepared, loop)
+    return Reader(
         stream,
         prepared.encoder(str(prepared.message_id)),
         prepared.position,
         opened=_release_connections,
-        count=partial(access_guard.enter, watched=prepared.is_watched),
+        count=partial(access_guard.enter, watched=prepared.is_guarded),
         keeps=_goes_on_for(prepared, stream),
     )
-    if prepared.saver is not None and prepared.following is not None and prepared.following.stream is stream:
-        _keep(prepared.following.follow_inline())
-    return reader
 
 
 def _open_blocking_reader(prepared: Prepared, seconds: float | None) -> BlockingReader:
     """Open a reader for a thread, for at most so many seconds: under WSGI runs live in a loop of this process's own."""
-    between: Callable[[], object] | None = None
     if prepared.order is not None:
-        stream = runner.start_in_background(prepared.order, prepared.saver).stream
+        stream = runner.start_in_background(prepared.order).stream
     else:
-        stream = _stream_found(prepared, None if prepared.saver is not None else runner.background_loop())
-    if prepared.saver is not None and prepared.following is not None and prepared.following.stream is stream:
-        between = prepared.following.look_inline
-    run = runner.find(prepared.message_id)
-    if run is not None and run.saver is not None:
-        between = partial(run.saver.save_when_due, run)
+        stream = _stream_found(prepared, runner.background_loop())
     return BlockingReader(
         stream,
         prepared.encoder(str(prepared.message_id)),
         prepared.position,
         opened=release_connections,
-        between=between,
-        count=partial(access_guard.enter, watched=prepared.is_watched),
+        count=partial(access_guard.enter, watched=prepared.is_guarded),
         seconds=seconds,
         keeps=_goes_on_for(prepared, stream),
     )
@@ -291,7 +255,7 @@ def _stream_found(prepared: Prepared, loop: asyncio.AbstractEventLoop | None) ->
         raise LookupError("a handler prepares an order, a stream or a following; got none.")
     runner.watch()
     prepared.following.stream.loop = loop
-    return (prepared.following if prepared.saver is not None else follower.share(prepared.following)).stream
+    return follower.share(prepared.following).stream
 
 
 def _is_single_threaded(request: HttpRequest) -> bool:
@@ -331,10 +295,3 @@ def release_connections() -> None:
 
 
 _release_connections = sync_to_async(release_connections, thread_sensitive=True)
-
-
-def _keep(coroutine: Any) -> None:
-    """Run beside the response; the loop itself holds tasks only weakly."""
-    task = asyncio.ensure_future(coroutine)
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)

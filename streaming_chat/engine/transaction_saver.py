@@ -1,0 +1,131 @@
+"""Saves runs inside the transaction that holds their rows, where the writer's thread would not see them.
+
+A site's `TestCase` makes its requests inside a transaction that is never committed. A run that begins there is saved by
+the thread of that transaction: between the reads of a `BlockingReader`, at the start of each request, and under ASGI by a
+task beside the run. Outside of such a transaction, nothing of this is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from typing import Any, NamedTuple
+
+from asgiref.sync import sync_to_async
+from django.core.signals import request_started
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from streaming_chat.conf import conf
+from streaming_chat.db.alias import live_database
+
+from .batch import Ledger, Saved
+
+
+class _Caller(NamedTuple):
+    """Whose transaction holds the rows of a reply."""
+
+    connection: BaseDatabaseWrapper
+    thread: int
+
+
+class _UncommittedRun:
+    """A run that one thread saves. Used by that thread; `flush_soon` by any."""
+
+    def __init__(self, run: Saved, thread: int, worker: str) -> None:
+        self.run = run
+        self.thread = thread
+        self._ledger = Ledger(worker)
+        self._next_flush = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._is_due = asyncio.Event()
+
+    def save_if_due(self) -> bool:
+        """Save at the ending, else at each interval; True once the ending is saved. Raises the database's error."""
+        if self.run.ended.is_set():
+            return True
+        if self.run.outcome is None and not self.run.is_deserted and time.monotonic() < self._next_flush:
+            return False
+        self._next_flush = time.monotonic() + conf.STREAMING_CHAT_FLUSH_SECONDS
+        saving = self._ledger.save([self.run])
+        if saving.outage is not None:
+            raise saving.outage
+        return bool(saving.done)
+
+    def flush_soon(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._is_due.set)
+
+    async def wait_until_due(self) -> None:
+        """Return at `flush_soon`, or after an interval. In the run's loop."""
+        try:
+            await asyncio.wait_for(self._is_due.wait(), conf.STREAMING_CHAT_FLUSH_SECONDS)
+        except TimeoutError:
+            return
+        self._is_due.clear()
+
+
+class TransactionSaver:
+    """The runs of this process whose rows are in a transaction of their caller's."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._callers: dict[uuid.UUID, _Caller] = {}
+        self._runs: dict[uuid.UUID, _UncommittedRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def expect(self, message_id: uuid.UUID) -> None:
+        """Remember whether the caller is inside a transaction, before it makes the rows of a reply. In its thread."""
+        connection = connections[live_database()]
+        if connection.in_atomic_block:
+            self._callers[message_id] = _Caller(connection, threading.get_ident())
+
+    def add(self, run: Saved) -> bool:
+        """Save this run in its caller's transaction; False if there is none. In the run's loop and the caller's context."""
+        caller = self._callers.pop(run.message_id, None)
+        # A view with ATOMIC_REQUESTS starts its run at the commit.
+        if caller is None or not caller.connection.in_atomic_block:
+            return False
+        self._runs[run.message_id] = uncommitted = _UncommittedRun(run, caller.thread, self._worker)
+        request_started.connect(self._on_request_started, dispatch_uid="streaming_chat.transaction_saver", weak=False)
+        task = asyncio.ensure_future(self._save_until_ended(uncommitted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    def save(self) -> None:
+        """Save the runs that are due in the calling thread's transaction. Raises the database's error."""
+        for uncommitted in list(self._runs.values()):
+            if uncommitted.thread == threading.get_ident():
+                self._save(uncommitted)
+
+    def flush_soon(self) -> None:
+        """Save soon: a reply has ended, or has no reader. From any thread."""
+        for uncommitted in list(self._runs.values()):
+            uncommitted.flush_soon()
+
+    def _save(self, uncommitted: _UncommittedRun) -> bool:
+        if is_ended := uncommitted.save_if_due():
+            self._runs.pop(uncommitted.run.message_id, None)
+        return is_ended
+
+    async def _save_until_ended(self, uncommitted: _UncommittedRun) -> None:
+        """Save at each interval and at the ending, if the loop's requests are handled by the transaction's thread.
+
+        That is so under ASGI. A background loop has another thread, and leaves it to the readers and the next requests.
+        """
+        is_reached, is_ended = True, False
+        while is_reached and not is_ended:
+            is_reached, is_ended = await sync_to_async(self._save_in_thread)(uncommitted)
+            if is_reached and not is_ended:
+                await uncommitted.wait_until_due()
+
+    def _save_in_thread(self, uncommitted: _UncommittedRun) -> tuple[bool, bool]:
+        if threading.get_ident() != uncommitted.thread:
+            return False, False
+        return True, self._save(uncommitted)
+
+    def _on_request_started(self, **kwargs: Any) -> None:
+        self.save()
