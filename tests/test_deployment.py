@@ -119,12 +119,12 @@ class UnitTests(SimpleTestCase):
         assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
 
     def test_the_state_is_where_the_environment_says(self):
-        for name in ("chat.service", "chat-settle.service"):
+        for name in ("chat.service", "chat-recover.service"):
             assert f"/var/lib/{unit(name)['Service']['StateDirectory']}" == environment()["STREAMING_CHAT_JOURNAL_DIR"]
 
     def test_the_timer_has_its_service(self):
-        assert unit("chat-settle.timer")["Timer"]["OnCalendar"]
-        assert unit("chat-settle.service")["Service"]["ExecStart"].endswith("manage.py recoverreplies")
+        assert unit("chat-recover.timer")["Timer"]["OnCalendar"]
+        assert unit("chat-recover.service")["Service"]["ExecStart"].endswith("manage.py recoverreplies")
 
 
 class ServerTests(TransactionTestCase):
