@@ -1,6 +1,6 @@
 """What two processes cost and lose: a reply is written in one and followed, stopped or survived in the other.
 
-    python -m benchmarks.processes latency [--replies 20] [--tokens 400] [--tails redis,notify,polling]
+    python -m benchmarks.processes latency [--replies 20] [--tokens 400] [--notifiers redis,notify,polling]
     python -m benchmarks.processes stop [--count 50]
     python -m benchmarks.processes kill [--rounds 50] [--at-once 10]
     python -m benchmarks.processes term [--replies 100]
@@ -35,7 +35,7 @@ def main(words: Sequence[str]) -> None:
     """Run the measurement that the first word names, and print its table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("what", choices=["latency", "stop", "kill", "term"])
-    arguments.add_argument("--tails", default=",".join(TAILS))
+    arguments.add_argument("--notifiers", default=",".join(TAILS))
     arguments.add_argument("--replies", type=int)
     arguments.add_argument("--tokens", type=int, default=400)
     arguments.add_argument("--count", type=int, default=50)
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> None:
     arguments.add_argument("--at-once", type=int, default=10)
     options = arguments.parse_args(words)
     print(machine(), flush=True)
-    tails = options.tails.split(",")
+    tails = options.notifiers.split(",")
     if options.what == "latency":
         measure_latency(tails, options.replies or 20, options.tokens)
     elif options.what == "stop":

@@ -1,7 +1,7 @@
 """What saving costs: the writer's flushes, and the WAL that they make, at 10, 100 and 1,000 live replies.
 
     python -m benchmarks.writer_load [--count 10,100,1000] [--every 1.0] [--seconds 30]
-    python -m benchmarks.writer_load --followed --tails redis,notify,polling --count 100
+    python -m benchmarks.writer_load --followed --notifiers redis,notify,polling --count 100
 
 One process writes replies that nobody ends while it is measured. --followed: a second process follows all of them, as
 where no reader is ever sent to the process that writes.
@@ -64,12 +64,12 @@ def main(words: Sequence[str]) -> None:
     arguments.add_argument("--every", type=float, default=1.0)
     arguments.add_argument("--seconds", type=float, default=30.0)
     arguments.add_argument("--followed", action="store_true")
-    arguments.add_argument("--tails", default="polling")
+    arguments.add_argument("--notifiers", default="polling")
     options = arguments.parse_args(words)
     counts = [int(count) for count in options.count.split(",")]
     print(machine(), flush=True)
     rows = []
-    for tail in options.tails.split(","):
+    for tail in options.notifiers.split(","):
         for count in counts:
             with Site(tail, count) as site:
                 rows.append([tail, *uvloop.run(measure(site, count, options))])
