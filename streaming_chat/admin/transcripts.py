@@ -326,7 +326,7 @@ def _facts(message: Message) -> Iterator[tuple[str, str]]:
     yield _("Cost"), "" if message.cost is None else money(message.cost)
     yield _("To first event"), _milliseconds(message.first_event_ms)
     yield _("Reasoning"), _milliseconds(message.reasoning_ms)
-    yield _("In all"), _milliseconds(message.duration_ms)
+    yield _("Total time"), _milliseconds(message.duration_ms)
     yield _("Speed"), _speed(message)
     yield _("Ending"), " / ".join(filter(None, [message.status, message.end_reason]))
     yield _("Error"), _error(message)

@@ -60,12 +60,12 @@ _UNREAD = {413, 415}
 
 # What this page says in other words than the API.
 _API_ERRORS: dict[str, Promise] = {
-    "csrf_failed": gettext_lazy("This page had expired. Please send your message again."),
+    "csrf_failed": gettext_lazy("This page has expired. Send your message again."),
     "idempotency_mismatch": gettext_lazy(
-        "This form was sent before, with another message. Send it again to send this one."
+        "This form was already sent with a different message. Send it again to send this one."
     ),
-    "unsupported_media_type": gettext_lazy("This page takes what its own form sends."),
-    "too_large": gettext_lazy("That is more than this site accepts. Go back to find your message."),
+    "unsupported_media_type": gettext_lazy("This page only accepts its own form."),
+    "too_large": gettext_lazy("The message is larger than this site accepts. Go back to edit it."),
 }
 _ENDINGS: dict[tuple[str, str], Promise] = {
     (endings.COMPLETED, "length"): gettext_lazy("The reply ends here: it has reached its greatest length."),
@@ -309,7 +309,7 @@ def _outcome(message: Message) -> str:
     if message.status == endings.INTERRUPTED:
         return f"{_('The reply was interrupted.')} {error}".rstrip()
     if message.status == endings.FAILED:
-        return f"{_('There is no reply.')} {error}".rstrip()
+        return f"{_('No reply was received.')} {error}".rstrip()
     return _("Stopped") if message.status == endings.STOPPED else ""
 
 
@@ -317,7 +317,7 @@ def _in_words(refusal: APIError, draft: Draft) -> str:
     fields = refusal.fields or {}
     if "content" in fields:
         if not draft.content.strip():
-            return _("There is no message yet: write one.")
+            return _("Write a message first.")
         return fields["content"]
     if "model" in fields:
         return error_text("model_unknown")

@@ -73,7 +73,7 @@ class PageTests(DashboardTestCase):
         text = self.text()
 
         assert "Replies 0" in text
-        assert "There are no replies in these days." in text
+        assert "There are no replies in this period." in text
 
     def test_it_says_how_many_and_how_they_ended(self):
         for _ in range(3):

@@ -118,7 +118,7 @@ class TestServersThatEnd:
             gates[0].open()
             expect(chat.reply()).to_have_text("Saved, seen")
             server.kill()
-            expect(chat.status).to_have_text("Connection lost. Trying again…")
+            expect(chat.status).to_have_text("Connection lost. Reconnecting…")
             server.start()
             chat.expect_end("interrupted")
             saved = the_reply().text
@@ -236,7 +236,7 @@ class TestLines:
             expect(lined.reply()).to_have_text("Before")
             page.context.set_offline(True)
             line.cut()
-            expect(lined.status).to_have_text("Connection lost. Trying again…")
+            expect(lined.status).to_have_text("Connection lost. Reconnecting…")
             stop_clock(page)
             with page.expect_request(is_resume) as resumed:
                 page.context.set_offline(False)

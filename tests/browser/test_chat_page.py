@@ -187,7 +187,7 @@ class TestReturning:
             for number, gate in [(1, first), (2, second)]:
                 expect(chat.reply()).to_have_text("".join(script.deltas[:number]))
                 line.cut()
-                expect(chat.status).to_have_text("Connection lost. Trying again…")
+                expect(chat.status).to_have_text("Connection lost. Reconnecting…")
                 gate.open()
             expect(chat.reply()).to_have_text("One two three")
             expect(chat.status).to_have_text("Writing…")
@@ -485,7 +485,7 @@ class TestManaging:
         other.text.fill("And?")
         chat.button("Delete").click()
 
-        expect(other.error).to_contain_text("This conversation is not there any more.")
+        expect(other.error).to_contain_text("This conversation no longer exists.")
         expect(other.page).to_have_url(re.compile("/chat/$"))
         expect(other.text).to_have_value("And?")
         expect(other.button("Try again")).to_be_hidden()
@@ -499,7 +499,7 @@ class TestManaging:
         delete_for_owner(Conversation.objects.get().pk)
         chat.say("And?")
 
-        expect(chat.error).to_contain_text("This conversation is not there any more.")
+        expect(chat.error).to_contain_text("This conversation no longer exists.")
         expect(chat.text).to_have_value("And?")
         expect(chat.users).to_have_count(0)
         chat.text.press("Enter")

@@ -521,6 +521,6 @@ class TestLive:
             assert shown.text_content() == text
             assert staff.locator("[data-live=reasoning] pre").text_content() == text
             assert staff.locator("[data-live] pre *, pre[data-live] *").count() == 0
-            staff.get_by_role("link", name="Show it as it is saved").click()
+            staff.get_by_role("link", name="Show the saved reply").click()
             expect(staff.locator("details[data-kind=tool_call]")).to_have_count(len(TEXTS))
             assert staff.evaluate(LOOK, MARKUP)["strays"] == []

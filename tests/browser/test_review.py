@@ -155,7 +155,7 @@ class TestKeys:
 
         assert message_in_focus(page)
 
-        page.get_by_text("Keys", exact=True).click()
+        page.get_by_text("Keyboard shortcuts", exact=True).click()
         expect(page.get_by_text("They do nothing while you type in a field.")).to_be_visible()
 
 
@@ -317,7 +317,7 @@ class TestTwoReviewers:
         assert Review.objects.get().notes == "Bo's"
 
         page.locator("#review-mine").fill("Both")
-        page.get_by_role("button", name="Save mine, done").click()
+        page.get_by_role("button", name="Save mine and finish").click()
         expect(page.get_by_text("done: rita")).to_be_visible()
 
         assert Review.objects.get().notes == "Both"

@@ -55,7 +55,7 @@ class TestLive:
 
         expect(shown).to_have_text(script.text)
         expect(staff.get_by_text("being written")).to_have_count(0)
-        staff.get_by_role("link", name="Show it as it is saved").click()
+        staff.get_by_role("link", name="Show the saved reply").click()
         expect(staff.locator(".transcript-message").last).to_contain_text("three")
         expect(staff.locator("[data-follow]")).to_have_count(0)
 

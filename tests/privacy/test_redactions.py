@@ -271,7 +271,7 @@ class AdminTests(TestCase):
         record("search", self.staff, terms="Secret")
         page = self.client.post(self.url).content.decode()
 
-        assert "will be gone for good" in page
+        assert "This permanently removes the text" in page
         assert "1 comment on it goes" in page
         assert "Also clear the terms of searches that occur in it" in page
         assert "Secret" not in page

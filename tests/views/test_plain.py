@@ -271,7 +271,7 @@ class SendTests(PlainTestCase):
     def test_a_reply_that_failed_says_so(self, provider):
         sent = self.post(content="Hi")
 
-        assert "There is no reply. The model refused this request." in self.page(sent.headers["Location"]).turns[1]
+        assert "No reply was received. The model refused this request." in self.page(sent.headers["Location"]).turns[1]
 
     @scripted_provider()
     async def test_under_asgi(self, provider):
@@ -311,14 +311,14 @@ class RefusedTests(PlainTestCase):
             assert post(self.client, path, page.form).status_code == 303
 
     def test_an_empty_text(self):
-        self.check(self.post(content=" \r\n"), 422, "write one", " \n")
+        self.check(self.post(content=" \r\n"), 422, "Write a message", " \n")
 
     @override_settings(STREAMING_CHAT_MAX_MESSAGE_CHARS=12)
     def test_a_text_that_is_too_long(self):
         self.check(
             self.post(content="Précis <b> and more"),
             422,
-            "it has 19 characters, and may have 12",
+            "it has 19 characters, and the limit is 12",
             "Précis <b> and more",
         )
 
@@ -404,7 +404,7 @@ class RefusedTests(PlainTestCase):
     def test_a_form_that_was_sent_with_another_text(self, provider):
         form = self.page().form
         post(self.client, "/chat/", form | {"content": "Hi"})
-        page = self.check(post(self.client, "/chat/", form | {"content": "Précis <b>"}), 422, "sent before")
+        page = self.check(post(self.client, "/chat/", form | {"content": "Précis <b>"}), 422, "already sent")
 
         self.check_it_works(page)
 

@@ -152,7 +152,7 @@ def text(longest: int, *, shortest: int = 0, too_long: str = _TOO_LONG) -> Check
 def message_text() -> Check:
     """Return the check for what a user says."""
     # In the reader's language: people meet this one, not only programs.
-    too_long = _("The message is too long: it has {count} characters, and may have {longest}.")
+    too_long = _("The message is too long: it has {count} characters, and the limit is {longest}.")
     return text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS, shortest=1, too_long=too_long)
 
 
