@@ -104,6 +104,18 @@ class FinishTests(Endings):
         assert all(write.endswith(b"\n\n") and len(write) < 65536 for write in exchange.writes)
         assert all(len(frame.data["text"]) <= 4096 for frame in exchange.frames[:-1])
 
+    def test_a_large_tool_call_is_one_write(self):
+        """Django's ASGI handler would send it in pieces of 65,536 bytes."""
+        arguments = '{"text":"' + "é" * 40_000 + '"}'
+        exchange = self.say("openai", "large call", Script(["Look: "], tool_calls=[("show", arguments)]))
+        message = self.read(exchange)
+        calls = [frame for frame in exchange.frames if frame.event == "tool_call"]
+
+        self.check(message, ("completed", "tool_calls", ""))
+        assert [call.data["tool_call"]["arguments"] for call in calls] == [arguments]
+        assert len(calls[0].raw) > 3 * 65_536
+        assert all(write.endswith(b"\n\n") for write in exchange.writes)
+
 
 class StopTests(Endings):
     def stopped(self, wire: str, **body) -> tuple:

@@ -21,7 +21,7 @@ from streaming_chat.encoders import Encoder
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 
-from .cursor import Cursor
+from .cursor import Cursor, OnePiece
 from .stream import LoopWaiter, ReplyStream, ThreadWaiter
 from .writer import writer
 
@@ -74,7 +74,7 @@ class Reader:
         self.message_id: uuid.UUID = stream.message_id
         self._stream = stream
         self._encoder = encoder
-        self._cursor: Cursor | _Refusal = Cursor(stream, encoder, position)
+        self._cursor: Cursor | _Refusal = Cursor(stream, encoder, position, write=OnePiece)
         self._heartbeat = encoder.heartbeat
         self._opened = opened
         self._count = count
