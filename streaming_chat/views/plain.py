@@ -10,6 +10,7 @@ import secrets
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -152,7 +153,8 @@ def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Pre
     prepared = begin_reply(request, owner, outgoing)
     lease_judge.database_answered()
     prepared.seconds = _WAIT_SECONDS
-    prepared.finish = lambda ended: _led_to(prepared.message_id)
+    # Not a closure over `prepared`: a cycle would keep the whole prompt until the collector comes by.
+    prepared.finish = partial(_led_to, prepared.message_id)
     return prepared
 
 
@@ -168,7 +170,7 @@ def _require_form(request: HttpRequest) -> None:
         raise APIError(415, "unsupported_media_type")
 
 
-def _led_to(message_id: uuid.UUID) -> HttpResponse:
+def _led_to(message_id: uuid.UUID, ended: bool) -> HttpResponse:
     message = Message.objects.using(live_database()).only("conversation_id").get(pk=message_id)
     response = HttpResponseRedirect(f"{_address(message.conversation_id)}?view=plain#m-{message_id}")
     response.status_code = 303
