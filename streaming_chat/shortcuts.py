@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from streaming_chat.accounts.owners import Owner, request_key
 from streaming_chat.chats.sending import SendRequest, send
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
+from streaming_chat.engine.follower import FollowedReply, follower
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
@@ -31,11 +33,12 @@ def send_message(
     """Send a message for a user from the site's own views and tasks; return the reply, which is being written. Blocking.
 
     conversation: one of theirs, None for a new one. model: `alias:model`, "" as a browser that names none. client_id: as
-    in the API, the same again returns the same reply. wait: return when it has ended.
+    in the API, the same again returns the same reply. wait: return when it has ended, also if another process writes it.
 
     The reply is written in this process, which must live until then; inside a transaction it begins with the commit, and
     there is nothing to wait for. It takes the limits, permissions and PROMPT of a request of that user, of which there is
-    `request.user` only. Raises ValueError for a text that is empty or too long, APIError as `send` does.
+    `request.user` only. Raises ValueError for a text that is empty or too long, APIError as `send` does, and 503 if this
+    process shuts down while it waits for another one.
     """
     text = storable(text)
     if not text.strip() or len(text) > conf.STREAMING_CHAT_MAX_MESSAGE_CHARS:
@@ -58,7 +61,19 @@ def send_message(
     sent = send(request, Owner(user, key), outgoing, writer.worker)
     if sent.order is not None:
         transaction.on_commit(partial(runner.start_in_background, sent.order), using=using)
-    run = runner.find(sent.message_id)
-    if wait and run is not None:
-        run.ended.wait()
+    if wait:
+        _wait_until_ended(sent.message_id, using)
     return Message.objects.using(using).get(pk=sent.message_id)
+
+
+def _wait_until_ended(message_id: uuid.UUID, using: str) -> None:
+    """Wait for a reply, whichever process writes it. Raises APIError if this process shuts down before the end."""
+    if run := runner.find(message_id):
+        run.ended.wait()
+        return
+    message = Message.objects.using(using).get(pk=message_id)
+    if message.is_live:
+        followed = FollowedReply(message)
+        followed.stream.loop = runner.background_loop()
+        if not follower.share(followed).stream.wait_until_ended():
+            raise APIError(503, "draining")

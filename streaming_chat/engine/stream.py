@@ -114,6 +114,18 @@ class ReplyStream:
         """
         self._in_loop(partial(self._detach_after, seconds) if seconds else self._detach, reader)
 
+    def wait_until_ended(self) -> bool:
+        """Block a thread, not the stream's loop, until the ending is here; False if the readers were dismissed."""
+        waiter = ThreadWaiter()
+        self.attach(waiter)
+        try:
+            while not (self.ended or self.dismissed):
+                waiter.wait()
+                waiter.clear()
+        finally:
+            self.detach(waiter)
+        return self.ended
+
     def locate(self, position: int) -> tuple[int, int] | None:
         """Return the index of the event that holds a position, and how many of its units precede it; None: not here yet.
 
@@ -221,7 +233,7 @@ class ThreadWaiter:
         """End the wait under way, or the next."""
         self._event.set()
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float | None = None) -> bool:
         """Return True at a wake, False after so many seconds."""
         return self._event.wait(seconds)
 
