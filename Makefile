@@ -20,7 +20,7 @@ help:
 	@echo "make frontend build the browser module from its source; needs Node.js 20 and npm"
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
 	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), TAIL=$(TAIL) or database, notify)"
-	@echo "make lint     check style, format and types"
+	@echo "make lint     check style, format, types and the layers of imports"
 	@echo "make bench    measure the cost of a streamed token and of a request"
 	@echo "make clean    remove what these made"
 
@@ -47,6 +47,7 @@ lint: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
 
 format: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff check --fix
@@ -56,7 +57,7 @@ bench: $(VENV)/test.stamp
 	$(PYTHON) benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) frontend/node_modules build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.sqlite3* demo.secret
+	rm -rf $(VENV) frontend/node_modules build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo.sqlite3* demo.secret
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp: constraints.txt

@@ -197,7 +197,7 @@ class FindingTests(TestCase):
     def test_hostile_terms_find_or_do_not_but_never_fail(self):
         said("a b c AND NOT words")
         for sought in HOSTILE:
-            with self.subTest(sought):
+            with self.subTest(ascii(sought)):
                 found(sought.encode("utf-8", "replace").decode())
 
     def test_the_newest_are_first_whenever_they_were_added(self):
@@ -580,7 +580,7 @@ class SearchPageTests(PageTestCase):
     def test_hostile_terms_are_answered(self):
         said("a b c AND NOT words")
         for sought in HOSTILE:
-            with self.subTest(sought):
+            with self.subTest(ascii(sought)):
                 page = self.page(sought.encode("utf-8", "replace").decode())
 
                 assert "<script>" not in page.split('role="search"')[1]
@@ -671,7 +671,7 @@ class ListSearchTests(PageTestCase):
     def test_hostile_terms_are_answered(self):
         said("a b c")
         for sought in HOSTILE:
-            with self.subTest(sought):
+            with self.subTest(ascii(sought)):
                 self.titles(sought.encode("utf-8", "replace").decode())
 
     def test_it_leads_to_the_page_with_the_passages(self):
