@@ -1,4 +1,4 @@
-"""The admin's page of numbers: for whom, of what, and without a single script or style of its own."""
+"""The admin's page of usage: who sees it, what it shows, and that it needs no inline script or style."""
 
 import re
 from datetime import timedelta
@@ -6,20 +6,19 @@ from decimal import Decimal
 from html.parser import HTMLParser
 
 from django.db import connection
-from django.test import SimpleTestCase, TestCase
+from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from streaming_chat.admin.charts import Series, ceiling, chart
-from streaming_chat.admin.dashboard import money
-from streaming_chat.models import AccessRecord, DailyUsage, Message
-from streaming_chat.usage.reports import MOST_LISTED, Report
-from streaming_chat.usage.rollups import roll_up, today
+from streaming_chat.models import AccessRecord, Message
+from streaming_chat.usage.rollups import roll_up
 from tests.factories import make_staff
 from tests.hostile import CANARY, HOSTILE
-from tests.usage.test_rollups import add_reply, ago, judge
+from tests.usage.factories import add_reply, ago, judge
 
 LIST = "/admin/streaming_chat/conversation/"
+
+
 NUMBERS = f"{LIST}numbers/"
 
 
@@ -194,85 +193,3 @@ class PolicyTests(DashboardTestCase):
         for name, payload in HOSTILE.items():
             with self.subTest(name):
                 assert harm_in(self.page(model=payload)) == []
-
-
-class ReportTests(TestCase):
-    def test_it_has_every_day_in_order(self):
-        days = list(Report.over(7).days)
-
-        assert days == [today() - timedelta(number) for number in range(6, -1, -1)]
-
-    def test_what_failed_is_not_among_what_may_have_cost_something(self):
-        add_reply(ago(0), status="failed", error_code="provider_auth")
-        add_reply(ago(0))
-
-        assert Report.over(7).total.uncosted == 1
-
-    def test_a_cost_of_nobody_knows_what_is_none(self):
-        add_reply(ago(0))
-
-        assert Report.over(7).total.cost is None
-
-    def test_days_before_the_first_that_was_kept_are_not_missing(self):
-        add_reply(ago(3))
-        list(roll_up())
-
-        assert Report.over(28).missing == []
-
-    def test_so_many_models_are_listed_and_all_are_counted(self):
-        DailyUsage.objects.bulk_create(
-            DailyUsage(day=ago(1), model=f"own:{number}", status="completed", replies=1)
-            for number in range(MOST_LISTED + 5)
-        )
-        report = Report.over(7)
-
-        assert (len(report.models), len(report.by_model)) == (MOST_LISTED, MOST_LISTED)
-        assert report.total.replies == MOST_LISTED + 5
-
-
-class ChartTests(SimpleTestCase):
-    def test_the_top_is_round_and_so_is_its_half(self):
-        for highest, top in {
-            0: 2,
-            1: 1,
-            2: 2,
-            3: 4,
-            5: 6,
-            7: 8,
-            9: 10,
-            11: 20,
-            0.3: 0.4,
-            0.02: 0.02,
-            12_345: 20_000,
-        }.items():
-            with self.subTest(highest):
-                assert ceiling(highest) == top
-
-    def test_bars_stand_on_each_other(self):
-        made = chart("x", "X", ["a", "b"], [Series("one", "1", [1, 0]), Series("two", "2", [1, 2])], str)
-
-        assert [[bar.path for bar in column.bars] for column in made.columns] == [
-            ["M220 100h60v100h-60z", "M220 0h60v100h-60z"],
-            ["M720 0h60v200h-60z"],
-        ]
-        assert made.columns[0].title == "a, 1: 1, 2: 1"
-
-    def test_a_line_is_broken_where_nothing_is_known(self):
-        made = chart("x", "X", list("abcd"), [Series("one", "1", [1.0, 2.0, None, 1.0])], str, lines=True)
-
-        assert [line.points for line in made.lines] == ["125,100 375,0", "875,100"]
-        assert [bool(line.x) for line in made.lines] == [False, True]
-        assert made.rows[2] == ("c", ["–"])
-
-    def test_money(self):
-        for amount, text in {
-            None: "–",
-            0: "$0.00",
-            Decimal("12.345678"): "$12.35",
-            Decimal("1234567.8"): "$1,234,567.80",
-            Decimal("0.25"): "$0.25",
-            Decimal("0.00123"): "$0.0012",
-            Decimal("0.00000001"): "$0.00000001",
-        }.items():
-            with self.subTest(text):
-                assert money(amount) == text

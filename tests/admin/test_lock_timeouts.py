@@ -18,9 +18,10 @@ from streaming_chat.models import AccessRecord, Conversation, LiveReply, Mark, M
 from streaming_chat.privacy.redactions import REDACTED
 from streaming_chat.protocol.events import Event
 from streaming_chat.review import reviews
+from tests.admin.test_reviews import Elements, form_of
 from tests.factories import make_live, make_staff
 from tests.hostile import HOSTILE
-from tests.review.test_reviews import LABELS, LIST, NEXT, REVIEWER, Elements, expire, form_of, make_waiting, seen, state
+from tests.review.factories import LABELS, LIST, NEXT, REVIEWER, expire, make_waiting, seen, state
 
 PERMISSIONS = (*REVIEWER, "redact_transcript", "stop_reply")
 IS_SQLITE = connection.vendor == "sqlite"

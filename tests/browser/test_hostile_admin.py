@@ -34,7 +34,7 @@ from tests.factories import make_conversation, make_live, make_message, make_rep
 from tests.hostile import HOSTILE
 from tests.hostile_rows import Rows, make_rows
 from tests.provider_server import Gate, ProviderServer, Script
-from tests.search.test_search import made
+from tests.search.factories import made
 from tests.servers import held
 
 from .chat import ChatPage

@@ -1,31 +1,13 @@
-"""Rows: their constraints, their order, and how a reply's ending is saved."""
-
-import uuid
-from datetime import timedelta
+"""Constraints of the tables, names of rows, and the path through a conversation."""
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model
 from django.db.models.functions import Now
-from django.test import SimpleTestCase, TestCase
+from django.test import TestCase
 
-from streaming_chat.chats.deletion import delete_for_owner, restore
-from streaming_chat.db.alias import live_database
-from streaming_chat.db.uuid7 import uuid7
-from streaming_chat.engine.completion import end_reply
-from streaming_chat.engine.recovery import recover_reply
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
-from streaming_chat.protocol import endings
+from streaming_chat.models import Conversation, Feedback, ReplyEvent
 from streaming_chat.protocol.events import Event
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
-
-
-class IdTests(SimpleTestCase):
-    def test_ids_are_uuids_of_version_7_that_sort_by_time(self):
-        made = [uuid7() for _ in range(2_000)]
-
-        assert made == sorted(made)
-        assert len(set(made)) == len(made)
-        assert {(pk.version, pk.variant) for pk in made} == {(7, uuid.RFC_4122)}
 
 
 class ConstraintTests(TestCase):
@@ -119,127 +101,3 @@ class PathTests(TestCase):
         assert path == [first.parent, first, last]
         assert conversation.path_to(None) == []
         assert conversation.path_to(make_message(make_conversation()).pk) == []
-
-
-class EndReplyTests(TestCase):
-    RECEIVED = (Event("reasoning", "Hm."), Event("text", "It will "), Event("text", "rain"))
-
-    def setUp(self):
-        self.live = make_live(make_conversation(), *self.RECEIVED)
-
-    def end(self, ending, received=RECEIVED, **fields):
-        return end_reply(self.live.pk, self.live.conversation_id, ending, received, using=live_database(), **fields)
-
-    def message(self):
-        return Message.objects.get(pk=self.live.pk)
-
-    def test_it_holds_its_parts_and_the_live_rows_are_gone(self):
-        assert self.end(endings.completed("stop", received=True), input_tokens=5, output_tokens=6)
-
-        message = self.message()
-
-        assert (message.status, message.end_reason, message.text) == ("completed", "stop", "It will rain")
-        assert message.parts == [{"kind": "reasoning", "text": "Hm."}, {"kind": "text", "text": "It will rain"}]
-        assert (message.position, message.end_position, message.cut_position) == (16, 16, None)
-        assert message.ended_at
-        assert not LiveReply.objects.exists()
-        assert not ReplyEvent.objects.exists()
-        conversation = Conversation.objects.get()
-        assert (conversation.last_status, conversation.input_tokens, conversation.output_tokens) == ("completed", 5, 6)
-
-    def test_only_once(self):
-        self.end(endings.stopped("user"))
-
-        assert not self.end(endings.completed("stop", received=True), input_tokens=5)
-        assert self.message().status == "stopped"
-        assert Conversation.objects.get().input_tokens == 0
-
-    def test_a_cut_ends_the_text_and_not_the_parts(self):
-        self.end(endings.stopped("user", 11))
-        message = self.message()
-
-        assert (message.text, message.cut_position, message.end_position) == ("It will", 11, 11)
-        assert message.parts[1]["text"] == "It will rain"
-        assert [event.payload for event in message.events()] == ["Hm.", "It will"]
-        assert [event.payload for event in message.events(whole=True)] == ["Hm.", "It will rain"]
-        assert message.end_payload()["length"] == 7
-
-    def test_a_cut_past_the_end_is_none_and_one_before_the_start_is_the_start(self):
-        self.end(endings.stopped("user", 99))
-
-        assert self.message().cut_position is None
-
-        self.live = make_live(make_conversation(), *self.RECEIVED)
-        self.end(endings.stopped("user", 0))
-
-        assert (self.message().cut_position, self.message().text) == (1, "")
-
-
-class SettleTests(TestCase):
-    def settled(self, *saved, **fields):
-        live = make_live(make_conversation(), *saved, **{"expires": -1, **fields})
-        return recover_reply(live), Message.objects.get(pk=live.pk)
-
-    def test_what_was_saved_is_kept(self):
-        done, message = self.settled(Event("text", "It "), Event("text", "rains"))
-
-        assert done
-        assert (message.status, message.end_reason, message.error_code, message.text) == (
-            "interrupted",
-            "lease_expired",
-            "lease_expired",
-            "It rains",
-        )
-        assert message.parts == [{"kind": "text", "text": "It rains"}]
-
-    def test_nothing_saved_is_a_failure(self):
-        _done, message = self.settled()
-
-        assert (message.status, message.end_reason, message.error_code) == ("failed", "", "lease_expired")
-
-    def test_a_stop_that_was_asked_for_holds(self):
-        _done, message = self.settled(Event("text", "It rains"), stop="user", stop_position=3)
-
-        assert (message.status, message.end_reason, message.text) == ("stopped", "user", "It")
-
-    def test_a_living_workers_reply_is_left_alone(self):
-        done, message = self.settled(Event("text", "It"), expires=60)
-
-        assert not done
-        assert message.status == "streaming"
-        assert LiveReply.objects.exists()
-
-    def test_only_one_settles_it(self):
-        live = make_live(make_conversation(), expires=-1)
-
-        assert [recover_reply(live), recover_reply(live)] == [True, False]
-
-
-class StreamTests(TestCase):
-    def stream(self, position):
-        saved = [Event("reasoning", "Hm."), Event("text", "It "), Event("text", "rains")]
-        live = make_live(make_conversation(), *saved, slot=position)
-        return [event.payload for event in ReplyEvent.objects.stream(live.pk, position)]
-
-    def test_the_rest_from_a_position_is_merged(self):
-        assert self.stream(1) == ["Hm.", "It rains"]
-        assert self.stream(2) == ["m.", "It rains"]
-        assert self.stream(4) == ["It rains"]
-        assert self.stream(8) == ["ains"]
-        assert self.stream(12) == []
-
-
-class DeletionTests(TestCase):
-    def test_it_is_marked_once_and_can_be_undone_in_time(self):
-        conversation = make_conversation()
-
-        assert delete_for_owner(conversation.pk)
-        assert not delete_for_owner(conversation.pk)
-        assert restore(conversation.pk, timedelta(seconds=60))
-        assert not restore(conversation.pk, timedelta(seconds=60))
-
-    def test_the_first_stop_wins(self):
-        live = make_live(make_conversation(), stop="staff")
-        delete_for_owner(live.conversation.pk)
-
-        assert LiveReply.objects.get().stop == "staff"

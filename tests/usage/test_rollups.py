@@ -1,67 +1,19 @@
-"""`manage.py rollup`: what is kept of a day, and when it is counted again."""
+"""What is counted of a day, when it is saved, and when it is counted again."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from io import StringIO
 
-from django.core.management import CommandError, call_command
 from django.db import connection, connections
-from django.test import SimpleTestCase, TestCase, TransactionTestCase
+from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
 from streaming_chat.models import Conversation, DailyUsage, Feedback, Message
 from streaming_chat.usage import rollups
-from streaming_chat.usage.histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND, Scale, add
-from streaming_chat.usage.rollups import AGAIN_DAYS, count_day, roll_up, today
-from tests.factories import make_conversation, make_live, make_message, make_reply
-
-DAY = date(2026, 3, 1)
-
-
-def at(day=DAY, hour=12):
-    return datetime.combine(day, time(hour), UTC)
-
-
-def ago(days):
-    return today() - timedelta(days=days)
-
-
-def add_reply(day=DAY, text="Yes, **today**.", **fields):
-    """Return a reply of that day, in a conversation of its own."""
-    conversation = make_conversation()
-    make_message(conversation, created_at=at(day))
-    return make_reply(conversation, text, created_at=at(day), **fields)
-
-
-def judge(reply, value, key="u:1"):
-    Feedback.objects.create(message=reply, value=value, owner_key=key)
-
-
-class HistogramTests(SimpleTestCase):
-    def test_a_median_is_right_to_a_few_percent(self):
-        counts = []
-        for value in range(200, 1_801):
-            bucket = sum(bound <= value for bound in FIRST_EVENT_MS.bounds)
-            counts = FIRST_EVENT_MS.count_in(counts, bucket, 1)
-
-        assert abs(FIRST_EVENT_MS.quantile(counts, 0.5) - 1_000) < 50
-        assert abs(FIRST_EVENT_MS.quantile(counts, 0.95) - 1_720) < 150
-
-    def test_of_nothing_there_is_none(self):
-        assert FIRST_EVENT_MS.quantile([], 0.5) is None
-        assert FIRST_EVENT_MS.quantile([0] * FIRST_EVENT_MS.size, 0.5) is None
-
-    def test_what_is_beyond_the_last_bound_is_in_the_last_bucket(self):
-        scale = Scale(1, 3)
-
-        assert scale.count_in([], 99.0, 2) == [0, 0, 0, 2]
-        assert scale.quantile([0, 0, 0, 2], 0.95) == scale.bounds[-1]
-
-    def test_a_sum_counts_both(self):
-        assert add([], [1, 2]) == [1, 2]
-        assert add([1, 2], []) == [1, 2]
-        assert add([1, 2], [3, 4]) == [4, 6]
+from streaming_chat.usage.histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND
+from streaming_chat.usage.rollups import AGAIN_DAYS, count_day, roll_up
+from tests.factories import make_conversation, make_live
+from tests.usage.factories import DAY, add_reply, ago, at, judge
 
 
 class CountingTests(TestCase):
@@ -287,21 +239,3 @@ class AtOnceTests(TransactionTestCase):
 
         assert found == [[(ago(2), 2), (ago(1), 1)]] * 8
         assert sorted(DailyUsage.objects.values_list("day", "replies")) == [(ago(2), 2), (ago(1), 1)]
-
-
-class CommandTests(TestCase):
-    def run_command(self, *arguments):
-        out = StringIO()
-        call_command("rollup", *arguments, stdout=out)
-        return out.getvalue().splitlines()
-
-    def test_it_says_how_many(self):
-        add_reply(ago(2))
-
-        assert self.run_command() == ["2 days counted, 1 replies."]
-        assert self.run_command("--verbosity=2")[0] == f"{ago(2)}: 1 replies"
-
-    def test_it_takes_a_first_day(self):
-        assert self.run_command(f"--since={ago(1)}") == ["1 days counted, 0 replies."]
-        with self.assertRaises(CommandError):
-            self.run_command("--since=yesterday")

@@ -5,7 +5,6 @@ import re
 import socket
 import sys
 import threading
-import time
 import zlib
 from typing import Any, Self
 
@@ -16,24 +15,23 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import CommandError, call_command
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
-from django.core.signing import TimestampSigner, b62_encode
-from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from django.test import TransactionTestCase, override_settings
 
 from streaming_chat.doctor.examination import Examination
-from streaming_chat.doctor.findings import Finding, clocks_finding, gaps_finding, idle_finding
-from streaming_chat.doctor.probe import Arrival, Probe, Stream
+from streaming_chat.doctor.findings import Finding
+from streaming_chat.doctor.probe import Probe
 from streaming_chat.engine.writer import writer
 from streaming_chat.management.commands.chatdoctor import _session
 from streaming_chat.models import Conversation, LiveReply
-from streaming_chat.views.api.diagnosis import HEADER, make_token
 from tests.factories import make_user
-from tests.native import ApiTestCase
 from tests.nginx import Nginx
 from tests.servers import ProcessServer, Supervisor, ThreadServer, wait_until
 
 pytestmark = pytest.mark.once
 
+
 DEMO = {"demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider", "OPTIONS": {"words_per_second": 50}}}
+
 
 SETTINGS = {
     "STREAMING_CHAT_PROVIDERS": DEMO,
@@ -41,6 +39,7 @@ SETTINGS = {
     "STREAMING_CHAT_FLUSH_SECONDS": 0.1,
     "STREAMING_CHAT_HEARTBEAT_SECONDS": 1,
 }
+
 
 # What follows would measure the same once more.
 BUFFERED = {"gaps": "FAIL", "stream": "FAIL"}
@@ -179,13 +178,6 @@ class WSGIServerThread:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10)
-
-
-class Yesterdays(TimestampSigner):
-    """Signs as of a day ago."""
-
-    def timestamp(self) -> str:
-        return b62_encode(int(time.time()) - 86_400)
 
 
 @override_settings(**SETTINGS)
@@ -356,100 +348,6 @@ class ServerTests(DoctorTestCase):
 
         assert "answered: 2" in examined.texts.get("server", ""), examined.printed
         assert examined.levels["processes"] == "ok", examined.printed
-
-
-class FindingTests(SimpleTestCase):
-    def test_clocks_that_are_apart(self):
-        assert clocks_finding({"database": 0.2, "app": -0.3}).level == "ok"
-        assert clocks_finding({"database": 0.2, "app": -30}) == (
-            "warn",
-            "clocks",
-            (
-                "They are 30.2 s apart (against this host: database +0.2 s, app -30.0 s). Replies go by the database's "
-                "clock alone; sessions, signed values and logs do not. Synchronise them."
-            ),
-        )
-
-
-class DiagnosisTests(ApiTestCase):
-    """What the server says of itself, it says to who has the site's key alone."""
-
-    def test_there_is_nothing_without_the_token(self):
-        for headers in ({}, {HEADER: "x"}, {HEADER: TimestampSigner().sign("doctor")}):
-            response = self.api.get("api/diagnosis", headers=headers)
-
-            assert (response.status_code, response.content) == (404, self.api.get("api/nothing").content)
-
-    def test_an_old_token_is_none(self):
-        old = Yesterdays(salt="streaming_chat.diagnosis").sign("doctor")
-
-        assert self.api.get("api/diagnosis", headers={HEADER: old}).status_code == 404
-
-    def test_the_token_shows_no_secret(self):
-        told = self.api.get("api/diagnosis", headers={HEADER: make_token()}).json()
-
-        assert set(told) == {
-            "interface",
-            "threads",
-            "process",
-            "time",
-            "scheme",
-            "host",
-            "tail",
-            "grace",
-            "heartbeat",
-            "stall",
-        }
-        assert (told["interface"], told["host"]) == ("wsgi", "testserver")
-
-
-def arrived(*times: float) -> Stream:
-    """Return a stream with arrivals at these times, in seconds after the request."""
-    stream = object.__new__(Stream)
-    stream.asked_at = 0.0
-    stream.arrivals = [Arrival(at, "message", "", {}) for at in times]
-    stream.heartbeats = []
-    stream.is_over, stream.fault = False, None
-    return stream
-
-
-class IdleTests(SimpleTestCase):
-    """A heartbeat is due after 15 s of silence."""
-
-    def level(self, *heartbeats: float, is_over: bool = False) -> str:
-        stream = arrived(1.0)
-        stream.heartbeats, stream.is_over = list(heartbeats), is_over
-        return idle_finding(stream, 15.0).level
-
-    def test_it_came(self):
-        assert self.level(16.02) == "ok"
-
-    def test_it_came_with_what_followed_it(self):
-        assert self.level(19.0) == "FAIL"
-
-    def test_it_did_not_come(self):
-        assert self.level() == self.level(is_over=True) == "FAIL"
-
-
-class GapsTests(SimpleTestCase):
-    def level(self, *times: float, is_steady: bool = True) -> str:
-        return gaps_finding(arrived(*times), is_steady=is_steady).level
-
-    def test_one_at_a_time(self):
-        assert self.level(0.6, 0.63, 0.66, 0.69) == "ok"
-
-    def test_all_at_once_after_a_while(self):
-        assert self.level(4.0, 4.0, 4.0) == "FAIL"
-        assert self.level(4.0, 4.0, 4.0, is_steady=False) == "warn"
-
-    def test_in_bursts(self):
-        assert self.level(0.1, 0.1, 0.1, 0.1, 1.0, 1.0, 1.0) == "FAIL"
-
-    def test_one_that_is_late(self):
-        assert self.level(0.1, 0.13, 0.16, 1.0, 1.03) == "warn"
-
-    def test_one_alone(self):
-        assert self.level(0.1) == "warn"
 
 
 class NginxTests(DoctorTestCase):

@@ -1,0 +1,410 @@
+"""Reviewing in the admin: the bar on a transcript, the queues, and actions on several conversations."""
+
+import html
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import TestCase, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from streaming_chat.admin.reviews import MAX_AT_ONCE
+from streaming_chat.db.leases import lease_judge
+from streaming_chat.models import AccessRecord, Conversation, Mark, Review, ReviewState
+from streaming_chat.review import reviews
+from streaming_chat.review.reviews import Opinion
+from tests.factories import make_conversation, make_message, make_reply, make_staff, make_steady
+from tests.hostile import HOSTILE
+from tests.review.factories import (
+    LABELS,
+    LIST,
+    NEXT,
+    READER,
+    REVIEWER,
+    expire,
+    finish,
+    make_reviewer,
+    make_waiting,
+    seen,
+    state,
+)
+
+
+class PageTestCase(TestCase):
+    def setUp(self):
+        self.rita = make_reviewer()
+        self.client.force_login(self.rita)
+
+    def page(self, conversation, **query):
+        url = reverse("admin:streaming_chat_conversation_change", args=[conversation.pk], query=query)
+        response = self.client.get(url)
+
+        assert response.status_code == 200
+        return response.content.decode()
+
+    def form(self, conversation, **query):
+        """Return what the review form of a transcript sends as it is opened."""
+        return form_of(self.page(conversation, **query))
+
+    def say(self, conversation, form=None, **said):
+        url = f"{LIST}{conversation.pk}/review/"
+        return self.client.post(url, {**(form or self.form(conversation)), **said})
+
+
+class Elements(HTMLParser):
+    """The elements of a page with the names of their attributes, and all its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found: list[Any] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, [name for name, _value in attributes]))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def form_of(page):
+    form = {}
+    for field in re.findall(r"<input [^>]*>", page):
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', field))
+        is_sent = attributes["type"] == "hidden" or " checked" in field
+        if is_sent and attributes["name"] != "csrfmiddlewaretoken":
+            form[attributes["name"]] = html.unescape(attributes.get("value", ""))
+    for name, options in re.findall(r'<select name="(\w+)">(.*?)</select>', page, re.DOTALL):
+        chosen = re.search(r'value="(\w*)" selected', options)
+        form[name] = chosen[1] if chosen else ""
+    notes = re.search(r'<textarea [^>]*name="notes"[^>]*>\n(.*?)</textarea>', page, re.DOTALL)
+    form["notes"] = html.unescape(notes[1])
+    return form
+
+
+@LABELS
+class TranscriptTests(PageTestCase):
+    def test_the_bar_says_how_it_stands(self):
+        conversation = make_waiting(needs_attention=True)
+        make_waiting(needs_attention=True)
+        finish(make_waiting(), self.rita)
+        reviews.claim(conversation.pk, self.rita)
+        page = " ".join(re.sub(r"<[^>]+>", " ", self.page(conversation)).split())
+
+        assert "in review: rita" in page
+        assert "1 left · 1 done today" in page
+
+    def test_what_others_did_today_and_we_yesterday_does_not_count(self):
+        finish(make_waiting(), make_reviewer("bo"))
+        finish(make_waiting(), self.rita)
+        Review.objects.filter(done_by=self.rita).update(done_at=Now() - timedelta(days=1, hours=1))
+
+        assert "0 done today" in self.page(make_waiting())
+
+    def test_notes_and_verdicts_are_saved_and_shown_again(self):
+        conversation = make_waiting()
+        message = reviews.newest(conversation.pk)
+        said = {"notes": "One\r\ntwo", "verdict": "bad", "labels": ["rude"], f"labels-{message}": ["wrong"]}
+        response = self.say(conversation, message=[str(message)], **said)
+        form = self.form(conversation)
+
+        assert response.status_code == 302
+        assert (form["notes"], form["verdict"], form["labels"]) == ("One\ntwo", "bad", "rude")
+        assert form[f"labels-{message}"] == "wrong"
+        assert Mark.objects.count() == 2
+
+    def test_a_verdict_beside_a_message_leads_back_to_it(self):
+        conversation = make_waiting()
+        message = reviews.newest(conversation.pk)
+        response = self.say(conversation, mark=f"{message}:bad", notes="Not lost")
+
+        assert response.url.endswith(f"#m-{message}")
+        assert Mark.objects.get().verdict == "bad"
+        assert Review.objects.get().notes == "Not lost"
+        assert re.search(rf'value="{message}:" data-verdict="bad" aria-pressed="true"', self.page(conversation))
+
+    def test_done_stays_and_done_and_next_goes_on(self):
+        first, second = (make_waiting(last_activity=Now() - timedelta(days=days)) for days in (1, 2))
+        here = self.say(first, action="done", queue="all")
+        next_one = self.say(first, action="done_next", queue="all")
+
+        assert str(first.pk) in here.url
+        assert str(second.pk) in next_one.url
+        assert "queue=all" in next_one.url
+        assert [state(first), state(second)] == ["done", "in_review"]
+
+    def test_next_leaves_it_as_it_is_and_saves_what_was_said(self):
+        first, second = (make_waiting(last_activity=Now() - timedelta(days=days)) for days in (1, 2))
+        response = self.say(first, action="next", queue="all", verdict="good")
+
+        assert str(second.pk) in response.url
+        assert state(first) == "unreviewed"
+        assert Mark.objects.get().verdict == "good"
+
+    def test_the_end_of_a_queue_is_said(self):
+        response = self.client.post(NEXT, {"queue": "sample"}, follow=True)
+
+        assert "This is the end of the queue “random sample”." in response.content.decode()
+
+    def test_next_opens_a_transcript(self):
+        conversation = make_waiting(needs_attention=True)
+        response = self.client.post(NEXT)
+
+        self.assertRedirects(response, f"{LIST}{conversation.pk}/change/?queue=attention")
+
+    def test_what_came_since_is_shown_first(self):
+        conversation = make_waiting()
+        form = self.form(conversation)
+        later = make_message(conversation, "And tomorrow?")
+        Conversation.objects.update(last_activity=Now() + timedelta(seconds=1))
+        response = self.say(conversation, form, action="done_next", notes="Mine")
+
+        assert response.url.endswith(f"message={later.pk}#m-{later.pk}")
+        assert state(conversation) == "in_review"
+        assert Review.objects.get().notes == "Mine"
+
+    def test_a_stale_form_shows_both_notes(self):
+        conversation = make_waiting()
+        form = self.form(conversation)
+        reviews.save(conversation.pk, make_reviewer("bo"), seen(conversation), "Theirs <b>", {})
+        said = {"notes": "Mine <b>", "verdict": "bad", "queue": "all"}
+        response = self.say(conversation, form, action="done", **said)
+        page = response.content.decode()
+        again = form_of(page)
+
+        assert response.status_code == 409
+        assert "Theirs &lt;b&gt;" in page
+        assert again["notes"] == "Mine <b>"
+        assert Review.objects.get().notes == "Theirs <b>"
+        assert AccessRecord.objects.filter(kind="open", conversation=conversation.pk, by=self.rita).exists()
+
+        assert self.say(conversation, again, action="done").status_code == 302
+        assert Review.objects.get().notes == "Mine <b>"
+        assert state(conversation) == "done"
+        assert Mark.objects.get().verdict == "bad"
+
+    def test_where_it_was_reviewed_to_is_linked(self):
+        conversation = make_waiting()
+        through = reviews.newest(conversation.pk)
+        finish(conversation, self.rita)
+        Conversation.objects.update(review_state=ReviewState.UNREVIEWED)
+
+        assert f'href="?message={through}#m-{through}"' in self.page(conversation)
+
+    def test_the_branch_that_was_read_is_kept(self):
+        conversation = make_waiting()
+        reply = conversation.head
+        make_reply(conversation, "Another", parent=reply.parent)
+        response = self.say(conversation, self.form(conversation, message=reply.pk), action="save")
+
+        assert f"message={reply.pk}" in response.url
+
+    def test_it_costs_no_query(self):
+        conversation = make_waiting()
+        url = f"{LIST}{conversation.pk}/change/"
+        make_steady()
+        self.addCleanup(lease_judge.reset)
+        counts = []
+        for name, permissions in (("text", READER), ("all", REVIEWER)):
+            self.client.force_login(make_staff(name, *permissions))
+            self.client.get(url)
+            counts.append(self.count(url))
+        for _ in range(20):
+            reply = make_reply(conversation)
+            for by in ("bo", "cy"):
+                reviews.judge(conversation.pk, make_reviewer(by), {reply.pk: Opinion("bad", ["rude"])})
+        counts.append(self.count(url))
+
+        assert len(set(counts)) == 1
+        assert counts[0] <= 10
+
+    def count(self, url):
+        """Return how many queries a page makes, without the savepoints that a test has in place of transactions."""
+        with CaptureQueriesContext(connection) as queries:
+            assert self.client.get(url).status_code == 200
+        return len([query for query in queries if "SAVEPOINT" not in query["sql"]])
+
+    def test_hostile_texts_are_text(self):
+        """A page has the same elements and attributes as one of harmless texts, and shows the text."""
+        harmless = self.pages_of("x")
+        for name, text in HOSTILE.items():
+            with self.subTest(name):
+                for page, like in zip(self.pages_of(text), harmless, strict=True):
+                    assert Elements(page).found == Elements(like).found
+
+    def pages_of(self, text):
+        """Return a transcript with this as notes and label, by another reviewer, and where two of it meet."""
+        conversation = make_waiting()
+        with override_settings(STREAMING_CHAT_REVIEW_LABELS=[text]):
+            opinions = {message: Opinion("bad", [text]) for message in (None, reviews.newest(conversation.pk))}
+            reviews.save(conversation.pk, make_reviewer("bo"), seen(conversation), text, opinions)
+            page = self.page(conversation)
+            form = form_of(page)
+            conflict = self.say(conversation, {**form, "version": "0", "notes": f"{text} mine"}, action="done")
+
+        assert form["notes"] == form["base"] == text.strip("\n")
+        assert conflict.status_code == 409
+        assert f"bo: bad, {text}" in Elements(page).text
+        assert f"{text} mine" in Elements(conflict.content.decode()).text
+
+        return page, conflict.content.decode()
+
+    def test_forged_forms_are_refused(self):
+        conversation = make_waiting()
+        elsewhere = reviews.newest(make_waiting().pk)
+        form = self.form(conversation)
+        for change in (
+            {"action": "erase"}, {"version": "x"}, {"version": ""}, {"activity": "now"}, {"activity": "2026-01-01"},
+            {"through": "x"}, {"verdict": "awful"}, {"labels": "tall"}, {"mark": f"{elsewhere}:bad"}, {"mark": "x:bad"},
+            {"message": "x"}, {"message": str(elsewhere), f"labels-{elsewhere}": "rude"}, {"notes": "x" * 20_001},
+        ):  # fmt: skip
+            with self.subTest(change):
+                assert self.say(conversation, form, **change).status_code == 400
+        assert state(conversation) == "unreviewed"
+        assert not Review.objects.exists()
+        assert not Mark.objects.exists()
+
+    def test_an_unknown_conversation_is_not_found(self):
+        form = self.form(make_waiting())
+
+        assert self.client.post(f"{LIST}00000000-0000-7000-8000-000000000000/review/", form).status_code == 404
+
+    def test_nothing_is_inline(self):
+        for page in (self.page(make_waiting()), self.client.get(LIST).content.decode()):
+            assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:", page)
+
+
+class ListTests(PageTestCase):
+    def names(self, **query):
+        response = self.client.get(LIST, query)
+
+        assert response.status_code == 200
+        return sorted(conversation.title for conversation in response.context["cl"].result_list)
+
+    def act(self, action, *conversations, **form):
+        chosen = [str(conversation.pk) for conversation in conversations]
+        data = {"action": action, "_selected_action": chosen, "index": "0", **form}
+        return " ".join(re.sub(r"<[^>]+>", " ", self.client.post(LIST, data, follow=True).content.decode()).split())
+
+    def test_the_state_is_shown_and_filtered(self):
+        bo = make_reviewer("bo")
+        make_waiting(title="new", needs_attention=True)
+        reviews.claim(make_waiting(title="mine").pk, self.rita)
+        reviews.claim(make_waiting(title="bo's").pk, bo)
+        finish(make_waiting(title="done"), bo)
+        page = " ".join(re.sub(r"<[^>]+>", " ", self.client.get(LIST).content.decode()).split())
+
+        assert "in review: rita, " in page
+        assert "done: bo, " in page
+        for value, names in {
+            "attention": ["new"], "unreviewed": ["new"], "in_review": ["bo's", "mine"], "mine": ["mine"],
+            "done": ["done"], "x": ["bo's", "done", "mine", "new"],
+        }.items():  # fmt: skip
+            with self.subTest(value):
+                assert self.names(review=value) == names
+
+    def test_what_was_taken_long_ago_is_not_in_review(self):
+        """Next gives it to another: lists, filters and what is left say so before that."""
+        conversations = [make_waiting(title=title) for title in ("mine", "bo's", "left")]
+        for conversation, by in zip(conversations, (self.rita, make_reviewer("bo"), self.rita), strict=True):
+            reviews.claim(conversation.pk, by)
+        for conversation in conversations[:2]:
+            expire(conversation)
+        page = " ".join(re.sub(r"<[^>]+>", " ", self.client.get(LIST).content.decode()).split())
+        transcript = " ".join(re.sub(r"<[^>]+>", " ", self.page(conversations[0], queue="all")).split())
+
+        assert page.count("in review: rita, ") == 1
+        assert "in review: bo, " not in page
+        assert "unreviewed 2 left · 0 done today" in transcript
+        for value, names in {"unreviewed": ["bo's", "mine"], "in_review": ["left"], "mine": ["left"]}.items():
+            with self.subTest(value):
+                assert self.names(review=value) == names
+        assert {reviews.claim_next("all", self.rita) for _ in range(2)} == {row.pk for row in conversations[:2]}
+
+    def test_the_filter_frees_however_many_in_as_many_queries(self):
+        """And any filter that has to do with it does so first: each is asked for by itself."""
+        counts = []
+        for number in (0, 1, 30):
+            for value in ("unreviewed", "in_review", "mine"):
+                conversations = [make_waiting(title=str(title)) for title in range(number)]
+                for conversation in conversations:
+                    reviews.claim(conversation.pk, self.rita)
+                for conversation in conversations:
+                    expire(conversation)
+                self.client.get(LIST)
+                with CaptureQueriesContext(connection) as queries:
+                    names = self.names(review=value)
+                counts.append(len([query for query in queries if "SAVEPOINT" not in query["sql"]]))
+
+                assert bool(names) == (value == "unreviewed" and number > 0)
+                Conversation.objects.all().delete()
+
+        assert len(set(counts[:3])) == 1
+        # The lock and the update, and the record of a list that has rows to show.
+        assert max(counts[3:]) <= counts[0] + 3
+        assert max(counts) <= 10
+
+    def test_rows_cost_no_queries_and_no_notes_are_loaded(self):
+        reviews.claim(make_waiting().pk, self.rita)
+        self.client.get(LIST)
+        with CaptureQueriesContext(connection) as few:
+            self.client.get(LIST)
+        for number in range(10):
+            finish(make_waiting(), make_reviewer(f"user{number}"), notes="x")
+        with CaptureQueriesContext(connection) as many:
+            self.client.get(LIST)
+
+        assert len(few) == len(many) <= 10
+        assert not [query["sql"] for query in many if '"notes"' in query["sql"]]
+
+    def test_several_are_marked_as_done(self):
+        bo = make_reviewer("bo")
+        free, mine, theirs, done = (make_waiting() for _ in range(4))
+        reviews.claim(mine.pk, self.rita)
+        reviews.claim(theirs.pk, bo)
+        finish(done, bo)
+        page = self.act("mark_done", free, mine, theirs, done)
+
+        assert "2 conversations are done." in page
+        assert "2 were left as they are" in page
+        assert [state(row) for row in (free, mine, theirs, done)] == ["done", "done", "in_review", "done"]
+        assert Review.objects.get(pk=done.pk).done_by == bo
+        assert Review.objects.get(pk=free.pk).through_id == reviews.newest(free.pk)
+
+    def test_several_are_assigned(self):
+        free, theirs = make_waiting(), make_waiting()
+        reviews.claim(theirs.pk, make_reviewer("bo"))
+        page = self.act("assign_to_me", free, theirs)
+
+        assert "1 conversation is with you." in page
+        assert "1 was left as it is" in page
+        assert Review.objects.get(pk=free.pk).reviewer == self.rita
+        assert Review.objects.get(pk=theirs.pk).reviewer.username == "bo"
+
+    def test_there_is_a_limit(self):
+        conversations = [make_conversation() for _ in range(MAX_AT_ONCE + 1)]
+        page = self.act("assign_to_me", conversations[0], select_across="1")
+
+        assert f"Choose {MAX_AT_ONCE} at most" in page
+        assert Conversation.objects.filter(review_state="in_review").count() == MAX_AT_ONCE
+
+    def test_nothing_else_can_be_done_to_several(self):
+        conversation = make_waiting()
+        response = self.client.get(LIST)
+
+        assert [name for name, _words in response.context["action_form"].fields["action"].choices if name] == [
+            "mark_done",
+            "assign_to_me",
+        ]
+        self.act("delete_selected", conversation, post="yes")
+
+        assert Conversation.objects.count() == 1
+
+    def test_ids_that_are_none_are_not_found(self):
+        response = self.client.post(LIST, {"action": "mark_done", "_selected_action": "x", "index": "0"})
+
+        assert response.status_code == 404

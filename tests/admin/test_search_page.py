@@ -1,0 +1,200 @@
+"""The search page of the admin, and the search in its list of conversations."""
+
+import re
+
+from django.db import connection, transaction
+from django.test import TestCase
+from django.urls import reverse
+from django.utils import timezone
+
+from streaming_chat.models import AccessRecord
+from streaming_chat.search import entries, query
+from tests.factories import make_conversation, make_reply, make_staff
+from tests.search.factories import HOSTILE, LIST, SEARCH, USING, add, added_by_rebuilding, made, said
+
+
+class PageTestCase(TestCase):
+    permissions = ("view_conversation", "view_transcript")
+
+    def setUp(self):
+        self.staff = make_staff("staff", *self.permissions)
+        self.client.force_login(self.staff)
+
+    def page(self, sought, **query):
+        response = self.client.get(SEARCH, {"q": sought, **query})
+
+        assert response.status_code == 200
+        return response.content.decode()
+
+    def records(self):
+        return list(AccessRecord.objects.order_by("pk").values_list("kind", "by", "by_name", "terms"))
+
+
+class SearchPageTests(PageTestCase):
+    def test_a_hit_says_who_when_and_what_and_leads_to_the_message(self):
+        reply = make_reply(make_conversation(), "It will **rain** <b>today</b>.")
+        add(reply)
+        page = self.page("RAIN today")
+
+        assert "It will **<mark>rain</mark>** &lt;b&gt;<mark>today</mark>&lt;/b&gt;." in page
+        assert "Assistant ·" in page
+        assert "<bdi>ana</bdi>" in page
+
+        link = re.search(r'href="([^"]+/change/\?[^"]+)"', page)[1]
+
+        assert link == f"{LIST}{reply.conversation_id}/change/?message={reply.pk}#m-{reply.pk}"
+        assert b"transcript-focus" in self.client.get(link).content
+
+    def test_a_title_leads_to_its_conversation(self):
+        conversation = make_conversation(title="Umbrellas", deleted_at=timezone.now())
+        entries.retitle(conversation.pk, conversation.title, USING)
+        page = self.page("umbrellas")
+
+        assert "Title ·" in page
+        assert "(deleted)" in page
+        assert f'href="{reverse("admin:streaming_chat_conversation_change", args=[conversation.pk])}"' in page
+
+    def test_every_search_is_recorded_each_page_too(self):
+        self.page("rain")
+        self.page("rain", before="5", page="2")
+        self.page("")
+        self.page("…")
+
+        assert self.records() == [("search", self.staff.pk, "staff", "rain")] * 2
+
+    def test_nothing_is_sought_when_it_cannot_be_recorded(self):
+        said("rain")
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE streaming_chat_accessrecord RENAME TO elsewhere")
+        self.client.raise_request_exception = False
+        with self.assertLogs("django.request", "ERROR"), transaction.atomic():
+            response = self.client.get(SEARCH, {"q": "rain"})
+            transaction.set_rollback(True)
+
+        assert response.status_code == 500
+        assert b"<mark>" not in response.content
+
+    def test_hostile_terms_are_answered(self):
+        said("a b c AND NOT words")
+        for sought in HOSTILE:
+            with self.subTest(sought):
+                page = self.page(sought.encode("utf-8", "replace").decode())
+
+                assert "<script>" not in page.split('role="search"')[1]
+
+    def test_wrong_numbers_count_as_none(self):
+        said("rain")
+        for wrong in ("x", "-1", "9" * 30, "1.5", "٣"):
+            assert "<mark>rain</mark>" in self.page("rain", before=wrong, page=wrong)
+
+    def test_more_results_and_older_ones_are_a_link_away(self):
+        conversation = make_conversation()
+        for n in range(query.PAGE_SIZE + 1):
+            said(f"rain {n}", conversation, pk=made(1, n))
+        said("rain of last year", conversation, pk=made(200))
+        first = self.page("rain")
+
+        assert first.count("<mark>rain</mark>") == query.PAGE_SIZE
+        assert "Search older" in first
+
+        second = self.client.get(SEARCH + self.link(first, "More results")).content.decode()
+
+        assert second.count("<mark>rain</mark>") == 1
+        assert "More results" not in second
+
+        older = self.client.get(SEARCH + self.link(second, "Search older")).content.decode()
+
+        assert "<mark>rain</mark> of last year" in older
+        assert "Search older" not in older
+
+    def link(self, page, name):
+        return re.search(rf'href="([^"]+)">{name}', page)[1].replace("&amp;", "&")
+
+    def test_there_are_1000_at_most(self):
+        conversation = make_conversation()
+        for n in range(query.PAGE_SIZE + 1):
+            said(f"rain {n}", conversation, pk=made(1, n))
+        page = self.page("rain", page="50")
+
+        assert "More results" not in page
+        assert "These are the newest 1000." in page
+
+    def test_nothing_found_is_said(self):
+        assert "Nothing was found." in self.page("rain")
+        assert "There is no word in that" in self.page("…")
+
+    def test_its_queries_do_not_grow(self):
+        said("rain")
+        self.page("rain")
+        for _ in range(15):
+            said("rain")
+
+        with self.assertNumQueries(6):
+            self.page("rain")
+
+    def test_nothing_is_inline(self):
+        said("rain")
+        page = self.page("rain")
+
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:", page)
+
+    def test_what_is_not_text_is_not_loaded(self):
+        make_reply(make_conversation(system_prompt="secret prompt", metadata={"page": "secret"}), "rain")
+        added_by_rebuilding()
+
+        assert "secret" not in self.page("rain")
+
+
+class ListSearchTests(PageTestCase):
+    def titles(self, sought):
+        response = self.client.get(LIST, {"q": sought})
+
+        assert response.status_code == 200
+        return sorted(conversation.title for conversation in response.context["cl"].result_list)
+
+    def test_conversations_are_found_by_their_texts(self):
+        said("Will it rain?", make_conversation(title="a"))
+        said("Will it snow?", make_conversation(title="b"))
+
+        assert self.titles("rain") == ["a"]
+        assert self.records() == [("search", self.staff.pk, "staff", "rain")]
+
+    def test_an_id_is_not_sought_in_texts(self):
+        conversation = make_conversation(title="a")
+
+        assert self.titles(str(conversation.pk)) == ["a"]
+        assert [kind for kind, *_rest in self.records()] == ["list"]
+
+    def test_hostile_terms_are_answered(self):
+        said("a b c")
+        for sought in HOSTILE:
+            with self.subTest(sought):
+                self.titles(sought.encode("utf-8", "replace").decode())
+
+    def test_it_leads_to_the_page_with_the_passages(self):
+        page = self.client.get(LIST, {"q": "rain & snow"}).content.decode()
+
+        assert f'href="{SEARCH}?q=rain%20%26%20snow"' in page
+
+    def test_its_queries_do_not_grow(self):
+        said("rain", make_conversation())
+        self.titles("rain")
+        with self.assertNumQueries(10):
+            self.titles("rain")
+        for _ in range(15):
+            said("rain", make_conversation())
+
+        with self.assertNumQueries(10):
+            self.titles("rain")
+
+
+class WithoutTranscriptPermissionTests(PageTestCase):
+    permissions = ("view_conversation",)
+
+    def test_texts_are_not_searched_nor_is_that_offered(self):
+        said("Will it rain?", make_conversation(title="a"))
+
+        assert self.client.get(SEARCH, {"q": "rain"}).status_code == 403
+        assert self.client.get(LIST, {"q": "rain"}).context["cl"].result_count == 0
+        assert SEARCH not in self.client.get(LIST).content.decode()
+        assert self.records() == []
