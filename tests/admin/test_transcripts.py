@@ -59,7 +59,7 @@ class TranscriptTests(AdminTestCase):
             "Cost $0.0012",
             "To first event 412 ms",
             "Reasoning 1250 ms",
-            "In all 3204 ms",
+            "Total time 3204 ms",
             "Ending interrupted / provider_stall",
             "Error provider_stall: The model stopped sending.",
             "Left out of the prompt 4 messages",
@@ -75,8 +75,8 @@ class TranscriptTests(AdminTestCase):
         page = self.text_of(transcript_url(conversation))
 
         assert "The owner stopped the reply." in page
-        assert "Seen. The owner's reply ends here." in page
-        assert "did not see it. Unseen." in page
+        assert "Seen. The owner saw the reply up to here." in page
+        assert "was not shown. Unseen." in page
         assert "Cut at position 6 of 14" in page
 
     def test_reasoning_and_tool_calls_are_folded(self):
