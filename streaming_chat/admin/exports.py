@@ -16,7 +16,7 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
-from django.db import router, transaction
+from django.db import router
 from django.db.models import QuerySet
 from django.http import (
     Http404,
@@ -32,6 +32,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.exports import transcripts
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.accesses import record
@@ -105,10 +106,7 @@ class Exporting(ModelAdmin):
         if request.POST.get("select_across") == "1":
             return self._export_all(request, queryset, form)
         ids = list(queryset.order_by().values_list("pk", flat=True))
-        with transaction.atomic(using=router.db_for_write(AccessRecord)):
-            # One each: the question is who read this conversation.
-            for pk in ids:
-                record(AccessRecord.Kind.EXPORT, request.user, conversation=pk, count=1)
+        write_transaction(partial(_record_exports, ids, request.user), using=router.db_for_write(AccessRecord))
         return _download(request, Conversation.objects.filter(pk__in=ids), form)
 
     @patient
@@ -146,6 +144,12 @@ class Exporting(ModelAdmin):
             return _download(request, found, form, name)
         pieces = transcripts.markdown(conversation_id, through)
         return _response(request, pieces, f"{name}.md", "text/markdown; charset=utf-8")
+
+
+def _record_exports(conversation_ids: list[uuid.UUID], by: Any) -> None:
+    # One each: the question is who read this conversation.
+    for pk in conversation_ids:
+        record(AccessRecord.Kind.EXPORT, by, conversation=pk, count=1)
 
 
 def _message(request: HttpRequest) -> uuid.UUID | None:

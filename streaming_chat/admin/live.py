@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from streaming_chat.db.alias import live_database
-from streaming_chat.db.locks import bounded_lock_wait
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import AccessRecord, LiveReply, Message
@@ -80,8 +80,7 @@ def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uui
         if run is not None:
             run.request_stop("staff")
         else:
-            with transaction.atomic(using=live_database()), bounded_lock_wait(live_database()):
-                live.request_stop("staff")
+            write_transaction(partial(live.request_stop, "staff"))
         messages.success(request, _("The reply is being stopped."))
     else:
         messages.info(request, _("The reply had ended already."))

@@ -1,6 +1,6 @@
 """What staff are answered while somebody else holds what they would change: the same form again, with all that they typed.
 
-On PostgreSQL a row is waited for as long as `bounded_lock_wait` says, on SQLite the database as long as its `timeout`.
+On PostgreSQL a row is waited for as long as `write_transaction` says, on SQLite the database as long as its `timeout`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
@@ -23,9 +23,8 @@ from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.accounts.visitors import claimed_key
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
-from streaming_chat.db.errors import is_locked
 from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
-from streaming_chat.db.locks import bounded_lock_wait
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.engine.run import Order
@@ -103,8 +102,8 @@ def send(request: HttpRequest, owner: Owner, outgoing: SendRequest, worker: str)
                 return found
             sending = _Sending(request, owner, outgoing, worker, using)
             sending.check()
-            with runner.expecting(sending.message_id), transaction.atomic(using=using):
-                sent = sending.write()
+            with runner.expecting(sending.message_id):
+                sent = write_transaction(sending.write, using=using)
             if sent.order is None:
                 runner.forget_expected(sending.message_id)
             return sent
@@ -371,16 +370,8 @@ class _Sending:
 
     def _reserve(self, plan: Any) -> None:
         """Reserve it, last of all: many share the quota's rows, and a process that is paused with them holds up all."""
-        quota = get_quota()
-        if quota is None:
-            return
-        try:
-            with bounded_lock_wait(self._using):
-                quota.reserve(plan, self._using)
-        except OperationalError as error:
-            if is_locked(error):
-                raise APIError(503, "database_away", retry_after=2) from error
-            raise
+        if (quota := get_quota()) is not None:
+            quota.reserve(plan, self._using)
 
     def _order(
         self, conversation: Conversation, user_message_id: uuid.UUID, model: str, system: str, turns: list[Turn]

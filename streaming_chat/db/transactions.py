@@ -1,20 +1,22 @@
-"""Transactions that write. This module is the only place in the app that opens one."""
+"""Transactions that write. This module is the only place in the app that opens one.
+
+Another session may hold a row for as long as it likes: a worker that is paused inside its transaction, or a view of the
+site under ATOMIC_REQUESTS. So nothing here waits for a lock longer than a few seconds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import OperationalError, connections, transaction
 
 from .alias import live_database
 from .errors import is_conflict
-from .locks import bounded_lock_wait
 
 T = TypeVar("T")
 
-# A worker that is paused in a transaction holds its rows for as long as it is paused.
 LOCK_SECONDS = 2.0
 _DEADLOCK_RETRIES = 5
 
@@ -40,13 +42,34 @@ def write_transaction(write: Callable[[], T], *, using: str | None = None, lock_
     return _write_once(write, using, lock_seconds)
 
 
+@contextmanager
+def savepoint(using: str) -> Iterator[None]:
+    """Undo only the block if it fails; the transaction around it goes on."""
+    with transaction.atomic(using=using):
+        yield
+
+
 def _write_once(write: Callable[[], T], using: str, lock_seconds: float) -> T:
-    with transaction.atomic(using=using), bounded_lock_wait(using, lock_seconds):
+    with transaction.atomic(using=using), _lock_timeout(using, lock_seconds):
         return write()
 
 
 @contextmanager
-def savepoint(using: str) -> Iterator[None]:
-    """Undo only what is inside if it fails; the transaction around it goes on."""
-    with transaction.atomic(using=using):
+def _lock_timeout(using: str, seconds: float) -> Iterator[None]:
+    connection = connections[using]
+    if connection.vendor != "postgresql":
         yield
+        return
+    with connection.cursor() as cursor:
+        outer_timeout = _current_lock_timeout(cursor) if connection.savepoint_ids else None
+        cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
+    yield
+    # After an error the savepoint's rollback restores it.
+    if outer_timeout is not None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [outer_timeout])
+
+
+def _current_lock_timeout(cursor: Any) -> str:
+    cursor.execute("SHOW lock_timeout")
+    return cursor.fetchone()[0]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from django.db.models import F
 from django.db.models.functions import Now
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_conflict, is_locked
-from streaming_chat.db.locks import bounded_lock_wait
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import Conversation, ConversationQuerySet, Message
 from streaming_chat.privacy import copies
 from streaming_chat.search import backends, entries
@@ -55,7 +56,7 @@ def remove(conversations: ConversationQuerySet) -> Iterator[int]:
     while ids := list(conversations.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_AT_ONCE]):
         last = ids[-1]
         try:
-            yield _remove(conversations, ids)
+            yield write_transaction(partial(_remove, conversations, ids))
         except OperationalError as error:
             if not (is_locked(error) or is_conflict(error)):
                 raise
@@ -64,14 +65,13 @@ def remove(conversations: ConversationQuerySet) -> Iterator[int]:
 
 def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:
     using = live_database()
-    with transaction.atomic(using=using), bounded_lock_wait(using):
-        chosen = Conversation.objects.using(using).filter(pk__in=ids)
-        # The write is the lock; what has changed since they were chosen is seen after it.
-        chosen.update(last_activity=F("last_activity"))
-        still = list(conversations.filter(pk__in=ids).values_list("pk", flat=True))
-        messages = Message.objects.using(using).filter(conversation_id__in=still)
-        copies.forget(list(messages.values_list("pk", flat=True)), using, titles_of=still, of_index=False)
-        # By Django's collector, so that a site's own receivers and references hear of it.
-        with forgotten():
-            chosen.filter(pk__in=still).delete()
+    chosen = Conversation.objects.using(using).filter(pk__in=ids)
+    # The write is the lock; what has changed since they were chosen is seen after it.
+    chosen.update(last_activity=F("last_activity"))
+    still = list(conversations.filter(pk__in=ids).values_list("pk", flat=True))
+    messages = Message.objects.using(using).filter(conversation_id__in=still)
+    copies.forget(list(messages.values_list("pk", flat=True)), using, titles_of=still, of_index=False)
+    # By Django's collector, so that a site's own receivers and references hear of it.
+    with forgotten():
+        chosen.filter(pk__in=still).delete()
     return len(still)

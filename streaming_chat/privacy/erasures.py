@@ -11,17 +11,18 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import OperationalError, router, transaction
+from django.db import OperationalError, router
 from django.db.models import CharField, F, Q, Value
 from django.db.models.functions import Cast, Concat, Now
 
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_conflict, is_locked
-from streaming_chat.db.locks import bounded_lock_wait
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.recovery import settle
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse
 from streaming_chat.notifiers import get_notifier
@@ -86,10 +87,8 @@ def stop(owner: Owner) -> int:
 
 
 def _request_stop(owner: Owner) -> None:
-    using = live_database()
     try:
-        with transaction.atomic(using=using), bounded_lock_wait(using):
-            _live(owner).request_stop("staff")
+        write_transaction(partial(_live(owner).request_stop, "staff"))
     except OperationalError as error:
         # A worker that is paused holds one: it is asked again at the next look.
         if not is_locked(error):
@@ -108,37 +107,40 @@ def erase(owner: Owner) -> Iterator[int]:
     while ids := list(_conversations(owner).filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_AT_ONCE]):
         last = ids[-1]
         try:
-            yield _erase(owner, ids)
+            yield write_transaction(partial(_erase, owner, ids))
         except OperationalError as error:
             if not (is_locked(error) or is_conflict(error)):
                 raise
+    write_transaction(partial(_forget_elsewhere, owner))
     using = live_database()
-    with transaction.atomic(using=using):
-        _anonymise(_feedback(owner))
-        _quota_uses(owner).delete()
-        _naming(owner).update(terms="")
     entries.purge(using)
     copies.empty_log(using)
 
 
+def _forget_elsewhere(owner: Owner) -> None:
+    """Remove what names the owner outside conversations."""
+    _anonymise(_feedback(owner))
+    _quota_uses(owner).delete()
+    _naming(owner).update(terms="")
+
+
 def _erase(owner: Owner, ids: list[uuid.UUID]) -> int:
     using = live_database()
-    with transaction.atomic(using=using), bounded_lock_wait(using):
-        mine = _conversations(owner).filter(pk__in=ids)
-        # The write is the lock; what has begun since they were chosen is seen after it.
-        mine.update(last_activity=F("last_activity"))
-        still = list(mine.filter(live=None).values_list("pk", flat=True))
-        messages = Message.objects.using(using).filter(conversation_id__in=still)
-        message_ids = list(messages.values_list("pk", flat=True))
-        # Before the rows: SQLite overwrites what is taken away from then on.
-        copies.forget(message_ids, using, titles_of=still, of_index=False)
-        entries.forget(message_ids, using, titles_of=still, at_once=False)
-        messages.update(text="", parts=[], send_key=None, body_digest="")
-        _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
-        Conversation.objects.using(using).filter(pk__in=still).update(
-            owner=None, owner_key="", title="", system_prompt="", metadata={}, erased_at=Now()
-        )
-        _forget_notes(still, using)
+    mine = _conversations(owner).filter(pk__in=ids)
+    # The write is the lock; what has begun since they were chosen is seen after it.
+    mine.update(last_activity=F("last_activity"))
+    still = list(mine.filter(live=None).values_list("pk", flat=True))
+    messages = Message.objects.using(using).filter(conversation_id__in=still)
+    message_ids = list(messages.values_list("pk", flat=True))
+    # Before the rows: SQLite overwrites what is taken away from then on.
+    copies.forget(message_ids, using, titles_of=still, of_index=False)
+    entries.forget(message_ids, using, titles_of=still, at_once=False)
+    messages.update(text="", parts=[], send_key=None, body_digest="")
+    _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
+    Conversation.objects.using(using).filter(pk__in=still).update(
+        owner=None, owner_key="", title="", system_prompt="", metadata={}, erased_at=Now()
+    )
+    _forget_notes(still, using)
     return len(still)
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from django.db import router, transaction
+from django.db import router
 from django.db.models import F, TextField, Value
 from django.db.models.functions import Length, Now, Replace
 
 from streaming_chat.db.alias import live_database
-from streaming_chat.db.locks import bounded_lock_wait
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message
 from streaming_chat.search import backends
 
@@ -41,26 +42,30 @@ def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False) -> None:
     # Before anything is written: SQLite leaves the text of a row that is only written anew.
     backends.overwrite_deleted(using)
     conversation_id = Message.objects.using(using).values_list("conversation_id", flat=True).get(pk=message_id)
-    with transaction.atomic(using=using), bounded_lock_wait(using):
-        conversations = Conversation.objects.using(using).filter(pk=conversation_id)
-        # The write is the lock, which everything here takes first (models.py).
-        conversations.update(last_activity=F("last_activity"))
-        message = Message.objects.using(using).get(pk=message_id)
-        if message.is_live or LiveReply.objects.using(using).filter(pk=message_id).exists():
-            raise StillLiveError(f"Message {message_id} is being written.")
-        done = record(AccessRecord.Kind.REDACT, by, conversation=conversation_id, message=message_id)
-        if terms:
-            quoting(message).update(terms=REDACTED)
-        title = conversations.values_list("title", flat=True).first()
-        titles_of = [conversation_id] if title and _begins(message, title) else []
-        # Before the row: SQLite overwrites what is taken away from then on.
-        copies.forget([message_id], using, titles_of=titles_of)
-        Message.objects.using(using).filter(pk=message_id).update(
-            **_what_stays(message), send_key=None, body_digest="", redacted_at=Now(), redacted_by=done.by_name
-        )
-        Feedback.objects.using(using).filter(message_id=message_id).update(comment="")
-        if titles_of:
-            conversations.update(title="")
+    write_transaction(partial(_redact, message_id, conversation_id, by, terms=terms), using=using)
+
+
+def _redact(message_id: uuid.UUID, conversation_id: uuid.UUID, by: Any, *, terms: bool) -> None:
+    using = live_database()
+    conversations = Conversation.objects.using(using).filter(pk=conversation_id)
+    # The write is the lock, which everything here takes first (models.py).
+    conversations.update(last_activity=F("last_activity"))
+    message = Message.objects.using(using).get(pk=message_id)
+    if message.is_live or LiveReply.objects.using(using).filter(pk=message_id).exists():
+        raise StillLiveError(f"Message {message_id} is being written.")
+    done = record(AccessRecord.Kind.REDACT, by, conversation=conversation_id, message=message_id)
+    if terms:
+        quoting(message).update(terms=REDACTED)
+    title = conversations.values_list("title", flat=True).first()
+    titles_of = [conversation_id] if title and _begins(message, title) else []
+    # Before the row: SQLite overwrites what is taken away from then on.
+    copies.forget([message_id], using, titles_of=titles_of)
+    Message.objects.using(using).filter(pk=message_id).update(
+        **_what_stays(message), send_key=None, body_digest="", redacted_at=Now(), redacted_by=done.by_name
+    )
+    Feedback.objects.using(using).filter(message_id=message_id).update(comment="")
+    if titles_of:
+        conversations.update(title="")
 
 
 def _what_stays(message: Message) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import QuotaUse
 
@@ -179,11 +180,10 @@ def _seconds_until_after(day: date) -> int:
 
 def _remove_old(day: date, using: str) -> None:
     """Remove a few rows of days that nobody counts any more, but those that another is just removing."""
-    with transaction.atomic(using=using):
-        old = QuotaUse.objects.using(using).filter(day__lt=day - _KEPT).order_by("day", "key")
-        if connections[using].features.has_select_for_update_skip_locked:
-            old = old.select_for_update(skip_locked=True)
-        QuotaUse.objects.using(using).filter(pk__in=old.values("pk")[:_OLD_ROWS]).delete()
+    old = QuotaUse.objects.using(using).filter(day__lt=day - _KEPT).order_by("day", "key")
+    if connections[using].features.has_select_for_update_skip_locked:
+        old = old.select_for_update(skip_locked=True)
+    write_transaction(QuotaUse.objects.using(using).filter(pk__in=old.values("pk")[:_OLD_ROWS]).delete, using=using)
 
 
 def _checked(name: str, value: Any) -> int | None:

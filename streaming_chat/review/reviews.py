@@ -7,23 +7,25 @@ review is read: of two reviewers at the same moment the second sees what the fir
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_away, is_locked
-from streaming_chat.db.locks import bounded_lock_wait
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import Conversation, Mark, Message, Review, ReviewState, Verdict
 
 from . import queues
+
+T = TypeVar("T")
 
 MAX_NOTES_CHARS = 20_000
 _AT_ONCE = 20
@@ -99,13 +101,16 @@ def release_expired() -> None:
     if not (found := list(queues.expired().values_list("pk", flat=True)[:_AT_ONCE_RELEASED])):
         return
     try:
-        with transaction.atomic(using=live_database()):
-            # Asked again with the lock: another may have freed it, and taken it since.
-            queues.expired().filter(pk__in=_not_held(found)).update(review_state=ReviewState.UNREVIEWED)
+        write_transaction(partial(_release, found))
     except DatabaseError as error:
         # Lists are shown all the same.
         if not is_away(error):
             raise
+
+
+def _release(pks: list[uuid.UUID]) -> None:
+    # Asked again with the lock: another may have freed it, and taken it since.
+    queues.expired().filter(pk__in=_not_held(pks)).update(review_state=ReviewState.UNREVIEWED)
 
 
 def _not_held(pks: list[uuid.UUID]) -> list[uuid.UUID]:
@@ -120,20 +125,22 @@ def _not_held(pks: list[uuid.UUID]) -> list[uuid.UUID]:
 
 def _claim(pk: uuid.UUID, by: Any, *, mine: bool = False) -> bool:
     """Take an unreviewed one, or with `mine` one that they have already."""
-    using = live_database()
     try:
-        with transaction.atomic(using=using), bounded_lock_wait(using):
-            free = _conversations(pk).filter(review_state=ReviewState.UNREVIEWED)
-            # The lock, and what makes it theirs alone.
-            if free.update(review_state=ReviewState.IN_REVIEW):
-                _take(_review(pk), by)
-                return True
-            return mine and _is_with(pk, by)
+        return write_transaction(partial(_take_if_free, pk, by)) or (mine and _is_with(pk, by))
     except OperationalError as error:
         if not is_locked(error):
             raise
         # A process that is paused holds it.
         return False
+
+
+def _take_if_free(pk: uuid.UUID, by: Any) -> bool:
+    free = _conversations(pk).filter(review_state=ReviewState.UNREVIEWED)
+    # The lock, and what makes it theirs alone.
+    if not free.update(review_state=ReviewState.IN_REVIEW):
+        return False
+    _take(_review(pk), by)
+    return True
 
 
 def save(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None, opinions: Opinions) -> None:
@@ -143,13 +150,16 @@ def save(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None, opinions: Opinio
     each reviewer's own, and saved. Raises ValueError for messages of other conversations, Conversation.DoesNotExist.
     """
     judge(pk, by, opinions)
-    with _locked(pk):
-        review = _review(pk)
-        if notes is not None and notes != review.notes:
-            _require_current(review, seen)
-            review.notes = notes
-            _change(review, by)
-        _keep(pk, review, by)
+    _with_lock(pk, partial(_save, pk, by, seen, notes))
+
+
+def _save(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None) -> None:
+    review = _review(pk)
+    if notes is not None and notes != review.notes:
+        _require_current(review, seen)
+        review.notes = notes
+        _change(review, by)
+    _keep(pk, review, by)
 
 
 def finish(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None, opinions: Opinions) -> bool:
@@ -158,21 +168,24 @@ def finish(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None, opinions: Opin
     Raises as `save` does, also Stale when another has done it in between.
     """
     judge(pk, by, opinions)
-    with _locked(pk):
-        review = _review(pk)
-        _require_current(review, seen)
-        if notes is not None:
-            review.notes = notes
-        done = _is_as_seen(pk, seen)
-        if done:
-            _conversations(pk).update(review_state=ReviewState.DONE, needs_attention=False)
-            review.done_by, review.done_at = by, Now()
-            known = seen.through and _messages(pk).filter(pk=seen.through).exists()
-            review.through_id = seen.through if known else None
-            review.reviewer = review.claimed_at = None
-        _change(review, by)
-        if not done:
-            _keep(pk, review, by)
+    return _with_lock(pk, partial(_finish, pk, by, seen, notes))
+
+
+def _finish(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None) -> bool:
+    review = _review(pk)
+    _require_current(review, seen)
+    if notes is not None:
+        review.notes = notes
+    done = _is_as_seen(pk, seen)
+    if done:
+        _conversations(pk).update(review_state=ReviewState.DONE, needs_attention=False)
+        review.done_by, review.done_at = by, Now()
+        known = seen.through and _messages(pk).filter(pk=seen.through).exists()
+        review.through_id = seen.through if known else None
+        review.reviewer = review.claimed_at = None
+    _change(review, by)
+    if not done:
+        _keep(pk, review, by)
     return done
 
 
@@ -193,17 +206,19 @@ def judge(pk: uuid.UUID, by: Any, opinions: Opinions) -> None:
 
     Raises ValueError for messages of other conversations.
     """
-    if not opinions:
-        return
-    with _locked(pk):
-        named = {message for message in opinions if message}
-        if named and _messages(pk).filter(pk__in=named).count() != len(named):
-            raise ValueError(f"messages of conversation {pk} were wanted.")
-        marks = Mark.objects.using(live_database())
-        mine = {mark.message_id: mark for mark in marks.filter(conversation_id=pk, by=by)}
-        for message, opinion in opinions.items():
-            mark = mine.get(message) or Mark(conversation_id=pk, message_id=message, by=by)
-            _write(mark, opinion)
+    if opinions:
+        _with_lock(pk, partial(_judge, pk, by, opinions))
+
+
+def _judge(pk: uuid.UUID, by: Any, opinions: Opinions) -> None:
+    named = {message for message in opinions if message}
+    if named and _messages(pk).filter(pk__in=named).count() != len(named):
+        raise ValueError(f"messages of conversation {pk} were wanted.")
+    marks = Mark.objects.using(live_database())
+    mine = {mark.message_id: mark for mark in marks.filter(conversation_id=pk, by=by)}
+    for message, opinion in opinions.items():
+        mark = mine.get(message) or Mark(conversation_id=pk, message_id=message, by=by)
+        _write(mark, opinion)
 
 
 def newest(pk: uuid.UUID) -> uuid.UUID | None:
@@ -232,17 +247,18 @@ def _messages(pk: uuid.UUID) -> QuerySet[Message]:
     return Message.objects.using(live_database()).filter(conversation_id=pk)
 
 
-@contextmanager
-def _locked(pk: uuid.UUID) -> Iterator[None]:
-    """Hold a conversation to the end of the block, by a write: what is read after it is what there is.
+def _with_lock(pk: uuid.UUID, write: Callable[[], T]) -> T:
+    """Call `write` while the conversation is locked, by a write: what it reads cannot change.
 
     Raises Conversation.DoesNotExist when it has been deleted.
     """
-    using = live_database()
-    with transaction.atomic(using=using), bounded_lock_wait(using):
+
+    def write_with_lock() -> T:
         if not _conversations(pk).update(review_state=F("review_state")):
             raise Conversation.DoesNotExist
-        yield
+        return write()
+
+    return write_transaction(write_with_lock)
 
 
 def _review(pk: uuid.UUID) -> Review:

@@ -16,6 +16,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import Q
 
 from streaming_chat.db.hooks import SavedText
+from streaming_chat.db.transactions import savepoint, write_transaction
 from streaming_chat.logs import describe, logger
 from streaming_chat.models import SearchEntry
 
@@ -48,13 +49,13 @@ def add(texts: Iterable[SavedText], using: str) -> None:
             _insert(found[0], using)
         elif found:
             # Of one millisecond, often: a client's whole history.
-            with transaction.atomic(using=using):
+            with savepoint(using):
                 insert_each(found, using)
 
 
 def retitle(conversation: uuid.UUID, title: str, using: str) -> None:
     """Let a conversation be found by the title that a person gave it, and by no earlier one. As `add`."""
-    with _apart(using), transaction.atomic(using=using):
+    with _apart(using), savepoint(using):
         SearchEntry.objects.using(using).filter(conversation=conversation, message=None).delete()
         _insert(SavedText(conversation, None, False, title), using)
 
@@ -71,12 +72,15 @@ def forget(
     Raises DatabaseError when that cannot be, for then a redaction must not seem done.
     """
     backends.overwrite_deleted(using)
-    entries = SearchEntry.objects.using(using)
-    of_these = entries.filter(Q(message__in=message_ids) | Q(message=None, conversation__in=titles_of))
-    with transaction.atomic(using=using), backends.erasing(using):
-        of_these.delete()
+    of_these = Q(message__in=message_ids) | Q(message=None, conversation__in=titles_of)
+    write_transaction(partial(_delete, of_these, using), using=using)
     if at_once:
         transaction.on_commit(partial(purge, using), using=using)
+
+
+def _delete(of_these: Q, using: str) -> None:
+    with backends.erasing(using):
+        SearchEntry.objects.using(using).filter(of_these).delete()
 
 
 def purge(using: str) -> None:
@@ -133,11 +137,11 @@ def _insert(text: SavedText, using: str) -> None:
     if not (found := words(text.text)):
         return
     try:
-        with transaction.atomic(using=using):
+        with savepoint(using):
             _entry(text, found, number_of(text)).save(force_insert=True, using=using)
     except IntegrityError:
         # Another text of its kind and millisecond.
-        with transaction.atomic(using=using):
+        with savepoint(using):
             insert_each([text], using)
 
 

@@ -6,16 +6,18 @@ beginning again goes on where it was broken off.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 from django.db.models import Exists, OuterRef
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.hooks import SavedText
-from streaming_chat.db.locks import bounded_lock_wait
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import Conversation, Message, SearchEntry
 
 from . import backends, entries
@@ -29,16 +31,19 @@ _FIRST = uuid.UUID(int=0)
 def clear(using: str | None = None) -> None:
     """Forget all entries, for texts that are to be made words anew. The search finds little until they are added."""
     using = using or live_database()
+    write_transaction(partial(_clear, using), using=using)
+
+
+def _clear(using: str) -> None:
     connection = connections[using]
-    with transaction.atomic(using=using), bounded_lock_wait(using):
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE {backends.TABLE}")
-            return
-        # Without its triggers, which would take out the words of each.
-        backends.drop(connection)
-        SearchEntry.objects.using(using)._raw_delete(using)
-        backends.create(connection)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {backends.TABLE}")
+        return
+    # Without its triggers, which would take out the words of each.
+    backends.drop(connection)
+    SearchEntry.objects.using(using)._raw_delete(using)
+    backends.create(connection)
 
 
 def rebuild(using: str | None = None) -> Iterator[int]:
@@ -76,19 +81,20 @@ def _conversations_after(last: uuid.UUID, using: str) -> list[uuid.UUID]:
 
 
 def _add(ids: Sequence[uuid.UUID], texts_of: Any, using: str) -> int:
-    for attempt in range(_TRIES):
-        try:
-            with transaction.atomic(using=using), bounded_lock_wait(using):
-                # A write first, the lock of a SQLite that does not begin with one.
-                SearchEntry.objects.using(using).filter(pk=-1)._raw_delete(using)
-                found = texts_of(ids, using)
-                entries.insert_each(found, using)
-                return len(found)
-        except IntegrityError:
-            # A worker has added one of these, or taken a number, between the look and the insertion.
-            if attempt == _TRIES - 1:
-                raise
-    return 0
+    add = partial(_add_once, ids, texts_of, using)
+    for _retry in range(_TRIES - 1):
+        # A worker may add one of these, or take a number, between the look and the insertion.
+        with contextlib.suppress(IntegrityError):
+            return write_transaction(add, using=using)
+    return write_transaction(add, using=using)
+
+
+def _add_once(ids: Sequence[uuid.UUID], texts_of: Any, using: str) -> int:
+    # A write first, the lock of a SQLite that does not begin with one.
+    SearchEntry.objects.using(using).filter(pk=-1)._raw_delete(using)
+    found = texts_of(ids, using)
+    entries.insert_each(found, using)
+    return len(found)
 
 
 def _texts_of_messages(ids: Sequence[uuid.UUID], using: str) -> list[SavedText]:

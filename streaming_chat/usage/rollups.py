@@ -6,17 +6,20 @@ through the index on (status, created_at): they look at that day's messages, how
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Case, Count, F, FloatField, Q, Sum, When
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import DailyUsage, Feedback, Message, Status
 
 from .histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND
@@ -157,14 +160,15 @@ def _of(day: date, prefix: str = "") -> Q:
 def _keep(day: date) -> int:
     """Replace what is kept of a day; return how many replies it had. Who is at it at the same time keeps the same."""
     rows = count_day(day)
-    usage = _usage()
-    try:
-        with transaction.atomic(using=usage.db):
-            usage.filter(day=day)._raw_delete(usage.db)
-            usage.bulk_create(rows or [DailyUsage(day=day)])
-    except IntegrityError:
-        pass
+    with contextlib.suppress(IntegrityError):
+        write_transaction(partial(_replace, day, rows or [DailyUsage(day=day)]))
     return sum(row.replies for row in rows)
+
+
+def _replace(day: date, rows: list[DailyUsage]) -> None:
+    usage = _usage()
+    usage.filter(day=day)._raw_delete(usage.db)
+    usage.bulk_create(rows)
 
 
 def _usage() -> Any:

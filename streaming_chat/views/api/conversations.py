@@ -6,9 +6,9 @@ import base64
 import binascii
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.db.models import DateTimeField, Exists, OuterRef, Q, Value
 from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -18,6 +18,7 @@ from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.deletion import delete_for_owner, restore
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, ConversationQuerySet, Message
@@ -69,17 +70,15 @@ def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
         raise APIError(422, "invalid", fields={"system": "this site sets the system prompt."})
     model = body.get("model", "") or default_model()
     _check_model(request, owner, model)
-    with transaction.atomic(using=live_database()):
-        conversation = Conversation.objects.create(
-            owner=owner.user,
-            owner_key=owner.key,
-            title=body.get("title", ""),
-            model=model,
-            system_prompt=body.get("system", conf.STREAMING_CHAT_SYSTEM_PROMPT),
-            metadata=body.get("metadata", {}),
-        )
-        if conversation.title:
-            entries.retitle(conversation.pk, conversation.title, live_database())
+    conversation = Conversation(
+        owner=owner.user,
+        owner_key=owner.key,
+        title=body.get("title", ""),
+        model=model,
+        system_prompt=body.get("system", conf.STREAMING_CHAT_SYSTEM_PROMPT),
+        metadata=body.get("metadata", {}),
+    )
+    write_transaction(partial(_insert, conversation))
     return JsonResponse(serialize_conversation(_mine(owner, conversation.pk)), status=201)
 
 
@@ -104,10 +103,7 @@ def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
     if "head" in body:
         changes["head_id"] = _leaf(conversation, body["head"])
     if changes:
-        with transaction.atomic(using=live_database()):
-            Conversation.objects.filter(pk=conversation.pk).update(**changes)
-            if "title" in changes:
-                entries.retitle(conversation.pk, changes["title"], live_database())
+        write_transaction(partial(_update, conversation.pk, changes))
     return _with_messages(_mine(owner, conversation_id), owner)
 
 
@@ -129,6 +125,18 @@ def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uu
     if conversation.deleted_at and not restore(conversation.pk, _UNDO):
         raise APIError(404, "not_found")
     return _with_messages(_mine(owner, conversation_id), owner)
+
+
+def _insert(conversation: Conversation) -> None:
+    conversation.save(using=live_database(), force_insert=True)
+    if conversation.title:
+        entries.retitle(conversation.pk, conversation.title, live_database())
+
+
+def _update(conversation_id: uuid.UUID, changes: dict[str, Any]) -> None:
+    Conversation.objects.using(live_database()).filter(pk=conversation_id).update(**changes)
+    if "title" in changes:
+        entries.retitle(conversation_id, changes["title"], live_database())
 
 
 def _mine(owner: Owner, conversation_id: uuid.UUID) -> Conversation:

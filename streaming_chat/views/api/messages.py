@@ -6,7 +6,6 @@ import uuid
 from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -16,6 +15,7 @@ from streaming_chat.chats.sending import SendRequest, made_by, send
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.hooks import columns_on_change
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
@@ -180,7 +180,8 @@ def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Prepared 
     if run is not None:
         run.request_stop("user", position)
     else:
-        LiveReply.objects.using(live_database()).filter(pk=reply.pk).request_stop("user", position)
+        live = LiveReply.objects.using(live_database()).filter(pk=reply.pk)
+        write_transaction(partial(live.request_stop, "user", position))
 
     def finish(ended: bool) -> HttpResponse:
         shape = serialize_message(find_reply(owner, message_id), owner.key)
@@ -194,29 +195,24 @@ def put_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> A
     checks = {"value": parsing.one_of(1, -1), "comment": parsing.text(4000)}
     body = parsing.read_body(request, checks, required=["value"])
     reply = find_reply(owner, message_id)
-    with transaction.atomic(using=live_database()):
-        if body["value"] < 0:
-            # First, since it is the lock. Staff hear of it, also where they were done.
-            asked = Conversation.objects.filter(pk=reply.conversation_id)
-            asked.update(**columns_on_change(went_wrong=True))
-        Feedback.objects.update_or_create(
-            message=reply,
-            owner_key=owner.key,
-            defaults={
-                "value": body["value"],
-                "comment": body.get("comment", ""),
-                "by": owner.user,
-                "updated_at": Now(),
-            },
-        )
+    columns = {"value": body["value"], "comment": body.get("comment", ""), "by": owner.user, "updated_at": Now()}
+    write_transaction(partial(_save_feedback, reply, owner, columns))
     return serialize_message(reply, owner.key)
 
 
 def delete_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
     """Take it back."""
     reply = find_reply(owner, message_id)
-    Feedback.objects.filter(message=reply, owner_key=owner.key).delete()
+    write_transaction(Feedback.objects.filter(message=reply, owner_key=owner.key).delete)
     return HttpResponse(status=204)
+
+
+def _save_feedback(reply: Message, owner: Owner, columns: dict[str, Any]) -> None:
+    if columns["value"] < 0:
+        # First, since it is the lock. The conversation needs attention, even if its review was done.
+        conversations = Conversation.objects.using(live_database()).filter(pk=reply.conversation_id)
+        conversations.update(**columns_on_change(went_wrong=True))
+    Feedback.objects.using(live_database()).update_or_create(message=reply, owner_key=owner.key, defaults=columns)
 
 
 def position_of(event_id: str, message_id: uuid.UUID) -> int | None:
