@@ -304,10 +304,10 @@ def check_models(**kwargs: Any) -> list[CheckMessage]:
 def check_databases(**kwargs: Any) -> list[CheckMessage]:
     """Find what makes the database lose or lock (E007, W004, W005)."""
     from .db.alias import live_database
-    from .models import Conversation, Feedback, LiveReply, Mark, Message, QuotaUse, ReplyEvent, Review
+    from .models import Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent, Review, Verdict
 
     alias = live_database()
-    tables = (Conversation, Message, LiveReply, ReplyEvent, Feedback, QuotaUse, Review, Mark)
+    tables = (Conversation, Message, LiveReply, ReplyEvent, Feedback, QuotaUse, Review, Verdict)
     apart = {router.db_for_write(table) for table in tables}
     found: list[CheckMessage] = []
     if len(apart) > 1:

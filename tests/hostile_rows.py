@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from streaming_chat.models import AccessRecord, Conversation, Feedback, Mark, Message, Review
+from streaming_chat.models import AccessRecord, Conversation, Feedback, Message, Review, Verdict
 
 from .factories import make_conversation, make_message, make_reply, make_user
 
@@ -72,11 +72,11 @@ def _judge(conversation: Conversation, reply: Message, judge: Any, text: str) ->
     key = f"v:{text[:158]}"
     Feedback.objects.create(message=reply, value=-1, comment=text, by=judge, owner_key=key)
     for message in (None, reply):
-        Mark.objects.create(conversation=conversation, message=message, verdict="bad", labels=[text], by=judge)
+        Verdict.objects.create(conversation=conversation, message=message, value="bad", labels=[text], by=judge)
     Review.objects.create(
         conversation=conversation,
         reviewer=judge,
-        claimed_at=Now(),
+        taken_at=Now(),
         done_by=judge,
         done_at=Now(),
         notes=text,

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.models import AccessRecord
 
+from .decorators import retry_on_lock_timeout
 from .lists import ListAdmin, may_read, record_list
-from .lock_timeouts import patient
 from .searches import as_uuid
 
 
@@ -29,7 +29,7 @@ class AccessRecordAdmin(ListAdmin):
     ordering = ("-at", "-id")
     search_help_text = _("The id of a conversation or message, an owner key, or the name of who read.")
 
-    @patient
+    @retry_on_lock_timeout
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Answer with the list, in which what was sought is text."""
         response = super().changelist_view(request, extra_context)

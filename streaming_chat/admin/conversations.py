@@ -31,13 +31,12 @@ from streaming_chat.review.queues import Queue
 from streaming_chat.search.query import MAX_LISTED_HITS, SearchUnavailable
 
 from . import dashboard, results, review_bar, reviews, searches
-from .decorators import posted
+from .decorators import post_only, retry_on_lock_timeout
 from .exports import Exporting, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
 from .formats import money
 from .lists import may_read, may_see, record_list
 from .live import follow_view, stop_reply
-from .lock_timeouts import patient
 from .pagination import BoundedPaginator
 from .redactions import Redacting, may_redact
 from .transcripts import Transcript, owner_name
@@ -53,7 +52,7 @@ _LOOKUPS = frozenset(
 )
 
 
-# The addresses that take POST; a GET is led away from them (posts.py).
+# The addresses that take POST; a GET is redirected.
 _POSTED = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "redact"))
 
 
@@ -111,12 +110,12 @@ class ConversationAdmin(Exporting, Redacting):
         reply = "<uuid:object_id>/messages/<uuid:message_id>"
         return [
             path(f"{reply}/events", follow_view(self.admin_site), name="streaming_chat_conversation_follow"),
-            path(f"{reply}/stop/", posted(self, self.stop_view), name="streaming_chat_conversation_stop"),
+            path(f"{reply}/stop/", post_only(self, self.stop_view), name="streaming_chat_conversation_stop"),
             *reviews.urls(self),
             *urls,
         ]
 
-    @patient
+    @retry_on_lock_timeout
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Answer with the list, and where to begin with reviewing."""
         for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
@@ -133,7 +132,7 @@ class ConversationAdmin(Exporting, Redacting):
         return may_see(request)
 
     def has_review_permission(self, request: HttpRequest) -> bool:
-        """Whoever judges may read, too."""
+        """Reviewing requires reading."""
         return review_bar.may_review(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -178,7 +177,7 @@ class ConversationAdmin(Exporting, Redacting):
             messages.warning(request, _("Texts cannot be searched here: this SQLite was built without FTS5."))
             return searches.by_names(queryset, search_term), False
 
-    @patient
+    @retry_on_lock_timeout
     def search_view(self, request: HttpRequest) -> HttpResponse:
         """Answer with what is found in all texts."""
         return results.page(request, self)
@@ -214,14 +213,14 @@ class ConversationAdmin(Exporting, Redacting):
     @admin.display(description=_("review"))
     def reviewed(self, conversation: Conversation) -> str:
         """Return how far its review is, and with whom."""
-        return review_bar.state_of(conversation)
+        return review_bar.describe_state(conversation)
 
     @admin.display(description=_("tokens in / out"))
     def tokens(self, conversation: Conversation) -> str:
         """Return what it used."""
         return f"{localize(conversation.input_tokens)} / {localize(conversation.output_tokens)}"
 
-    @patient
+    @retry_on_lock_timeout
     def change_view(
         self,
         request: HttpRequest,
@@ -239,7 +238,7 @@ class ConversationAdmin(Exporting, Redacting):
             sought=_sought(request),
             page=request.GET.get("page"),
             may_read=may_read(request),
-            prepare=partial(review_bar.with_bar, request),
+            prepare=partial(review_bar.with_review, request),
         )
         if transcript is None or not self.has_view_permission(request, transcript.conversation):
             raise Http404
@@ -255,7 +254,7 @@ class ConversationAdmin(Exporting, Redacting):
                 css={"all": ["streaming_chat/admin/transcript.css", "streaming_chat/admin/exports.css"]}
             ),
             "transcript": transcript,
-            "review": review_bar.bar(request, transcript.conversation),
+            "review": review_bar.review_bar(request, transcript.conversation),
             "may_export": may_export(request),
             "may_redact": may_redact(request),
             "may_stop": request.user.has_perm("streaming_chat.stop_reply"),
@@ -268,7 +267,7 @@ class ConversationAdmin(Exporting, Redacting):
         """Answer with the page of numbers."""
         return dashboard.view(request, self)
 
-    @patient
+    @retry_on_lock_timeout
     def stop_view(self, request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
         """Stop a reply that is being written."""
         return stop_reply(request, object_id, message_id)

@@ -1,37 +1,98 @@
-"""Addresses that take forms, and nothing else."""
+"""Decorators of the admin's views: POST only, and a page that retries after a lock timeout.
+
+On PostgreSQL a write waits for each lock as long as `write_transaction` says; on SQLite as long as the database's `timeout`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from django.http import HttpRequest, HttpResponseRedirect
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-# How an address names its conversation.
-_CONVERSATION = ("object_id", "conversation_id", "pk")
+from streaming_chat.db.errors import is_busy
+from streaming_chat.review.reviews import MAX_NOTES_CHARS
+
+# Names that URL patterns use for the id of a conversation.
+_CONVERSATION_NAMES = ("object_id", "conversation_id", "pk")
+_RETRY_SECONDS = 2
+View = TypeVar("View", bound=Callable[..., Any])
 
 
-def posted(model_admin: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Return a view of the admin that takes POST.
+def post_only(model_admin: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Return a view of the admin that takes POST. A GET redirects to the transcript, or to the list.
 
-    A GET is led to the transcript, or to the list: it comes from the login page, where somebody was sent who had pressed a
-    button after their session had ended.
+    The GET comes from the login page, if a user pressed a button after their session had ended.
     """
 
     @wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method == "POST":
             return view(request, *args, **kwargs)
-        site = model_admin.admin_site.name
-        conversation = next((kwargs[name] for name in _CONVERSATION if name in kwargs), None)
-        if conversation is None:
-            return HttpResponseRedirect(reverse("admin:streaming_chat_conversation_changelist", current_app=site))
-        url = reverse("admin:streaming_chat_conversation_change", args=[conversation], current_app=site)
-        message = kwargs.get("message_id")
-        return HttpResponseRedirect(f"{url}?message={message}#m-{message}" if message else url)
+        return HttpResponseRedirect(_url_of(kwargs, model_admin.admin_site.name))
 
-    return require_http_methods(["GET", "POST"])(model_admin.admin_site.admin_view(answer))
+    return require_http_methods(["GET", "POST"])(model_admin.admin_site.admin_view(wrapper))
+
+
+def _url_of(kwargs: dict[str, Any], site: str) -> str:
+    """Return the transcript that the arguments of a URL name, or the list."""
+    conversation = next((kwargs[name] for name in _CONVERSATION_NAMES if name in kwargs), None)
+    if conversation is None:
+        return reverse("admin:streaming_chat_conversation_changelist", current_app=site)
+    url = reverse("admin:streaming_chat_conversation_change", args=[conversation], current_app=site)
+    message = kwargs.get("message_id")
+    return f"{url}?message={message}#m-{message}" if message else url
+
+
+def retry_on_lock_timeout(view: View) -> View:
+    """Decorator of a view (model_admin, request, …): on a lock timeout, show a page that retries the request.
+
+    The view must be idempotent.
+    """
+
+    @wraps(view)
+    def wrapper(model_admin: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return view(model_admin, request, *args, **kwargs)
+        except OperationalError as error:
+            if not is_busy(error):
+                raise
+            return lock_timeout_page(model_admin, request)
+
+    return cast(View, wrapper)
+
+
+def lock_timeout_page(
+    model_admin: Any, request: HttpRequest, *, url: str = "", form: Sequence[tuple[str, str]] | None = None
+) -> HttpResponse:
+    """Return the page that retries a request, with everything that the user typed. It reads nothing from the database.
+
+    url, form: where and what to submit, by default the same request. Status 409 for a POST: proxies may replace a 503 with
+    a page of their own, which would lose the form.
+    """
+    if form is None:
+        form = [(name, value) for name in request.POST for value in request.POST.getlist(name)]
+    is_form = request.method == "POST"
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": _("Another session is saving"),
+        "url": url or request.get_full_path(),
+        "is_form": is_form,
+        "hidden": [pair for pair in form if pair[0] not in ("csrfmiddlewaretoken", "notes")],
+        "notes": dict(form).get("notes"),
+        "max_notes": MAX_NOTES_CHARS,
+        "back": reverse(f"{model_admin.admin_site.name}:streaming_chat_conversation_changelist"),
+    }
+    request.current_app = model_admin.admin_site.name
+    template = "admin/streaming_chat/conversation/busy.html"
+    if is_form:
+        return TemplateResponse(request, template, context, status=409)
+    return TemplateResponse(request, template, context, status=503, headers={"Retry-After": str(_RETRY_SECONDS)})

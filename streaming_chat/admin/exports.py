@@ -37,9 +37,8 @@ from streaming_chat.exports import transcripts
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.accesses import record
 
-from .decorators import posted
+from .decorators import post_only, retry_on_lock_timeout
 from .lists import query_on_record
-from .lock_timeouts import patient
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]
@@ -62,12 +61,12 @@ class Exporting(ModelAdmin):
         return [
             path(
                 "export/<str:form>/",
-                posted(self, self.export_list),
+                post_only(self, self.export_list),
                 name="streaming_chat_conversation_export_list",
             ),
             path(
                 "<uuid:conversation_id>/export/<str:form>/",
-                posted(self, self.export_one),
+                post_only(self, self.export_one),
                 name="streaming_chat_conversation_export",
             ),
             *super().get_urls(),
@@ -109,7 +108,7 @@ class Exporting(ModelAdmin):
         write_transaction(partial(_record_exports, ids, request.user), using=router.db_for_write(AccessRecord))
         return _download(request, Conversation.objects.filter(pk__in=ids), form)
 
-    @patient
+    @retry_on_lock_timeout
     def export_list(self, request: HttpRequest, form: str) -> HttpResponseBase:
         """Download what the list shows under the same query, all of its pages."""
         if not self.has_export_permission(request):
@@ -129,7 +128,7 @@ class Exporting(ModelAdmin):
         )
         return _download(request, queryset, form)
 
-    @patient
+    @retry_on_lock_timeout
     def export_one(self, request: HttpRequest, conversation_id: uuid.UUID, form: str) -> HttpResponseBase:
         """Download one conversation: all of it, or as Markdown the branch that `message` is on."""
         if not self.has_export_permission(request):

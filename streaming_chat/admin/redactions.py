@@ -16,9 +16,8 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.privacy.redactions import StillLiveError, quoting, redact
 
-from .decorators import posted
+from .decorators import post_only, retry_on_lock_timeout
 from .lists import may_read
-from .lock_timeouts import patient
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Conversation]
@@ -39,13 +38,13 @@ class Redacting(ModelAdmin):
         return [
             path(
                 "<uuid:conversation_id>/messages/<uuid:message_id>/redact/",
-                posted(self, self.redact_message),
+                post_only(self, self.redact_message),
                 name="streaming_chat_conversation_redact",
             ),
             *super().get_urls(),
         ]
 
-    @patient
+    @retry_on_lock_timeout
     def redact_message(self, request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
         """Ask, then redact and return to the transcript. No text is shown on the way."""
         if not (self.has_view_permission(request) and may_redact(request)):

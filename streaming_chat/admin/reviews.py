@@ -1,7 +1,7 @@
-"""Reviewing in the admin: what the bar on a transcript does, Next, and what is done to several conversations at once.
+"""Reviewing in the admin: the form of the review bar, "Next", and actions on several conversations of the list.
 
-Whoever judges may read: all of it takes `view_conversation`, `view_transcript` and `review_conversation`. Everything works
-without the script, which adds the keys.
+All of it needs `view_conversation`, `view_transcript` and `review_conversation`. Everything works without JavaScript, which
+only adds keyboard shortcuts.
 """
 
 from __future__ import annotations
@@ -28,213 +28,217 @@ from streaming_chat.models import AccessRecord, Conversation, Review
 from streaming_chat.privacy.accesses import record
 from streaming_chat.protocol.text import storable
 from streaming_chat.review import reviews
-from streaming_chat.review.reviews import Opinion, Seen, Stale
+from streaming_chat.review.reviews import Snapshot, StaleReviewError, VerdictChange
 
-from .decorators import posted
-from .lock_timeouts import busy, patient
-from .review_bar import kept, may_review, queue_of
+from .decorators import lock_timeout_page, post_only, retry_on_lock_timeout
+from .review_bar import may_review, persistent_query, queue_of
 from .searches import as_uuid
 
 # Two pages of the list: each conversation is a transaction of its own.
-MAX_AT_ONCE = 100
+MAX_SELECTED = 100
+_ACTIONS = ("save", "done", "done_next", "next")
+# Fields of the form that the page about a conflict replaces.
+_REPLACED = frozenset({"csrfmiddlewaretoken", "version", "notes", "base", "action"})
 
 
 def urls(model_admin: Any) -> list[Any]:
     """Return the addresses of reviewing, which take POST."""
 
     def guarded(view: Any) -> Any:
-        return posted(model_admin, partial(patient(view), model_admin))
+        return post_only(model_admin, partial(retry_on_lock_timeout(view), model_admin))
 
     return [
-        path("review/next/", guarded(_next), name="streaming_chat_conversation_review_next"),
-        path("<uuid:pk>/review/", guarded(_judge), name="streaming_chat_conversation_review"),
+        path("review/next/", guarded(next_view), name="streaming_chat_conversation_review_next"),
+        path("<uuid:pk>/review/", guarded(review_view), name="streaming_chat_conversation_review"),
     ]
 
 
 @admin.action(permissions=["review"], description=gettext_lazy("Mark as reviewed"))
 def mark_done(model_admin: Any, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
-    """Say of the chosen ones that they were reviewed as they are."""
-    chosen = _chosen(request, queryset)
-    done = sum(reviews.finish_as_is(pk, request.user) for pk in chosen)
-    words = ngettext("{count} conversation is done.", "{count} conversations are done.", done)
-    _tell(request, words.format(count=done), len(chosen) - done)
+    """Mark the selected conversations as reviewed as they are."""
+    selected = _selected(request, queryset)
+    done = sum(reviews.finish_as_is(pk, request.user) for pk in selected)
+    text = ngettext("{count} conversation is done.", "{count} conversations are done.", done)
+    _show_result(request, text.format(count=done), skipped=len(selected) - done)
 
 
 @admin.action(permissions=["review"], description=gettext_lazy("Assign to me"))
 def assign_to_me(model_admin: Any, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
-    """Take the chosen ones."""
-    chosen = _chosen(request, queryset)
-    taken = sum(reviews.claim(pk, request.user) for pk in chosen)
-    words = ngettext("{count} conversation is with you.", "{count} conversations are with you.", taken)
-    _tell(request, words.format(count=taken), len(chosen) - taken)
+    """Take the selected conversations."""
+    selected = _selected(request, queryset)
+    taken = sum(reviews.take(pk, request.user) for pk in selected)
+    text = ngettext("{count} conversation is assigned to you.", "{count} conversations are assigned to you.", taken)
+    _show_result(request, text.format(count=taken), skipped=len(selected) - taken)
 
 
-def _chosen(request: HttpRequest, queryset: QuerySet[Conversation]) -> list[uuid.UUID]:
-    found = list(queryset.values_list("pk", flat=True)[: MAX_AT_ONCE + 1])
-    if len(found) <= MAX_AT_ONCE:
-        return found
-    messages.warning(request, _("Choose {count} at most: these are the first.").format(count=MAX_AT_ONCE))
-    return found[:MAX_AT_ONCE]
+def _selected(request: HttpRequest, queryset: QuerySet[Conversation]) -> list[uuid.UUID]:
+    ids = list(queryset.values_list("pk", flat=True)[: MAX_SELECTED + 1])
+    if len(ids) > MAX_SELECTED:
+        text = _("You can select at most {count} conversations. The first {count} were used.")
+        messages.warning(request, text.format(count=MAX_SELECTED))
+    return ids[:MAX_SELECTED]
 
 
-def _tell(request: HttpRequest, words: str, left: int) -> None:
-    messages.info(request, words)
-    if left:
-        why = ngettext(
-            "{count} was left as it is: it is done, or with another reviewer.",
-            "{count} were left as they are: they are done, or with another reviewer.",
-            left,
+def _show_result(request: HttpRequest, text: str, *, skipped: int) -> None:
+    messages.info(request, text)
+    if skipped:
+        text = ngettext(
+            "{count} was skipped: it is done, or another reviewer has it.",
+            "{count} were skipped: they are done, or another reviewer has them.",
+            skipped,
         )
-        messages.warning(request, why.format(count=left))
+        messages.warning(request, text.format(count=skipped))
 
 
-def _next(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Take the next conversation of a queue and lead to it."""
-    _demand(request)
-    return _to_next(request, as_uuid(request.POST.get("leaving", "")))
+def next_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Take the next conversation of a queue and redirect to it."""
+    _require_permission(request)
+    return _redirect_to_next(request, as_uuid(request.POST.get("leaving", "")))
 
 
-def _judge(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """Save what the form of a transcript says, and lead on."""
-    _demand(request)
+def review_view(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Save the form of the review bar and redirect."""
+    _require_permission(request)
     if not Conversation.objects.using(live_database()).filter(pk=pk).exists():
         raise Http404
     try:
-        said = _Said.read(request.POST)
-        said.save(pk, request.user)
-    except Stale as stale:
-        return _conflict(model_admin, request, pk, stale.review)
+        form = ReviewForm.parse(request.POST)
+        is_outdated = not form.save(pk, request.user)
+    except StaleReviewError as error:
+        return _conflict_page(model_admin, request, pk, error.review)
     except Conversation.DoesNotExist:
         raise Http404 from None
     except ValueError as error:
         raise BadRequest(str(error)) from error
-    if said.is_late:
-        messages.warning(
-            request, _("Something was added while you read. Your notes are saved; read on, and say again.")
-        )
-        return _to_newest(request, pk)
-    if said.action in ("next", "done_next"):
-        return _on_to_next(model_admin, request, pk)
-    if said.action == "done":
+    if is_outdated:
+        text = _("Something was added while you were reading. Your notes are saved. Read it, then submit again.")
+        messages.warning(request, text)
+        return _redirect_to_newest(request, pk)
+    if form.action in ("next", "done_next"):
+        return _redirect_to_next_after_save(model_admin, request, pk)
+    if form.action == "done":
         messages.success(request, _("The conversation is reviewed."))
-    elif not said.marked:
+    elif not form.pressed:
         messages.success(request, _("Saved."))
-    return _back(request, pk, said.marked)
+    return _redirect_back(request, pk, form.pressed)
 
 
-def _demand(request: HttpRequest) -> None:
+def _require_permission(request: HttpRequest) -> None:
     if not may_review(request):
         raise PermissionDenied
 
 
-@dataclass
-class _Said:
-    """What the form of a transcript said. marked: the message whose verdict was pressed. is_late: something came since."""
+@dataclass(frozen=True)
+class ReviewForm:
+    """The form of the review bar.
+
+    notes: None if unchanged. pressed: the message beside which a verdict button was pressed.
+    """
 
     action: str
-    seen: Seen
+    snapshot: Snapshot
     notes: str | None
-    opinions: dict[uuid.UUID | None, Opinion]
-    marked: uuid.UUID | None = None
-    is_late: bool = False
+    verdicts: dict[uuid.UUID | None, VerdictChange]
+    pressed: uuid.UUID | None = None
 
     @classmethod
-    def read(cls, form: QueryDict) -> _Said:
-        """Raises ValueError for what no page of ours sends."""
-        notes = _text(form, "notes")
+    def parse(cls, data: QueryDict) -> ReviewForm:
+        """Return the form. Raises ValueError for data that the app's own pages never send."""
+        notes = _clean_text(data, "notes")
         if len(notes) > reviews.MAX_NOTES_CHARS:
-            raise ValueError(f"notes were wanted of {reviews.MAX_NOTES_CHARS} characters at most, got {len(notes)}.")
-        action = form.get("action", "save")
-        if action not in ("save", "done", "done_next", "next"):
-            raise ValueError(f"action was wanted to be save, done, done_next or next, got {action!r:.60}.")
-        activity = datetime.fromisoformat(form.get("activity", ""))
-        if activity.tzinfo is None:
-            raise ValueError("activity was wanted with its time zone.")
-        marked, opinions = _opinions(form)
-        through = form.get("through")
-        return cls(
-            action=action,
-            seen=Seen(
-                version=int(form.get("version", "")),
-                activity=activity,
-                through=uuid.UUID(through) if through else None,
-                needs_attention=bool(form.get("needs_attention")),
-            ),
-            notes=None if notes == _text(form, "base") else notes,
-            opinions=opinions,
-            marked=marked,
-        )
+            raise ValueError(f"notes must have at most {reviews.MAX_NOTES_CHARS} characters, got {len(notes)}.")
+        action = data.get("action", "save")
+        if action not in _ACTIONS:
+            raise ValueError(f"action must be one of {', '.join(_ACTIONS)}, got {action!r:.60}.")
+        pressed, verdicts = _parse_verdicts(data)
+        notes_changed = notes != _clean_text(data, "base")
+        return cls(action, _parse_snapshot(data), notes if notes_changed else None, verdicts, pressed)
 
-    def save(self, pk: uuid.UUID, by: Any) -> None:
-        """Raises Stale, and ValueError for messages of other conversations."""
+    def save(self, pk: uuid.UUID, by: Any) -> bool:
+        """Save the form; False if something was added after the snapshot, so the review is not done.
+
+        Raises StaleReviewError, and ValueError for messages of other conversations.
+        """
         if self.action in ("done", "done_next"):
-            self.is_late = not reviews.finish(pk, by, self.seen, self.notes, self.opinions)
-        elif self.action == "save" or self.notes is not None:
-            reviews.save(pk, by, self.seen, self.notes, self.opinions)
+            return reviews.finish(pk, by, self.snapshot, self.notes, self.verdicts)
+        if self.action == "save" or self.notes is not None:
+            reviews.save(pk, by, self.snapshot, self.notes, self.verdicts)
         else:
-            # Who goes on to the next does not take this one.
-            reviews.judge(pk, by, self.opinions)
+            # "Next" does not take the conversation that it leaves.
+            reviews.save_verdicts(pk, by, self.verdicts)
+        return True
 
 
-def _opinions(form: QueryDict) -> tuple[uuid.UUID | None, dict[uuid.UUID | None, Opinion]]:
-    found: dict[uuid.UUID | None, Opinion] = {}
-    if "verdict" in form:
-        found[None] = Opinion(form.get("verdict"), form.getlist("labels"))
-    for message in form.getlist("message"):
-        found[uuid.UUID(message)] = Opinion(labels=form.getlist(f"labels-{message}"))
-    marked = None
-    if "mark" in form:
-        message, _colon, verdict = form.get("mark", "").partition(":")
-        marked = uuid.UUID(message)
-        found[marked] = Opinion(verdict, found[marked].labels if marked in found else None)
-    return marked, found
+def _parse_snapshot(data: QueryDict) -> Snapshot:
+    last_activity = datetime.fromisoformat(data.get("activity", ""))
+    if last_activity.tzinfo is None:
+        raise ValueError("activity must have a time zone.")
+    through = data.get("through")
+    return Snapshot(
+        version=int(data.get("version", "")),
+        last_activity=last_activity,
+        through=uuid.UUID(through) if through else None,
+        needs_attention=bool(data.get("needs_attention")),
+    )
 
 
-def _text(form: QueryDict, name: str) -> str:
+def _parse_verdicts(data: QueryDict) -> tuple[uuid.UUID | None, dict[uuid.UUID | None, VerdictChange]]:
+    """Return the message whose verdict button was pressed, and the changes of all verdicts by message."""
+    verdicts: dict[uuid.UUID | None, VerdictChange] = {}
+    if "verdict" in data:
+        verdicts[None] = VerdictChange(data.get("verdict"), data.getlist("labels"))
+    for message in data.getlist("message"):
+        verdicts[uuid.UUID(message)] = VerdictChange(labels=data.getlist(f"labels-{message}"))
+    if "mark" not in data:
+        return None, verdicts
+    text, _colon, value = data.get("mark", "").partition(":")
+    pressed = uuid.UUID(text)
+    verdicts[pressed] = VerdictChange(value, verdicts[pressed].labels if pressed in verdicts else None)
+    return pressed, verdicts
+
+
+def _clean_text(data: QueryDict, name: str) -> str:
     # Browsers send line breaks as CRLF.
-    return storable(form.get(name, "").replace("\r\n", "\n").strip("\n"))
+    return storable(data.get(name, "").replace("\r\n", "\n").strip("\n"))
 
 
-def _conflict(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review: Review) -> HttpResponse:
-    """Answer with both notes; nothing was overwritten, and what was typed is in the form again."""
+def _conflict_page(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review: Review) -> HttpResponse:
+    """Show both notes. Nothing was overwritten, and the form holds what the reviewer typed."""
     record(AccessRecord.Kind.OPEN, request.user, conversation=pk)
-    # As it is now: its version is what the form has seen of the review, and what it had seen of the messages stays.
-    form = [(name, value) for name in request.POST for value in request.POST.getlist(name)]
-    hidden = [pair for pair in form if pair[0] not in _REPLACED]
+    # The version is the current one, since the page shows the current notes; the snapshot of the messages stays.
+    pairs = [(name, value) for name in request.POST for value in request.POST.getlist(name)]
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
         "title": _("Another reviewer was faster"),
         "review": review,
         "action": request.POST.get("action", "save"),
-        "mine": _text(request.POST, "notes"),
-        "hidden": hidden,
+        "mine": _clean_text(request.POST, "notes"),
+        "hidden": [pair for pair in pairs if pair[0] not in _REPLACED],
         "max_notes": reviews.MAX_NOTES_CHARS,
         "url": reverse("admin:streaming_chat_conversation_review", args=[pk]),
-        "back": _transcript(request, pk),
+        "back": _transcript_url(request, pk),
     }
     request.current_app = model_admin.admin_site.name
     template = "admin/streaming_chat/conversation/review_conflict.html"
     return TemplateResponse(request, template, context, status=409)
 
 
-_REPLACED = frozenset({"csrfmiddlewaretoken", "version", "notes", "base", "action"})
-
-
-def _on_to_next(model_admin: Any, request: HttpRequest, leaving: uuid.UUID) -> HttpResponse:
-    """Lead on from what is saved: where somebody is in the way of the next, only that is tried again."""
+def _redirect_to_next_after_save(model_admin: Any, request: HttpRequest, leaving: uuid.UUID) -> HttpResponse:
+    """Redirect to the next conversation. On a lock timeout only that is retried, since the form is saved."""
     try:
-        return _to_next(request, leaving)
+        return _redirect_to_next(request, leaving)
     except OperationalError as error:
         if not is_busy(error):
             raise
         form = [("queue", queue_of(request.POST).value), ("leaving", str(leaving))]
-        return busy(model_admin, request, url=reverse("admin:streaming_chat_conversation_review_next"), form=form)
+        url = reverse("admin:streaming_chat_conversation_review_next")
+        return lock_timeout_page(model_admin, request, url=url, form=form)
 
 
-def _to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpResponse:
+def _redirect_to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpResponse:
     queue = queue_of(request.POST)
-    found = reviews.claim_next(queue, request.user, besides=leaving)
+    found = reviews.take_next(queue, request.user, leaving=leaving)
     if found:
         url = reverse("admin:streaming_chat_conversation_change", args=[found], query={"queue": queue.value})
         return HttpResponseRedirect(url)
@@ -242,20 +246,20 @@ def _to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:streaming_chat_conversation_changelist"))
 
 
-def _to_newest(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    newest = reviews.newest(pk)
+def _redirect_to_newest(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    newest = reviews.newest_message(pk)
     query = {"queue": queue_of(request.POST).value, "message": newest}
     url = reverse("admin:streaming_chat_conversation_change", args=[pk], query=query)
     return HttpResponseRedirect(f"{url}#m-{newest}")
 
 
-def _back(request: HttpRequest, pk: uuid.UUID, message: uuid.UUID | None) -> HttpResponse:
+def _redirect_back(request: HttpRequest, pk: uuid.UUID, message: uuid.UUID | None) -> HttpResponse:
     fragment = f"#m-{message}" if message else ""
-    return HttpResponseRedirect(f"{_transcript(request, pk)}{fragment}")
+    return HttpResponseRedirect(f"{_transcript_url(request, pk)}{fragment}")
 
 
-def _transcript(request: HttpRequest, pk: uuid.UUID) -> str:
-    """Return the address of the transcript as it was asked for, in the queue that the form names."""
-    query = kept(QueryDict(request.POST.get("back", "")))
+def _transcript_url(request: HttpRequest, pk: uuid.UUID) -> str:
+    """Return the address that the transcript was opened at, with the queue that the form names."""
+    query = persistent_query(QueryDict(request.POST.get("back", "")))
     query["queue"] = queue_of(request.POST).value
     return reverse("admin:streaming_chat_conversation_change", args=[pk], query=query)

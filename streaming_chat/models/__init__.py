@@ -11,7 +11,7 @@ from .conversations import (
 )
 from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ReplyEvent, ReplyEventQuerySet
-from .reviews import Mark, Review, ReviewState, Verdict
+from .reviews import Review, ReviewState, Verdict
 from .search import SearchEntry
 from .usage import DailyUsage
 
@@ -24,7 +24,6 @@ __all__ = [
     "Feedback",
     "LiveReply",
     "LiveReplyQuerySet",
-    "Mark",
     "Message",
     "MessageQuerySet",
     "QuotaUse",

@@ -1,7 +1,7 @@
 """Conversations, their messages as a tree, and what is kept of a reply while it is written.
 
 The order of locks is Conversation, LiveReply, Message, ReplyEvent, QuotaUse, everywhere: two processes that take them in
-one order cannot deadlock. Review and Mark are written by who holds their conversation. Every transaction here begins with
+one order cannot deadlock. Review and Verdict are written under the lock of their conversation. Every transaction begins with
 a write, since a default SQLite transaction that reads first and writes then fails when another wrote in between (16 of 20
 at once failed; write first: 0).
 """
@@ -24,7 +24,7 @@ from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import Event
 
-from .reviews import DRAWS, ReviewState, draw
+from .reviews import SAMPLE_NUMBERS, ReviewState, random_sample_number
 
 TITLE_CHARS = 60
 
@@ -94,12 +94,12 @@ class Conversation(models.Model):
         editable=False,
     )
     needs_attention = models.BooleanField(_("needs attention"), default=False, db_default=False, editable=False)
-    review_draw = models.PositiveSmallIntegerField(
-        _("number in the draw"),
-        default=draw,
-        db_default=DRAWS,
+    sample_number = models.PositiveSmallIntegerField(
+        _("sample number"),
+        default=random_sample_number,
+        db_default=SAMPLE_NUMBERS,
         editable=False,
-        help_text=_("A random sample takes the lowest."),
+        help_text=_("A random sample takes the lowest numbers."),
     )
 
     objects = ConversationQuerySet.as_manager()
@@ -113,7 +113,7 @@ class Conversation(models.Model):
             ("stop_reply", _("Can stop a reply that is being written")),
             ("export_transcript", _("Can export the text of conversations")),
             ("redact_transcript", _("Can redact the text of conversations")),
-            ("review_conversation", _("Can judge conversations")),
+            ("review_conversation", _("Can review conversations")),
         )
         constraints = (
             models.CheckConstraint(
@@ -129,7 +129,7 @@ class Conversation(models.Model):
             models.Index(fields=["last_status", "-last_activity"], name="streaming_chat_status_recent"),
             models.Index(fields=["model", "-last_activity"], name="streaming_chat_model_recent"),
             models.Index(
-                fields=["review_state", "-last_activity", "-id", "review_draw"], name="streaming_chat_review_recent"
+                fields=["review_state", "-last_activity", "-id", "sample_number"], name="streaming_chat_review_recent"
             ),
             models.Index(
                 fields=["-last_activity", "-id"], name="streaming_chat_attention", condition=Q(needs_attention=True)

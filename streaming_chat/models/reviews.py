@@ -1,7 +1,7 @@
-"""What reviewers said of conversations: how far each was reviewed, and their verdicts. Tables only; reviews.py fills them.
+"""Tables of reviews: how far each conversation was reviewed, and each reviewer's verdicts.
 
-What lists and queues ask (the state, whether it needs attention, its number in the draw) is in columns of Conversation,
-where an index has it. models.py imports this, which is where Django looks for models.
+What lists and queues filter by (the state, whether it needs attention, the sample number) are columns of Conversation,
+where indexes cover them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-# A conversation's number in the draw is below this: hundredths of a percent.
-DRAWS = 10_000
+# Sample numbers are below this: hundredths of a percent.
+SAMPLE_NUMBERS = 10_000
 
 
 class ReviewState(models.TextChoices):
@@ -28,24 +28,15 @@ class ReviewState(models.TextChoices):
     DONE = "done", pgettext_lazy("review", "done")
 
 
-class Verdict(models.TextChoices):
-    """What a reviewer thinks of a conversation or a message."""
-
-    GOOD = "good", pgettext_lazy("verdict", "good")
-    BAD = "bad", pgettext_lazy("verdict", "bad")
-    UNCLEAR = "unclear", pgettext_lazy("verdict", "unclear")
-    UNSAFE = "unsafe", pgettext_lazy("verdict", "unsafe")
-
-
-def draw() -> int:
-    """Return the number of a new conversation: a sample of n % is those whose number is below n hundredths of DRAWS."""
-    return random.randrange(DRAWS)  # noqa: S311  (a sample, not a secret)
+def random_sample_number() -> int:
+    """Return the sample number of a new conversation. A sample of n % has the numbers below n * 100."""
+    return random.randrange(SAMPLE_NUMBERS)  # noqa: S311  (a sample, not a secret)
 
 
 class Review(models.Model):
-    """How far a conversation was reviewed, by whom, with notes.
+    """How far a conversation was reviewed and by whom, with notes.
 
-    version: grows with each change that another reviewer must know of before they save theirs.
+    version: increases with each change that another reviewer must see before saving theirs.
     """
 
     conversation = models.OneToOneField(
@@ -54,7 +45,7 @@ class Review(models.Model):
     reviewer = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("reviewer"), null=True, blank=True, related_name="+"
     )
-    claimed_at = models.DateTimeField(_("taken"), null=True, blank=True)
+    taken_at = models.DateTimeField(_("taken"), null=True, blank=True)
     done_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.SET_NULL,
@@ -85,17 +76,25 @@ class Review(models.Model):
         return f"Review of {self.pk}"
 
 
-class Mark(models.Model):
-    """One reviewer's verdict on a conversation, or on one message of it; each reviewer has their own."""
+class Verdict(models.Model):
+    """One reviewer's verdict and labels for a conversation, or for one message of it. value: "" for labels alone."""
+
+    class Value(models.TextChoices):
+        """What a reviewer can say."""
+
+        GOOD = "good", pgettext_lazy("verdict", "good")
+        BAD = "bad", pgettext_lazy("verdict", "bad")
+        UNCLEAR = "unclear", pgettext_lazy("verdict", "unclear")
+        UNSAFE = "unsafe", pgettext_lazy("verdict", "unsafe")
 
     id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(
-        "Conversation", models.CASCADE, verbose_name=_("conversation"), related_name="marks"
+        "Conversation", models.CASCADE, verbose_name=_("conversation"), related_name="verdicts"
     )
     message = models.ForeignKey(
-        "Message", models.CASCADE, verbose_name=_("message"), null=True, blank=True, related_name="marks"
+        "Message", models.CASCADE, verbose_name=_("message"), null=True, blank=True, related_name="verdicts"
     )
-    verdict = models.CharField(_("verdict"), max_length=16, blank=True, choices=Verdict.choices)
+    value = models.CharField(_("verdict"), max_length=16, blank=True, choices=Value.choices)
     labels: models.JSONField[Any, Any] = models.JSONField(_("labels"), default=list, blank=True)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
@@ -110,12 +109,16 @@ class Mark(models.Model):
         default_permissions = ()
         constraints = (
             models.UniqueConstraint(
-                fields=["message", "by"], name="streaming_chat_mark_once", condition=Q(message__isnull=False)
+                fields=["message", "by"],
+                name="streaming_chat_verdict_per_message",
+                condition=Q(message__isnull=False),
             ),
             models.UniqueConstraint(
-                fields=["conversation", "by"], name="streaming_chat_mark_whole", condition=Q(message__isnull=True)
+                fields=["conversation", "by"],
+                name="streaming_chat_verdict_per_chat",
+                condition=Q(message__isnull=True),
             ),
         )
 
     def __str__(self) -> str:
-        return f"Mark {self.pk}"
+        return f"Verdict {self.pk}"

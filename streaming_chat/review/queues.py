@@ -1,4 +1,4 @@
-"""What waits for a reviewer, newest first. Every queue is read from an index: see the two of Conversation.Meta for it."""
+"""The queues of conversations to review, newest first. Each is read from an index of Conversation."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ from django.utils.translation import pgettext_lazy
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Review, ReviewState, Status
-from streaming_chat.models.reviews import DRAWS
+from streaming_chat.models.reviews import SAMPLE_NUMBERS
 
-# A conversation that was taken and not touched for so long is free again.
-CLAIM = timedelta(minutes=30)
-# A sample is of what happens now; further back every conversation that nobody chose would be looked at again each time.
+# After this time without a change, another reviewer may take the conversation.
+TAKE_TIMEOUT = timedelta(minutes=30)
+# Over more days, each look would go through all the older conversations that are in no sample.
 SAMPLE_SPAN = timedelta(days=30)
-# More need no exact number, and counting them no time.
-MAX_LEFT = 1_000
+# Counting more would take time, and nobody needs the exact number.
+MAX_COUNT = 1_000
 
 
 class Queue(models.TextChoices):
-    """Where Next takes conversations from."""
+    """Where "Next" takes conversations from."""
 
     ATTENTION = "attention", pgettext_lazy("queue", "needs attention")
     SAMPLE = "sample", pgettext_lazy("queue", "random sample")
     ALL = "all", pgettext_lazy("queue", "all unreviewed")
 
 
-def waiting(queue: str) -> QuerySet[Conversation]:
-    """Return the unreviewed conversations of a queue, newest first: none that is empty, deleted or being written to now."""
-    rows = _of(Conversation.objects.using(live_database()), queue).order_by("-last_activity", "-pk")
+def unreviewed(queue: str) -> QuerySet[Conversation]:
+    """Return a queue's unreviewed conversations, newest first; none that are empty, deleted or have a live reply."""
+    rows = _in_queue(Conversation.objects.using(live_database()), queue).order_by("-last_activity", "-pk")
     if queue == Queue.ATTENTION:
-        # Not `= unreviewed`, for which SQLite takes the index of states and reads all of them to find the few: nothing
-        # that needs attention is done.
+        # Not `= unreviewed`: SQLite would use the index of states and read all of them to find the few. A conversation
+        # that is done needs no attention.
         return rows.exclude(review_state__in=[ReviewState.IN_REVIEW, ReviewState.DONE])
     return rows.filter(review_state=ReviewState.UNREVIEWED)
 
 
 def expired(queue: str | None = None) -> QuerySet[Conversation]:
-    """Return those in review that were not touched for CLAIM, which are free; of a queue, what Next takes besides."""
+    """Return the conversations that were taken longer than TAKE_TIMEOUT ago; of one queue, or of all."""
     taken = Conversation.objects.using(live_database()).filter(review_state=ReviewState.IN_REVIEW)
-    free = taken.exclude(review__claimed_at__gte=Now() - CLAIM)
-    return free if queue is None else _of(free, queue)
+    rows = taken.exclude(review__taken_at__gte=Now() - TAKE_TIMEOUT)
+    return rows if queue is None else _in_queue(rows, queue)
 
 
-def _of(rows: QuerySet[Conversation], queue: str) -> QuerySet[Conversation]:
+def _in_queue(rows: QuerySet[Conversation], queue: str) -> QuerySet[Conversation]:
     rows = rows.filter(deleted_at=None, message_count__gt=0).exclude(last_status=Status.STREAMING)
     if queue == Queue.ATTENTION:
         return rows.filter(needs_attention=True)
     if queue == Queue.SAMPLE:
-        drawn = round(conf.STREAMING_CHAT_REVIEW_SAMPLE_PERCENT * DRAWS / 100)
-        return rows.filter(review_draw__lt=drawn, last_activity__gte=Now() - SAMPLE_SPAN)
+        numbers = round(conf.STREAMING_CHAT_REVIEW_SAMPLE_PERCENT * SAMPLE_NUMBERS / 100)
+        return rows.filter(sample_number__lt=numbers, last_activity__gte=Now() - SAMPLE_SPAN)
     return rows
 
 
-def done_since(by: Any, since: datetime) -> QuerySet[Review]:
-    """Return the conversations that somebody has reviewed since then, each once."""
+def reviewed_since(by: Any, since: datetime) -> QuerySet[Review]:
+    """Return the reviews that a reviewer has finished since then."""
     return Review.objects.using(live_database()).filter(done_by=by, done_at__gte=since)
 
 
-def today() -> datetime:
-    """Return when the day began where who asks is."""
+def start_of_today() -> datetime:
+    """Return the beginning of the day in the current time zone."""
     return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)

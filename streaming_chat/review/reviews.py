@@ -1,17 +1,17 @@
-"""Judging conversations: who takes which, what is said of it, and how far it was reviewed.
+"""Reviewing conversations: who takes one, their verdicts and notes, and when a review is done.
 
-Every change is one transaction that begins with a write to the conversation, its lock on both databases, after which the
-review is read: of two reviewers at the same moment the second sees what the first has done.
+Every change is a transaction that begins with a write to the conversation, which locks it on both databases. The review is
+read after it, so the second of two simultaneous reviewers sees what the first one did.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import DatabaseError, OperationalError, connections
 from django.db.models import F, QuerySet
@@ -21,19 +21,17 @@ from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_away, is_locked
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import Conversation, Mark, Message, Review, ReviewState, Verdict
+from streaming_chat.models import Conversation, Message, Review, ReviewState, Verdict
 
 from . import queues
 
-T = TypeVar("T")
-
 MAX_NOTES_CHARS = 20_000
-_AT_ONCE = 20
-_AT_ONCE_RELEASED = 1_000
+_CANDIDATES = 20
+_RELEASED_AT_ONCE = 1_000
 
 
-class Stale(Exception):
-    """Another reviewer has changed the review since it was read; `review` is what it is now."""
+class StaleReviewError(Exception):
+    """Another reviewer has changed the review since it was read. review: as it is now."""
 
     def __init__(self, review: Review) -> None:
         super().__init__("the review has changed since it was read.")
@@ -41,205 +39,209 @@ class Stale(Exception):
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a reviewer had before them: the version of the review, the last activity, the newest message, the flag."""
+class Snapshot:
+    """What the reviewer's page showed. version: of the review. through: the newest message on any branch."""
 
     version: int
-    activity: datetime
+    last_activity: datetime
     through: uuid.UUID | None = None
     needs_attention: bool = False
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """A verdict, "" for none, and labels, each None where it stays as it was; with neither left the mark goes.
+class VerdictChange:
+    """What a reviewer changes of a verdict; None leaves it as it is. A verdict without value and labels is deleted.
 
-    Raises ValueError for verdicts and labels that there are not.
+    Raises ValueError for a value or labels that do not exist.
     """
 
-    verdict: str | None = None
+    value: str | None = None
     labels: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.verdict and self.verdict not in Verdict.values:
-            raise ValueError(f"verdict was wanted to be one of {', '.join(Verdict.values)}, got {self.verdict!r}.")
+        if self.value and self.value not in Verdict.Value.values:
+            raise ValueError(f"verdict must be one of {', '.join(Verdict.Value.values)}, got {self.value!r}.")
         unknown = set(self.labels or ()) - set(conf.STREAMING_CHAT_REVIEW_LABELS)
         if unknown:
-            raise ValueError(f"labels were wanted to be of STREAMING_CHAT_REVIEW_LABELS, got {sorted(unknown)}.")
+            raise ValueError(f"labels must be in STREAMING_CHAT_REVIEW_LABELS, got {sorted(unknown)}.")
 
 
-# By message, None being the conversation as a whole.
-Opinions = Mapping[uuid.UUID | None, Opinion]
+# By message; None is the conversation as a whole.
+VerdictChanges = Mapping[uuid.UUID | None, VerdictChange]
 
 
-def claim_next(queue: str, by: Any, *, besides: uuid.UUID | None = None) -> uuid.UUID | None:
-    """Take the first conversation of a queue for a reviewer, and return it; None at the end of the queue.
+def take_next(queue: str, by: Any, *, leaving: uuid.UUID | None = None) -> uuid.UUID | None:
+    """Take the first conversation of a queue for a reviewer and return its id; None at the end of the queue. Blocking.
 
-    besides: the one they are leaving, which may still be first. Two reviewers never get the same. Blocking.
+    leaving: the conversation that the reviewer comes from, which is skipped. Two reviewers never get the same one.
     """
     release_expired()
-    lost = {besides} if besides else set()
-    while candidates := list(queues.waiting(queue).exclude(pk__in=lost).values_list("pk", flat=True)[:_AT_ONCE]):
-        for pk in candidates:
-            if _claim(pk, by):
+    skipped = {leaving} if leaving else set()
+    while ids := list(queues.unreviewed(queue).exclude(pk__in=skipped).values_list("pk", flat=True)[:_CANDIDATES]):
+        for pk in ids:
+            if _take(pk, by):
                 return pk
-        lost.update(candidates)
+        skipped.update(ids)
     return None
 
 
-def claim(pk: uuid.UUID, by: Any) -> bool:
-    """Take one for a reviewer; False when another has it, or it is done."""
+def take(pk: uuid.UUID, by: Any) -> bool:
+    """Take a conversation for a reviewer, who may have it already; False if another has it, or it is done."""
     release_expired()
-    return _claim(pk, by, mine=True)
+    return _take(pk, by, or_has_it=True)
 
 
 def release_expired() -> None:
-    """Free what was taken and not touched for too long; what somebody holds is left to whoever looks next. Blocking.
+    """Release conversations that were taken longer than TAKE_TIMEOUT ago. Blocking.
 
-    One query where there is nothing, four where there is, however much.
+    Skips rows that another transaction has locked; the next call releases them. One query if there are none, else four.
     """
-    if not (found := list(queues.expired().values_list("pk", flat=True)[:_AT_ONCE_RELEASED])):
+    ids = list(queues.expired().values_list("pk", flat=True)[:_RELEASED_AT_ONCE])
+    if not ids:
         return
     try:
-        write_transaction(partial(_release, found))
+        write_transaction(partial(_release, ids))
     except DatabaseError as error:
-        # Lists are shown all the same.
+        # The caller only shows a list, which works without this.
         if not is_away(error):
             raise
 
 
-def _release(pks: list[uuid.UUID]) -> None:
-    # Asked again with the lock: another may have freed it, and taken it since.
-    queues.expired().filter(pk__in=_not_held(pks)).update(review_state=ReviewState.UNREVIEWED)
+def _release(ids: list[uuid.UUID]) -> None:
+    # `expired` again, under the lock: another reviewer may have released and taken it in between.
+    queues.expired().filter(pk__in=_lock_free_rows(ids)).update(review_state=ReviewState.UNREVIEWED)
 
 
-def _not_held(pks: list[uuid.UUID]) -> list[uuid.UUID]:
-    """Lock those that nobody else has locked, and return them: waiting while holding others could deadlock."""
+def _lock_free_rows(ids: list[uuid.UUID]) -> list[uuid.UUID]:
+    """Lock those of the conversations that nobody else has locked, and return them. Waiting for more could deadlock."""
     using = live_database()
     if not connections[using].features.has_select_for_update_skip_locked:
-        # SQLite: its transaction begins with the write that follows.
-        return pks
-    rows = Conversation.objects.using(using).filter(pk__in=pks).order_by("pk")
+        # SQLite locks the whole database with the write that follows.
+        return ids
+    rows = Conversation.objects.using(using).filter(pk__in=ids).order_by("pk")
     return list(rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
 
 
-def _claim(pk: uuid.UUID, by: Any, *, mine: bool = False) -> bool:
-    """Take an unreviewed one, or with `mine` one that they have already."""
+def _take(pk: uuid.UUID, by: Any, *, or_has_it: bool = False) -> bool:
     try:
-        return write_transaction(partial(_take_if_free, pk, by)) or (mine and _is_with(pk, by))
+        return write_transaction(lambda: _assign_if_unreviewed(pk, by) or (or_has_it and _has_taken(pk, by)))
     except OperationalError as error:
         if not is_locked(error):
             raise
-        # A process that is paused holds it.
+        # A paused process holds the row.
         return False
 
 
-def _take_if_free(pk: uuid.UUID, by: Any) -> bool:
-    free = _conversations(pk).filter(review_state=ReviewState.UNREVIEWED)
-    # The lock, and what makes it theirs alone.
+def _assign_if_unreviewed(pk: uuid.UUID, by: Any) -> bool:
+    # The update is the lock, and makes sure that only one reviewer gets it.
+    free = _conversation(pk).filter(review_state=ReviewState.UNREVIEWED)
     if not free.update(review_state=ReviewState.IN_REVIEW):
         return False
-    _take(_review(pk), by)
+    _assign(_review(pk), by)
     return True
 
 
-def save(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None, opinions: Opinions) -> None:
-    """Save what a reviewer says, and take the conversation for them where nobody has it.
+def _has_taken(pk: uuid.UUID, by: Any) -> bool:
+    return _conversation(pk).filter(review_state=ReviewState.IN_REVIEW, review__reviewer=by).exists()
 
-    notes: None when they were not changed. Raises Stale, with nothing lost that is not another's to change: verdicts are
-    each reviewer's own, and saved. Raises ValueError for messages of other conversations, Conversation.DoesNotExist.
+
+def save(pk: uuid.UUID, by: Any, snapshot: Snapshot, notes: str | None, verdicts: VerdictChanges) -> None:
+    """Save verdicts and notes, and take the conversation for the reviewer if nobody has it.
+
+    notes: None if unchanged. Raises StaleReviewError if another reviewer changed the notes; the verdicts are saved, since
+    they are each reviewer's own. Raises ValueError for messages of other conversations, Conversation.DoesNotExist.
     """
-    judge(pk, by, opinions)
-    _with_lock(pk, partial(_save, pk, by, seen, notes))
+    save_verdicts(pk, by, verdicts)
+
+    def write() -> None:
+        _lock(pk)
+        review = _review(pk)
+        if notes is not None and notes != review.notes:
+            _require_current(review, snapshot)
+            review.notes = notes
+            _save_change(review, by)
+        _take_or_extend(pk, review, by)
+
+    write_transaction(write)
 
 
-def _save(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None) -> None:
-    review = _review(pk)
-    if notes is not None and notes != review.notes:
-        _require_current(review, seen)
-        review.notes = notes
-        _change(review, by)
-    _keep(pk, review, by)
+def finish(pk: uuid.UUID, by: Any, snapshot: Snapshot, notes: str | None, verdicts: VerdictChanges) -> bool:
+    """Save verdicts and notes, and mark the conversation as reviewed through the newest message of the snapshot.
 
-
-def finish(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None, opinions: Opinions) -> bool:
-    """Save it, and that it was reviewed as far as was seen; False when something came since, which has to be seen first.
-
-    Raises as `save` does, also Stale when another has done it in between.
+    Returns False if something was added after the snapshot: the notes are saved, the review is not done.
+    Raises as `save` does; StaleReviewError also if another reviewer has finished it in between.
     """
-    judge(pk, by, opinions)
-    return _with_lock(pk, partial(_finish, pk, by, seen, notes))
+    save_verdicts(pk, by, verdicts)
 
+    def write() -> bool:
+        _lock(pk)
+        review = _review(pk)
+        _require_current(review, snapshot)
+        if notes is not None:
+            review.notes = notes
+        is_done = _is_unchanged(pk, snapshot)
+        if is_done:
+            _mark_done(pk, review, by, snapshot)
+        _save_change(review, by)
+        if not is_done:
+            _take_or_extend(pk, review, by)
+        return is_done
 
-def _finish(pk: uuid.UUID, by: Any, seen: Seen, notes: str | None) -> bool:
-    review = _review(pk)
-    _require_current(review, seen)
-    if notes is not None:
-        review.notes = notes
-    done = _is_as_seen(pk, seen)
-    if done:
-        _conversations(pk).update(review_state=ReviewState.DONE, needs_attention=False)
-        review.done_by, review.done_at = by, Now()
-        known = seen.through and _messages(pk).filter(pk=seen.through).exists()
-        review.through_id = seen.through if known else None
-        review.reviewer = review.claimed_at = None
-    _change(review, by)
-    if not done:
-        _keep(pk, review, by)
-    return done
+    return write_transaction(write)
 
 
 def finish_as_is(pk: uuid.UUID, by: Any) -> bool:
-    """Say that a conversation was reviewed as it is now; False when another is reviewing it, or it was done."""
-    if not claim(pk, by):
+    """Mark a conversation as reviewed as it is now; False if another reviewer has it, or it is done."""
+    if not take(pk, by):
         return False
     columns = ("review__version", "last_activity", "needs_attention")
     try:
-        version, activity, needs_attention = _conversations(pk).values_list(*columns).get()
-        return finish(pk, by, Seen(version, activity, newest(pk), needs_attention), None, {})
-    except (Stale, Conversation.DoesNotExist):
+        version, last_activity, needs_attention = _conversation(pk).values_list(*columns).get()
+        snapshot = Snapshot(version, last_activity, newest_message(pk), needs_attention)
+        return finish(pk, by, snapshot, None, {})
+    except (StaleReviewError, Conversation.DoesNotExist):
         return False
 
 
-def judge(pk: uuid.UUID, by: Any, opinions: Opinions) -> None:
-    """Save one reviewer's verdicts on a conversation and its messages; what is not named stays.
+def save_verdicts(pk: uuid.UUID, by: Any, verdicts: VerdictChanges) -> None:
+    """Save one reviewer's verdicts on a conversation and its messages. Verdicts that are not named stay.
 
-    Raises ValueError for messages of other conversations.
+    Raises ValueError for messages of other conversations, Conversation.DoesNotExist.
     """
-    if opinions:
-        _with_lock(pk, partial(_judge, pk, by, opinions))
+    if verdicts:
+        write_transaction(lambda: _save_verdicts(pk, by, verdicts))
 
 
-def _judge(pk: uuid.UUID, by: Any, opinions: Opinions) -> None:
-    named = {message for message in opinions if message}
-    if named and _messages(pk).filter(pk__in=named).count() != len(named):
-        raise ValueError(f"messages of conversation {pk} were wanted.")
-    marks = Mark.objects.using(live_database())
-    mine = {mark.message_id: mark for mark in marks.filter(conversation_id=pk, by=by)}
-    for message, opinion in opinions.items():
-        mark = mine.get(message) or Mark(conversation_id=pk, message_id=message, by=by)
-        _write(mark, opinion)
+def _save_verdicts(pk: uuid.UUID, by: Any, verdicts: VerdictChanges) -> None:
+    _lock(pk)
+    messages = {message for message in verdicts if message}
+    if messages and _messages(pk).filter(pk__in=messages).count() != len(messages):
+        raise ValueError(f"verdicts must be on messages of conversation {pk}.")
+    saved = Verdict.objects.using(live_database()).filter(conversation_id=pk, by=by)
+    mine = {verdict.message_id: verdict for verdict in saved}
+    for message, change in verdicts.items():
+        _apply(change, mine.get(message) or Verdict(conversation_id=pk, message_id=message, by=by))
 
 
-def newest(pk: uuid.UUID) -> uuid.UUID | None:
-    """Return the newest message of a conversation, on whichever branch."""
+def _apply(change: VerdictChange, verdict: Verdict) -> None:
+    using = live_database()
+    value = verdict.value if change.value is None else change.value
+    labels = verdict.labels if change.labels is None else list(change.labels)
+    if (verdict.value, verdict.labels) == (value, labels):
+        return
+    verdict.value, verdict.labels, verdict.updated_at = value, labels, Now()
+    if value or labels:
+        verdict.save(using=using)
+    elif verdict.pk:
+        verdict.delete(using=using)
+
+
+def newest_message(pk: uuid.UUID) -> uuid.UUID | None:
+    """Return the newest message of a conversation, on any branch."""
     return _messages(pk).order_by("-created_at", "-pk").values_list("pk", flat=True).first()
 
 
-def _write(mark: Mark, opinion: Opinion) -> None:
-    using = live_database()
-    verdict = mark.verdict if opinion.verdict is None else opinion.verdict
-    labels = mark.labels if opinion.labels is None else list(opinion.labels)
-    if (mark.verdict, mark.labels) == (verdict, labels):
-        return
-    mark.verdict, mark.labels, mark.updated_at = verdict, labels, Now()
-    if verdict or labels:
-        mark.save(using=using)
-    elif mark.pk:
-        mark.delete(using=using)
-
-
-def _conversations(pk: uuid.UUID) -> QuerySet[Conversation]:
+def _conversation(pk: uuid.UUID) -> QuerySet[Conversation]:
     return Conversation.objects.using(live_database()).filter(pk=pk)
 
 
@@ -247,56 +249,52 @@ def _messages(pk: uuid.UUID) -> QuerySet[Message]:
     return Message.objects.using(live_database()).filter(conversation_id=pk)
 
 
-def _with_lock(pk: uuid.UUID, write: Callable[[], T]) -> T:
-    """Call `write` while the conversation is locked, by a write: what it reads cannot change.
-
-    Raises Conversation.DoesNotExist when it has been deleted.
-    """
-
-    def write_with_lock() -> T:
-        if not _conversations(pk).update(review_state=F("review_state")):
-            raise Conversation.DoesNotExist
-        return write()
-
-    return write_transaction(write_with_lock)
+def _lock(pk: uuid.UUID) -> None:
+    """Lock a conversation until the end of the transaction. Raises Conversation.DoesNotExist if it was deleted."""
+    if not _conversation(pk).update(review_state=F("review_state")):
+        raise Conversation.DoesNotExist
 
 
 def _review(pk: uuid.UUID) -> Review:
-    """Return the review as it is; call with the lock."""
-    found = Review.objects.using(live_database()).select_related("changed_by").filter(pk=pk).first()
-    return found or Review(conversation_id=pk)
+    """Return the review, or a new one. The caller has locked the conversation."""
+    saved = Review.objects.using(live_database()).select_related("changed_by").filter(pk=pk).first()
+    return saved or Review(conversation_id=pk)
 
 
-def _is_with(pk: uuid.UUID, by: Any) -> bool:
-    return _conversations(pk).filter(review_state=ReviewState.IN_REVIEW, review__reviewer=by).exists()
+def _require_current(review: Review, snapshot: Snapshot) -> None:
+    if review.version != snapshot.version:
+        raise StaleReviewError(review)
 
 
-def _require_current(review: Review, seen: Seen) -> None:
-    if review.version != seen.version:
-        raise Stale(review)
+def _is_unchanged(pk: uuid.UUID, snapshot: Snapshot) -> bool:
+    """Return whether nothing was added after the snapshot. The caller has locked the conversation."""
+    # Compared here: SQLite compares times as text, where its clock writes a whole second as `.000` and Django as nothing.
+    last_activity, needs_attention = _conversation(pk).values_list("last_activity", "needs_attention").get()
+    return last_activity <= snapshot.last_activity and (snapshot.needs_attention or not needs_attention)
 
 
-def _is_as_seen(pk: uuid.UUID, seen: Seen) -> bool:
-    """Return whether nothing was added since; call with the lock."""
-    # Compared here: SQLite compares times as texts, and its own clock writes a whole second as `.000`, Django as nothing.
-    activity, needs_attention = _conversations(pk).values_list("last_activity", "needs_attention").get()
-    return activity <= seen.activity and (seen.needs_attention or not needs_attention)
+def _mark_done(pk: uuid.UUID, review: Review, by: Any, snapshot: Snapshot) -> None:
+    _conversation(pk).update(review_state=ReviewState.DONE, needs_attention=False)
+    review.done_by, review.done_at = by, Now()
+    is_ours = snapshot.through and _messages(pk).filter(pk=snapshot.through).exists()
+    review.through_id = snapshot.through if is_ours else None
+    review.reviewer = review.taken_at = None
 
 
-def _take(review: Review, by: Any) -> None:
-    review.reviewer, review.claimed_at = by, Now()
-    _change(review, by)
+def _assign(review: Review, by: Any) -> None:
+    review.reviewer, review.taken_at = by, Now()
+    _save_change(review, by)
 
 
-def _keep(pk: uuid.UUID, review: Review, by: Any) -> None:
-    """Take an unreviewed one, and let a claim of their own begin anew, which overwrites nothing: no new version."""
-    if _conversations(pk).filter(review_state=ReviewState.UNREVIEWED).update(review_state=ReviewState.IN_REVIEW):
-        _take(review, by)
-    elif review.reviewer_id == by.pk and review.claimed_at:
-        Review.objects.using(live_database()).filter(pk=pk).update(claimed_at=Now())
+def _take_or_extend(pk: uuid.UUID, review: Review, by: Any) -> None:
+    """Take an unreviewed conversation, or restart TAKE_TIMEOUT for the reviewer who has it. That is no new version."""
+    if _conversation(pk).filter(review_state=ReviewState.UNREVIEWED).update(review_state=ReviewState.IN_REVIEW):
+        _assign(review, by)
+    elif review.reviewer_id == by.pk and review.taken_at:
+        Review.objects.using(live_database()).filter(pk=pk).update(taken_at=Now())
 
 
-def _change(review: Review, by: Any) -> None:
+def _save_change(review: Review, by: Any) -> None:
     review.version += 1
     review.changed_by = by
     review.save(using=live_database(), force_insert=review._state.adding)

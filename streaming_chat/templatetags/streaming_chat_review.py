@@ -1,4 +1,4 @@
-"""`{% load streaming_chat_review %}`: what the review bar's templates ask that takes an argument."""
+"""`{% load streaming_chat_review %}`: what the review bar's templates need with an argument."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import uuid
 
 from django import template
 
-from streaming_chat.admin.review_bar import Bar, Judged
+from streaming_chat.admin.review_bar import ReviewBar, Verdicts
 
 register = template.Library()
 
 
 @register.filter
-def judged(bar: Bar, message: uuid.UUID) -> Judged:
-    """Return what was said of a message."""
-    return bar.of(message)
+def verdicts_on(bar: ReviewBar, message: uuid.UUID) -> Verdicts:
+    """Return the verdicts on a message."""
+    return bar.verdicts_on(message)

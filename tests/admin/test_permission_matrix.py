@@ -23,7 +23,16 @@ from django.test import Client, RequestFactory, TestCase, override_settings
 from django.urls import reverse
 
 from streaming_chat.db.hooks import SavedText
-from streaming_chat.models import AccessRecord, Conversation, Feedback, Mark, Message, ReplyEvent, Review, SearchEntry
+from streaming_chat.models import (
+    AccessRecord,
+    Conversation,
+    Feedback,
+    Message,
+    ReplyEvent,
+    Review,
+    SearchEntry,
+    Verdict,
+)
 from streaming_chat.privacy.accesses import record
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import entries
@@ -264,8 +273,8 @@ def make_rows() -> dict[str, str]:
     rita = make_user("rita")
     Review.objects.create(conversation=conversation, notes=CANARIES["notes"], version=1, changed_by=rita)
     for message in (None, reply):
-        Mark.objects.create(
-            conversation=conversation, message=message, verdict="bad", labels=[CANARIES["label"]], by=rita
+        Verdict.objects.create(
+            conversation=conversation, message=message, value="bad", labels=[CANARIES["label"]], by=rita
         )
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
     record("search", make_user("curious"), terms=CANARIES["terms"])
@@ -310,7 +319,7 @@ def rows() -> list[Any]:
 TEXTS = {
     *(f"conversation.{name}" for name in ("title", "system_prompt", "metadata")),
     *("message.text", "message.parts", "replyevent.payload", "feedback.comment", "searchentry.words"),
-    *("review.notes", "mark.labels", "accessrecord.terms"),
+    *("review.notes", "verdict.labels", "accessrecord.terms"),
 }
 PASSWORD = f"{get_user_model()._meta.model_name}.password"
 _COLUMN = re.compile(r'"streaming_chat_(\w+)"\."(\w+)"')
@@ -707,7 +716,7 @@ def exchange_texts() -> None:
     ReplyEvent.objects.update(payload=other)
     Feedback.objects.update(comment=other)
     Review.objects.update(notes=other)
-    Mark.objects.update(labels=[other])
+    Verdict.objects.update(labels=[other])
     AccessRecord.objects.filter(kind="search").update(terms=other)
     index()
 

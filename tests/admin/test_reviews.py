@@ -12,11 +12,11 @@ from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from streaming_chat.admin.reviews import MAX_AT_ONCE
+from streaming_chat.admin.reviews import MAX_SELECTED
 from streaming_chat.db.leases import lease_judge
-from streaming_chat.models import AccessRecord, Conversation, Mark, Review, ReviewState
+from streaming_chat.models import AccessRecord, Conversation, Review, ReviewState, Verdict
 from streaming_chat.review import reviews
-from streaming_chat.review.reviews import Opinion
+from streaming_chat.review.reviews import VerdictChange
 from tests.factories import make_conversation, make_message, make_reply, make_staff, make_steady
 from tests.hostile import HOSTILE
 from tests.review.factories import (
@@ -29,7 +29,7 @@ from tests.review.factories import (
     finish,
     make_reviewer,
     make_waiting,
-    seen,
+    snapshot,
     state,
 )
 
@@ -92,7 +92,7 @@ class TranscriptTests(PageTestCase):
         conversation = make_waiting(needs_attention=True)
         make_waiting(needs_attention=True)
         finish(make_waiting(), self.rita)
-        reviews.claim(conversation.pk, self.rita)
+        reviews.take(conversation.pk, self.rita)
         page = " ".join(re.sub(r"<[^>]+>", " ", self.page(conversation)).split())
 
         assert "in review: rita" in page
@@ -107,7 +107,7 @@ class TranscriptTests(PageTestCase):
 
     def test_notes_and_verdicts_are_saved_and_shown_again(self):
         conversation = make_waiting()
-        message = reviews.newest(conversation.pk)
+        message = reviews.newest_message(conversation.pk)
         said = {"notes": "One\r\ntwo", "verdict": "bad", "labels": ["rude"], f"labels-{message}": ["wrong"]}
         response = self.say(conversation, message=[str(message)], **said)
         form = self.form(conversation)
@@ -115,15 +115,15 @@ class TranscriptTests(PageTestCase):
         assert response.status_code == 302
         assert (form["notes"], form["verdict"], form["labels"]) == ("One\ntwo", "bad", "rude")
         assert form[f"labels-{message}"] == "wrong"
-        assert Mark.objects.count() == 2
+        assert Verdict.objects.count() == 2
 
     def test_a_verdict_beside_a_message_leads_back_to_it(self):
         conversation = make_waiting()
-        message = reviews.newest(conversation.pk)
+        message = reviews.newest_message(conversation.pk)
         response = self.say(conversation, mark=f"{message}:bad", notes="Not lost")
 
         assert response.url.endswith(f"#m-{message}")
-        assert Mark.objects.get().verdict == "bad"
+        assert Verdict.objects.get().value == "bad"
         assert Review.objects.get().notes == "Not lost"
         assert re.search(rf'value="{message}:" data-verdict="bad" aria-pressed="true"', self.page(conversation))
 
@@ -143,7 +143,7 @@ class TranscriptTests(PageTestCase):
 
         assert str(second.pk) in response.url
         assert state(first) == "unreviewed"
-        assert Mark.objects.get().verdict == "good"
+        assert Verdict.objects.get().value == "good"
 
     def test_the_end_of_a_queue_is_said(self):
         response = self.client.post(NEXT, {"queue": "sample"}, follow=True)
@@ -170,7 +170,7 @@ class TranscriptTests(PageTestCase):
     def test_a_stale_form_shows_both_notes(self):
         conversation = make_waiting()
         form = self.form(conversation)
-        reviews.save(conversation.pk, make_reviewer("bo"), seen(conversation), "Theirs <b>", {})
+        reviews.save(conversation.pk, make_reviewer("bo"), snapshot(conversation), "Theirs <b>", {})
         said = {"notes": "Mine <b>", "verdict": "bad", "queue": "all"}
         response = self.say(conversation, form, action="done", **said)
         page = response.content.decode()
@@ -185,11 +185,11 @@ class TranscriptTests(PageTestCase):
         assert self.say(conversation, again, action="done").status_code == 302
         assert Review.objects.get().notes == "Mine <b>"
         assert state(conversation) == "done"
-        assert Mark.objects.get().verdict == "bad"
+        assert Verdict.objects.get().value == "bad"
 
     def test_where_it_was_reviewed_to_is_linked(self):
         conversation = make_waiting()
-        through = reviews.newest(conversation.pk)
+        through = reviews.newest_message(conversation.pk)
         finish(conversation, self.rita)
         Conversation.objects.update(review_state=ReviewState.UNREVIEWED)
 
@@ -216,7 +216,7 @@ class TranscriptTests(PageTestCase):
         for _ in range(20):
             reply = make_reply(conversation)
             for by in ("bo", "cy"):
-                reviews.judge(conversation.pk, make_reviewer(by), {reply.pk: Opinion("bad", ["rude"])})
+                reviews.save_verdicts(conversation.pk, make_reviewer(by), {reply.pk: VerdictChange("bad", ["rude"])})
         counts.append(self.count(url))
 
         assert len(set(counts)) == 1
@@ -240,8 +240,10 @@ class TranscriptTests(PageTestCase):
         """Return a transcript with this as notes and label, by another reviewer, and where two of it meet."""
         conversation = make_waiting()
         with override_settings(STREAMING_CHAT_REVIEW_LABELS=[text]):
-            opinions = {message: Opinion("bad", [text]) for message in (None, reviews.newest(conversation.pk))}
-            reviews.save(conversation.pk, make_reviewer("bo"), seen(conversation), text, opinions)
+            verdicts = {
+                message: VerdictChange("bad", [text]) for message in (None, reviews.newest_message(conversation.pk))
+            }
+            reviews.save(conversation.pk, make_reviewer("bo"), snapshot(conversation), text, verdicts)
             page = self.page(conversation)
             form = form_of(page)
             conflict = self.say(conversation, {**form, "version": "0", "notes": f"{text} mine"}, action="done")
@@ -255,7 +257,7 @@ class TranscriptTests(PageTestCase):
 
     def test_forged_forms_are_refused(self):
         conversation = make_waiting()
-        elsewhere = reviews.newest(make_waiting().pk)
+        elsewhere = reviews.newest_message(make_waiting().pk)
         form = self.form(conversation)
         for change in (
             {"action": "erase"}, {"version": "x"}, {"version": ""}, {"activity": "now"}, {"activity": "2026-01-01"},
@@ -266,7 +268,7 @@ class TranscriptTests(PageTestCase):
                 assert self.say(conversation, form, **change).status_code == 400
         assert state(conversation) == "unreviewed"
         assert not Review.objects.exists()
-        assert not Mark.objects.exists()
+        assert not Verdict.objects.exists()
 
     def test_an_unknown_conversation_is_not_found(self):
         form = self.form(make_waiting())
@@ -293,8 +295,8 @@ class ListTests(PageTestCase):
     def test_the_state_is_shown_and_filtered(self):
         bo = make_reviewer("bo")
         make_waiting(title="new", needs_attention=True)
-        reviews.claim(make_waiting(title="mine").pk, self.rita)
-        reviews.claim(make_waiting(title="bo's").pk, bo)
+        reviews.take(make_waiting(title="mine").pk, self.rita)
+        reviews.take(make_waiting(title="bo's").pk, bo)
         finish(make_waiting(title="done"), bo)
         page = " ".join(re.sub(r"<[^>]+>", " ", self.client.get(LIST).content.decode()).split())
 
@@ -311,7 +313,7 @@ class ListTests(PageTestCase):
         """Next gives it to another: lists, filters and what is left say so before that."""
         conversations = [make_waiting(title=title) for title in ("mine", "bo's", "left")]
         for conversation, by in zip(conversations, (self.rita, make_reviewer("bo"), self.rita), strict=True):
-            reviews.claim(conversation.pk, by)
+            reviews.take(conversation.pk, by)
         for conversation in conversations[:2]:
             expire(conversation)
         page = " ".join(re.sub(r"<[^>]+>", " ", self.client.get(LIST).content.decode()).split())
@@ -323,7 +325,7 @@ class ListTests(PageTestCase):
         for value, names in {"unreviewed": ["bo's", "mine"], "in_review": ["left"], "mine": ["left"]}.items():
             with self.subTest(value):
                 assert self.names(review=value) == names
-        assert {reviews.claim_next("all", self.rita) for _ in range(2)} == {row.pk for row in conversations[:2]}
+        assert {reviews.take_next("all", self.rita) for _ in range(2)} == {row.pk for row in conversations[:2]}
 
     def test_the_filter_frees_however_many_in_as_many_queries(self):
         """And any filter that has to do with it does so first: each is asked for by itself."""
@@ -332,7 +334,7 @@ class ListTests(PageTestCase):
             for value in ("unreviewed", "in_review", "mine"):
                 conversations = [make_waiting(title=str(title)) for title in range(number)]
                 for conversation in conversations:
-                    reviews.claim(conversation.pk, self.rita)
+                    reviews.take(conversation.pk, self.rita)
                 for conversation in conversations:
                     expire(conversation)
                 self.client.get(LIST)
@@ -349,7 +351,7 @@ class ListTests(PageTestCase):
         assert max(counts) <= 11
 
     def test_rows_cost_no_queries_and_no_notes_are_loaded(self):
-        reviews.claim(make_waiting().pk, self.rita)
+        reviews.take(make_waiting().pk, self.rita)
         self.client.get(LIST)
         with CaptureQueriesContext(connection) as few:
             self.client.get(LIST)
@@ -364,33 +366,33 @@ class ListTests(PageTestCase):
     def test_several_are_marked_as_done(self):
         bo = make_reviewer("bo")
         free, mine, theirs, done = (make_waiting() for _ in range(4))
-        reviews.claim(mine.pk, self.rita)
-        reviews.claim(theirs.pk, bo)
+        reviews.take(mine.pk, self.rita)
+        reviews.take(theirs.pk, bo)
         finish(done, bo)
         page = self.act("mark_done", free, mine, theirs, done)
 
         assert "2 conversations are done." in page
-        assert "2 were left as they are" in page
+        assert "2 were skipped" in page
         assert [state(row) for row in (free, mine, theirs, done)] == ["done", "done", "in_review", "done"]
         assert Review.objects.get(pk=done.pk).done_by == bo
-        assert Review.objects.get(pk=free.pk).through_id == reviews.newest(free.pk)
+        assert Review.objects.get(pk=free.pk).through_id == reviews.newest_message(free.pk)
 
     def test_several_are_assigned(self):
         free, theirs = make_waiting(), make_waiting()
-        reviews.claim(theirs.pk, make_reviewer("bo"))
+        reviews.take(theirs.pk, make_reviewer("bo"))
         page = self.act("assign_to_me", free, theirs)
 
-        assert "1 conversation is with you." in page
-        assert "1 was left as it is" in page
+        assert "1 conversation is assigned to you." in page
+        assert "1 was skipped" in page
         assert Review.objects.get(pk=free.pk).reviewer == self.rita
         assert Review.objects.get(pk=theirs.pk).reviewer.username == "bo"
 
     def test_there_is_a_limit(self):
-        conversations = [make_conversation() for _ in range(MAX_AT_ONCE + 1)]
+        conversations = [make_conversation() for _ in range(MAX_SELECTED + 1)]
         page = self.act("assign_to_me", conversations[0], select_across="1")
 
-        assert f"Choose {MAX_AT_ONCE} at most" in page
-        assert Conversation.objects.filter(review_state="in_review").count() == MAX_AT_ONCE
+        assert f"You can select at most {MAX_SELECTED} conversations." in page
+        assert Conversation.objects.filter(review_state="in_review").count() == MAX_SELECTED
 
     def test_nothing_else_can_be_done_to_several(self):
         conversation = make_waiting()

@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Page, expect
 
-from streaming_chat.models import Conversation, Mark, Review
+from streaming_chat.models import Conversation, Review, Verdict
 from tests.factories import make_conversation, make_reply, make_staff
 from tests.hostile import CANARY, HOSTILE
 
@@ -78,7 +78,7 @@ class TestKeys:
 
         expect(page.locator(f"#{ids[1]}")).to_be_focused()
 
-        assert Mark.objects.get().verdict == "bad"
+        assert Verdict.objects.get().value == "bad"
 
         page.keyboard.press("k")
 
@@ -126,7 +126,7 @@ class TestKeys:
         page.keyboard.press("f")
         page.wait_for_url(f"**#m-{bad.pk}")
 
-        assert [str(mark.message_id) for mark in Mark.objects.all()] == [str(bad.pk)]
+        assert [str(verdict.message_id) for verdict in Verdict.objects.all()] == [str(bad.pk)]
 
         expect_keys(page)
         page.locator(f"#m-{last.pk} .transcript-text").click()
@@ -134,7 +134,7 @@ class TestKeys:
         page.keyboard.press("f")
         page.wait_for_url(f"**#m-{last.pk}")
 
-        assert {str(mark.message_id) for mark in Mark.objects.all()} == {str(bad.pk), str(last.pk)}
+        assert {str(verdict.message_id) for verdict in Verdict.objects.all()} == {str(bad.pk), str(last.pk)}
 
         expect_keys(page)
         page.locator(f"#m-{bad.pk} button").first.focus()
@@ -201,11 +201,11 @@ class TestDrafts:
 
 
 class TestColours:
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.verdict.parametrize("scheme", ["light", "dark"])
     def test_a_pressed_verdict_can_be_read(self, page, reviewer, scheme):
         conversation = make_waiting()
         for message, verdict in zip(conversation.messages.all(), ("good", "bad", "unsafe", "unclear"), strict=True):
-            Mark.objects.create(conversation=conversation, message=message, by=reviewer, verdict=verdict)
+            Verdict.objects.create(conversation=conversation, message=message, by=reviewer, value=verdict)
         page.emulate_media(color_scheme=scheme)
         page.goto(url_of(conversation))
         expect(page.locator("[aria-pressed=true]")).to_have_count(4)
@@ -241,7 +241,7 @@ class TestBar:
             page.get_by_role("button", name="Done and next").click()
             expect(page.locator("h1", has_text="Second")).to_be_visible()
 
-        assert Mark.objects.get().verdict == "unsafe"
+        assert Verdict.objects.get().value == "unsafe"
         assert Conversation.objects.get(pk=first.pk).review_state == "in_review"
 
     def test_hostile_notes_do_nothing(self, page):

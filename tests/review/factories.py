@@ -8,8 +8,8 @@ from django.test import override_settings
 
 from streaming_chat.models import Conversation, Review
 from streaming_chat.review import reviews
-from streaming_chat.review.queues import CLAIM
-from streaming_chat.review.reviews import Seen
+from streaming_chat.review.queues import TAKE_TIMEOUT
+from streaming_chat.review.reviews import Snapshot
 from tests.factories import make_conversation, make_reply, make_staff
 
 LIST = "/admin/streaming_chat/conversation/"
@@ -38,15 +38,17 @@ def make_waiting(**fields: Any) -> Conversation:
     return conversation
 
 
-def seen(conversation: Conversation) -> Seen:
+def snapshot(conversation: Conversation) -> Snapshot:
     """Return what a reviewer has before them who opens it now."""
     row = Conversation.objects.select_related("review").get(pk=conversation.pk)
     version = row.review.version if hasattr(row, "review") else 0
-    return Seen(version, row.last_activity, reviews.newest(row.pk), row.needs_attention)
+    return Snapshot(version, row.last_activity, reviews.newest_message(row.pk), row.needs_attention)
 
 
 def finish(conversation: Conversation, by: Any, **options: Any) -> bool:
-    return reviews.finish(conversation.pk, by, seen(conversation), options.get("notes"), options.get("opinions", {}))
+    return reviews.finish(
+        conversation.pk, by, snapshot(conversation), options.get("notes"), options.get("verdicts", {})
+    )
 
 
 def state(conversation: Conversation) -> str:
@@ -58,4 +60,4 @@ def needs_attention(conversation: Conversation) -> bool:
 
 
 def expire(conversation: Conversation) -> None:
-    Review.objects.filter(pk=conversation.pk).update(claimed_at=Now() - CLAIM - timedelta(seconds=1))
+    Review.objects.filter(pk=conversation.pk).update(taken_at=Now() - TAKE_TIMEOUT - timedelta(seconds=1))

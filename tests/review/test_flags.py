@@ -52,7 +52,7 @@ class ReopeningTests(ApiTestCase):
 
     def test_one_in_review_stays_with_its_reviewer(self):
         self.api.send("And tomorrow?", self.conversation)
-        reviews.claim(self.conversation.pk, self.rita)
+        reviews.take(self.conversation.pk, self.rita)
         self.api.send("And then?", self.conversation)
 
         assert state(self.conversation) == "in_review"

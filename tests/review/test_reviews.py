@@ -11,12 +11,12 @@ from django.test import TestCase, TransactionTestCase
 from django.utils import timezone
 
 from streaming_chat.engine.completion import end_reply
-from streaming_chat.models import Conversation, Feedback, Mark, Message, Review
+from streaming_chat.models import Conversation, Feedback, Message, Review, Verdict
 from streaming_chat.protocol.endings import completed
 from streaming_chat.review import reviews
-from streaming_chat.review.reviews import Opinion, Seen, Stale
+from streaming_chat.review.reviews import Snapshot, StaleReviewError, VerdictChange
 from tests.factories import make_live, make_message
-from tests.review.factories import LABELS, expire, finish, make_reviewer, make_waiting, needs_attention, seen, state
+from tests.review.factories import LABELS, expire, finish, make_reviewer, make_waiting, needs_attention, snapshot, state
 
 
 class StateTests(TestCase):
@@ -29,9 +29,9 @@ class StateTests(TestCase):
         assert not Review.objects.exists()
 
     def test_who_takes_it_has_it(self):
-        assert reviews.claim(self.conversation.pk, self.rita)
-        assert not reviews.claim(self.conversation.pk, self.bo)
-        assert reviews.claim(self.conversation.pk, self.rita)
+        assert reviews.take(self.conversation.pk, self.rita)
+        assert not reviews.take(self.conversation.pk, self.bo)
+        assert reviews.take(self.conversation.pk, self.rita)
         assert state(self.conversation) == "in_review"
         assert self.conversation.review.reviewer == self.rita
 
@@ -41,11 +41,11 @@ class StateTests(TestCase):
 
         assert state(self.conversation) == "done"
         assert review.done_by == self.rita
-        assert review.through_id == reviews.newest(self.conversation.pk)
+        assert review.through_id == reviews.newest_message(self.conversation.pk)
         assert timezone.now() - review.done_at < timedelta(minutes=1)
 
     def test_what_came_since_it_was_seen_is_not_done(self):
-        before = seen(self.conversation)
+        before = snapshot(self.conversation)
         make_message(self.conversation)
         Conversation.objects.filter(pk=self.conversation.pk).update(last_activity=Now() + timedelta(seconds=1))
 
@@ -62,17 +62,17 @@ class StateTests(TestCase):
         assert finish(self.conversation, self.rita)
 
     def test_a_thumb_down_that_was_not_seen_is_not_done(self):
-        before = seen(self.conversation)
+        before = snapshot(self.conversation)
         Conversation.objects.update(needs_attention=True)
 
         assert not reviews.finish(self.conversation.pk, self.rita, before, None, {})
         assert needs_attention(self.conversation)
 
     def test_a_message_of_elsewhere_is_not_how_far(self):
-        here = seen(self.conversation)
-        elsewhere = reviews.newest(make_waiting().pk)
+        here = snapshot(self.conversation)
+        elsewhere = reviews.newest_message(make_waiting().pk)
 
-        assert reviews.finish(self.conversation.pk, self.rita, Seen(0, here.activity, elsewhere), None, {})
+        assert reviews.finish(self.conversation.pk, self.rita, Snapshot(0, here.last_activity, elsewhere), None, {})
         assert Review.objects.get().through is None
 
     def test_done_needs_no_more_attention(self):
@@ -82,69 +82,69 @@ class StateTests(TestCase):
         assert not needs_attention(self.conversation)
 
     def test_what_was_taken_is_free_again_after_half_an_hour(self):
-        reviews.claim(self.conversation.pk, self.rita)
+        reviews.take(self.conversation.pk, self.rita)
         reviews.release_expired()
 
         assert state(self.conversation) == "in_review"
 
         expire(self.conversation)
 
-        assert reviews.claim(self.conversation.pk, self.bo)
+        assert reviews.take(self.conversation.pk, self.bo)
 
     def test_saving_lets_the_half_hour_begin_anew(self):
-        reviews.claim(self.conversation.pk, self.rita)
+        reviews.take(self.conversation.pk, self.rita)
         expire(self.conversation)
-        reviews.save(self.conversation.pk, self.rita, seen(self.conversation), None, {})
+        reviews.save(self.conversation.pk, self.rita, snapshot(self.conversation), None, {})
 
-        assert not reviews.claim(self.conversation.pk, self.bo)
+        assert not reviews.take(self.conversation.pk, self.bo)
 
     def test_saving_takes_what_nobody_has(self):
-        reviews.save(self.conversation.pk, self.rita, seen(self.conversation), "Hm", {})
+        reviews.save(self.conversation.pk, self.rita, snapshot(self.conversation), "Hm", {})
 
         assert state(self.conversation) == "in_review"
         assert self.conversation.review.reviewer == self.rita
 
     def test_saving_takes_nothing_from_another(self):
-        reviews.claim(self.conversation.pk, self.rita)
-        reviews.save(self.conversation.pk, self.bo, seen(self.conversation), "Hm", {})
+        reviews.take(self.conversation.pk, self.rita)
+        reviews.save(self.conversation.pk, self.bo, snapshot(self.conversation), "Hm", {})
 
         assert self.conversation.review.reviewer == self.rita
 
     def test_what_is_done_may_get_notes_and_stays_so(self):
         finish(self.conversation, self.rita)
-        reviews.save(self.conversation.pk, self.bo, seen(self.conversation), "Hm", {})
+        reviews.save(self.conversation.pk, self.bo, snapshot(self.conversation), "Hm", {})
 
         assert state(self.conversation) == "done"
         assert Review.objects.get().notes == "Hm"
 
     def test_it_goes_with_its_conversation(self):
-        finish(self.conversation, self.rita, notes="x", opinions={None: Opinion("bad")})
+        finish(self.conversation, self.rita, notes="x", verdicts={None: VerdictChange("bad")})
         self.conversation.delete()
 
         assert not Review.objects.exists()
-        assert not Mark.objects.exists()
+        assert not Verdict.objects.exists()
 
     def test_what_is_gone_cannot_be_judged(self):
-        before = seen(self.conversation)
+        before = snapshot(self.conversation)
         pk = self.conversation.pk
         self.conversation.delete()
 
-        assert not reviews.claim(pk, self.rita)
+        assert not reviews.take(pk, self.rita)
         assert not reviews.finish_as_is(pk, self.rita)
         for judging in (
             lambda: reviews.save(pk, self.rita, before, "x", {}),
             lambda: reviews.finish(pk, self.rita, before, "x", {}),
-            lambda: reviews.judge(pk, self.rita, {None: Opinion("bad")}),
+            lambda: reviews.save_verdicts(pk, self.rita, {None: VerdictChange("bad")}),
         ):
             with self.assertRaises(Conversation.DoesNotExist):
                 judging()
 
     def test_it_stays_when_a_reviewer_goes(self):
-        finish(self.conversation, self.rita, notes="x", opinions={None: Opinion("bad")})
+        finish(self.conversation, self.rita, notes="x", verdicts={None: VerdictChange("bad")})
         self.rita.delete()
 
         assert Review.objects.get().done_by is None
-        assert Mark.objects.get().by is None
+        assert Verdict.objects.get().by is None
 
 
 class StaleTests(TestCase):
@@ -153,11 +153,11 @@ class StaleTests(TestCase):
     def setUp(self):
         self.rita, self.bo = make_reviewer(), make_reviewer("bo")
         self.conversation = make_waiting()
-        self.before = seen(self.conversation)
+        self.before = snapshot(self.conversation)
         reviews.save(self.conversation.pk, self.rita, self.before, "Rita's", {})
 
     def test_notes_are_not_overwritten(self):
-        with self.assertRaises(Stale) as raised:
+        with self.assertRaises(StaleReviewError) as raised:
             reviews.save(self.conversation.pk, self.bo, self.before, "Bo's", {})
 
         assert raised.exception.review.notes == "Rita's"
@@ -165,19 +165,19 @@ class StaleTests(TestCase):
 
     def test_done_is_not_said_twice(self):
         finish(self.conversation, self.rita)
-        with self.assertRaises(Stale):
+        with self.assertRaises(StaleReviewError):
             reviews.finish(self.conversation.pk, self.bo, self.before, None, {})
 
         assert Review.objects.get().done_by == self.rita
 
     def test_verdicts_are_each_ones_own_and_saved(self):
-        with self.assertRaises(Stale):
-            reviews.save(self.conversation.pk, self.bo, self.before, "Bo's", {None: Opinion("bad")})
+        with self.assertRaises(StaleReviewError):
+            reviews.save(self.conversation.pk, self.bo, self.before, "Bo's", {None: VerdictChange("bad")})
 
-        assert Mark.objects.get().by == self.bo
+        assert Verdict.objects.get().by == self.bo
 
     def test_who_changed_no_notes_overwrites_none(self):
-        reviews.save(self.conversation.pk, self.bo, self.before, None, {None: Opinion("good")})
+        reviews.save(self.conversation.pk, self.bo, self.before, None, {None: VerdictChange("good")})
 
         assert Review.objects.get().notes == "Rita's"
 
@@ -196,7 +196,7 @@ class AtOnceTests(TransactionTestCase):
             try:
                 barrier.wait(20)
                 return call()
-            except Stale as stale:
+            except StaleReviewError as stale:
                 return stale
             finally:
                 connections.close_all()
@@ -210,7 +210,7 @@ class AtOnceTests(TransactionTestCase):
 
         def all_of(by):
             found = []
-            while pk := reviews.claim_next("all", by):
+            while pk := reviews.take_next("all", by):
                 found.append(pk)
             return found
 
@@ -227,9 +227,9 @@ class AtOnceTests(TransactionTestCase):
         reviewers = [make_reviewer(f"reviewer{number}") for number in range(4)]
         for _round in range(5):
             conversation = make_waiting()
-            reviews.claim(conversation.pk, rita)
+            reviews.take(conversation.pk, rita)
             expire(conversation)
-            taken = self.at_once(*(lambda by=by: reviews.claim_next("all", by) for by in reviewers))
+            taken = self.at_once(*(lambda by=by: reviews.take_next("all", by) for by in reviewers))
 
             assert sorted(map(str, taken)) == [str(conversation.pk), "None", "None", "None"]
             Conversation.objects.all().delete()
@@ -239,24 +239,24 @@ class AtOnceTests(TransactionTestCase):
         rita, bo = make_reviewer(), make_reviewer("bo")
         for _round in range(5):
             conversation = make_waiting()
-            before = seen(conversation)
+            before = snapshot(conversation)
 
             def say(by, before=before, pk=conversation.pk):
-                return reviews.finish(pk, by, before, f"By {by.pk}", {None: Opinion("bad")})
+                return reviews.finish(pk, by, before, f"By {by.pk}", {None: VerdictChange("bad")})
 
             said = self.at_once(lambda say=say: say(rita), lambda say=say: say(bo))
             review = Review.objects.get(pk=conversation.pk)
 
-            assert sorted(map(str, said)) == sorted(["True", str(Stale(review))])
+            assert sorted(map(str, said)) == sorted(["True", str(StaleReviewError(review))])
             assert review.notes == f"By {review.done_by_id}"
-            assert Mark.objects.filter(conversation=conversation).count() == 2
+            assert Verdict.objects.filter(conversation=conversation).count() == 2
 
     def test_done_and_a_newer_message(self):
         """Whichever comes first: what was not seen is not done."""
         rita = make_reviewer()
         for _round in range(5):
             conversation = make_waiting()
-            before = seen(conversation)
+            before = snapshot(conversation)
             live = make_live(conversation)
             self.at_once(
                 lambda before=before, pk=conversation.pk: reviews.finish(pk, rita, before, None, {}),
@@ -274,20 +274,25 @@ def end_now(live: Any) -> None:
 
 
 @LABELS
-class MarkTests(TestCase):
+class VerdictTests(TestCase):
     def setUp(self):
         self.rita, self.bo = make_reviewer(), make_reviewer("bo")
         self.conversation = make_waiting()
-        self.message = reviews.newest(self.conversation.pk)
+        self.message = reviews.newest_message(self.conversation.pk)
 
-    def marks(self):
-        return [(mark.by.username, mark.message_id, mark.verdict, mark.labels) for mark in Mark.objects.order_by("pk")]
+    def saved(self):
+        return [
+            (verdict.by.username, verdict.message_id, verdict.value, verdict.labels)
+            for verdict in Verdict.objects.order_by("pk")
+        ]
 
     def test_each_reviewer_has_their_own(self):
         for by, verdict in ((self.rita, "bad"), (self.bo, "good"), (self.rita, "unsafe")):
-            reviews.judge(self.conversation.pk, by, {self.message: Opinion(verdict), None: Opinion(verdict, ["rude"])})
+            reviews.save_verdicts(
+                self.conversation.pk, by, {self.message: VerdictChange(verdict), None: VerdictChange(verdict, ["rude"])}
+            )
 
-        assert sorted(self.marks(), key=str) == sorted(
+        assert sorted(self.saved(), key=str) == sorted(
             [
                 ("rita", self.message, "unsafe", []),
                 ("rita", None, "unsafe", ["rude"]),
@@ -298,28 +303,28 @@ class MarkTests(TestCase):
         )
 
     def test_what_is_not_named_stays(self):
-        reviews.judge(self.conversation.pk, self.rita, {None: Opinion("bad", ["rude"])})
-        reviews.judge(self.conversation.pk, self.rita, {None: Opinion(labels=["wrong"])})
-        reviews.judge(self.conversation.pk, self.rita, {None: Opinion("good")})
+        reviews.save_verdicts(self.conversation.pk, self.rita, {None: VerdictChange("bad", ["rude"])})
+        reviews.save_verdicts(self.conversation.pk, self.rita, {None: VerdictChange(labels=["wrong"])})
+        reviews.save_verdicts(self.conversation.pk, self.rita, {None: VerdictChange("good")})
 
-        assert self.marks() == [("rita", None, "good", ["wrong"])]
+        assert self.saved() == [("rita", None, "good", ["wrong"])]
 
     def test_it_can_be_taken_back(self):
-        reviews.judge(self.conversation.pk, self.rita, {None: Opinion("bad", ["rude"])})
-        reviews.judge(self.conversation.pk, self.rita, {None: Opinion("", [])})
+        reviews.save_verdicts(self.conversation.pk, self.rita, {None: VerdictChange("bad", ["rude"])})
+        reviews.save_verdicts(self.conversation.pk, self.rita, {None: VerdictChange("", [])})
 
-        assert self.marks() == []
+        assert self.saved() == []
 
     def test_there_are_no_others(self):
         for arguments in (("terrible",), ("bad", ["tall"])):
             with self.subTest(arguments), self.assertRaises(ValueError):
-                Opinion(*arguments)
+                VerdictChange(*arguments)
 
     def test_messages_of_other_conversations_are_refused(self):
         with self.assertRaises(ValueError):
-            reviews.judge(make_waiting().pk, self.rita, {self.message: Opinion("bad")})
+            reviews.save_verdicts(make_waiting().pk, self.rita, {self.message: VerdictChange("bad")})
 
-        assert self.marks() == []
+        assert self.saved() == []
 
 
 class SettingsTests(TestCase):

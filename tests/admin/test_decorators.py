@@ -12,16 +12,16 @@ from django.db.models import F
 from django.test import TransactionTestCase
 from django.urls import reverse
 
-from streaming_chat.admin import lock_timeouts
+from streaming_chat.admin.decorators import retry_on_lock_timeout
 from streaming_chat.db.errors import is_busy
-from streaming_chat.models import AccessRecord, Conversation, LiveReply, Mark, Message, Review
+from streaming_chat.models import AccessRecord, Conversation, LiveReply, Message, Review, Verdict
 from streaming_chat.privacy.redactions import REDACTED
 from streaming_chat.protocol.events import Event
 from streaming_chat.review import reviews
 from tests.admin.test_reviews import Elements, form_of
 from tests.factories import make_live, make_staff
 from tests.hostile import HOSTILE
-from tests.review.factories import LABELS, LIST, NEXT, REVIEWER, expire, make_waiting, seen, state
+from tests.review.factories import LABELS, LIST, NEXT, REVIEWER, expire, make_waiting, snapshot, state
 
 PERMISSIONS = (*REVIEWER, "redact_transcript", "stop_reply")
 IS_SQLITE = connection.vendor == "sqlite"
@@ -85,7 +85,7 @@ class BusyTestCase(TransactionTestCase):
         """Send the form of a page once more."""
         page = response.content.decode()
         assert response.status_code == 409
-        assert "Somebody else is saving just now" in page
+        assert "Another session is saving" in page
         action = re.search(r'<form method="post" action="([^"]*)"', page.partition('id="content-main"')[2])
         form = {}
         for name, value in response.context["hidden"]:
@@ -111,11 +111,13 @@ class ReviewTests(BusyTestCase):
         with held(self.conversation):
             response = self.client.post(self.url("review"), form)
 
-        assert (Review.objects.count(), Mark.objects.count(), state(self.conversation)) == (0, 0, "unreviewed")
+        assert (Review.objects.count(), Verdict.objects.count(), state(self.conversation)) == (0, 0, "unreviewed")
 
         assert self.again(response).status_code == 302
         assert Review.objects.get().notes == notes.replace("\r\n", "\n")
-        assert sorted((mark.message_id is None, mark.verdict, mark.labels) for mark in Mark.objects.all()) == [
+        assert sorted(
+            (verdict.message_id is None, verdict.value, verdict.labels) for verdict in Verdict.objects.all()
+        ) == [
             (False, "bad", []),
             (True, "bad", ["rude", "wrong"]),
         ]
@@ -135,7 +137,7 @@ class ReviewTests(BusyTestCase):
         form = {**self.form(), "notes": "Mine", "action": "save"}
         with held(self.conversation):
             response = self.client.post(self.url("review"), form)
-        reviews.save(self.conversation.pk, make_staff("bo", *REVIEWER), seen(self.conversation), "Bo's", {})
+        reviews.save(self.conversation.pk, make_staff("bo", *REVIEWER), snapshot(self.conversation), "Bo's", {})
         after = self.again(response)
 
         assert after.status_code == 409
@@ -145,7 +147,7 @@ class ReviewTests(BusyTestCase):
     def test_it_shows_what_was_typed_and_nothing_that_was_read(self):
         """So it takes no access record, which SQLite could not save just then."""
         form = self.form()
-        reviews.save(self.conversation.pk, make_staff("bo", *REVIEWER), seen(self.conversation), "Rosebud", {})
+        reviews.save(self.conversation.pk, make_staff("bo", *REVIEWER), snapshot(self.conversation), "Rosebud", {})
         before = AccessRecord.objects.count()
         with held(self.conversation):
             page = self.client.post(self.url("review"), {**form, "notes": "Mine"}).content.decode()
@@ -195,7 +197,7 @@ class ExpiredTests(BusyTestCase):
         self.client.force_login(make_staff("nina", "view_conversation"))
         other = make_waiting()
         for conversation in (self.conversation, other):
-            reviews.claim(conversation.pk, self.rita)
+            reviews.take(conversation.pk, self.rita)
         for conversation in (self.conversation, other):
             expire(conversation)
         with held(self.conversation):
@@ -316,7 +318,7 @@ class ErrorTests(TransactionTestCase):
         assert not is_busy(OperationalError("database is locked"))
 
     def test_other_failures_go_on(self):
-        @lock_timeouts.patient
+        @retry_on_lock_timeout
         def view(model_admin: Any, request: Any) -> None:
             raise OperationalError("the disk is full")
 
