@@ -4,6 +4,7 @@ Every scalar STREAMING_CHAT_* setting is read from the environment variable of t
 None. Everything else that may be set is read below, in the order of the sections.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ LOGGING = {
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if "ENGINE" not in DATABASES["default"]:
-    raise ImproperlyConfigured("DATABASE_URL was wanted as postgres://user:password@host/name or sqlite:///file.")
+    raise ImproperlyConfigured("DATABASE_URL must be postgres://user:password@host/name or sqlite:///file.")
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # A transaction that reads first and then writes fails at once when another wrote in between.
@@ -137,20 +138,23 @@ _KEYED_PROVIDERS = [
 
 
 def scalar_settings() -> dict[str, Any]:
-    """Return the scalar STREAMING_CHAT_* settings that the environment has."""
-    return {name: _scalar(name, default) for name, default in chat_conf.SCALARS.items() if name in env.ENVIRON}
+    """Return the STREAMING_CHAT_* settings that the environment has, except for dicts."""
+    readers = {bool: env.bool, int: env.int, float: env.float, list: env.list, str: env.str}
+    return {
+        name: _scalar(name, readers[setting.kind.type])
+        for name, setting in chat_conf.SETTINGS.items()
+        if name in env.ENVIRON and setting.kind.type in readers
+    }
 
 
-def _scalar(name: str, default: Any) -> Any:
-    """Read one variable as the kind of thing that its default is; None for `none`."""
+def _scalar(name: str, read: Callable[[str], Any]) -> Any:
+    """Read one variable; None for `none`."""
     if env.str(name).strip().lower() == "none":
         return None
-    readers = {bool: env.bool, int: env.int, list: env.list}
-    read = env.float if name.endswith("_SECONDS") else readers.get(type(default), env.str)
     try:
         return read(name)
     except ValueError:
-        raise ImproperlyConfigured(f"{name}: a number was wanted, got {env.str(name)!r}.") from None
+        raise ImproperlyConfigured(f"{name} must be a number, got {env.str(name)!r}.") from None
 
 
 def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -209,7 +213,7 @@ def _limit(name: str, default: int | None) -> int | None:
     if text.lower() == "none":
         return None
     if not text.isdecimal():
-        raise ImproperlyConfigured(f"{name}: a whole number or none was wanted, got {text!r}.")
+        raise ImproperlyConfigured(f"{name} must be a whole number or none, got {text!r}.")
     return int(text)
 
 

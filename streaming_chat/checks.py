@@ -1,40 +1,34 @@
-"""System checks, each with an id and a hint. They read settings and classes; none asks the database or imports an SDK.
+"""System checks, each with an id and a hint. They create the configured backends, and use neither network nor database.
 
 The table of ids is in docs/checks.md.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterator
 from difflib import get_close_matches
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  (Django's own name)
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from .conf import BACKENDS, DEFAULTS, SCALARS, conf
+from .accounts.permissions import Permissions
+from .backends import Backend, create
+from .conf import BACKEND, SETTINGS, STRINGS, TABLE, conf
+from .notifiers import Notifier
+from .providers.base import Provider
 from .providers.pricing import PRICE_KEYS, as_price
-from .quotas import get_quota
+from .quotas import Quota
 
 TAG = "streaming_chat"
 _PREFIX = "STREAMING_CHAT_"
 
-# nginx and most load balancers cut a connection that is silent for so long (proxy_read_timeout), in seconds.
+# nginx and most load balancers close a connection that is silent for this long (proxy_read_timeout), in seconds.
 _PROXY_SILENCE_SECONDS = 60
-_OPTIONAL_TEXTS = {"STREAMING_CHAT_PROMPT", "STREAMING_CHAT_JOURNAL_DIR"}
-_MAY_BE_ZERO = {"STREAMING_CHAT_DRAIN_SECONDS"}
-# Module of a backend of ours -> the extra that brings what it imports, and what that is.
-_EXTRAS = {
-    "streaming_chat.providers.openai": ("openai", ("openai", "aiohttp")),
-    "streaming_chat.providers.anthropic": ("anthropic", ("anthropic", "aiohttp")),
-    "streaming_chat.notifiers.redis": ("redis", ("redis",)),
-}
 _MIDDLEWARE = {
     "SessionMiddleware": "django.contrib.sessions.middleware.SessionMiddleware",
     "AuthenticationMiddleware": "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -43,158 +37,135 @@ _MIDDLEWARE = {
 
 @register(TAG)
 def check_names(**kwargs: Any) -> list[CheckMessage]:
-    """Find names that look like settings of ours and are none (W001)."""
-    unknown = sorted(name for name in dir(settings) if name.startswith(_PREFIX) and name not in DEFAULTS)
+    """Find names that begin like the app's settings and do not exist (W001)."""
+    unknown = sorted(name for name in dir(settings) if name.startswith(_PREFIX) and name not in SETTINGS)
     return [Warning(f"There is no setting {name}.", hint=_nearest(name), id=f"{TAG}.W001") for name in unknown]
 
 
 def _nearest(name: str) -> str:
-    # Without what all names begin with, which would make any two of them near.
-    near = get_close_matches(name.removeprefix(_PREFIX), [known.removeprefix(_PREFIX) for known in DEFAULTS], n=1)
+    # Without the prefix, which would make any two names similar.
+    near = get_close_matches(name.removeprefix(_PREFIX), [known.removeprefix(_PREFIX) for known in SETTINGS], n=1)
     return f"Did you mean {_PREFIX}{near[0]}?" if near else "Remove it: it has no effect."
 
 
 @register(TAG)
 def check_values(**kwargs: Any) -> list[CheckMessage]:
-    """Find scalars of a wrong type or out of their range (E001)."""
+    """Find values of a wrong type or out of their range (E001); check_backends and check_prices check the dicts."""
     return [
         Error(
-            f"{name} must be {wanted}, got {value!r:.60}.",
-            hint=f"Its default is {SCALARS[name]!r}.",
+            f"{name} must be {setting.kind.wanted}, got {getattr(conf, name)!r:.60}.",
+            hint=f"Its default is {setting.default!r}.",
             id=f"{TAG}.E001",
         )
-        for name, value, wanted in _wrong_values()
+        for name, setting in SETTINGS.items()
+        if setting.kind.type is not dict and not _is_valid(name)
     ]
 
 
-def _wrong_values() -> Iterator[tuple[str, Any, str]]:
-    for name in SCALARS:
-        value = getattr(conf, name)
-        wanted = _wanted(name, value)
-        if wanted:
-            yield name, value, wanted
-
-
-def _wanted(name: str, value: Any) -> str:
-    """Return what the setting must be, "" when the value is that."""
-    default = SCALARS[name]
-    if name in _OPTIONAL_TEXTS:
-        return "" if value is None or isinstance(value, str | Path) else "None or a string"
-    if name.endswith("_GRACE_SECONDS"):
-        return "" if value is None or _is_number(value, least=0) else "None or seconds, 0 or more"
-    if name.endswith("_PERCENT"):
-        return "" if _is_number(value, least=0) and value <= 100 else "a number from 0 to 100"
-    if name in _MAY_BE_ZERO:
-        return "" if _is_number(value, least=0) else "seconds, 0 or more"
-    if isinstance(default, bool):
-        return "" if isinstance(value, bool) else "True or False"
-    if isinstance(default, float):
-        return "" if _is_number(value, least=0) and value > 0 else "seconds, more than 0"
-    if isinstance(default, int):
-        return "" if _is_number(value, least=1) and isinstance(value, int) else "a whole number, 1 or more"
-    if isinstance(default, list):
-        return "" if _is_list_of_texts(value) else "a list of strings"
-    return "" if isinstance(value, str) else "a string"
-
-
-def _is_number(value: Any, *, least: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= least
-
-
-def _is_list_of_texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+def _is_valid(name: str) -> bool:
+    return SETTINGS[name].kind.accepts(getattr(conf, name))
 
 
 @register(TAG)
-def check_periods(**kwargs: Any) -> list[CheckMessage]:
-    """Find periods that do not fit together (E002), or not what lies between here and the browser (W002)."""
-    if any(name.endswith("_SECONDS") for name, _value, _wanted in _wrong_values()):
+def check_intervals(**kwargs: Any) -> list[CheckMessage]:
+    """Find intervals that do not fit together (E002), or do not fit the proxies before the site (W002)."""
+    if not all(_is_valid(f"{_PREFIX}{name}_SECONDS") for name in ("LEASE", "FLUSH", "HEARTBEAT")):
         return []
-    found: list[CheckMessage] = []
+    return [*_check_lease(), *_check_heartbeat()]
+
+
+def _check_lease() -> Iterator[CheckMessage]:
     lease, flush = conf.STREAMING_CHAT_LEASE_SECONDS, conf.STREAMING_CHAT_FLUSH_SECONDS
     if lease <= 3 * flush:
-        found.append(
-            Error(
-                f"STREAMING_CHAT_LEASE_SECONDS ({lease}) must be more than 3 times STREAMING_CHAT_FLUSH_SECONDS "
-                f"({flush}): a late flush would lose the claim on replies that are being written.",
-                hint=f"Set STREAMING_CHAT_LEASE_SECONDS to {max(15, math.ceil(30 * flush))}, or flush more often.",
-                id=f"{TAG}.E002",
-            )
+        yield Error(
+            f"STREAMING_CHAT_LEASE_SECONDS ({lease}) must be more than 3 times STREAMING_CHAT_FLUSH_SECONDS ({flush}):"
+            " otherwise a worker whose flush is late loses the lease on replies in progress.",
+            hint=f"Set STREAMING_CHAT_LEASE_SECONDS to {max(15, math.ceil(30 * flush))}, or flush more often.",
+            id=f"{TAG}.E002",
         )
-    if conf.STREAMING_CHAT_HEARTBEAT_SECONDS >= _PROXY_SILENCE_SECONDS:
-        found.append(
-            Warning(
-                f"STREAMING_CHAT_HEARTBEAT_SECONDS is {conf.STREAMING_CHAT_HEARTBEAT_SECONDS}: proxies cut a stream "
-                f"that is silent for {_PROXY_SILENCE_SECONDS} seconds.",
-                hint="Use the default, 15.",
-                id=f"{TAG}.W002",
-            )
+
+
+def _check_heartbeat() -> Iterator[CheckMessage]:
+    heartbeat = conf.STREAMING_CHAT_HEARTBEAT_SECONDS
+    if heartbeat >= _PROXY_SILENCE_SECONDS:
+        yield Warning(
+            f"STREAMING_CHAT_HEARTBEAT_SECONDS is {heartbeat}: proxies close a stream that is silent for"
+            f" {_PROXY_SILENCE_SECONDS} seconds.",
+            hint="Use the default, 15.",
+            id=f"{TAG}.W002",
         )
-    return found
 
 
 @register(TAG)
 def check_backends(**kwargs: Any) -> list[CheckMessage]:
-    """Find pluggable parts that cannot be made: no such class (E003), no SDK (E004), unfit options (E005)."""
-    found: list[CheckMessage] = []
-    for where, entry, arguments in _entries():
-        found.extend(_check_entry(where, entry, arguments))
-    if not found and (problem := _quota_problem()):
-        found.append(
-            Error(
-                f"STREAMING_CHAT_QUOTA cannot be made: {problem}.",
-                hint="docs/settings.md says what its OPTIONS mean.",
-                id=f"{TAG}.E005",
-            )
-        )
+    """Create every configured backend: some cannot be imported (E003) or created (E004), or report errors themselves."""
+    found = [message for name, base in _BASES.items() for message in _check_setting(name, base)]
     hook = conf.STREAMING_CHAT_PROMPT
     if isinstance(hook, str) and (problem := _import_problem(hook)):
-        found.append(_no_such_class("STREAMING_CHAT_PROMPT", problem, "a function (request, conversation, messages)"))
+        found.append(_not_importable("STREAMING_CHAT_PROMPT", problem, "a function (request, conversation, messages)"))
     return found
 
 
-def _entries() -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    """Yield where each backend is named, its entry, and what it is made with beside its options."""
-    providers: Any = conf.STREAMING_CHAT_PROVIDERS
-    if not isinstance(providers, dict):
-        yield "STREAMING_CHAT_PROVIDERS", None, ()
-        providers = {}
-    for alias, entry in providers.items():
-        yield f"STREAMING_CHAT_PROVIDERS[{alias!r}]", entry, (alias,)
-    for name, default in BACKENDS.items():
-        entry = getattr(conf, name)
-        if name != "STREAMING_CHAT_PROVIDERS" and not (entry is None and default is None):
-            yield name, entry, ()
+_BASES: dict[str, type[Backend]] = {
+    "STREAMING_CHAT_PROVIDERS": Provider,
+    "STREAMING_CHAT_NOTIFIER": Notifier,
+    "STREAMING_CHAT_QUOTA": Quota,
+    "STREAMING_CHAT_PERMISSIONS": Permissions,
+}
 
 
-def _check_entry(where: str, entry: Any, arguments: tuple[str, ...]) -> Iterator[CheckMessage]:
-    if not isinstance(entry, dict) or not isinstance(entry.get("BACKEND"), str):
-        yield _no_such_class(where, "it has no dotted path", "a dict with BACKEND, and OPTIONS where there are any")
-        return
-    if problem := _import_problem(entry["BACKEND"]):
-        yield _no_such_class(where, problem, "the dotted path of a class in its BACKEND")
-        return
-    backend = import_string(entry["BACKEND"])
-    if extra := _missing_extra(backend):
-        yield Error(
-            f"{where} needs packages that are not installed.",
-            hint=f"pip install 'streaming-chat[{extra}]'",
-            id=f"{TAG}.E004",
-        )
-    if problem := _options_problem(backend, arguments, entry.get("OPTIONS", {})):
-        yield Error(
-            f"{where} cannot be made: {problem}.",
-            hint=f"Its OPTIONS are the keyword arguments of {entry['BACKEND']}.",
-            id=f"{TAG}.E005",
-        )
+def _check_setting(name: str, base: type[Backend]) -> Iterator[CheckMessage]:
+    """Check the one backend of a setting, or each of its backends by alias."""
+    value: Any = getattr(conf, name)
+    if SETTINGS[name].kind is not TABLE:
+        if not (value is None and SETTINGS[name].default is None):
+            yield from _check_entry(name, value, base)
+    elif isinstance(value, dict):
+        for alias, entry in value.items():
+            yield from _check_entry(f"{name}[{alias!r}]", entry, base, alias)
+    else:
+        yield _not_importable(name, f"it is {type(value).__name__}", "a dict of backends by alias")
 
 
-def _no_such_class(where: str, problem: str, wanted: str) -> CheckMessage:
+def _check_entry(where: str, entry: Any, base: type[Backend], *arguments: str) -> Iterator[CheckMessage]:
+    if not BACKEND.accepts(entry) or not isinstance(entry.get("BACKEND"), str):
+        yield _not_importable(where, "it has no dotted path", "a dict with BACKEND, and OPTIONS where there are any")
+    elif problem := _import_problem(entry["BACKEND"]):
+        yield _not_importable(where, problem, "a dict whose BACKEND is the dotted path of a class")
+    elif not isinstance(entry.get("OPTIONS", {}), dict):
+        yield _not_created(where, "OPTIONS is not a dict", entry)
+    else:
+        yield from _check_created(where, entry, base, *arguments)
+
+
+def _check_created(where: str, entry: dict[str, Any], base: type[Backend], *arguments: str) -> Iterator[CheckMessage]:
+    try:
+        backend = create(entry, *arguments)
+    except (TypeError, ValueError, ImportError, ImproperlyConfigured) as error:
+        yield _not_created(where, str(error).rstrip("."), entry)
+    except Exception as error:  # noqa: BLE001  (the message of an unknown error may show a secret option)
+        yield _not_created(where, f"its constructor raised {type(error).__name__}", entry)
+    else:
+        if isinstance(backend, base):
+            yield from backend.check()
+        else:
+            yield _not_created(where, f"its class is not a subclass of {base.__name__}", entry)
+
+
+def _not_importable(where: str, problem: str, wanted: str) -> CheckMessage:
     return Error(f"{where} cannot be imported: {problem}.", hint=f"It must be {wanted}.", id=f"{TAG}.E003")
 
 
+def _not_created(where: str, problem: str, entry: dict[str, Any]) -> CheckMessage:
+    return Error(
+        f"{where} cannot be created: {problem}.",
+        hint=f"Its OPTIONS are the keyword arguments of {entry['BACKEND']}; docs/settings.md describes them.",
+        id=f"{TAG}.E004",
+    )
+
+
 def _import_problem(path: str) -> str:
-    """Return why a dotted path cannot be imported, "" when it can."""
+    """Return why a dotted path cannot be imported, "" if it can."""
     try:
         import_string(path)
     except ImportError as error:
@@ -202,161 +173,141 @@ def _import_problem(path: str) -> str:
     return ""
 
 
-def _missing_extra(backend: Any) -> str:
-    """Return the extra that would bring what a backend of ours, or one derived from it, imports; "" for nothing."""
-    for base in getattr(backend, "__mro__", ()):
-        extra, modules = _EXTRAS.get(base.__module__, ("", ()))
-        if any(find_spec(module) is None for module in modules):
-            return extra
-    return ""
-
-
-def _options_problem(backend: Any, arguments: tuple[str, ...], options: Any) -> str:
-    """Return why a backend does not take these options, by their names only: their values are secrets."""
-    if not isinstance(options, dict):
-        return "OPTIONS is no dict"
-    try:
-        inspect.signature(backend).bind(*arguments, **options)
-    except TypeError as error:
-        return str(error)
-    return ""
-
-
-def _quota_problem() -> str:
-    """Return why the quota refuses its options; "" when it does not. To make one asks nobody for anything."""
-    try:
-        get_quota()
-    except (TypeError, ValueError, ImportError) as error:
-        return str(error).rstrip(".")
-    return ""
-
-
 @register(TAG)
 def check_prices(**kwargs: Any) -> list[CheckMessage]:
-    """Find prices that nothing can be reckoned with (E009)."""
+    """Find prices that cannot be used (E005)."""
     prices: Any = conf.STREAMING_CHAT_PRICES
     if not isinstance(prices, dict):
-        return [_no_price("STREAMING_CHAT_PRICES is no dict.")]
+        return [_invalid_price("STREAMING_CHAT_PRICES is not a dict.")]
     return [
-        _no_price(f"STREAMING_CHAT_PRICES[{name!r}] is no price: {problem}.")
+        _invalid_price(f"STREAMING_CHAT_PRICES[{name!r}] is not a price: {problem}.")
         for name, price in prices.items()
         if (problem := _price_problem(name, price))
     ]
 
 
-def _no_price(problem: str) -> CheckMessage:
+def _invalid_price(problem: str) -> CheckMessage:
     return Error(
         problem,
         hint=(
             'Write {"alias:model": {"input": "0.25", "cached_input": "0.025", "output": "2.00"}}, in dollars per million '
-            "tokens; None where the price is not known. The alias:* of a provider is for all its models."
+            "tokens, or None for a price that is not known. alias:* applies to all other models of a provider."
         ),
-        id=f"{TAG}.E009",
+        id=f"{TAG}.E005",
     )
 
 
 def _price_problem(name: Any, price: Any) -> str:
-    """Return why this is no price of a model, "" when it is one or says that there is none."""
+    """Return why this is not the price of a model, "" if it is one or None."""
     if not isinstance(name, str) or not all(name.partition(":")[::2]):
-        return "its key is no alias:model"
+        return "its key is not alias:model"
     if price is None:
         return ""
     if not isinstance(price, dict):
-        return f"a dict or None was wanted, got {type(price).__name__}"
+        return f"it must be a dict or None, got {type(price).__name__}"
     if unknown := sorted(str(key) for key in price.keys() - PRICE_KEYS):
-        return f"it has {', '.join(unknown)}"
-    wrong = [key for key in PRICE_KEYS if key in price and as_price(price[key]) is None]
+        return f"it has the unknown key {', '.join(unknown)}"
     if missing := [key for key in ("input", "output") if key not in price]:
-        return f"it lacks {', '.join(missing)}"
+        return f"it has no {' and no '.join(missing)}"
+    wrong = [key for key in PRICE_KEYS if key in price and as_price(price[key]) is None]
     return f"{wrong[0]} must be dollars, 0 or more, got {price[wrong[0]]!r:.60}" if wrong else ""
 
 
 @register(TAG)
 def check_models(**kwargs: Any) -> list[CheckMessage]:
-    """Find models that nobody can be asked for (E006), and the lack of a default one (W003)."""
+    """Find models without a provider (E006), and a list without a default model (W003)."""
     models, providers = conf.STREAMING_CHAT_MODELS, conf.STREAMING_CHAT_PROVIDERS
-    if not _is_list_of_texts(models) or not isinstance(providers, dict):
+    if not STRINGS.accepts(models) or not isinstance(providers, dict):
         return []
     if not models:
-        return [Error("STREAMING_CHAT_MODELS is empty.", hint="Name one, as alias:model.", id=f"{TAG}.E006")]
-    known = ", ".join(sorted(providers)) or "none"
-    found: list[CheckMessage] = [
-        Error(
-            f"STREAMING_CHAT_MODELS names {model!r}, whose provider STREAMING_CHAT_PROVIDERS does not have.",
-            hint=f"Write alias:model, or alias:* for any; the aliases are: {known}.",
-            id=f"{TAG}.E006",
-        )
-        for model in models
-        if model.partition(":")[0] not in providers or not model.partition(":")[2]
-    ]
+        return [Error("STREAMING_CHAT_MODELS is empty.", hint="Add a model, as alias:model.", id=f"{TAG}.E006")]
+    found: list[CheckMessage] = [_unknown_model(model) for model in models if not _has_provider(model)]
     if all(model.endswith(":*") for model in models):
         found.append(
             Warning(
-                "STREAMING_CHAT_MODELS names no model of its own, so that a request has to.",
-                hint="Put one before the wildcards: the first is the default.",
+                "STREAMING_CHAT_MODELS has only wildcards, so there is no default model and each request must name one.",
+                hint="Put a model before the wildcards.",
                 id=f"{TAG}.W003",
             )
         )
     return found
 
 
+def _has_provider(model: str) -> bool:
+    alias, _, name = model.partition(":")
+    return bool(name) and alias in conf.STREAMING_CHAT_PROVIDERS
+
+
+def _unknown_model(model: str) -> CheckMessage:
+    known = ", ".join(sorted(conf.STREAMING_CHAT_PROVIDERS)) or "none"
+    return Error(
+        f"STREAMING_CHAT_MODELS has {model!r}, but STREAMING_CHAT_PROVIDERS has no such provider.",
+        hint=f"Write alias:model, or alias:* for all its models. The aliases are: {known}.",
+        id=f"{TAG}.E006",
+    )
+
+
 @register(TAG)
 def check_databases(**kwargs: Any) -> list[CheckMessage]:
-    """Find what makes the database lose or lock (E007, W004, W005)."""
+    """Find database settings that lose data, fail or hold connections (E007, W004, W005)."""
     from .db.alias import live_database
-    from .models import Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent, Review, Verdict
 
     alias = live_database()
+    return [*_check_routers(), *_check_transaction_mode(alias), *_check_persistent_connections(alias)]
+
+
+def _check_routers() -> Iterator[CheckMessage]:
+    from .models import Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent, Review, Verdict
+
     tables = (Conversation, Message, LiveReply, ReplyEvent, Feedback, QuotaUse, Review, Verdict)
-    apart = {router.db_for_write(table) for table in tables}
-    found: list[CheckMessage] = []
-    if len(apart) > 1:
-        found.append(
-            Error(
-                f"A database router writes the app's tables to several databases: {', '.join(sorted(apart))}.",
-                hint="A reply's ending is one transaction over all of them: send them all to one.",
-                id=f"{TAG}.E007",
-            )
+    databases = {router.db_for_write(table) for table in tables}
+    if len(databases) > 1:
+        yield Error(
+            f"A database router writes the app's tables to several databases: {', '.join(sorted(databases))}.",
+            hint="Write them all to one: a reply and its ending are saved in one transaction.",
+            id=f"{TAG}.E007",
         )
+
+
+def _check_transaction_mode(alias: str) -> Iterator[CheckMessage]:
     connection = connections[alias]
-    options = connection.settings_dict.get("OPTIONS", {})
-    if connection.vendor == "sqlite" and str(options.get("transaction_mode")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
-        found.append(
-            Warning(
-                f"The database {alias!r} is SQLite and begins its transactions as readers: one that writes after "
-                "reading fails at once when another wrote in between.",
-                hint=f'Set DATABASES["{alias}"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
-                id=f"{TAG}.W004",
-            )
+    mode = str(connection.settings_dict.get("OPTIONS", {}).get("transaction_mode")).upper()
+    if connection.vendor == "sqlite" and mode not in {"IMMEDIATE", "EXCLUSIVE"}:
+        yield Warning(
+            f"The SQLite database {alias!r} uses deferred transactions: one that reads and then writes fails if another"
+            " connection has written in between.",
+            hint=f'Set DATABASES["{alias}"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
+            id=f"{TAG}.W004",
         )
-    if connection.settings_dict.get("CONN_MAX_AGE") != 0:
-        found.append(
-            Warning(
-                f"The database {alias!r} keeps connections (CONN_MAX_AGE): under ASGI each open stream has a thread of "
-                "its own, which would keep one.",
-                hint="Set CONN_MAX_AGE to 0, with a pool where connecting is slow; under WSGI silence this check.",
-                id=f"{TAG}.W005",
-            )
+
+
+def _check_persistent_connections(alias: str) -> Iterator[CheckMessage]:
+    if connections[alias].settings_dict.get("CONN_MAX_AGE") != 0:
+        yield Warning(
+            f"The database {alias!r} has persistent connections (CONN_MAX_AGE): under ASGI each open stream has a thread of"
+            " its own, which keeps one.",
+            hint="Set CONN_MAX_AGE to 0, with a connection pool if connecting is slow. Under WSGI, silence this check.",
+            id=f"{TAG}.W005",
         )
-    return found
 
 
 @register(TAG)
 def check_site(**kwargs: Any) -> list[CheckMessage]:
-    """Find what the rest of the site's settings lack (W006, W007)."""
+    """Find settings of Django that the chat needs (W006, W007)."""
+    has_default_permissions = SETTINGS["STREAMING_CHAT_PERMISSIONS"].default == conf.STREAMING_CHAT_PERMISSIONS
     found: list[CheckMessage] = [
         Warning(
-            f"MIDDLEWARE has no {name}, so that nobody is signed in for the chat.",
-            hint=f"Add {path}, or a STREAMING_CHAT_PERMISSIONS backend that knows who asks.",
+            f"MIDDLEWARE has no {name}, so no user is signed in for the chat.",
+            hint=f"Add {path}, or a STREAMING_CHAT_PERMISSIONS backend that identifies users in another way.",
             id=f"{TAG}.W006",
         )
         for name, path in _MIDDLEWARE.items()
-        if DEFAULTS["STREAMING_CHAT_PERMISSIONS"] == conf.STREAMING_CHAT_PERMISSIONS and not _has_middleware(path)
+        if has_default_permissions and not _has_middleware(path)
     ]
     if not settings.USE_TZ:
         found.append(
             Warning(
-                "USE_TZ is False: when the clocks go forward, every reply that is being written seems abandoned.",
+                "USE_TZ is False: when daylight saving time starts, the lease of every reply in progress expires.",
                 hint="Set USE_TZ to True.",
                 id=f"{TAG}.W007",
             )
@@ -366,25 +317,24 @@ def check_site(**kwargs: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def check_visitors(**kwargs: Any) -> list[CheckMessage]:
-    """Find visitors who can have no id (E008), and what anybody may spend without a limit (W008)."""
+    """Find visitors who cannot get an id (E008), and spending without a limit (W008)."""
     found: list[CheckMessage] = []
-    allows_visitors = conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True
     session = _MIDDLEWARE["SessionMiddleware"]
-    if allows_visitors and not _has_middleware(session):
+    if conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True and not _has_middleware(session):
         found.append(
             Error(
-                "STREAMING_CHAT_ALLOW_ANONYMOUS is on and MIDDLEWARE has no SessionMiddleware, so that visitors get 401.",
+                "STREAMING_CHAT_ALLOW_ANONYMOUS is True and MIDDLEWARE has no SessionMiddleware, so visitors get 401.",
                 hint=f"Add {session}: a visitor's id is kept in the session.",
                 id=f"{TAG}.E008",
             )
         )
-    if conf.STREAMING_CHAT_QUOTA is None and (why := _spends_freely(allows_visitors)):
+    if conf.STREAMING_CHAT_QUOTA is None and (reason := _unlimited_spending()):
         found.append(
             Warning(
-                f"{why}, and there is no STREAMING_CHAT_QUOTA: nothing limits what that costs.",
+                f"{reason}, and there is no STREAMING_CHAT_QUOTA: the cost has no limit.",
                 hint=(
                     'Set STREAMING_CHAT_QUOTA = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": '
-                    '{"visitor_replies": 20, "address_replies": 60, "site_replies": 2000}}, or to limits of your own.'
+                    '{"visitor_replies": 20, "address_replies": 60, "site_replies": 2000}}, or choose other limits.'
                 ),
                 id=f"{TAG}.W008",
             )
@@ -392,28 +342,29 @@ def check_visitors(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
-def _spends_freely(allows_visitors: bool) -> str:
-    """Return what lets people spend more than the site has thought of, "" for nothing."""
-    if allows_visitors:
-        return "STREAMING_CHAT_ALLOW_ANONYMOUS lets everybody ask"
+def _unlimited_spending() -> str:
+    """Return which setting lets users spend more than the site has planned for, "" for none."""
+    if conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True:
+        return "STREAMING_CHAT_ALLOW_ANONYMOUS lets everybody chat"
     models = conf.STREAMING_CHAT_MODELS
-    if _is_list_of_texts(models) and any(model.endswith(":*") for model in models):
-        return "STREAMING_CHAT_MODELS has a wildcard, so that people may ask the dearest model there is"
+    if STRINGS.accepts(models) and any(model.endswith(":*") for model in models):
+        return "STREAMING_CHAT_MODELS has a wildcard, so users can choose the most expensive model"
     return ""
 
 
 @register(TAG, deploy=True)
 def check_server(**kwargs: Any) -> list[CheckMessage]:
-    """Find a site that says that WSGI servers serve it, and not that ASGI servers do (W009)."""
+    """Find a site that is set up for WSGI servers only (W009)."""
     if getattr(settings, "ASGI_APPLICATION", None) or not settings.WSGI_APPLICATION:
         return []
     return [
         Warning(
-            "The site has a WSGI_APPLICATION and no ASGI_APPLICATION. Under WSGI every open stream holds a thread, and a "
-            "worker without threads (gunicorn's default) serves nobody else while it streams, for 20 seconds at a time.",
+            "The site has a WSGI_APPLICATION and no ASGI_APPLICATION. Under WSGI every open stream occupies a thread, and a"
+            " worker without threads (gunicorn's default) serves no other request while it streams, for up to 20 seconds.",
             hint=(
-                "Serve it by ASGI, as `uvicorn mysite.asgi:application`, and set ASGI_APPLICATION, which says so. Else use "
-                "`gunicorn --worker-class gthread --threads N`, N being more than the streams you expect, and silence this."
+                "Serve the site by ASGI, as `uvicorn mysite.asgi:application`, and set ASGI_APPLICATION. Otherwise use "
+                "`gunicorn --worker-class gthread --threads N`, where N is more than the streams you expect, and silence "
+                "this check."
             ),
             id=f"{TAG}.W009",
         )
@@ -421,14 +372,14 @@ def check_server(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _has_middleware(path: str) -> bool:
-    """Return whether MIDDLEWARE has this class or one derived from it."""
+    """Return whether MIDDLEWARE has this class or a subclass of it."""
     wanted = import_string(path)
-    return any(_is_derived(candidate, wanted) for candidate in settings.MIDDLEWARE)
+    return any(_is_subclass(candidate, wanted) for candidate in settings.MIDDLEWARE)
 
 
-def _is_derived(path: str, wanted: type) -> bool:
+def _is_subclass(path: str, wanted: type) -> bool:
     try:
         candidate = import_string(path)
     except ImportError:
-        return False  # Django says so itself when it builds the chain.
+        return False  # Django reports it when it builds the chain.
     return isinstance(candidate, type) and issubclass(candidate, wanted)

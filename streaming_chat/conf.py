@@ -1,227 +1,201 @@
-"""The app's settings as typed properties, read at each use, so that `override_settings` works.
+"""The app's settings: each is declared once, with its default, what it may be, and one sentence.
 
-Every scalar has one name everywhere, its unit in the name. Pluggable parts are `{"BACKEND": dotted path, "OPTIONS": {…}}`.
+The declarations give the typed access (`conf.STREAMING_CHAT_…`), the system checks (checks.py) and the tables of
+docs/settings.md (docs/tables.py). A setting is read at each use, so that `override_settings` works.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 from django.conf import settings
 
+T = TypeVar("T")
+
+
+class Kind(NamedTuple):
+    """What a value may be. type: the Python type that is read from text. wanted: type, unit and range in words."""
+
+    type: type
+    wanted: str
+    accepts: Callable[[Any], bool]
+
+
+def number(unit: str, minimum: float = 0, maximum: float = math.inf, *, above: bool = False) -> Kind:
+    """Return the kind of finite numbers in a range. above: the minimum itself is excluded."""
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        return minimum <= value <= maximum and not (above and value == minimum)
+
+    limits = f"more than {minimum}" if above else f"{minimum} or more"
+    return Kind(float, f"{unit}, {limits if maximum == math.inf else f'{minimum} to {maximum}'}", accepts)
+
+
+def whole_number(unit: str, minimum: int = 1) -> Kind:
+    """Return the kind of whole numbers from a minimum on."""
+    kind = number(unit, minimum)
+    return Kind(int, f"a whole number of {kind.wanted}", lambda value: isinstance(value, int) and kind.accepts(value))
+
+
+def optional(kind: Kind) -> Kind:
+    """Return the kind that also accepts None."""
+    return Kind(kind.type, f"None or {kind.wanted}", lambda value: value is None or kind.accepts(value))
+
+
+def _is_list_of_strings(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+FLAG = Kind(bool, "True or False", lambda value: isinstance(value, bool))
+STRING = Kind(str, "a string", lambda value: isinstance(value, str))
+STRINGS = Kind(list, "a list of strings", _is_list_of_strings)
+PATH = Kind(str, "a path", lambda value: isinstance(value, str | Path))
+SECONDS = number("seconds")
+POSITIVE_SECONDS = number("seconds", above=True)
+# The entries of these two have checks of their own.
+BACKEND = Kind(dict, "a backend", lambda value: isinstance(value, dict))
+TABLE = Kind(dict, "a dict", lambda value: isinstance(value, dict))
+
+SETTINGS: dict[str, Setting[Any]] = {}
+
+
+class Setting(Generic[T]):
+    """One setting, as an attribute of `conf` with its full name. meaning: the text of its row in docs/settings.md."""
+
+    name: str
+    section: str
+
+    def __init__(self, default: T, kind: Kind, meaning: str) -> None:
+        self.default = default
+        self.kind = kind
+        self.meaning = meaning
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name, self.section = name, owner.__name__
+        SETTINGS[name] = self
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: object, owner: type) -> Self | T:
+        return self if instance is None else getattr(settings, self.name, self.default)
+
+
+Entry = dict[str, Any]  # {"BACKEND": dotted path, "OPTIONS": {…}}
+
 DEMO_PROVIDER = "streaming_chat.providers.demo.DemoProvider"
-
-# Name -> default of every setting that is a string, a number, a boolean, None or a list of strings.
-SCALARS: dict[str, Any] = {
-    "STREAMING_CHAT_MODELS": ["demo:demo"],
-    "STREAMING_CHAT_PROMPT": None,
-    "STREAMING_CHAT_SYSTEM_PROMPT": "",
-    "STREAMING_CHAT_ALLOW_USER_SYSTEM_PROMPT": False,
-    "STREAMING_CHAT_ALLOW_ANONYMOUS": False,
-    "STREAMING_CHAT_DISCONNECT_GRACE_SECONDS": None,
-    "STREAMING_CHAT_STATELESS_DISCONNECT_GRACE_SECONDS": 0.0,
-    "STREAMING_CHAT_FLUSH_SECONDS": 0.5,
-    "STREAMING_CHAT_LEASE_SECONDS": 15.0,
-    "STREAMING_CHAT_HEARTBEAT_SECONDS": 15.0,
-    "STREAMING_CHAT_CONNECT_SECONDS": 5.0,
-    "STREAMING_CHAT_FIRST_EVENT_SECONDS": 60.0,
-    "STREAMING_CHAT_STALL_SECONDS": 30.0,
-    "STREAMING_CHAT_MAX_MESSAGE_CHARS": 32_000,
-    "STREAMING_CHAT_MAX_PROMPT_CHARS": 200_000,
-    "STREAMING_CHAT_MAX_BODY_BYTES": 1_048_576,
-    "STREAMING_CHAT_MAX_REPLY_CHARS": 1_000_000,
-    "STREAMING_CHAT_MAX_REPLY_SECONDS": 600.0,
-    "STREAMING_CHAT_MAX_OUTPUT_TOKENS": 4096,
-    "STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER": 3,
-    "STREAMING_CHAT_MAX_LIVE_REPLIES": 2_000,
-    "STREAMING_CHAT_MAX_READERS": 10_000,
-    "STREAMING_CHAT_SEND_TIMEOUT_SECONDS": 30.0,
-    "STREAMING_CHAT_DRAIN_SECONDS": 10.0,
-    "STREAMING_CHAT_JOURNAL_DIR": None,
-    "STREAMING_CHAT_REVIEW_LABELS": [],
-    "STREAMING_CHAT_REVIEW_SAMPLE_PERCENT": 5.0,
-}
-
-# Name -> default of every setting that holds pluggable parts.
-BACKENDS: dict[str, Any] = {
-    "STREAMING_CHAT_PROVIDERS": {"demo": {"BACKEND": DEMO_PROVIDER}},
-    "STREAMING_CHAT_NOTIFIER": {"BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier"},
-    "STREAMING_CHAT_PERMISSIONS": {"BACKEND": "streaming_chat.accounts.permissions.Permissions"},
-    "STREAMING_CHAT_QUOTA": None,
-}
-
-# Name -> default of every setting that holds a table.
-TABLES: dict[str, Any] = {"STREAMING_CHAT_PRICES": {}}
-
-DEFAULTS = {**SCALARS, **BACKENDS, **TABLES}
+_PROVIDERS: dict[str, Entry] = {"demo": {"BACKEND": DEMO_PROVIDER}}
+_NOTIFIER: Entry = {"BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier"}
+_PERMISSIONS: Entry = {"BACKEND": "streaming_chat.accounts.permissions.Permissions"}
 
 
-def _setting(name: str) -> Any:
-    return getattr(settings, name, DEFAULTS[name])
+class Backends:
+    STREAMING_CHAT_PROVIDERS = Setting(_PROVIDERS, TABLE, "The model APIs: a backend for each alias.")
+    STREAMING_CHAT_NOTIFIER = Setting(_NOTIFIER, BACKEND, "Tells other processes that a reply has more text.")
+    STREAMING_CHAT_QUOTA = Setting[Entry | None](
+        None, optional(BACKEND), "Limits the replies and tokens of a day; None: no limit. See [Quotas](#quotas)."
+    )
+    STREAMING_CHAT_PERMISSIONS = Setting(_PERMISSIONS, BACKEND, "Decides who may read, send, stop and use a model.")
 
 
-class Conf:
+class Models:
+    STREAMING_CHAT_MODELS = Setting(
+        ["demo:demo"],
+        STRINGS,
+        "The models that users may choose, as `alias:model`; `alias:*` allows all models of a provider. The first that is"
+        " not a wildcard is the default.",
+    )
+    STREAMING_CHAT_PRICES = Setting[dict[str, dict[str, Any] | None]](
+        {}, TABLE, "The price of each `alias:model` or `alias:*`. See [Costs](#costs)."
+    )
+    STREAMING_CHAT_SYSTEM_PROMPT = Setting("", STRING, "The system prompt, which is copied to each new conversation.")
+    STREAMING_CHAT_PROMPT = Setting[str | None](
+        None,
+        optional(STRING),
+        "The dotted path of a function `(request, conversation, messages)` that returns the system prompt and the messages"
+        " to send. It runs before each reply, inside the reply's transaction, so it must be fast. It may raise `APIError`.",
+    )
+
+
+class Limits:
+    STREAMING_CHAT_ALLOW_ANONYMOUS = Setting(
+        False, FLAG, "Visitors without an account may chat. See [Visitors](#visitors)."
+    )
+    STREAMING_CHAT_MAX_MESSAGE_CHARS = Setting(32_000, whole_number("code points"), "The longest message.")
+    STREAMING_CHAT_MAX_REPLY_CHARS = Setting(
+        1_000_000,
+        whole_number("code points"),
+        "The longest reply, including reasoning. A longer one is cut off and ends as completed, with the reason"
+        " `length_cap`.",
+    )
+    STREAMING_CHAT_MAX_REPLY_SECONDS = Setting(
+        600.0, POSITIVE_SECONDS, "The longest time that a reply may take; then it ends in the same way."
+    )
+    STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = Setting(
+        3, whole_number("replies"), "How many replies may be in progress for one owner, over all processes."
+    )
+    STREAMING_CHAT_MAX_LIVE_REPLIES = Setting(
+        2_000, whole_number("replies"), "How many replies may be in progress in one process."
+    )
+    STREAMING_CHAT_MAX_READERS = Setting(10_000, whole_number("streams"), "How many streams one process may serve.")
+
+
+class Timing:
+    STREAMING_CHAT_DISCONNECT_GRACE_SECONDS = Setting[float | None](
+        None,
+        optional(SECONDS),
+        "How long a reply continues after its last reader has disconnected; None: to its end.",
+    )
+    STREAMING_CHAT_FLUSH_SECONDS = Setting(0.5, POSITIVE_SECONDS, "The longest time before received text is saved.")
+    STREAMING_CHAT_LEASE_SECONDS = Setting(
+        15.0,
+        POSITIVE_SECONDS,
+        "How long a worker's lease on its replies lasts. The worker renews it while it runs; when it expires, another"
+        " process ends the replies. It must be more than 3 times `FLUSH_SECONDS`.",
+    )
+    STREAMING_CHAT_HEARTBEAT_SECONDS = Setting(
+        15.0, POSITIVE_SECONDS, "The longest silence on a stream; then a heartbeat is sent."
+    )
+    STREAMING_CHAT_SEND_TIMEOUT_SECONDS = Setting(
+        30.0,
+        POSITIVE_SECONDS,
+        "A client that reads nothing for this long is disconnected. The reply continues.",
+    )
+    STREAMING_CHAT_DRAIN_SECONDS = Setting(10.0, SECONDS, "The time that live replies have to finish at shutdown.")
+    STREAMING_CHAT_JOURNAL_DIR = Setting[str | None](
+        None,
+        optional(PATH),
+        "The folder for text and endings that could not be saved for 30 seconds. They are saved when the database is back,"
+        " at the next start, or by `manage.py recoverreplies`. None: they stay in memory. The folder holds what people"
+        " wrote: keep it private, on a disk that survives a restart.",
+    )
+
+
+class Review:
+    STREAMING_CHAT_REVIEW_LABELS = Setting[list[str]](
+        [],
+        STRINGS,
+        "The labels that reviewers can give to conversations and messages, in addition to a verdict. A label that you remove"
+        " here stays where it was given until the reviewer saves again.",
+    )
+    STREAMING_CHAT_REVIEW_SAMPLE_PERCENT = Setting(
+        5.0,
+        number("percent", 0, 100),
+        "The share of conversations active in the last 30 days that is in the random sample. A larger sample contains the"
+        " smaller one.",
+    )
+
+
+class Conf(Backends, Models, Limits, Timing, Review):
     """The settings, by their full names."""
-
-    @property
-    def STREAMING_CHAT_PROVIDERS(self) -> dict[str, dict[str, Any]]:
-        """Alias -> provider, as `{"BACKEND": dotted path, "OPTIONS": {…}}`. Default: the demo."""
-        return _setting("STREAMING_CHAT_PROVIDERS")
-
-    @property
-    def STREAMING_CHAT_MODELS(self) -> list[str]:
-        """What may be asked for, `alias:model` or `alias:*`; the first is the default. Default ["demo:demo"]."""
-        return _setting("STREAMING_CHAT_MODELS")
-
-    @property
-    def STREAMING_CHAT_NOTIFIER(self) -> dict[str, Any]:
-        """How readers in other processes follow a reply. Default: through the database."""
-        return _setting("STREAMING_CHAT_NOTIFIER")
-
-    @property
-    def STREAMING_CHAT_PERMISSIONS(self) -> dict[str, Any]:
-        """Who may send, read, stop, use a model. Default: signed-in, active users, their own conversations."""
-        return _setting("STREAMING_CHAT_PERMISSIONS")
-
-    @property
-    def STREAMING_CHAT_QUOTA(self) -> dict[str, Any] | None:
-        """How much may be asked for. Default None: as much as anybody likes."""
-        return _setting("STREAMING_CHAT_QUOTA")
-
-    @property
-    def STREAMING_CHAT_PRICES(self) -> dict[str, dict[str, Any] | None]:
-        """`alias:model` or `alias:*` -> its price, in dollars per million tokens; None: not known. Default {}."""
-        return _setting("STREAMING_CHAT_PRICES")
-
-    @property
-    def STREAMING_CHAT_PROMPT(self) -> str | None:
-        """Dotted path of (request, conversation, messages) -> (system prompt, messages). Default None."""
-        return _setting("STREAMING_CHAT_PROMPT")
-
-    @property
-    def STREAMING_CHAT_SYSTEM_PROMPT(self) -> str:
-        """System prompt copied to new conversations. Default ""."""
-        return _setting("STREAMING_CHAT_SYSTEM_PROMPT")
-
-    @property
-    def STREAMING_CHAT_ALLOW_USER_SYSTEM_PROMPT(self) -> bool:
-        """Owners may set the system prompt of their own conversations. Default False."""
-        return _setting("STREAMING_CHAT_ALLOW_USER_SYSTEM_PROMPT")
-
-    @property
-    def STREAMING_CHAT_ALLOW_ANONYMOUS(self) -> bool:
-        """Visitors without an account may chat. Default False."""
-        return _setting("STREAMING_CHAT_ALLOW_ANONYMOUS")
-
-    @property
-    def STREAMING_CHAT_DISCONNECT_GRACE_SECONDS(self) -> float | None:
-        """How long a reply goes on without a reader, in seconds; None: to its end. Default None."""
-        return _setting("STREAMING_CHAT_DISCONNECT_GRACE_SECONDS")
-
-    @property
-    def STREAMING_CHAT_STATELESS_DISCONNECT_GRACE_SECONDS(self) -> float | None:
-        """The same where closing is the only stop a client has (`api/chat`, `v1/`). Default 0."""
-        return _setting("STREAMING_CHAT_STATELESS_DISCONNECT_GRACE_SECONDS")
-
-    @property
-    def STREAMING_CHAT_FLUSH_SECONDS(self) -> float:
-        """Longest that received text waits to be saved, in seconds. Default 0.5."""
-        return _setting("STREAMING_CHAT_FLUSH_SECONDS")
-
-    @property
-    def STREAMING_CHAT_LEASE_SECONDS(self) -> float:
-        """How long a worker's claim on its replies lasts, in seconds; renewed at each flush. Default 15."""
-        return _setting("STREAMING_CHAT_LEASE_SECONDS")
-
-    @property
-    def STREAMING_CHAT_HEARTBEAT_SECONDS(self) -> float:
-        """Silence before a stream's heartbeat, in seconds. Default 15."""
-        return _setting("STREAMING_CHAT_HEARTBEAT_SECONDS")
-
-    @property
-    def STREAMING_CHAT_CONNECT_SECONDS(self) -> float:
-        """Patience with a provider that does not accept the connection, in seconds. Default 5."""
-        return _setting("STREAMING_CHAT_CONNECT_SECONDS")
-
-    @property
-    def STREAMING_CHAT_FIRST_EVENT_SECONDS(self) -> float:
-        """Patience until a provider's first event, retries included, in seconds. Default 60."""
-        return _setting("STREAMING_CHAT_FIRST_EVENT_SECONDS")
-
-    @property
-    def STREAMING_CHAT_STALL_SECONDS(self) -> float:
-        """Patience with a provider that sends no byte any more, in seconds. Default 30."""
-        return _setting("STREAMING_CHAT_STALL_SECONDS")
-
-    @property
-    def STREAMING_CHAT_MAX_MESSAGE_CHARS(self) -> int:
-        """Longest message that is accepted, in code points. Default 32 000."""
-        return _setting("STREAMING_CHAT_MAX_MESSAGE_CHARS")
-
-    @property
-    def STREAMING_CHAT_MAX_PROMPT_CHARS(self) -> int:
-        """Longest history that goes to a provider, in code points. Default 200 000."""
-        return _setting("STREAMING_CHAT_MAX_PROMPT_CHARS")
-
-    @property
-    def STREAMING_CHAT_MAX_BODY_BYTES(self) -> int:
-        """Largest request body, in bytes. Default 1 048 576."""
-        return _setting("STREAMING_CHAT_MAX_BODY_BYTES")
-
-    @property
-    def STREAMING_CHAT_MAX_REPLY_CHARS(self) -> int:
-        """Longest reply, reasoning included, in code points; then it is completed as `length_cap`. Default 1 000 000."""
-        return _setting("STREAMING_CHAT_MAX_REPLY_CHARS")
-
-    @property
-    def STREAMING_CHAT_MAX_REPLY_SECONDS(self) -> float:
-        """Longest time a reply is written, in seconds; then it is completed as `length_cap`. Default 600."""
-        return _setting("STREAMING_CHAT_MAX_REPLY_SECONDS")
-
-    @property
-    def STREAMING_CHAT_MAX_OUTPUT_TOKENS(self) -> int:
-        """Most tokens asked of a provider for one reply. Default 4096."""
-        return _setting("STREAMING_CHAT_MAX_OUTPUT_TOKENS")
-
-    @property
-    def STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER(self) -> int:
-        """Replies that may be written at once for one owner, over all processes. Default 3."""
-        return _setting("STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER")
-
-    @property
-    def STREAMING_CHAT_MAX_LIVE_REPLIES(self) -> int:
-        """Replies that one process writes at once. Default 2 000."""
-        return _setting("STREAMING_CHAT_MAX_LIVE_REPLIES")
-
-    @property
-    def STREAMING_CHAT_MAX_READERS(self) -> int:
-        """Streams that one process serves at once. Default 10 000."""
-        return _setting("STREAMING_CHAT_MAX_READERS")
-
-    @property
-    def STREAMING_CHAT_SEND_TIMEOUT_SECONDS(self) -> float:
-        """A reader that takes nothing for so long is cut, in seconds. Default 30."""
-        return _setting("STREAMING_CHAT_SEND_TIMEOUT_SECONDS")
-
-    @property
-    def STREAMING_CHAT_DRAIN_SECONDS(self) -> float:
-        """Time that live replies have to finish at shutdown, in seconds. Default 10."""
-        return _setting("STREAMING_CHAT_DRAIN_SECONDS")
-
-    @property
-    def STREAMING_CHAT_JOURNAL_DIR(self) -> str | None:
-        """Folder where endings wait while the database is away; None: nowhere. Default None."""
-        return _setting("STREAMING_CHAT_JOURNAL_DIR")
-
-    @property
-    def STREAMING_CHAT_REVIEW_LABELS(self) -> list[str]:
-        """What reviewers may label conversations and messages with. Default []."""
-        return _setting("STREAMING_CHAT_REVIEW_LABELS")
-
-    @property
-    def STREAMING_CHAT_REVIEW_SAMPLE_PERCENT(self) -> float:
-        """How many of a hundred conversations are in the random sample for review, 0 to 100. Default 5."""
-        return _setting("STREAMING_CHAT_REVIEW_SAMPLE_PERCENT")
 
 
 conf = Conf()

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, Unpack, cast
 
 from django.core.signals import request_finished
 from django.db import close_old_connections
@@ -29,7 +29,7 @@ from .engine.writer import writer
 from .exceptions import ProviderError
 from .protocol.events import REASONING, TEXT, TOOL_CALL, Event
 from .providers import get_provider
-from .providers.base import Prompt, Provider, ProviderStream, Turn, Usage
+from .providers.base import Prompt, Provider, ProviderOptions, ProviderStream, Turn, Usage
 
 __all__ = [
     "Frame",
@@ -135,8 +135,15 @@ class ScriptedCall:
 class ScriptedProvider(Provider):
     """A provider BACKEND whose OPTIONS are the replies: `scripts`, each used once, in order, then `default`."""
 
-    def __init__(self, alias: str, *, scripts: Iterable[Script] = (), default: Script | None = None) -> None:
-        super().__init__(alias)
+    def __init__(
+        self,
+        alias: str,
+        *,
+        scripts: Iterable[Script] = (),
+        default: Script | None = None,
+        **options: Unpack[ProviderOptions],
+    ) -> None:
+        super().__init__(alias, **options)
         self.default = default or Script()
         self.calls: list[ScriptedCall] = []
         self._scripts = list(scripts)

@@ -9,17 +9,41 @@ from unittest.mock import patch
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.core import checks as django_checks
+from django.core.checks import Warning  # noqa: A004  (Django's own name)
 from django.db import connection
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from streaming_chat import checks
+from streaming_chat.accounts.permissions import Permissions
+from streaming_chat.providers.base import Provider
+from streaming_chat.quotas import Quota
 
+REDIS = "streaming_chat.notifiers.redis.RedisNotifier"
+POSTGRES = "streaming_chat.notifiers.postgres.PostgresNotifier"
+OPENAI = "streaming_chat.providers.openai.OpenAIProvider"
 SETTINGS = "streaming_chat."
 
 
-class Provider:
+class OwnProvider(Provider):
     def __init__(self, alias, *, api_key, base_url=None):
-        pass
+        super().__init__(alias)
+
+    def stream(self, prompt):
+        raise NotImplementedError
+
+
+class Careful(Quota):
+    """A quota that reports about itself."""
+
+    def check(self):
+        return [Warning("There is no limit.", hint="Set one.", id="site.W001")]
+
+
+class Leaky(Permissions):
+    """Its constructor fails with a message that shows an option."""
+
+    def __init__(self, *, token):
+        raise RuntimeError(f"{token} was rejected")
 
 
 class OwnAuthenticationMiddleware(AuthenticationMiddleware):
@@ -32,7 +56,7 @@ def hook(request, conversation, messages):
 
 def provider(**options):
     """Return the settings of one provider, `own`, and its model."""
-    entry = {"BACKEND": f"{__name__}.Provider", "OPTIONS": {"api_key": "secret-key", **options}}
+    entry = {"BACKEND": f"{__name__}.OwnProvider", "OPTIONS": {"api_key": "secret-key", **options}}
     return {"STREAMING_CHAT_PROVIDERS": {"own": entry}, "STREAMING_CHAT_MODELS": ["own:model"]}
 
 
@@ -108,20 +132,20 @@ class ValueTests(ChecksTestCase):
                     assert self.ids(checks.check_values, **{name: value}) == ["E001"]
 
 
-class PeriodTests(ChecksTestCase):
+class IntervalTests(ChecksTestCase):
     def test_a_lease_that_a_late_flush_would_lose(self):
-        [message] = self.messages(checks.check_periods, STREAMING_CHAT_FLUSH_SECONDS=5)
+        [message] = self.messages(checks.check_intervals, STREAMING_CHAT_FLUSH_SECONDS=5)
 
         assert message.id == "streaming_chat.E002"
         assert "150" in message.hint
-        assert self.ids(checks.check_periods, STREAMING_CHAT_FLUSH_SECONDS=4.9) == []
+        assert self.ids(checks.check_intervals, STREAMING_CHAT_FLUSH_SECONDS=4.9) == []
 
     def test_a_heartbeat_that_proxies_do_not_wait_for(self):
-        assert self.ids(checks.check_periods, STREAMING_CHAT_HEARTBEAT_SECONDS=60) == ["W002"]
-        assert self.ids(checks.check_periods, STREAMING_CHAT_HEARTBEAT_SECONDS=30) == []
+        assert self.ids(checks.check_intervals, STREAMING_CHAT_HEARTBEAT_SECONDS=60) == ["W002"]
+        assert self.ids(checks.check_intervals, STREAMING_CHAT_HEARTBEAT_SECONDS=30) == []
 
-    def test_periods_that_are_none_are_left_to_their_own_check(self):
-        assert self.ids(checks.check_periods, STREAMING_CHAT_FLUSH_SECONDS="5") == []
+    def test_invalid_intervals_are_left_to_their_own_check(self):
+        assert self.ids(checks.check_intervals, STREAMING_CHAT_FLUSH_SECONDS="5") == []
 
 
 class BackendTests(ChecksTestCase):
@@ -134,7 +158,7 @@ class BackendTests(ChecksTestCase):
             None,
             [],
             {"own": None},
-            {"own": f"{__name__}.Provider"},
+            {"own": f"{__name__}.OwnProvider"},
             {"own": {}},
             {"own": {"BACKEND": 1}},
         ):
@@ -159,24 +183,72 @@ class BackendTests(ChecksTestCase):
         assert self.ids(checks.check_backends, **provider(), STREAMING_CHAT_PROMPT=good) == []
         assert self.ids(checks.check_backends, **provider(), STREAMING_CHAT_PROMPT=bad) == ["E003"]
 
-    def test_packages_that_are_not_installed(self):
-        with patch.dict(checks._EXTRAS, {__name__: ("openai", ("no_such_package",))}):
-            [message] = self.messages(checks.check_backends, **provider())
+    def found(self, path, setting="STREAMING_CHAT_NOTIFIER", **options):
+        """Return the error about a backend that cannot be created."""
+        [message] = self.messages(checks.check_backends, **{setting: {"BACKEND": path, "OPTIONS": options}})
 
         assert message.id == "streaming_chat.E004"
-        assert message.hint == "pip install 'streaming-chat[openai]'"
+        return message.msg
 
-    def test_packages_that_are_installed(self):
-        with patch.dict(checks._EXTRAS, {__name__: ("openai", ("django", "json"))}):
-            assert self.ids(checks.check_backends, **provider()) == []
+    def test_packages_that_are_not_installed(self):
+        entry = {"BACKEND": OPENAI, "OPTIONS": {"api_key": "secret-key"}}
+        for missing in ("openai", "aiohttp"):
+            with self.subTest(missing), patch.dict(sys.modules, {missing: None}):
+                [message] = self.messages(checks.check_backends, STREAMING_CHAT_PROVIDERS={"own": entry})
+
+                assert message.id == "streaming_chat.E004"
+                assert "pip install 'streaming-chat[openai]'" in message.msg
+
+    def test_an_address_that_redis_does_not_know(self):
+        """The writer would fail at each attempt to create the notifier, and replies would not be saved."""
+        assert "redis+tls" in self.found(REDIS, url="redis+tls://localhost")
+
+    def test_notifications_without_psycopg_3(self):
+        with patch.dict(sys.modules, {"psycopg": None}):
+            assert "psycopg" in self.found(POSTGRES, listen_dsn="host=localhost password=secret-key")
+
+    def test_provider_options_out_of_range(self):
+        for options in (
+            {"stall_timeout": 0},
+            {"connect_timeout": "5"},
+            {"first_event_timeout": None},
+            {"max_output_tokens": 0},
+            {"max_prompt_chars": 1.5},
+        ):
+            with self.subTest(options):
+                entry = {"BACKEND": OPENAI, "OPTIONS": {"api_key": "secret-key", **options}}
+                [message] = self.messages(checks.check_backends, STREAMING_CHAT_PROVIDERS={"own": entry})
+
+                assert message.id == "streaming_chat.E004"
+                assert next(iter(options)) in message.msg
+
+    def test_a_class_of_another_kind(self):
+        for setting, wanted in (
+            ("STREAMING_CHAT_NOTIFIER", "Notifier"),
+            ("STREAMING_CHAT_QUOTA", "Quota"),
+            ("STREAMING_CHAT_PERMISSIONS", "Permissions"),
+        ):
+            with self.subTest(setting):
+                assert f"not a subclass of {wanted}" in self.found("builtins.dict", setting)
+
+    def test_a_constructor_that_fails_shows_no_option(self):
+        message = self.found(f"{__name__}.Leaky", "STREAMING_CHAT_PERMISSIONS", token="secret-key")
+
+        assert "RuntimeError" in message
+        assert "secret-key" not in message
+
+    def test_what_a_backend_reports_itself(self):
+        found = self.messages(checks.check_backends, STREAMING_CHAT_QUOTA={"BACKEND": f"{__name__}.Careful"})
+
+        assert [message.id for message in found] == ["site.W001"]
 
     def test_options_that_do_not_fit(self):
         for options in ({"apikey": "secret-key"}, {"api_key": "secret-key", "timeout": 1}, {}, None, ["api_key"]):
             with self.subTest(options):
-                entry = {"BACKEND": f"{__name__}.Provider", "OPTIONS": options}
+                entry = {"BACKEND": f"{__name__}.OwnProvider", "OPTIONS": options}
                 [message] = self.messages(checks.check_backends, STREAMING_CHAT_PROVIDERS={"own": entry})
 
-                assert message.id == "streaming_chat.E005"
+                assert message.id == "streaming_chat.E004"
                 assert "secret-key" not in f"{message.msg} {message.hint}"
 
     def test_no_sdk_is_imported(self):
@@ -298,7 +370,7 @@ class SiteTests(ChecksTestCase):
 
     def test_permissions_of_the_site_s_own(self):
         """They may know who asks by a token."""
-        own = {"BACKEND": f"{__name__}.Provider"}
+        own = {"BACKEND": f"{__name__}.OwnProvider"}
 
         assert self.ids(checks.check_site, MIDDLEWARE=[], STREAMING_CHAT_PERMISSIONS=own) == []
 
@@ -334,10 +406,10 @@ class SiteTests(ChecksTestCase):
             ({"BACKEND": database, "OPTIONS": {"visitor_replies": 5, "address": "tests.native.error_of"}}, []),
             ({"BACKEND": f"{database}s"}, ["E003"]),
             ("DatabaseQuota", ["E003"]),
-            ({"BACKEND": database, "OPTIONS": {"replies": 5}}, ["E005"]),
-            ({"BACKEND": database, "OPTIONS": {"visitor_replies": "5"}}, ["E005"]),
-            ({"BACKEND": database, "OPTIONS": {"visitor_replies": -1}}, ["E005"]),
-            ({"BACKEND": database, "OPTIONS": {"address": "tests.native.nothing"}}, ["E005"]),
+            ({"BACKEND": database, "OPTIONS": {"replies": 5}}, ["E004"]),
+            ({"BACKEND": database, "OPTIONS": {"visitor_replies": "5"}}, ["E004"]),
+            ({"BACKEND": database, "OPTIONS": {"visitor_replies": -1}}, ["E004"]),
+            ({"BACKEND": database, "OPTIONS": {"address": "tests.native.nothing"}}, ["E004"]),
         ):
             with self.subTest(entry):
                 assert self.ids(checks.check_backends, STREAMING_CHAT_QUOTA=entry) == found

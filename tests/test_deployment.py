@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from django.test import SimpleTestCase, TransactionTestCase
 
-from streaming_chat.conf import DEFAULTS, SCALARS
+from streaming_chat.conf import SETTINGS as CHAT_SETTINGS
 
 from .nginx import DOCUMENT, ROOT, documented
 from .postgres import postgres
@@ -73,13 +73,13 @@ class EnvironmentTests(SimpleTestCase):
         runpy.run_path(str(ROOT / "chatproject" / "settings.py"))
 
         assert {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "LISTEN_DSN", "ANTHROPIC_BASE_URL"} <= named
-        assert named - set(DEFAULTS) <= recorder.asked, named - recorder.asked
-        assert {name for name in environment() if name.startswith("STREAMING_CHAT")} <= set(SCALARS)
+        assert named - set(CHAT_SETTINGS) <= recorder.asked, named - recorder.asked
+        assert {name for name in environment() if name.startswith("STREAMING_CHAT")} <= set(CHAT_SETTINGS)
 
     def test_each_setting_that_is_named_is_one(self):
         named = re.findall(r"STREAMING_CHAT_[A-Z_]+", DOCUMENT.read_text())
 
-        assert set(named) <= set(DEFAULTS)
+        assert set(named) <= set(CHAT_SETTINGS)
 
     def test_the_example_is_fit_for_production(self):
         secret = "0123456789-abcdefghijklmnopqrstuvwxyz-0123456789-ABCDEFGHIJ"
@@ -114,7 +114,7 @@ class UnitTests(SimpleTestCase):
         words = shlex.split(service["ExecStart"])
         graceful = int(words[words.index("--timeout-graceful-shutdown") + 1])
 
-        assert int(service["TimeoutStopSec"]) > SCALARS["STREAMING_CHAT_DRAIN_SECONDS"] + 5 + graceful
+        assert int(service["TimeoutStopSec"]) > CHAT_SETTINGS["STREAMING_CHAT_DRAIN_SECONDS"].default + 5 + graceful
         assert service["KillMode"] == "mixed"
         assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.test import SimpleTestCase
 
-from streaming_chat.conf import DEFAULTS
+from streaming_chat.conf import SETTINGS
 from streaming_chat.exceptions import ERRORS
 from streaming_chat.testing import __all__ as public
 
@@ -19,7 +19,7 @@ class DocsTests(SimpleTestCase):
     def test_every_setting_is_described(self):
         described = re.findall(r"^\| ([A-Z_]+) \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
 
-        assert sorted(f"STREAMING_CHAT_{name}" for name in described) == sorted(DEFAULTS)
+        assert sorted(f"STREAMING_CHAT_{name}" for name in described) == sorted(SETTINGS)
 
     def test_every_error_is_in_the_contract(self):
         contract = (ROOT / "docs" / "http-api.md").read_text()

@@ -45,6 +45,13 @@ class Endings(ServerTestCase):
         assert (end["status"], end["length"]) == (message.status, len(message.text))
         return message
 
+    def options(self, **options):
+        """Return a context in which every provider has these OPTIONS, too."""
+        providers = site(self.provider)["STREAMING_CHAT_PROVIDERS"]
+        for entry in providers.values():
+            entry["OPTIONS"] |= options
+        return self.settings(STREAMING_CHAT_PROVIDERS=providers)
+
     def say(self, wire: str, content: str, script: Script):
         """Send a message whose reply follows the script."""
         asked = f"{wire} {content}"
@@ -248,33 +255,28 @@ class ProviderFaultTests(Endings):
         assert "secret" not in str(exchange.frames)
 
     def test_a_provider_that_refuses_connections_is_unavailable(self):
-        providers = site(self.provider)["STREAMING_CHAT_PROVIDERS"]
-        address = f"http://127.0.0.1:{unused_port()}/v1"
-        for entry in providers.values():
-            entry["OPTIONS"]["base_url"] = address
-        with self.settings(STREAMING_CHAT_PROVIDERS=providers):
+        with self.options(base_url=f"http://127.0.0.1:{unused_port()}/v1"):
             exchanges = [self.say(wire, "refused", Script()) for wire in WIRES]
             for exchange in exchanges:
                 self.check(self.read(exchange), ("failed", "", "provider_unavailable"), 0)
 
-    @override_settings(STREAMING_CHAT_FIRST_EVENT_SECONDS=SHORT)
-    def test_patience_with_the_first_event_ends(self):
-        """Retries and pings do not lengthen it."""
+    def test_the_first_event_has_a_timeout(self):
+        """Retries and pings do not extend it."""
         slow = {
             "no headers": Script(fault="stall", after=-1),
             "no event": Script(fault="stall", after=0),
             "long retries": Script(status=500, headers={"retry-after": "9"}, body={}),
         }
         for wire in WIRES:
-            exchanges = {name: self.say(wire, name, script) for name, script in slow.items()}
-            for name, exchange in exchanges.items():
-                with self.subTest(f"{wire} {name}"):
-                    self.check(self.read(exchange), ("failed", "", "provider_timeout"))
+            with self.options(first_event_timeout=SHORT):
+                exchanges = {name: self.say(wire, name, script) for name, script in slow.items()}
+                for name, exchange in exchanges.items():
+                    with self.subTest(f"{wire} {name}"):
+                        self.check(self.read(exchange), ("failed", "", "provider_timeout"))
 
-    @override_settings(STREAMING_CHAT_STALL_SECONDS=SHORT)
-    def test_patience_with_silence_ends(self):
+    def test_a_silent_provider_has_a_timeout(self):
         for wire in WIRES:
-            with self.subTest(wire):
+            with self.subTest(wire), self.options(stall_timeout=SHORT):
                 message = self.read(self.say(wire, "stall", Script(DELTAS, fault="stall", after=3)))
 
                 self.check(message, ("interrupted", "provider_stall", "provider_stall"))

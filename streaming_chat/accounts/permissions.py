@@ -5,15 +5,12 @@ A method answers True or False, or raises APIError for another answer than 403, 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
-from django.core.signals import setting_changed
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
-from django.utils.module_loading import import_string
 
-from streaming_chat.conf import conf
+from streaming_chat.backends import Backend, BackendSetting
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation
 
@@ -30,7 +27,7 @@ class _CsrfCheck(CsrfViewMiddleware):
         return reason
 
 
-class Permissions:
+class Permissions(Backend):
     """Signed-in, active users, and visitors where ALLOW_ANONYMOUS is on; everything of their own, nothing of others."""
 
     def identify(self, request: HttpRequest) -> Owner:
@@ -79,17 +76,14 @@ class Permissions:
         """Whether they may use this model, which STREAMING_CHAT_MODELS allows."""
         return True
 
+    def may_set_system_prompt(self, request: HttpRequest, owner: Owner) -> bool:
+        """Whether they may choose the system prompt of their own new conversations."""
+        return False
 
-@lru_cache(maxsize=1)
+
+_permissions = BackendSetting[Permissions]("STREAMING_CHAT_PERMISSIONS")
+
+
 def get_permissions() -> Permissions:
-    """Return the backend of STREAMING_CHAT_PERMISSIONS, made at its first use."""
-    entry = conf.STREAMING_CHAT_PERMISSIONS
-    return import_string(entry["BACKEND"])(**entry.get("OPTIONS", {}))
-
-
-def _forget_permissions(*, setting: str, **kwargs: object) -> None:
-    if setting == "STREAMING_CHAT_PERMISSIONS":
-        get_permissions.cache_clear()
-
-
-setting_changed.connect(_forget_permissions, dispatch_uid="streaming_chat.permissions")
+    """Return the backend of STREAMING_CHAT_PERMISSIONS, created at its first use."""
+    return _permissions.get()

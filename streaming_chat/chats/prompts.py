@@ -12,17 +12,19 @@ from streaming_chat.models import Conversation, Message
 from streaming_chat.providers.base import Turn
 
 
-def prompt(request: HttpRequest, conversation: Conversation, history: Sequence[Message]) -> tuple[str, list[Turn], int]:
+def prompt(
+    request: HttpRequest, conversation: Conversation, history: Sequence[Message], max_chars: int
+) -> tuple[str, list[Turn], int]:
     """Return the system prompt, the turns, and how many of these were left out. STREAMING_CHAT_PROMPT has its say.
 
-    history: the messages of the branch, oldest first.
+    history: the messages of the branch, oldest first. max_chars: the most code points of the turns together.
     """
     system = conversation.system_prompt
     messages: Iterable[Message] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
         system, messages = import_string(hook)(request, conversation, history)
     turns = [Turn(message.role, message.text) for message in messages if message.text]
-    kept, omitted = _fit(turns, conf.STREAMING_CHAT_MAX_PROMPT_CHARS)
+    kept, omitted = _fit(turns, max_chars)
     return system, _join(kept), omitted
 
 

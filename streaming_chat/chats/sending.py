@@ -33,7 +33,7 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import TITLE_CHARS, Conversation, LiveReply, Message, MessageQuerySet
 from streaming_chat.protocol import endings
 from streaming_chat.providers import default_model, get_provider, is_offered, split_model
-from streaming_chat.providers.base import Prompt, Turn
+from streaming_chat.providers.base import Prompt, Provider, Turn
 from streaming_chat.quotas import get_quota, tokens_in
 
 from . import prompts
@@ -196,13 +196,16 @@ class _Sending:
         written = [] if self._outgoing.regenerate else self._said(conversation, history[-1].pk if history else None)
         history += written
         user_message_id = history[-1].pk
-        system, turns, omitted = prompts.prompt(self._request, conversation, history)
-        plan = self._plan(system, turns)
+        alias, name = split_model(model)
+        provider = get_provider(alias)
+        system, turns, omitted = prompts.prompt(self._request, conversation, history, provider.max_prompt_chars)
+        plan = self._plan(system, turns, provider)
         self._write_reply(conversation, written, user_message_id, model, omitted, plan=plan)
         if asked is not None:
             self._update(conversation, model)
         self._reserve(plan)
-        return Sent(self.message_id, self._order(conversation, user_message_id, model, system, turns))
+        prompt = Prompt(name, system, tuple(turns), provider.max_output_tokens)
+        return Sent(self.message_id, self._order(conversation, user_message_id, model, provider, prompt))
 
     def _new_conversation(self) -> Conversation:
         """Write it as it will be when the reply is there: the key of `head` is checked at the commit."""
@@ -359,14 +362,18 @@ class _Sending:
             changes["title"] = title_of(self._outgoing.content)
         Conversation.objects.using(self._using).filter(pk=conversation.pk).update(**changes)
 
-    def _plan(self, system: str, turns: list[Turn]) -> Any:
+    def _plan(self, system: str, turns: list[Turn], provider: Provider) -> Any:
         """Return what the quota is to reserve for the reply; None without one."""
         quota = get_quota()
         if quota is None:
             return None
         chars = len(system) + sum(len(turn.text) for turn in turns)
-        most = conf.STREAMING_CHAT_MAX_OUTPUT_TOKENS
-        return quota.plan(self._request, self._owner.key, input_tokens=tokens_in(chars), output_tokens=most)
+        return quota.plan(
+            self._request,
+            self._owner.key,
+            input_tokens=tokens_in(chars),
+            output_tokens=provider.max_output_tokens,
+        )
 
     def _reserve(self, plan: Any) -> None:
         """Reserve it, last of all: many share the quota's rows, and a process that is paused with them holds up all."""
@@ -374,14 +381,18 @@ class _Sending:
             quota.reserve(plan, self._using)
 
     def _order(
-        self, conversation: Conversation, user_message_id: uuid.UUID, model: str, system: str, turns: list[Turn]
+        self,
+        conversation: Conversation,
+        user_message_id: uuid.UUID,
+        model: str,
+        provider: Provider,
+        prompt: Prompt,
     ) -> Order:
-        alias, name = split_model(model)
         return Order(
             message_id=self.message_id,
             conversation_id=conversation.pk,
-            provider=get_provider(alias),
-            prompt=Prompt(name, system, tuple(turns), conf.STREAMING_CHAT_MAX_OUTPUT_TOKENS),
+            provider=provider,
+            prompt=prompt,
             start={
                 "message": str(self.message_id),
                 "user_message": str(user_message_id),

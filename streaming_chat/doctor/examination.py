@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 from streaming_chat.conf import DEMO_PROVIDER, conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, LiveReply, Message
+from streaming_chat.providers import get_provider, split_model
 from streaming_chat.views.api.diagnosis import HEADER, make_token
 
 from . import findings
@@ -63,7 +64,6 @@ class Examination:
             "tail": conf.STREAMING_CHAT_NOTIFIER["BACKEND"],
             "grace": conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
             "heartbeat": conf.STREAMING_CHAT_HEARTBEAT_SECONDS,
-            "stall": conf.STREAMING_CHAT_STALL_SECONDS,
         }
 
     def run(self) -> Iterator[Finding]:
@@ -299,7 +299,7 @@ class Examination:
         """Let the demo be silent for longer than a heartbeat takes."""
         heartbeat = float(self._server["heartbeat"])
         silence = int(heartbeat) + 3
-        if self._is_quick or not self._is_demo or silence >= self._server["stall"]:
+        if self._is_quick or not self._is_demo or silence >= get_provider(split_model(self._model)[0]).stall_timeout:
             return
         stream = self._send(f"pause {silence}")
         stream.read(lambda stream: stream.heartbeats or stream.ending, self._patience + silence)

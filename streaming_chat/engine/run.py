@@ -328,12 +328,12 @@ class Run:
         """When patience ends, by the loop's clock."""
         total = self._started + conf.STREAMING_CHAT_MAX_REPLY_SECONDS
         if self._first_event is None:
-            return min(total, self._started + conf.STREAMING_CHAT_FIRST_EVENT_SECONDS)
-        return min(total, self._last_bytes + conf.STREAMING_CHAT_STALL_SECONDS)
+            return min(total, self._started + self._order.provider.first_event_timeout)
+        return min(total, self._last_bytes + self._order.provider.stall_timeout)
 
     def _watch_patience(self) -> None:
-        """Look at the limit, or sooner where the first event would bring it nearer: the next is STALL_SECONDS after it."""
-        nearest = self._loop.time() + conf.STREAMING_CHAT_STALL_SECONDS
+        """Look at the limit, or sooner where the first event would bring it nearer: the next is stall_timeout after it."""
+        nearest = self._loop.time() + self._order.provider.stall_timeout
         self._patience = self._loop.call_at(min(self._limit(), nearest), self._check_patience)
 
     def _check_patience(self) -> None:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from streaming_chat.backends import Backend
 from streaming_chat.protocol.events import Event
 
 
@@ -23,7 +24,7 @@ class Follower(Protocol):
         """Events that the database may not have yet, the first at this position."""
 
 
-class Notifier:
+class Notifier(Backend):
     """Does nothing by itself: followers look at the database at their own pace.
 
     Every method returns at once and raises nothing, but for `tell`, which is part of its caller's transaction. A tail
@@ -76,9 +77,3 @@ class Notifier:
 
     def forget(self, message_ids: Sequence[uuid.UUID]) -> None:
         """Hold nothing more of these ended replies: their text was taken away. Blocking, for a few seconds at most."""
-
-    def close(self) -> None:
-        """End what it has opened: another tail takes its place."""
-
-    def reset(self) -> None:
-        """Begin anew, in a child of a fork: threads and connections are the parent's."""

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
+from streaming_chat.backends import BackendSetting
 from streaming_chat.conf import conf
 
 from .base import Provider
 
+_providers = BackendSetting[Provider]("STREAMING_CHAT_PROVIDERS")
 
-@cache
+
 def get_provider(alias: str) -> Provider:
-    """Return the provider configured under this alias, made at its first use.
+    """Return the provider configured under this alias, created at its first use.
 
-    Raises ImproperlyConfigured for an alias that STREAMING_CHAT_PROVIDERS does not name.
+    Raises ImproperlyConfigured for an alias that STREAMING_CHAT_PROVIDERS does not have.
     """
-    try:
-        entry = conf.STREAMING_CHAT_PROVIDERS[alias]
-    except KeyError:
+    if alias not in conf.STREAMING_CHAT_PROVIDERS:
         known = ", ".join(sorted(conf.STREAMING_CHAT_PROVIDERS)) or "none"
-        raise ImproperlyConfigured(f"STREAMING_CHAT_PROVIDERS has no {alias!r}; it has: {known}.") from None
-    return import_string(entry["BACKEND"])(alias, **entry.get("OPTIONS", {}))
+        raise ImproperlyConfigured(f"STREAMING_CHAT_PROVIDERS has no {alias!r}; it has: {known}.")
+    return _providers.get(alias)
 
 
 def split_model(name: str) -> tuple[str, str]:
@@ -33,21 +29,13 @@ def split_model(name: str) -> tuple[str, str]:
     return alias, model
 
 
-def _forget_providers(*, setting: str, **kwargs: object) -> None:
-    if setting == "STREAMING_CHAT_PROVIDERS":
-        get_provider.cache_clear()
-
-
-setting_changed.connect(_forget_providers, dispatch_uid="streaming_chat.providers")
-
-
 def is_offered(name: str) -> bool:
-    """Return whether STREAMING_CHAT_MODELS lets people ask for this `alias:model`."""
+    """Return whether STREAMING_CHAT_MODELS allows this `alias:model`."""
     alias, model = split_model(name)
     offered = conf.STREAMING_CHAT_MODELS
     return bool(alias and model) and model != "*" and (name in offered or f"{alias}:*" in offered)
 
 
 def default_model() -> str:
-    """Return the model of requests that name none: the first that is no wildcard, "" without one."""
+    """Return the model of a request that names none: the first that is not a wildcard, "" without one."""
     return next((name for name in conf.STREAMING_CHAT_MODELS if not name.endswith(":*")), "")

@@ -13,12 +13,12 @@ import json
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Unpack
 
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
-from .base import Prompt, Provider, Usage
-from .clients import Clients, Secret, http_client, import_sdk, timeout
+from .base import Prompt, Provider, ProviderOptions, Usage
+from .clients import Clients, Secret, connect_timeout, http_client
 from .http import HttpStream
 from .parsing import MAX_REQUEST_ID, clean, count, parse, tool_call
 
@@ -29,15 +29,25 @@ CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
 class AnthropicProvider(Provider):
-    """The messages API at Anthropic or any compatible URL. base_url: without `/v1`."""
+    """The messages API at Anthropic or any compatible URL.
 
-    def __init__(self, alias: str, *, api_key: str, base_url: str | None = None) -> None:
-        super().__init__(alias)
-        key, url = Secret(api_key), base_url or BASE_URL
-        self.clients = Clients(partial(_build_client, import_sdk("anthropic"), key, url))
+    api_key: The key.
+    base_url: The address of the API, without `/v1`. None: Anthropic's own.
+    """
+
+    def __init__(
+        self, alias: str, *, api_key: str, base_url: str | None = None, **options: Unpack[ProviderOptions]
+    ) -> None:
+        super().__init__(alias, **options)
+        self.base_url = base_url
+        self.clients = Clients("anthropic", partial(_build_client, Secret(api_key), base_url or BASE_URL))
 
     def stream(self, prompt: Prompt) -> HttpStream:
         return AnthropicStream(self, prompt)
+
+    def price_source(self) -> tuple[str, str]:
+        # A gateway has prices of its own, even for models of a known name.
+        return ("provider_api_url", self.base_url) if self.base_url else ("provider_id", "anthropic")
 
     def parameters(self, prompt: Prompt) -> dict[str, Any]:
         """Return the request's body."""
@@ -93,7 +103,7 @@ class AnthropicStream(HttpStream):
         client = await self.provider.clients.get()
         opened: AbstractAsyncContextManager[Any] = client.messages.with_streaming_response.create(
             **self.provider.parameters(self.prompt),
-            timeout=timeout(),
+            timeout=connect_timeout(self.provider.connect_timeout),
             extra_headers={"Accept-Encoding": "identity"},
         )
         return opened
@@ -187,7 +197,7 @@ class AnthropicStream(HttpStream):
         self._finish(payload.get("stop_reason"))
 
 
-def _build_client(sdk: ModuleType, api_key: Secret, base_url: str) -> Any:
+def _build_client(api_key: Secret, base_url: str, sdk: ModuleType) -> Any:
     return sdk.AsyncAnthropic(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
 
 

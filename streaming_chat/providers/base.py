@@ -1,15 +1,17 @@
 """What a provider promises: a prompt in, a stream of events out.
 
-A provider knows its API's wire format and nothing of runs, rows or requests. Patience, retries and endings are the
-runner's: a provider only says what came and what went wrong, in our codes.
+A provider knows its API's wire format and nothing of runs, rows or requests. Timeouts, retries and endings are up to
+the engine (engine/run.py): a provider only says what it received and what went wrong, in our codes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
+from streaming_chat.backends import Backend
+from streaming_chat.conf import POSITIVE_SECONDS, whole_number
 from streaming_chat.protocol.events import Event
 
 
@@ -90,17 +92,55 @@ class ProviderStream(ABC):
         return []
 
 
-class Provider(ABC):
-    """A configured model API.
+class ProviderOptions(TypedDict, total=False):
+    """The options of every provider, for the signature of a subclass: `**options: Unpack[ProviderOptions]`."""
 
-    alias: the name before the colon in `alias:model`. options: the OPTIONS of its setting.
+    connect_timeout: float
+    first_event_timeout: float
+    stall_timeout: float
+    max_output_tokens: int
+    max_prompt_chars: int
+
+
+_KINDS = {
+    "connect_timeout": POSITIVE_SECONDS,
+    "first_event_timeout": POSITIVE_SECONDS,
+    "stall_timeout": POSITIVE_SECONDS,
+    "max_output_tokens": whole_number("tokens"),
+    "max_prompt_chars": whole_number("code points"),
+}
+
+
+class Provider(Backend, ABC):
+    """A configured model API. alias is the name before the colon in `alias:model`.
+
+    connect_timeout: Seconds that connecting may take, including DNS and TLS.
+    first_event_timeout: Seconds until the first event of a reply, including connecting and retries.
+    stall_timeout: Seconds without a byte from the API, after the first event.
+    max_output_tokens: The most tokens that a reply may have. It is sent to the API, and reserved in the quota.
+    max_prompt_chars: The most code points of history that are sent, newest message first. Older messages are left out as
+        a whole, and the reply records how many.
     """
 
-    def __init__(self, alias: str, **options: Any) -> None:
+    connect_timeout: float = 5.0
+    first_event_timeout: float = 60.0
+    stall_timeout: float = 30.0
+    max_output_tokens: int = 4096
+    max_prompt_chars: int = 200_000
+
+    def __init__(self, alias: str, **options: Unpack[ProviderOptions]) -> None:
         self.alias = alias
-        if options:
-            raise TypeError(f"{type(self).__name__} takes no option {', '.join(sorted(options))}.")
+        for name, value in options.items():
+            if name not in _KINDS:
+                raise TypeError(f"{type(self).__name__} has no option {name}")
+            if not _KINDS[name].accepts(value):
+                raise ValueError(f"{name} must be {_KINDS[name].wanted}, got {type(value).__name__}")
+            setattr(self, name, value)
 
     @abstractmethod
     def stream(self, prompt: Prompt) -> ProviderStream:
         """Return the reply's stream, not yet opened."""
+
+    def price_source(self) -> tuple[str, str] | None:
+        """Return whose prices apply, as the name and value of an argument of `genai_prices.calc_price`; None if unknown."""
+        return None

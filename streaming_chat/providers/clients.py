@@ -1,4 +1,7 @@
-"""Clients of the providers' SDKs: one a loop, over aiohttp, with a key that nothing shows. Imports no SDK."""
+"""Clients of the providers' SDKs: one per event loop, over aiohttp, with a key that no log shows.
+
+An SDK is imported at the first reply: that takes 0.5 to 2.8 s and 50 to 80 MB, which no other command should cost.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,13 @@ import asyncio
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from streaming_chat.conf import conf
-
-# aiohttp takes None for 100; a process writes up to STREAMING_CHAT_MAX_LIVE_REPLIES (2 000) at once.
+# aiohttp takes None for 100; a process has up to STREAMING_CHAT_MAX_LIVE_REPLIES (2 000) replies in progress.
 MAX_CONNECTIONS = 10_000
 # How long an idle connection is kept, in seconds: a new one costs two round trips and a TLS handshake.
 KEEPALIVE_SECONDS = 15.0
@@ -34,28 +36,39 @@ class Secret:
 class Clients:
     """One SDK client per event loop: a client used from a second loop fails, and one takes 22 ms to build.
 
-    build: makes one, whose `close` is a coroutine function; it must not refer to this object's owner. A client is
-    closed when its loop shuts down its asynchronous generators, as asyncio.run and asgiref do, or when this object
-    goes. Loops that were closed otherwise are forgotten with the next client.
+    sdk: name of the SDK's module. build: returns a client of that module, whose `close` is a coroutine function; it must
+    not refer to this object's owner. A client is closed when its loop shuts down its asynchronous generators, as
+    asyncio.run and asgiref do, or when this object is collected. Loops that were closed otherwise are forgotten with the
+    next client.
     """
 
-    def __init__(self, build: Callable[[], Any]) -> None:
+    def __init__(self, sdk: str, build: Callable[[ModuleType], Any]) -> None:
+        """Raises ImproperlyConfigured if the SDK, or aiohttp, is not installed."""
+        if not all(map(find_spec, (sdk, "aiohttp"))):
+            raise ImproperlyConfigured(f"it needs packages that are missing: pip install 'streaming-chat[{sdk}]'.")
+        self._sdk = sdk
         self._build = build
         self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]] = {}
 
     async def get(self) -> Any:
         """Return the running loop's client."""
         loop = asyncio.get_running_loop()
-        held = self._clients.get(loop)
-        if held is None:
-            # A client refers to its loop, so a weak dictionary would keep both for ever.
-            for closed in [other for other in self._clients if other.is_closed()]:
-                del self._clients[closed]
-            client = self._build()
-            keeper = _keep(weakref.ref(self), loop, client)
-            self._clients[loop] = held = client, keeper
-            await anext(keeper)
-        return held[0]
+        if loop not in self._clients:
+            # In a thread, since other replies of the loop would have to wait.
+            sdk = await asyncio.to_thread(import_module, self._sdk)
+            # Another reply may have built the client meanwhile.
+            if loop not in self._clients:
+                await self._open(loop, sdk)
+        return self._clients[loop][0]
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, sdk: ModuleType) -> None:
+        # A client refers to its loop, so a weak dictionary would keep both for ever.
+        for closed in [other for other in self._clients if other.is_closed()]:
+            del self._clients[closed]
+        client = self._build(sdk)
+        keeper = _keep(weakref.ref(self), loop, client)
+        self._clients[loop] = client, keeper
+        await anext(keeper)
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
         """Drop a loop's client, which is closed."""
@@ -77,18 +90,6 @@ async def _keep(
         await client.close()
 
 
-def import_sdk(name: str) -> ModuleType:
-    """Return an SDK's module; that takes 0.5-2.8 s and 50-80 MB, so only a configured provider does it.
-
-    Raises ImproperlyConfigured where it, or aiohttp, is not installed.
-    """
-    try:
-        import_module("aiohttp")
-        return import_module(name)
-    except ImportError:
-        raise ImproperlyConfigured(f"This provider needs: pip install 'streaming-chat[{name}]'.") from None
-
-
 def http_client(sdk: ModuleType) -> Any:
     """Return an HTTP client for an SDK: over aiohttp, without redirects, for many connections."""
     httpx2 = import_module("httpx2")
@@ -98,10 +99,9 @@ def http_client(sdk: ModuleType) -> Any:
     return sdk.DefaultAioHttpClient(limits=limits, timeout=None, follow_redirects=False)
 
 
-def timeout() -> Any:
-    """Return how long a connection may take, pool, DNS, TCP and TLS together; silence is the runner's to judge.
+def connect_timeout(seconds: float) -> Any:
+    """Return the timeout of an SDK's request: for the pool, DNS, TCP and TLS together.
 
-    No read timeout: aiohttp would move a timer at each read.
+    It has no read timeout, for which aiohttp would move a timer at each read: the engine notices a stall.
     """
-    seconds = conf.STREAMING_CHAT_CONNECT_SECONDS
     return import_module("httpx2").Timeout(None, connect=seconds, pool=seconds)

@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
 from streaming_chat.protocol.text import storable_value
 
-from .base import Prompt, Provider, ProviderStream
+from .base import Prompt, Provider, ProviderOptions, ProviderStream
 
 WORDS_PER_SECOND = 30.0
 
@@ -118,9 +118,14 @@ class DemoProvider(Provider):
     """
 
     def __init__(
-        self, alias: str, *, words_per_second: float = WORDS_PER_SECOND, script: Sequence[Step] | None = None
+        self,
+        alias: str,
+        *,
+        words_per_second: float = WORDS_PER_SECOND,
+        script: Sequence[Step] | None = None,
+        **options: Unpack[ProviderOptions],
     ) -> None:
-        super().__init__(alias)
+        super().__init__(alias, **options)
         self.words_per_second = words_per_second
         self.script = None if script is None else [_checked(step) for step in script]
 

@@ -15,19 +15,17 @@ from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
-from .base import Prompt, Provider, Usage
-from .clients import Clients, Secret, http_client, import_sdk, timeout
-from .errors import reading_failure
+from .base import Prompt, Provider, ProviderOptions, Usage
+from .clients import Clients, Secret, connect_timeout, http_client
 from .http import HttpStream
 from .parsing import MAX_REQUEST_ID, clean, count, is_json, parse, tool_call
 
 BASE_URL = "https://api.openai.com/v1"
-READS = ("bytes", "sdk")
 # Most characters of one call's arguments: nothing else bounds them while they come.
 MAX_ARGUMENTS = 1_000_000
 
@@ -35,10 +33,13 @@ MAX_ARGUMENTS = 1_000_000
 class OpenAIProvider(Provider):
     """chat.completions at OpenAI or any compatible URL.
 
-    api_key: any string for servers that want none. base_url: up to and with `/v1`. max_tokens_parameter: what
-    the server calls the limit of a reply; older and foreign ones know `max_tokens` only. include_usage: ask
-    for usage, which a few servers refuse. organization, project: sent where given. read: "bytes" (ours) or
-    "sdk" (the SDK's own iterator, three times the cost; for a transport that we cannot read).
+    api_key: The key. For a server that needs none, any string.
+    base_url: The address of the API, including `/v1`. None: OpenAI's own.
+    max_tokens_parameter: The server's name for the maximum length of a reply: `"max_completion_tokens"`, or `"max_tokens"`
+        for servers that know only that.
+    include_usage: Ask for the number of tokens. A few servers reject the request.
+    organization: Sent with each request, unless None.
+    project: Sent with each request, unless None.
     """
 
     def __init__(
@@ -51,19 +52,21 @@ class OpenAIProvider(Provider):
         include_usage: bool = True,
         organization: str | None = None,
         project: str | None = None,
-        read: Literal["bytes", "sdk"] = "bytes",
+        **options: Unpack[ProviderOptions],
     ) -> None:
-        super().__init__(alias)
-        if read not in READS:
-            raise ValueError(f"read must be one of {', '.join(READS)}, got {read!r}.")
+        super().__init__(alias, **options)
         self.max_tokens_parameter = max_tokens_parameter
         self.include_usage = include_usage
-        self.read = read
-        key, url = Secret(api_key), base_url or BASE_URL
-        self.clients = Clients(partial(_build_client, import_sdk("openai"), key, url, organization, project))
+        self.base_url = base_url
+        build = partial(_build_client, Secret(api_key), base_url or BASE_URL, organization, project)
+        self.clients = Clients("openai", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
-        return (SdkStream if self.read == "sdk" else OpenAIStream)(self, prompt)
+        return OpenAIStream(self, prompt)
+
+    def price_source(self) -> tuple[str, str]:
+        # A gateway has prices of its own, even for models of a known name.
+        return ("provider_api_url", self.base_url) if self.base_url else ("provider_id", "openai")
 
     def parameters(self, prompt: Prompt) -> dict[str, Any]:
         """Return the request's body."""
@@ -167,7 +170,7 @@ class OpenAIStream(HttpStream):
         client = await self.provider.clients.get()
         opened: AbstractAsyncContextManager[Any] = client.chat.completions.with_streaming_response.create(
             **self.provider.parameters(self.prompt),
-            timeout=timeout(),
+            timeout=connect_timeout(self.provider.connect_timeout),
             extra_headers={"Accept-Encoding": "identity"},
         )
         return opened
@@ -303,40 +306,8 @@ class OpenAIStream(HttpStream):
         events += self._tool_calls.pop(complete=True)
 
 
-class SdkStream(OpenAIStream):
-    """One reply, read by the SDK's own iterator, which keeps [DONE] to itself and stops at a cut as at an end."""
-
-    async def _use(self, opened: Any) -> None:
-        await super()._use(opened)
-        self._chunks = await opened.parse()
-
-    async def _next(self) -> list[Event]:
-        events: list[Event] = []
-        try:
-            chunk = await anext(self._chunks, None)
-        except Exception as error:  # noqa: BLE001 - every class an SDK can raise becomes one of our codes.
-            body = getattr(error, "body", None)
-            self._end_body(events, self._reported(body) if body else reading_failure(error, self.request_id))
-            return events
-        if chunk is None:
-            self._end_body(events, self._truncated())
-        else:
-            self._take_sdk_chunk(chunk, events)
-        return events
-
-    def _take_sdk_chunk(self, chunk: Any, events: list[Event]) -> None:
-        try:
-            self._take_chunk(chunk.to_dict(warnings=False), events)
-        except Exception as error:  # noqa: BLE001 - data of any shape may come.
-            self._fail(error)
-
-    def _take_end(self, events: list[Event]) -> bool:
-        events += self._tool_calls.pop(complete=True) if self.usage else []
-        return bool(self.finish_reason or self.usage)
-
-
 def _build_client(
-    sdk: ModuleType, api_key: Secret, base_url: str, organization: str | None, project: str | None
+    api_key: Secret, base_url: str, organization: str | None, project: str | None, sdk: ModuleType
 ) -> Any:
     client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
     # The SDK fills these from the environment; settings alone decide.

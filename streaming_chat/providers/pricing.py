@@ -15,12 +15,9 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
-
 from streaming_chat.conf import conf
 
-from . import split_model
+from . import get_provider, split_model
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +26,6 @@ PER_TOKENS = 1_000_000
 PRICE_KEYS = ("input", "cached_input", "output")
 _SMALLEST = Decimal("1e-8")  # As many places as the column has.
 _DEAREST = Decimal(10) ** 8
-# Module of a backend of ours -> whose prices hold where it asks its own address.
-_SELLERS = {"streaming_chat.providers.openai": "openai", "streaming_chat.providers.anthropic": "anthropic"}
 
 
 def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
@@ -89,59 +84,36 @@ def _at(price: Mapping[str, Any] | None, asked: int, cached: int, said: int) -> 
 
 def _by_package(model: str, asked: int, cached: int, said: int) -> Decimal | None:
     alias, name = split_model(model)
-    seller = _seller(alias)
-    if not seller or not _is_known(seller, name):
+    source = get_provider(alias).price_source() if alias in conf.STREAMING_CHAT_PROVIDERS else None
+    if source is None or not _is_known(source, name):
         return None
-    cost = _price(seller, name, asked, cached, said)
-    # Where it has the model and no price, the sum is 0 as well: free is what a setting says.
-    return cost or None
-
-
-@lru_cache(maxsize=64)
-def _seller(alias: str) -> tuple[str, str] | None:
-    """Return who is asked under this alias, as an argument of `calc_price`; None where that says nothing of prices."""
-    entry = conf.STREAMING_CHAT_PROVIDERS.get(alias) or {}
-    if url := entry.get("OPTIONS", {}).get("base_url"):
-        # A gateway, or a server of the site's own, has prices of its own even for models of a known name.
-        return ("provider_api_url", str(url))
-    backend = import_string(entry["BACKEND"]) if "BACKEND" in entry else None
-    for base in getattr(backend, "__mro__", ()):
-        if seller := _SELLERS.get(base.__module__):
-            return ("provider_id", seller)
-    return None
+    # If it has the model and no price, the sum is 0, too: only a setting can say that a model is free.
+    return _price(source, name, asked, cached, said) or None
 
 
 @lru_cache(maxsize=1024)
-def _is_known(seller: tuple[str, str], name: str) -> bool:
+def _is_known(source: tuple[str, str], name: str) -> bool:
     """Return whether the package is installed and has this model: to look for one it has not took 0.5 ms each time.
 
     What it has it remembers itself, 0.1 ms a reply. Beside an SDK its import takes 20 ms, alone 1 s: once, at the first
     reply of a model that may have a price.
     """
     try:
-        _price(seller, name, 1, 0, 1)
+        _price(source, name, 1, 0, 1)
     except (ImportError, LookupError):
         return False
     return True
 
 
-def _price(seller: tuple[str, str], name: str, asked: int, cached: int, said: int) -> Decimal:
+def _price(source: tuple[str, str], name: str, asked: int, cached: int, said: int) -> Decimal:
     from genai_prices import Usage, calc_price
 
     usage = Usage(input_tokens=asked, cache_read_tokens=cached, output_tokens=said)
-    kind, whose = seller
+    kind, value = source
     if kind == "provider_api_url":
-        return calc_price(usage, name, provider_api_url=whose).total_price
-    return calc_price(usage, name, provider_id=whose).total_price
+        return calc_price(usage, name, provider_api_url=value).total_price
+    return calc_price(usage, name, provider_id=value).total_price
 
 
 def _storable(cost: Decimal | None) -> Decimal | None:
     return cost.quantize(_SMALLEST) if cost is not None and 0 <= cost < _DEAREST else None
-
-
-def _forget_sellers(*, setting: str, **kwargs: object) -> None:
-    if setting == "STREAMING_CHAT_PROVIDERS":
-        _seller.cache_clear()
-
-
-setting_changed.connect(_forget_sellers, dispatch_uid="streaming_chat.prices")

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
+from streaming_chat.backends import Backend
+
 _CHARS_PER_TOKEN = 4
 
 
@@ -32,7 +34,7 @@ class Reconciliation(NamedTuple):
     is_void: bool
 
 
-class Quota:
+class Quota(Backend):
     """Limits nothing by itself. Made once in a process, with its OPTIONS; to make one asks nobody for anything.
 
     The methods are called in order: `plan`, `reserve`, then, whenever the reply has ended, `settle`. The last two are

@@ -164,7 +164,7 @@ def _require_form(request: HttpRequest) -> None:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         length = 0
-    if length > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+    if length > parsing.max_body_bytes():
         raise APIError(413, "too_large")
     if request.content_type != _FORM:
         raise APIError(415, "unsupported_media_type")

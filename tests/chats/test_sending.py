@@ -1,4 +1,4 @@
-"""What goes to a provider: the path, cut to MAX_PROMPT_CHARS, neighbours joined, or what the PROMPT hook says."""
+"""What goes to a provider: the path, cut to max_prompt_chars, neighbours joined, or what the PROMPT hook says."""
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
@@ -74,8 +74,8 @@ class HistoryTests(ApiTestCase):
 
         assert self.turns()[1] == ("assistant", "Yes.")
 
-    @override_settings(STREAMING_CHAT_MAX_PROMPT_CHARS=12)
     def test_the_oldest_turns_are_left_out_whole(self):
+        self.provider.max_prompt_chars = 12
         make_reply(self.conversation, "1234")
         make_message(self.conversation, "5678")
         make_reply(self.conversation, "90")
@@ -83,15 +83,15 @@ class HistoryTests(ApiTestCase):
         assert self.turns("abcdef") == [("user", "5678"), ("assistant", "90"), ("user", "abcdef")]
         assert self.reply.omitted_messages == 2
 
-    @override_settings(STREAMING_CHAT_MAX_PROMPT_CHARS=12)
     def test_a_prompt_does_not_begin_with_a_reply(self):
+        self.provider.max_prompt_chars = 12
         make_reply(self.conversation, "1234")
 
         assert self.turns("abcdef") == [("user", "abcdef")]
         assert self.reply.omitted_messages == 2
 
-    @override_settings(STREAMING_CHAT_MAX_PROMPT_CHARS=3)
     def test_the_last_message_always_goes(self):
+        self.provider.max_prompt_chars = 3
         assert self.turns("abcdef") == [("user", "abcdef")]
 
     @override_settings(STREAMING_CHAT_PROMPT=f"{__name__}.shorten")

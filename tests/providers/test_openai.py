@@ -15,7 +15,7 @@ from unittest import mock
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.test import SimpleTestCase, override_settings
+from django.test import SimpleTestCase
 
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import Event
@@ -246,22 +246,6 @@ class ReplyTests(ServedTests):
                 assert received.text == "Hello, wörld!"
                 assert received.error is None
 
-    async def test_the_sdks_own_reading_gives_the_same(self):
-        script = Script(["Hello", ", wörld"], reasoning=["Hm."], tool_calls=[("one", "{}")])
-        ours, theirs = await self.reply(script), await self.reply(script, read="sdk")
-
-        assert theirs.events == ours.events
-        assert theirs.stream.usage == ours.stream.usage
-        assert theirs.stream.finish_reason == ours.stream.finish_reason
-
-    async def test_the_sdks_own_reading_fails_as_ours(self):
-        for fault, code in FAULTS.items():
-            with self.subTest(fault):
-                received = await self.reply(Script(fault=fault, after=2), read="sdk")
-
-                assert received.code == code
-                assert received.text == "Hello, "
-
     async def test_reads_are_aiohttps_own(self):
         """The public iterators would work, and cost some 10 µs more a read."""
         self.server.script(Script())
@@ -407,13 +391,13 @@ class FailureTests(ServedTests):
 
                 assert (error.code, error.retryable) == ("provider_unavailable", True)
 
-    @override_settings(STREAMING_CHAT_CONNECT_SECONDS=0.05)
     async def test_a_connection_that_is_not_accepted_times_out(self):
         """A handshake that is never answered: the listener does not speak TLS, and says nothing."""
         writers: list[asyncio.StreamWriter] = []
         silent = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
-        error = (await receive(self.provider(base_url=f"https://127.0.0.1:{port}/v1"))).error
+        provider = self.provider(base_url=f"https://127.0.0.1:{port}/v1", connect_timeout=0.05)
+        error = (await receive(provider)).error
         silent.close()
         writers.pop().close()
 
@@ -646,6 +630,14 @@ class SetupTests(SimpleTestCase):
         ):
             OpenAIProvider("openai", api_key=KEY)
 
-    def test_an_unknown_way_of_reading_is_refused(self):
-        with self.assertRaisesMessage(ValueError, "read must be one of bytes, sdk, got 'x'"):
-            OpenAIProvider("openai", api_key=KEY, read="x")
+    def test_options_of_every_provider(self):
+        provider = OpenAIProvider("openai", api_key=KEY, stall_timeout=5, max_output_tokens=100)
+
+        assert (provider.stall_timeout, provider.max_output_tokens) == (5, 100)
+        assert (provider.connect_timeout, provider.first_event_timeout) == (5.0, 60.0)
+
+    def test_unknown_options_and_values_out_of_range_are_refused(self):
+        with self.assertRaisesMessage(TypeError, "OpenAIProvider has no option timeout"):
+            OpenAIProvider("openai", api_key=KEY, timeout=1)
+        with self.assertRaisesMessage(ValueError, "stall_timeout must be seconds, more than 0, got int"):
+            OpenAIProvider("openai", api_key=KEY, stall_timeout=0)

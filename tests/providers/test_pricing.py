@@ -26,7 +26,8 @@ OWN = {"input": "1.00", "cached_input": "0.10", "output": "10.00"}
 
 def sold_by(backend=OPENAI, **options):
     """Return the settings of one provider, `own`."""
-    return override_settings(STREAMING_CHAT_PROVIDERS={"own": {"BACKEND": backend, "OPTIONS": options}})
+    entry = {"BACKEND": backend, "OPTIONS": {"api_key": "k", **options}}
+    return override_settings(STREAMING_CHAT_PROVIDERS={"own": entry})
 
 
 def priced(**by_model):
@@ -138,7 +139,8 @@ class PackageTests(SimpleTestCase):
             "import django; django.setup()\n"
             "from streaming_chat.providers.pricing import cost_of\n"
             f"from django.test import override_settings\n"
-            f"with override_settings(STREAMING_CHAT_PROVIDERS={{'own': {{'BACKEND': {OPENAI!r}}}}}):\n"
+            f"entry = {{'BACKEND': {OPENAI!r}, 'OPTIONS': {{'api_key': 'k'}}}}\n"
+            "with override_settings(STREAMING_CHAT_PROVIDERS={'own': entry}):\n"
             f"    print(cost_of('own:gpt-4o', {USED!r}))\n"
         )
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -218,7 +220,7 @@ class CheckTests(SimpleTestCase):
     def problems(self, value):
         with override_settings(STREAMING_CHAT_PRICES=value):
             found = checks.check_prices()
-        assert all(message.id == "streaming_chat.E009" and message.hint for message in found)
+        assert all(message.id == "streaming_chat.E005" and message.hint for message in found)
         return [message.msg for message in found]
 
     def test_prices_that_are_some(self):

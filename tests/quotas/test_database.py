@@ -111,9 +111,10 @@ class CountingTests(ApiTestCase):
         assert uses() == {}
 
     def test_the_estimate_is_reserved_until_then(self):
-        """The prompt by 4 and MAX_OUTPUT_TOKENS, rounded up."""
+        """The prompt by 4 and max_output_tokens, rounded up."""
         seen = []
-        with quota(owner_tokens=100_000), override_settings(STREAMING_CHAT_MAX_OUTPUT_TOKENS=1000):
+        self.provider.max_output_tokens = 1000
+        with quota(owner_tokens=100_000):
             response = self.api.post("api/messages", {"content": "x" * 41})
             live = LiveReply.objects.get()
             seen.append(uses())
@@ -194,7 +195,8 @@ class RefusalTests(ApiTestCase):
         assert raised.exception.code == "quota_exceeded"
 
     def test_tokens_are_refused_by_what_they_might_become(self):
-        with quota(owner_tokens=1500), override_settings(STREAMING_CHAT_MAX_OUTPUT_TOKENS=1000):
+        self.provider.max_output_tokens = 1000
+        with quota(owner_tokens=1500):
             self.api.send()
             self.refused(self.api, body={"content": "x" * 4 * 500})
             self.api.send()

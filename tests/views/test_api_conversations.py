@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from django.test import override_settings
 from django.utils.dateparse import parse_datetime
 
+from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.models import Conversation, LiveReply, Message
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
 from tests.native import Api, ApiTestCase, error_of
@@ -23,6 +24,13 @@ KEYS = {
     "created_at",
     "last_activity",
 }
+
+
+class OwnPrompts(Permissions):
+    """Users may set the system prompt of their conversations."""
+
+    def may_set_system_prompt(self, request, owner):
+        return True
 
 
 class ListTests(ApiTestCase):
@@ -185,7 +193,7 @@ class MakeTests(ApiTestCase):
 
     def test_a_system_prompt_of_ones_own_only_where_the_site_allows_it(self):
         refused = self.api.post("api/conversations", {"system": "Be rude."})
-        with override_settings(STREAMING_CHAT_ALLOW_USER_SYSTEM_PROMPT=True):
+        with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.OwnPrompts"}):
             made = self.api.post("api/conversations", {"system": "Be kind."})
         self.api.send(conversation=Conversation.objects.get())
 

@@ -42,6 +42,5 @@ class DiagnosisTests(ApiTestCase):
             "tail",
             "grace",
             "heartbeat",
-            "stall",
         }
         assert (told["interface"], told["host"]) == ("wsgi", "testserver")

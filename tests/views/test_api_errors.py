@@ -267,15 +267,18 @@ class BodyTests(ApiTestCase):
         assert self.api.send("🎉" * 5).end["status"] == "completed"
         assert list(self.fields({"content": "🎉" * 6})) == ["content"]
 
-    @override_settings(STREAMING_CHAT_MAX_BODY_BYTES=100)
     def test_a_body_at_the_limit_is_taken(self):
         body = json.dumps({"content": "x"})
-        body += " " * (100 - len(body))
+        body += " " * (1_048_576 - len(body))
 
         assert read_stream(self.api.post("api/messages", body)).text
         assert self.api.post("api/messages", body + " ").status_code == 413
 
-    @override_settings(STREAMING_CHAT_MAX_BODY_BYTES=10_000_000, DATA_UPLOAD_MAX_MEMORY_SIZE=1_000)
+    @override_settings(STREAMING_CHAT_MAX_MESSAGE_CHARS=100_000)
+    def test_the_longest_message_fits(self):
+        assert self.api.send("🎉" * 100_000).end["status"] == "completed"
+
+    @override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1_000)
     def test_djangos_own_limit_is_413_too(self):
         response = self.api.post("api/messages", {"content": "x" * 2_000})
 
@@ -321,9 +324,8 @@ class ChunkedBodyTests(ServerTestCase):
         return response.status
 
     def test_a_body_without_content_length_is_measured(self):
-        with override_settings(STREAMING_CHAT_MAX_BODY_BYTES=100):
-            assert self.status(b'{"content": "', b"x" * 200, b'"}') == 413
-            assert self.status(b'{"content": "', b"x" * 20, b'"}') == 200
+        assert self.status(b'{"content": "', b"x" * 20, b'"}', b" " * 1_048_576) == 413
+        assert self.status(b'{"content": "', b"x" * 20, b'"}') == 200
 
 
 class NotFoundTests(ApiTestCase):

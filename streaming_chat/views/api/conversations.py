@@ -66,7 +66,7 @@ def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
     }
     body = parsing.read_body(request, checks)
     require(get_permissions().may_send(request, owner, None))
-    if "system" in body and not conf.STREAMING_CHAT_ALLOW_USER_SYSTEM_PROMPT:
+    if "system" in body and not get_permissions().may_set_system_prompt(request, owner):
         raise APIError(422, "invalid", fields={"system": "this site sets the system prompt."})
     model = body.get("model", "") or default_model()
     _check_model(request, owner, model)

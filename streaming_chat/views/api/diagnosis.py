@@ -43,7 +43,6 @@ def diagnose(request: HttpRequest, owner: Owner) -> Answer:
         "tail": conf.STREAMING_CHAT_NOTIFIER["BACKEND"],
         "grace": conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
         "heartbeat": conf.STREAMING_CHAT_HEARTBEAT_SECONDS,
-        "stall": conf.STREAMING_CHAT_STALL_SECONDS,
     }
 
 

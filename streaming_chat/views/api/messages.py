@@ -28,6 +28,8 @@ from .serializers import serialize_conversation, serialize_message, serialize_me
 from .streaming import Prepared, encoder_for, prepare_reply, require_reader_slot, streaming
 
 _STOP_SECONDS = 5.0
+# Closing the connection is the only way in which a client of `api/chat` can stop its reply.
+_STATELESS_GRACE_SECONDS = 0.0
 
 
 def find_message(owner: Owner, message_id: uuid.UUID) -> Message:
@@ -136,7 +138,7 @@ def stateless_chat(request: HttpRequest, owner: Owner) -> Prepared:
         client_id=body.get("client_id", ""),
         body={"messages": [list(turn) for turn in turns], "model": body.get("model", "")},
         stateless=True,
-        grace_seconds=conf.STREAMING_CHAT_STATELESS_DISCONNECT_GRACE_SECONDS,
+        grace_seconds=_STATELESS_GRACE_SECONDS,
     )
     return begin_reply(request, owner, outgoing, encoder=encoder)
 

@@ -24,13 +24,18 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_DIGITS = 19
 # Python's own limit is about 1,000 levels, differs by version, and ends in RecursionError wherever it is met next.
 _MAX_DEPTH = 32
+# The largest body in bytes, unless longer messages are allowed; and what a body has in addition to its message.
+_MIN_BODY_BYTES = 1_048_576
+_ENVELOPE_BYTES = 65_536
+# A character outside the BMP is two escapes (\ud83c\udf89) in ASCII JSON, and four of three bytes each in a form.
+_BYTES_PER_CHAR = 12
 _TOO_LONG = "at most {longest} characters were wanted, got {count}."
 
 
 def read_body(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
     """Return the JSON object of a request, checked.
 
-    Raises APIError: 415 for another type, 413 beyond MAX_BODY_BYTES, 422 with `fields` for everything else.
+    Raises APIError: 415 for another type, 413 beyond max_body_bytes(), 422 with `fields` for everything else.
     """
     return cleaned(_parse(request), checks, required)
 
@@ -76,6 +81,11 @@ def has_body(request: HttpRequest) -> bool:
     return request.META.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in request.META
 
 
+def max_body_bytes() -> int:
+    """Return the size of the largest body that is read: room for the longest message in any encoding."""
+    return max(_MIN_BODY_BYTES, _BYTES_PER_CHAR * conf.STREAMING_CHAT_MAX_MESSAGE_CHARS + _ENVELOPE_BYTES)
+
+
 def require_json(request: HttpRequest) -> None:
     """Raise APIError unless the body says it is JSON and is not too large."""
     if request.content_type != "application/json":
@@ -84,7 +94,7 @@ def require_json(request: HttpRequest) -> None:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         length = 0
-    if length > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+    if length > max_body_bytes():
         raise APIError(413, "too_large")
 
 
@@ -95,7 +105,7 @@ def _parse(request: HttpRequest) -> dict[str, Any]:
     except (OSError, ValueError):
         # Django closes the body of a client that has left.
         raise APIError(422, "invalid", fields={"body": "it broke off."}) from None
-    if len(raw) > conf.STREAMING_CHAT_MAX_BODY_BYTES:
+    if len(raw) > max_body_bytes():
         raise APIError(413, "too_large")
     try:
         body = json.loads(raw, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
