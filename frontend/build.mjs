@@ -1,9 +1,9 @@
 /**
- * Builds what streaming_chat/static/streaming_chat/ holds: `npm ci && npm run build`.
+ * Builds the files in streaming_chat/static/streaming_chat/: `npm ci && npm run build`.
  *
- * chat.js is what a page loads first, markdown.js comes with the first reply, highlighter.js with the first code in one. The
- * licences of what is in them are in LICENSES.txt. Prints what each weighs; fails where the first load is too heavy. With
- * `--check` it writes nothing, and fails where what is there is something else.
+ * A page loads chat.js first, markdown.js with the first reply, highlighter.js with the first code in a reply. LICENSES.txt has the
+ * licences of the packages in them. The build prints the size of each file, and fails if chat.js is too large. With `--check` it
+ * writes nothing, and fails if a file differs from what the source gives.
  */
 
 import { readFile, writeFile } from "node:fs/promises";
@@ -35,25 +35,25 @@ const { outputFiles, metafile } = await build({
 const style = await build({ ...common, entryPoints: { chat: "src/style/chat.css" }, outdir: "out", target: "es2022" });
 
 const built = [...outputFiles, ...style.outputFiles].map(({ path, contents }) => [path.slice(path.lastIndexOf("/") + 1), contents]);
-const weights = {};
+const sizes = {};
 for (const [name, contents] of built) {
-  weights[name] = gzipSync(contents, { level: 9 }).length;
-  console.log(`${name}: ${contents.length} bytes, ${weights[name]} gzipped`);
+  sizes[name] = gzipSync(contents, { level: 9 }).length;
+  console.log(`${name}: ${contents.length} bytes, ${sizes[name]} gzipped`);
 }
 built.push(["LICENSES.txt", Buffer.from(await licences(Object.keys(metafile.inputs)))]);
 for (const [name, contents] of built) {
-  const place = new URL(name, TARGET);
-  if (!process.argv.includes("--check")) await writeFile(place, contents);
-  else if (!Buffer.from(contents).equals(await readFile(place).catch(() => Buffer.alloc(0)))) fail(`${name} is not what the source gives: npm run build.`);
+  const target = new URL(name, TARGET);
+  if (!process.argv.includes("--check")) await writeFile(target, contents);
+  else if (!Buffer.from(contents).equals(await readFile(target).catch(() => Buffer.alloc(0)))) fail(`${name} differs from what the source gives: run "npm run build".`);
 }
-if (weights["chat.js"] > FIRST_LOAD_BYTES) fail(`chat.js may be ${FIRST_LOAD_BYTES} bytes gzipped, got ${weights["chat.js"]}.`);
+if (sizes["chat.js"] > FIRST_LOAD_BYTES) fail(`chat.js may have at most ${FIRST_LOAD_BYTES} bytes gzipped, got ${sizes["chat.js"]}.`);
 
-function fail(why) {
-  console.error(why);
+function fail(reason) {
+  console.error(reason);
   process.exitCode = 1;
 }
 
-/** Return the licences of the packages that these files come from. */
+/** Return the text of LICENSES.txt, for the packages that these source files belong to. */
 async function licences(files) {
   const packages = new Set(files.map((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1]).filter(Boolean));
   const texts = [];

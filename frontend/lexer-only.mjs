@@ -1,8 +1,7 @@
 /**
- * An esbuild plugin: of marked, only what makes tokens.
+ * An esbuild plugin that keeps of marked only the lexer.
  *
- * marked comes as one file, and an instance made at its end keeps everything in it: 3.3 KB gzipped of renderer and parser
- * that nothing here calls.
+ * marked comes as one file, and an instance at its end keeps esbuild from removing the renderer and parser, which nothing here uses.
  */
 
 import { readFile } from "node:fs/promises";
@@ -15,7 +14,7 @@ function cut(source) {
   const lexer = name("Lexer");
   const tokenizer = name("Tokenizer");
   if (end < 0 || !lexer || !tokenizer) {
-    throw new Error("marked's file is not laid out as lexer-only.mjs knows it: look where its renderer begins now.");
+    throw new Error("marked's file has another structure than lexer-only.mjs expects: find out where its renderer begins now.");
   }
   return `${source.slice(0, end)}\nexport { ${lexer} as Lexer, ${tokenizer} as Tokenizer };`;
 }

@@ -1,110 +1,170 @@
-/** The app's HTTP API, as docs/http-api.md has it: JSON in, JSON or an event stream out. */
+/** The app's HTTP API (docs/http-api.md): requests in JSON, answers in JSON or as an event stream. */
 
-// The server answers within seconds; a stop waits 5 s for the ending. A line that is half dead never does.
-const PATIENCE_SECONDS = 30;
+/** @import { ErrorBody } from "./types" */
 
-/** An answer that is an error. retryAfter: seconds, null when the server did not say. isFinal: the same again is in vain. */
-export class Refusal extends Error {
+// The server answers within seconds; a stop waits 5 s for the ending. A connection that is half dead never answers.
+const TIMEOUT_SECONDS = 30;
+
+/** An answer with an error status, or one that is not the app's (code "unexpected"). */
+export class ApiError extends Error {
+  /**
+   * @param {number} status HTTP's.
+   * @param {ErrorBody} error
+   * @param {number | null} retryAfter Seconds, null when the server did not say.
+   */
   constructor(status, error, retryAfter = null) {
-    // Of a message the server says all there is to say; other fields are a program's.
+    // The error of a message's text is complete; errors of other fields mean something to programs only.
     super(error.fields?.content ?? [error.message, ...Object.values(error.fields ?? {})].join(" "));
-    this.name = "Refusal";
+    this.name = "ApiError";
     this.status = status;
     this.code = error.code;
-    this.reply = error.reply ?? null;
     this.retryAfter = retryAfter;
+    /** Whether repeating the same request is useless. */
     this.isFinal = error.retryable === false && status < 500 && status !== 401;
   }
 }
 
 /** No answer came, or none in time. */
-export class Unreachable extends Error {
+export class NetworkError extends Error {
+  /** @param {unknown} cause */
   constructor(cause) {
-    super("the server was not reached", { cause });
-    this.name = "Unreachable";
+    super("the server could not be reached", { cause });
+    this.name = "NetworkError";
   }
 }
 
-/**
- * root: the app's address, ending in a slash; all paths are relative to it.
- * csrfToken: from the page, so that sites may hide or not have the cookie. csrfHeader: in which the site looks for it.
- * isStranger: whether who asks is a visitor whom the server does not know yet.
- * unexpected: what to say when the answer is not the app's.
- */
+/** @typedef {{body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} RequestOptions */
+
 export class Api {
+  #csrfToken;
+  #csrfHeader;
+  #isStranger;
+  #unexpected;
+
+  /**
+   * @param {object} options
+   * @param {string} options.root The app's address, ending in a slash; all paths are relative to it.
+   * @param {string} options.csrfToken From the page, so that sites may hide the cookie or have none.
+   * @param {string} options.csrfHeader The header in which the site looks for the token.
+   * @param {boolean} options.isStranger Whether the user is a visitor whom the server does not know yet.
+   * @param {string} options.unexpected The text for an answer that is not the app's.
+   */
   constructor({ root, csrfToken, csrfHeader, isStranger, unexpected }) {
     this.root = root;
-    this.isStranger = isStranger;
-    this.csrfToken = csrfToken;
-    this.csrfHeader = csrfHeader;
-    this.unexpected = unexpected;
+    this.#csrfToken = csrfToken;
+    this.#csrfHeader = csrfHeader;
+    this.#isStranger = isStranger;
+    this.#unexpected = unexpected;
   }
 
+  /**
+   * @param {string} path
+   * @param {RequestOptions} [options]
+   */
   get(path, options) {
     return this.json("GET", path, undefined, options);
   }
 
-  /** Return the answer's JSON, null when it has no body. Throws Refusal, or Unreachable. */
+  /**
+   * Return the JSON of the answer, null when it has no body. Throws ApiError or NetworkError.
+   *
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   * @param {RequestOptions} [options]
+   * @returns {Promise<any>}
+   */
   async json(method, path, body, options = {}) {
-    const late = AbortSignal.timeout(PATIENCE_SECONDS * 1000);
-    const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
-    const response = await this.request(method, path, { ...options, body, signal });
+    const timeout = AbortSignal.timeout(TIMEOUT_SECONDS * 1000);
+    const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
+    const response = await this.#request(method, path, { ...options, body, signal });
     if (response.status === 204) return null;
-    return response.json().catch(() => Promise.reject(this.#refusal(response, {})));
+    return response.json().catch(() => Promise.reject(this.#error(response, {})));
   }
 
-  /** Return the response of an event stream, null when there is nothing more to come (204). Throws as `json`. */
+  /**
+   * Return the response of an event stream, null when there are no more events (204). Throws as `json` does.
+   *
+   * @param {string} method
+   * @param {string} path
+   * @param {{body?: unknown, lastId?: string, signal: AbortSignal}} options lastId: the event after which the stream continues.
+   */
   async stream(method, path, { body, lastId, signal }) {
+    /** @type {Record<string, string>} */
     const headers = { Accept: "text/event-stream" };
     if (lastId) headers["Last-Event-ID"] = lastId;
-    const response = await this.request(method, path, { body, headers, signal });
+    const response = await this.#request(method, path, { body, headers, signal });
     if (response.status === 204) return null;
-    if (!isEventStream(response)) throw this.#refusal(response, {});
+    if (!isEventStream(response)) throw this.#error(response, {});
     return response;
   }
 
-  /** Send a request; a visitor's first one is to become known. */
-  async request(method, path, options = {}) {
-    if (this.isStranger && method !== "GET") {
-      // The cookie must not come with a stream, which a proxy may hold back with all its headers.
-      await this.#withToken("POST", "api/token", { signal: options.signal });
-      this.isStranger = false;
+  /**
+   * Send a request. Before the first one of a new visitor, the visitor's cookie is fetched.
+   *
+   * @param {string} method
+   * @param {string} path
+   * @param {RequestOptions} options
+   */
+  async #request(method, path, options) {
+    if (this.#isStranger && method !== "GET") {
+      // The cookie must not come with a stream: a proxy may hold that back with all its headers.
+      await this.#sendWithToken("POST", "api/token", { signal: options.signal });
+      this.#isStranger = false;
     }
-    return this.#withToken(method, path, options);
+    return this.#sendWithToken(method, path, options);
   }
 
-  /** Send it; where the token has expired, once more with a fresh one. */
-  async #withToken(method, path, options) {
+  /**
+   * Send a request; if the CSRF token has expired, send it again with a new one.
+   *
+   * @param {string} method
+   * @param {string} path
+   * @param {RequestOptions} options
+   */
+  async #sendWithToken(method, path, options) {
     try {
-      return await this.#once(method, path, options);
+      return await this.#send(method, path, options);
     } catch (error) {
-      if (error.code !== "csrf_failed") throw error;
-      const answer = await this.#once("GET", "api/token", { signal: options.signal });
-      this.csrfToken = (await answer.json()).csrf_token;
-      return this.#once(method, path, options);
+      if (!(error instanceof ApiError) || error.code !== "csrf_failed") throw error;
+      const answer = await this.#send("GET", "api/token", { signal: options.signal });
+      this.#csrfToken = (await answer.json()).csrf_token;
+      return this.#send(method, path, options);
     }
   }
 
-  async #once(method, path, { body, headers = {}, signal } = {}) {
-    if (method !== "GET") headers = { ...headers, [this.csrfHeader]: this.csrfToken };
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {RequestOptions} options
+   */
+  async #send(method, path, { body, headers = {}, signal }) {
+    if (method !== "GET") headers = { ...headers, [this.#csrfHeader]: this.#csrfToken };
     if (body !== undefined) headers = { ...headers, "Content-Type": "application/json" };
     const text = body === undefined ? undefined : JSON.stringify(body);
+    /** @type {RequestInit} */
     const options = { method, headers, body: text, signal, credentials: "same-origin", cache: "no-store" };
-    const response = await fetch(this.root + path, options).catch((error) => Promise.reject(new Unreachable(error)));
-    if (!response.ok) throw this.#refusal(response, await response.json().catch(() => ({})));
+    const response = await fetch(this.root + path, options).catch((error) => Promise.reject(new NetworkError(error)));
+    if (!response.ok) throw this.#error(response, await response.json().catch(() => ({})));
     return response;
   }
 
-  #refusal(response, body) {
-    const error = body?.error?.code ? body.error : { code: "unexpected", message: this.unexpected };
-    return new Refusal(response.status, error, seconds(response.headers.get("Retry-After")));
+  /**
+   * @param {Response} response
+   * @param {{error?: ErrorBody} | null} body
+   */
+  #error(response, body) {
+    const error = body?.error?.code ? body.error : { code: "unexpected", message: this.#unexpected };
+    return new ApiError(response.status, error, seconds(response.headers.get("Retry-After")));
   }
 }
 
+/** @param {Response} response */
 function isEventStream(response) {
   return (response.headers.get("Content-Type") ?? "").startsWith("text/event-stream");
 }
 
+/** @param {string | null} header */
 function seconds(header) {
   return /^\d+$/.test(header ?? "") ? Number(header) : null;
 }

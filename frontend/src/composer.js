@@ -1,135 +1,167 @@
-/** Where a message is written: the text, its draft, the model, and the button that sends or stops. */
+/** Where a message is written: the text field with its draft, the choice of model, and the button that sends or stops. */
 
-import { Drafts, takeOver } from "./drafts.js";
-import { isSending } from "./user-message.js";
+import { Drafts, takeKeptText } from "./drafts.js";
+import { isSendKey } from "./keys.js";
+import { ModelSelect } from "./model-select.js";
 
-/** at: the element's parts. on: {sent(), stopped(), up()}: what its keys and buttons do. root, scope: whose drafts these are. */
+/** @import { ChatParts } from "./types" */
+
 export class Composer {
-  constructor({ at, on, root, scope, signal }) {
-    Object.assign(this, { at, on, root, scope });
-    this.wanted = "";
-    at.composer.addEventListener("submit", (event) => {
+  #parts;
+  #on;
+  #scope;
+  #root;
+  #drafts;
+  #wasOpened = false;
+  // Whether a text was taken out to be sent and has not been answered: its draft stays as it was sent.
+  #isAwaitingAnswer = false;
+
+  /**
+   * @param {object} options
+   * @param {ChatParts} options.parts
+   * @param {{send(): unknown, stop(): unknown, editLast(): void}} options.on
+   * @param {string} options.root The app's address.
+   * @param {string} options.scope See Drafts.
+   * @param {AbortSignal} options.signal
+   */
+  constructor({ parts, on, root, scope, signal }) {
+    this.#parts = parts;
+    this.#on = on;
+    this.#root = root;
+    this.#scope = scope;
+    this.#drafts = new Drafts(`${scope}:new`);
+    this.models = new ModelSelect({ parts, changed: () => this.#saveDraft(), signal });
+    parts.composer.addEventListener("submit", (event) => {
       event.preventDefault();
-      on.sent();
+      on.send();
     }, { signal });
-    at.text.addEventListener("input", () => this.#typed(), { signal });
-    at.text.addEventListener("keydown", (event) => this.#key(event), { signal });
-    at.model.addEventListener("change", () => this.#typed(), { signal });
-    at.stop.addEventListener("click", () => on.stopped(), { signal });
+    parts.text.addEventListener("input", () => this.#typed(), { signal });
+    parts.text.addEventListener("keydown", (event) => this.#pressed(event), { signal });
+    parts.stop.addEventListener("click", () => on.stop(), { signal });
   }
 
-  /** Write in this conversation, "" for a new one. What was typed there before is there again. */
+  /**
+   * Write in this conversation, "" for a new one. Its draft is shown.
+   *
+   * @param {string} conversation
+   */
   open(conversation) {
-    const typed = this.drafts ? "" : this.text;
-    this.drafts = new Drafts(`${this.scope}:${conversation || "new"}`);
-    this.taken = null;
-    const draft = this.drafts.load();
-    this.write(typed || draft?.text || takeOver(this.root));
-    this.choose(draft?.model);
+    // Typed before the script ran.
+    const typed = this.#wasOpened ? "" : this.text;
+    this.#wasOpened = true;
+    this.#drafts = new Drafts(`${this.#scope}:${conversation || "new"}`);
+    this.#isAwaitingAnswer = false;
+    const draft = this.#drafts.load();
+    this.write(typed || draft?.text || takeKeptText(this.#root));
+    this.models.choose(draft?.model);
   }
 
-  /** The new chat has become a conversation: what is typed since belongs there. */
-  adopt(conversation) {
-    this.drafts.forget();
-    this.drafts = new Drafts(`${this.scope}:${conversation}`);
-    this.#save();
+  /**
+   * The new chat has become a conversation: what was typed since then belongs there.
+   *
+   * @param {string} conversation
+   */
+  moveDraft(conversation) {
+    this.#drafts.forget();
+    this.#drafts = new Drafts(`${this.#scope}:${conversation}`);
+    this.#saveDraft();
   }
 
   get text() {
-    return this.at.text.value;
+    return this.#parts.text.value;
   }
 
-  /** The model that is chosen, "" where there is no choice. */
-  get model() {
-    return this.at.model.options.length > 1 ? this.at.model.value : "";
-  }
-
+  /** @param {string} text */
   write(text) {
-    this.at.text.value = text;
+    this.#parts.text.value = text;
     this.#grow();
   }
 
-  /** Take the text out to be sent after a reply, null for none; returns its draft, which is kept until the reply begins. */
+  /**
+   * Take the text out to be sent after a reply, null for none. Returns its draft, which is kept until the reply begins.
+   *
+   * @param {string | null} parent
+   */
   take(parent) {
-    const draft = this.drafts.save(this.text, this.model, parent);
-    this.taken = draft;
+    const draft = this.#drafts.save(this.text, this.models.chosen, parent);
+    this.#isAwaitingAnswer = true;
     this.write("");
     return draft;
   }
 
-  /** What was taken has reached the server; what is typed since is a draft of its own. */
-  answered() {
-    this.taken = null;
-    this.drafts.forget();
-    this.#save();
+  /** The server has the text that was taken; what was typed since then is a draft of its own. */
+  confirmSent() {
+    this.#isAwaitingAnswer = false;
+    this.#drafts.forget();
+    this.#saveDraft();
   }
 
-  /** A message was refused: nothing is lost, its text is here again. isNew: no server has it, also not under its client_id. */
+  /**
+   * Put back a text that was not sent, before what was typed since then.
+   *
+   * @param {string} text
+   * @param {{isNew: boolean}} options isNew: the server certainly has no message with its client_id.
+   */
   giveBack(text, { isNew }) {
-    this.taken = null;
-    if (isNew) this.drafts.forget();
+    this.#isAwaitingAnswer = false;
+    if (isNew) this.#drafts.forget();
     this.write([text, this.text].filter(Boolean).join("\n\n"));
-    this.#save();
+    this.#saveDraft();
     this.focus();
   }
 
-  /** models: as GET api/models has them; wildcards name none. */
-  offer(models) {
-    const options = models.filter(({ id }) => !id.endsWith(":*")).map(({ id }) => new Option(id, id));
-    this.at.model.replaceChildren(...options);
-    this.at.model.disabled = this.at.modelField.hidden = options.length < 2;
-    this.choose(this.wanted);
+  /**
+   * Choose the conversation's model, unless the draft has its own: with that one it may have been sent already.
+   *
+   * @param {string} model
+   */
+  suggestModel(model) {
+    this.models.choose(this.#drafts.load()?.model || model);
   }
 
-  /** Choose the conversation's model, unless what is typed is meant for another: with that it may have been sent already. */
-  suggest(model) {
-    this.choose(this.drafts.load()?.model || model);
+  /**
+   * Show the button that sends or the one that stops.
+   *
+   * @param {{isLive: boolean, isStopping: boolean}} reply
+   */
+  showButton({ isLive, isStopping }) {
+    this.#parts.send.hidden = isLive;
+    this.#parts.stop.hidden = !isLive;
+    this.#parts.stop.disabled = isStopping;
   }
 
-  /** Choose a model, now or when it is offered. */
-  choose(model) {
-    this.wanted = model || this.wanted;
-    const ids = [...this.at.model.options].map((option) => option.value);
-    if (ids.includes(this.wanted)) this.at.model.value = this.wanted;
-  }
-
-  /** Show the button that makes sense now. */
-  settle({ writing, stopping }) {
-    this.at.send.hidden = writing;
-    this.at.stop.hidden = !writing;
-    this.at.stop.disabled = stopping;
-  }
-
-  say(text) {
-    if (this.at.status.textContent !== text) this.at.status.textContent = text;
+  /** @param {string} text */
+  setStatus(text) {
+    // The same text again would be announced again by screen readers.
+    if (this.#parts.status.textContent !== text) this.#parts.status.textContent = text;
   }
 
   focus() {
-    this.at.text.focus();
+    this.#parts.text.focus();
   }
 
   #typed() {
-    this.#save();
+    this.#saveDraft();
     this.#grow();
   }
 
-  /** Keep what is typed; what was taken and is not answered yet stays as it was sent. */
-  #save() {
-    if (!this.taken) this.drafts.save(this.text, this.model);
+  #saveDraft() {
+    if (!this.#isAwaitingAnswer) this.#drafts.save(this.text, this.models.chosen);
   }
 
-  #key(event) {
-    if (isSending(event)) {
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    if (isSendKey(event)) {
       event.preventDefault();
-      this.on.sent();
+      this.#on.send();
     } else if (event.key === "ArrowUp" && !this.text && !event.isComposing) {
       event.preventDefault();
-      this.on.up();
+      this.#on.editLast();
     }
   }
 
-  /** Make room for what is typed, in browsers that do not by `field-sizing`. */
+  /** Make room for the text in browsers without `field-sizing`. */
   #grow() {
-    this.at.text.rows = Math.min(8, this.text.split("\n").length);
+    this.#parts.text.rows = Math.min(8, this.text.split("\n").length);
   }
 }

@@ -1,31 +1,40 @@
-/** One request for an event stream and its response, and when to give them up. No DOM beyond the window's own events. */
+/** One response with an event stream, and when its connection counts as lost. No DOM beyond the events of the window itself. */
 
 import { createParser } from "eventsource-parser";
 
-// A page that comes back to the front gives up a connection that has been silent for so long: it may be one that did not
-// survive the sleep, and asking again costs a request.
+// When a page comes back to the front, a connection that has been silent for so long is given up: it may not have survived the
+// computer's sleep, and a new request is cheap.
 const FRESH_SECONDS = 2;
 
-/** The connection is to be opened anew; nothing is wrong with the reply. isBack: the network or the page is back just now. */
-export class Lost extends Error {
+/** The connection was given up and should be opened again; nothing is wrong with the reply. */
+export class ConnectionLost extends Error {
+  /** @param {boolean} isBack Whether the network or the page has just come back. */
   constructor(isBack = false) {
     super("the connection was given up");
     this.isBack = isBack;
   }
 }
 
-/** Yield the events of a response as {event, data, id}, id "" where an event has none. Throws Lost when its watch says so. */
-export async function* read(response, watch) {
+/**
+ * Yield the events of a response; the id of an event without one is "". Throws ConnectionLost when the watch gives up.
+ *
+ * @param {Response} response
+ * @param {ConnectionWatch} watch
+ * @returns {AsyncGenerator<{event: string, data: string, id: string}>}
+ */
+export async function* readEvents(response, watch) {
+  /** @type {{event: string, data: string, id: string}[]} */
   const arrived = [];
   const parser = createParser({
     onEvent: ({ event = "message", data, id = "" }) => arrived.push({ event, data, id }),
   });
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  const body = /** @type {ReadableStream<BufferSource>} */ (response.body);
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     for (;;) {
-      const { done, value } = await watch.over(reader.read());
+      const { done, value } = await watch.guard(reader.read());
       if (done) return;
-      watch.heard();
+      watch.receivedBytes();
       parser.feed(value);
       yield* arrived.splice(0);
     }
@@ -34,15 +43,21 @@ export async function* read(response, watch) {
   }
 }
 
-/** Return after so many seconds, or as soon as another try has better chances. Throws signal's reason when it is aborted. */
+/**
+ * Wait for so many seconds, or until the network or the page comes back. Throws the signal's reason when that is aborted.
+ *
+ * @param {number} seconds
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
+ */
 export function wait(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const stop = whenBack(() => finish(resolve));
+    const stopListening = onReturn(() => finish(resolve));
     const timer = setTimeout(() => finish(resolve), seconds * 1000);
     const aborted = () => finish(() => reject(signal.reason));
-    const finish = (settle) => {
+    const finish = (/** @type {() => void} */ settle) => {
       clearTimeout(timer);
-      stop();
+      stopListening();
       signal.removeEventListener("abort", aborted);
       settle();
     };
@@ -52,50 +67,66 @@ export function wait(seconds, signal) {
 }
 
 /**
- * Watches over a connection, from the request on. A line that is dead in one direction only takes requests, too.
+ * Decides when a connection is lost, from the request on: a connection may accept requests and bring no answers.
  *
- * silence: seconds without a byte after which it counts as dead; heartbeats are bytes. It is given up then, when the network
- * changes (`online`), and when the page wakes up.
+ * It is lost after too long a silence (heartbeats are bytes), when the network changes (`online`), and when the page wakes up.
  */
-export class Watch {
-  #heard = Date.now();
+export class ConnectionWatch {
+  #lastByte = Date.now();
+  /** @type {Promise<never>} */
   #lost;
-  #reject;
+  /** @type {(error: ConnectionLost) => void} */
+  #giveUp = () => {};
   #timer;
-  #stop;
+  #stopListening;
 
+  /** @param {number} silence Seconds without a byte after which the connection counts as lost. */
   constructor(silence) {
-    this.#lost = new Promise((_resolve, reject) => (this.#reject = reject));
-    // Closed, it has nobody to tell.
+    this.#lost = new Promise((_resolve, reject) => (this.#giveUp = reject));
+    // After `close` nobody awaits it.
     this.#lost.catch(() => {});
-    // By the clock: a timer stands still while the machine sleeps.
-    this.#timer = setInterval(() => this.#silent(silence) && this.#reject(new Lost()), Math.min(1000, silence * 500));
-    this.#stop = whenBack((cause) => (cause === "online" || this.#silent(FRESH_SECONDS)) && this.#reject(new Lost(true)));
+    // Compares clock times: a timer stands still while the computer sleeps.
+    this.#timer = setInterval(() => this.#isSilent(silence) && this.#giveUp(new ConnectionLost()), Math.min(1000, silence * 500));
+    this.#stopListening = onReturn((cause) => {
+      if (cause === "online" || this.#isSilent(FRESH_SECONDS)) this.#giveUp(new ConnectionLost(true));
+    });
   }
 
-  /** Return what the promise gives; throws Lost as soon as the connection is given up. */
-  over(promise) {
+  /**
+   * Return what the promise gives. Throws ConnectionLost as soon as the connection is given up.
+   *
+   * @template T
+   * @param {Promise<T>} promise
+   * @returns {Promise<T>}
+   */
+  guard(promise) {
     return Promise.race([promise, this.#lost]);
   }
 
-  heard() {
-    this.#heard = Date.now();
+  receivedBytes() {
+    this.#lastByte = Date.now();
   }
 
   close() {
     clearInterval(this.#timer);
-    this.#stop();
+    this.#stopListening();
   }
 
-  #silent(seconds) {
-    return Date.now() - this.#heard > seconds * 1000;
+  /** @param {number} seconds */
+  #isSilent(seconds) {
+    return Date.now() - this.#lastByte > seconds * 1000;
   }
 }
 
-/** Call back with "online" or "visible" when there is a network again, or the page is in front again. Returns how to end it. */
-function whenBack(call) {
+/**
+ * Call back when the network is there again ("online") or the page is in front again ("visible"). Returns a function that ends it.
+ *
+ * @param {(cause: "online" | "visible") => void} call
+ */
+function onReturn(call) {
   const online = () => call("online");
   const visible = () => document.visibilityState === "visible" && call("visible");
+  // The tests run in Node.js, which has neither.
   globalThis.addEventListener?.("online", online);
   globalThis.document?.addEventListener("visibilitychange", visible);
   return () => {

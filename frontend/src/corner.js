@@ -1,44 +1,64 @@
-/** The chat in a corner of the page: a button that opens and closes it. */
+/** The layout "corner": a button in the corner of the page opens and closes the chat. */
 
-/** at: the element's parts. opened(): called at the first opening. storage: remembers, in this tab, that it was open. */
+/** @import { ChatParts } from "./types" */
+
 export class Corner {
-  constructor({ at, key, opened, signal, storage = sessionStorage }) {
-    Object.assign(this, { at, key: `streaming_chat:corner:${key}`, opened, storage });
-    at.launcherLink.hidden = true;
-    at.launcher.hidden = false;
-    at.launcher.addEventListener("click", () => this.toggle(at.frame.hidden), { signal });
-    at.close.addEventListener("click", () => this.toggle(false), { signal });
-    if (this.#remembered()) this.toggle(true, { focus: false });
+  #parts;
+  #key;
+  #storage;
+  /** @type {(() => void) | null} */
+  #firstOpened;
+
+  /**
+   * @param {object} options
+   * @param {ChatParts} options.parts
+   * @param {string} options.scope Separates elements and users.
+   * @param {() => void} options.firstOpened Called when the chat is opened for the first time on this page.
+   * @param {AbortSignal} options.signal
+   * @param {Storage} [options.storage] Remembers in this tab that the chat is open.
+   */
+  constructor({ parts, scope, firstOpened, signal, storage = sessionStorage }) {
+    this.#parts = parts;
+    this.#key = `streaming_chat:corner:${scope}`;
+    this.#storage = storage;
+    this.#firstOpened = firstOpened;
+    parts.launcherLink.hidden = true;
+    parts.launcher.hidden = false;
+    parts.launcher.addEventListener("click", () => this.toggle(!this.isOpen), { signal });
+    parts.close.addEventListener("click", () => this.toggle(false), { signal });
+    if (this.#wasOpen()) this.toggle(true, { moveFocus: false });
   }
 
   get isOpen() {
-    return !this.at.frame.hidden;
+    return !this.#parts.frame.hidden;
   }
 
-  toggle(open, { focus = true } = {}) {
-    this.at.frame.hidden = !open;
-    this.at.launcher.setAttribute("aria-expanded", String(open));
+  /** @param {boolean} open */
+  toggle(open, { moveFocus = true } = {}) {
+    this.#parts.frame.hidden = !open;
+    this.#parts.launcher.setAttribute("aria-expanded", String(open));
     this.#remember(open);
-    if (open && this.opened) {
-      this.opened();
-      this.opened = null;
+    if (open) {
+      this.#firstOpened?.();
+      this.#firstOpened = null;
     }
-    if (focus) (open ? this.at.text : this.at.launcher).focus();
+    if (moveFocus) (open ? this.#parts.text : this.#parts.launcher).focus();
   }
 
-  #remembered() {
+  #wasOpen() {
     try {
-      return this.storage.getItem(this.key) === "open";
+      return this.#storage.getItem(this.#key) === "open";
     } catch {
       return false;
     }
   }
 
+  /** @param {boolean} open */
   #remember(open) {
     try {
-      this.storage.setItem(this.key, open ? "open" : "closed");
+      this.#storage.setItem(this.#key, open ? "open" : "closed");
     } catch {
-      // Without storage it is closed on the next page.
+      // Without storage the chat is closed on the next page.
     }
   }
 }

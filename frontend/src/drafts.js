@@ -1,32 +1,55 @@
 /**
- * What is typed and not yet answered, kept in this tab's session: a reload loses nothing.
+ * Text that is typed and not yet answered, kept in this tab's session storage: a reload loses nothing.
  *
- * A draft is {text, model, parent, clientId}. It keeps its client_id, and the reply after which it was sent, as long as its
- * text and model stay, so that sending it once more cannot make a second message.
+ * A draft keeps its client_id, and the reply after which it was sent, as long as its text and model stay the same, so that sending it
+ * again cannot make a second message.
  */
 
-const HANDED = "streaming_chat:handed over:";
+import { newClientId } from "./client-id.js";
+
+/**
+ * parent: the reply after which the text was sent, null if it was not.
+ *
+ * @typedef {{text: string, model: string, parent: string | null, clientId: string}} Draft
+ */
+
+const SIGN_IN_KEY = "streaming_chat:handed over:";
 
 export class Drafts {
+  #key;
+  #storage;
+
+  /** @param {string} scope Separates the drafts of conversations, elements and users. */
   constructor(scope, storage = sessionStorage) {
-    this.key = `streaming_chat:draft:${scope}`;
-    this.storage = storage;
+    this.#key = `streaming_chat:draft:${scope}`;
+    this.#storage = storage;
   }
 
-  /** Return the draft, null without one. */
+  /**
+   * Return the draft, null when there is none.
+   *
+   * @returns {Draft | null}
+   */
   load() {
     try {
-      return JSON.parse(this.storage.getItem(this.key));
+      return JSON.parse(this.#storage.getItem(this.#key) ?? "null");
     } catch {
       return null;
     }
   }
 
-  /** Keep this text; returns the draft with its client_id. parent: the reply after which it is sent, null if it is not. */
+  /**
+   * Keep this text; return the draft.
+   *
+   * @param {string} text
+   * @param {string} model
+   * @param {string | null} parent
+   * @returns {Draft}
+   */
   save(text, model = "", parent = null) {
     const old = this.load();
-    const same = old?.clientId && old.text === text && old.model === model;
-    const draft = { text, model, parent: (same && old.parent) || parent, clientId: same ? old.clientId : newId() };
+    const same = old?.clientId && old.text === text && old.model === model ? old : null;
+    const draft = { text, model, parent: same?.parent || parent, clientId: same?.clientId ?? newClientId() };
     this.#write(text ? JSON.stringify(draft) : null);
     return draft;
   }
@@ -35,37 +58,42 @@ export class Drafts {
     this.#write(null);
   }
 
+  /** @param {string | null} value */
   #write(value) {
     try {
-      if (value === null) this.storage.removeItem(this.key);
-      else this.storage.setItem(this.key, value);
+      if (value === null) this.#storage.removeItem(this.#key);
+      else this.#storage.setItem(this.#key, value);
     } catch {
       // Storage that is full or forbidden costs the draft at a reload, not the chat.
     }
   }
 }
 
-/** Keep a text for whoever signs in now, in this tab: their drafts are others than those from before. */
-export function handOver(root, text, storage = sessionStorage) {
+/**
+ * Keep a text over the sign-in, in this tab: a user's drafts are separate from a visitor's.
+ *
+ * @param {string} root
+ * @param {string} text
+ */
+export function keepForSignIn(root, text, storage = sessionStorage) {
   try {
-    if (text) storage.setItem(HANDED + root, text);
+    if (text) storage.setItem(SIGN_IN_KEY + root, text);
   } catch {
     // As above.
   }
 }
 
-/** Return what was handed over, once; "" for nothing. */
-export function takeOver(root, storage = sessionStorage) {
+/**
+ * Return the text that was kept over the sign-in, once; "" when there is none.
+ *
+ * @param {string} root
+ */
+export function takeKeptText(root, storage = sessionStorage) {
   try {
-    const text = storage.getItem(HANDED + root);
-    storage.removeItem(HANDED + root);
+    const text = storage.getItem(SIGN_IN_KEY + root);
+    storage.removeItem(SIGN_IN_KEY + root);
     return text ?? "";
   } catch {
     return "";
   }
-}
-
-/** Return a random id. crypto.randomUUID is missing where the page came over plain HTTP. */
-export function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,4 +1,4 @@
-/** The browser module of streaming_chat: defines <streaming-chat>, once, however often a page names the file. */
+/** The browser module of streaming_chat: defines <streaming-chat>, once, even if a page loads the module twice. */
 
 import { StreamingChat } from "./element.js";
 

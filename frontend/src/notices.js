@@ -1,78 +1,130 @@
-/** What stands above the composer for a while: an error with what can be done about it, a deletion that can be undone. */
+/** What stands above the composer for a while: an error and what can be done about it, or a deletion that can be undone. */
 
-import { Refusal, Unreachable } from "./api.js";
+import { ApiError, NetworkError } from "./api.js";
 
-// The server undoes a deletion for so long.
+/**
+ * @import { Translations } from "./translations.js"
+ * @import { ChatParts } from "./types"
+ */
+
+// As long as the server can restore a conversation.
 const UNDO_SECONDS = 60;
 
 export class Notices {
-  /** isVisitor: whether who reads has no account. left(): takes the keyboard. */
-  constructor({ at, words, isVisitor, signal, left }) {
-    Object.assign(this, { at, words, isVisitor, left });
-    at.dismiss.addEventListener("click", () => this.#answer(() => {}), { signal });
-    at.retry.addEventListener("click", () => this.#answer(this.again), { signal });
-    at.undoButton.addEventListener("click", () => this.#undone(), { signal });
+  #parts;
+  #translations;
+  #isVisitor;
+  #moveFocus;
+  /** @type {(() => void) | null} */
+  #retry = null;
+  /** @type {() => void} */
+  #undo = () => {};
+  /** @type {number | undefined} */
+  #undoTimer;
+  /** @type {number | undefined} */
+  #retryTimer;
+
+  /**
+   * @param {object} options
+   * @param {ChatParts} options.parts
+   * @param {Translations} options.translations
+   * @param {boolean} options.isVisitor Whether the user has not signed in.
+   * @param {() => void} options.moveFocus Called when a notice that has the focus goes away.
+   * @param {AbortSignal} options.signal
+   */
+  constructor({ parts, translations, isVisitor, moveFocus, signal }) {
+    this.#parts = parts;
+    this.#translations = translations;
+    this.#isVisitor = isVisitor;
+    this.#moveFocus = moveFocus;
+    parts.dismiss.addEventListener("click", () => this.#answerError(() => {}), { signal });
+    parts.retry.addEventListener("click", () => this.#answerError(this.#retry), { signal });
+    parts.undoButton.addEventListener("click", () => this.#undoPressed(), { signal });
   }
 
-  /** Show an error, null for none. again: what its button repeats. */
-  fail(error, again = null) {
-    this.again = again;
-    this.at.errorText.textContent = error ? this.text(error) : "";
-    this.at.login.hidden = error?.code !== "not_signed_in" && !(this.isVisitor && error?.code === "quota_exceeded");
-    this.at.retry.hidden = !again;
-    this.at.error.hidden = !error;
-    this.#hold(error?.retryAfter);
+  /**
+   * @param {any} error
+   * @param {(() => void) | null} retry What "Try again" does, null for no such button.
+   */
+  showError(error, retry = null) {
+    this.#retry = retry;
+    this.#parts.errorText.textContent = this.errorText(error);
+    this.#parts.login.hidden = error.code !== "not_signed_in" && !(this.#isVisitor && error.code === "quota_exceeded");
+    this.#parts.retry.hidden = !retry;
+    this.#parts.error.hidden = false;
+    this.#disableRetry(error.retryAfter);
   }
 
-  /** Say something that is no error of the reader's. */
-  say(text) {
-    this.fail(null);
-    this.at.errorText.textContent = text;
-    this.at.error.hidden = false;
+  hideError() {
+    this.#retry = null;
+    this.#parts.errorText.textContent = "";
+    this.#parts.login.hidden = true;
+    this.#parts.retry.hidden = true;
+    this.#parts.error.hidden = true;
+    this.#disableRetry(null);
   }
 
-  /** Return what to say of an error. */
-  text(error) {
-    if (error instanceof Refusal) return error.message;
-    return this.words.say(error instanceof Unreachable ? "offline" : "unexpected");
+  /**
+   * Say something that is not an error.
+   *
+   * @param {string} text
+   */
+  showInfo(text) {
+    this.hideError();
+    this.#parts.errorText.textContent = text;
+    this.#parts.error.hidden = false;
   }
 
-  /** Offer for a minute to take a deletion back. undo(): does. */
-  deleted(undo) {
-    this.undo = undo;
-    this.at.undo.hidden = false;
-    this.at.undoButton.focus();
-    clearTimeout(this.undoing);
-    this.undoing = setTimeout(() => this.forget(), UNDO_SECONDS * 1000);
+  /**
+   * Return the text of an error for the user.
+   *
+   * @param {unknown} error
+   */
+  errorText(error) {
+    if (error instanceof ApiError) return error.message;
+    return this.#translations.say(error instanceof NetworkError ? "offline" : "unexpected");
   }
 
-  /** A deletion stays. */
-  forget() {
-    clearTimeout(this.undoing);
-    if (this.at.undo.contains(document.activeElement)) this.left();
-    this.at.undo.hidden = true;
+  /**
+   * Offer for a minute to undo a deletion.
+   *
+   * @param {() => void} undo
+   */
+  offerUndo(undo) {
+    this.#undo = undo;
+    this.#parts.undo.hidden = false;
+    this.#parts.undoButton.focus();
+    clearTimeout(this.#undoTimer);
+    this.#undoTimer = setTimeout(() => this.hideUndo(), UNDO_SECONDS * 1000);
+  }
+
+  hideUndo() {
+    clearTimeout(this.#undoTimer);
+    if (this.#parts.undo.contains(document.activeElement)) this.#moveFocus();
+    this.#parts.undo.hidden = true;
   }
 
   close() {
-    clearTimeout(this.undoing);
-    clearTimeout(this.holding);
+    clearTimeout(this.#undoTimer);
+    clearTimeout(this.#retryTimer);
   }
 
-  #undone() {
-    this.forget();
-    this.undo();
+  #undoPressed() {
+    this.hideUndo();
+    this.#undo();
   }
 
-  #answer(act) {
-    this.fail(null);
-    this.left();
-    act();
+  /** @param {(() => void) | null} act */
+  #answerError(act) {
+    this.hideError();
+    this.#moveFocus();
+    act?.();
   }
 
-  /** Keep the button from being pressed before the server wants to be asked again. */
-  #hold(seconds) {
-    clearTimeout(this.holding);
-    this.at.retry.disabled = Boolean(seconds);
-    if (seconds) this.holding = setTimeout(() => (this.at.retry.disabled = false), seconds * 1000);
+  /** @param {number | null | undefined} seconds For which the server does not want another request. */
+  #disableRetry(seconds) {
+    clearTimeout(this.#retryTimer);
+    this.#parts.retry.disabled = Boolean(seconds);
+    if (seconds) this.#retryTimer = setTimeout(() => (this.#parts.retry.disabled = false), seconds * 1000);
   }
 }

@@ -1,28 +1,52 @@
-/** "2 of 3": which of the messages after one parent is in view, and the way to the others. */
+/** "2 of 3": which of the versions of a message is in view, with buttons that lead to the others. */
 
-import { parts } from "./parts.js";
+import { findParts } from "./parts.js";
+
+/**
+ * @import { Translations } from "./translations.js"
+ * @import { PagerParts, Siblings } from "./types"
+ */
+
+/** @typedef {-1 | 1} Direction */
 
 export class Pager {
-  /** step(direction): called with -1 or 1. */
-  constructor(element, words, step) {
-    this.words = words;
-    this.at = parts(element);
-    this.at.previous.addEventListener("click", () => step(-1));
-    this.at.next.addEventListener("click", () => step(1));
+  /** @type {PagerParts} */
+  #parts;
+  #translations;
+  /** How many versions there are. */
+  count = 1;
+
+  /**
+   * @param {Element} element
+   * @param {Translations} translations
+   * @param {(direction: Direction) => void} step
+   */
+  constructor(element, translations, step) {
+    this.#parts = findParts(element);
+    this.#translations = translations;
+    this.#parts.previous.addEventListener("click", () => step(-1));
+    this.#parts.next.addEventListener("click", () => step(1));
   }
 
-  /** siblings: {index, count} as the API has it, index from 1. */
+  /** @param {Siblings} siblings */
   show({ index, count }) {
+    const { pager, place, previous, next } = this.#parts;
+    const numbers = { index: this.#translations.number(index), count: this.#translations.number(count) };
     this.count = count;
-    this.at.pager.hidden = count < 2;
-    this.at.place.textContent = this.words.say("place", { index: this.words.number(index), count: this.words.number(count) });
-    this.at.previous.disabled = index <= 1;
-    this.at.next.disabled = index >= count;
+    pager.hidden = count < 2;
+    place.textContent = this.#translations.say("place", numbers);
+    previous.disabled = index <= 1;
+    next.disabled = index >= count;
   }
 
-  /** Put the keyboard on the button of this direction, on the other where that one leads nowhere. */
+  /**
+   * Focus the button of this direction, or the other one when this is disabled.
+   *
+   * @param {Direction} direction
+   */
   focus(direction) {
-    const [wanted, other] = direction < 0 ? [this.at.previous, this.at.next] : [this.at.next, this.at.previous];
+    const { previous, next } = this.#parts;
+    const [wanted, other] = direction < 0 ? [previous, next] : [next, previous];
     (wanted.disabled ? other : wanted).focus();
   }
 }

@@ -1,21 +1,36 @@
-/** The elements that a piece of the page is made of, by name; templates of the page as elements. */
+/** The named elements of a piece of the page (data-part), and the page's templates (data-template). */
 
-/** Return the elements below root that have a data-part, by its name: {"retry-button": …} as {retryButton: …}. */
-export function parts(root) {
-  const found = [...root.querySelectorAll("[data-part]")];
-  return Object.fromEntries(found.map((element) => [camel(element.dataset.part), element]));
+/** @import { ElementFactories } from "./types" */
+
+/**
+ * Return the elements below root that have a data-part, by its name: `data-part="retry-button"` is `retryButton`. Which names there
+ * are is in types.d.ts.
+ *
+ * @param {Element} root
+ * @returns {any}
+ */
+export function findParts(root) {
+  const found = /** @type {HTMLElement[]} */ ([...root.querySelectorAll("[data-part]")]);
+  return Object.fromEntries(found.map((element) => [camelCase(element.dataset.part ?? ""), element]));
 }
 
-/** Return functions that make an element of each template below root, by its name. */
-export function templates(root) {
-  const found = [...root.querySelectorAll("template[data-template]")];
-  return Object.fromEntries(found.map((template) => [template.dataset.template, () => clone(template)]));
+/**
+ * Return, for each template below root, a function that makes its element.
+ *
+ * @param {Element} root
+ */
+export function findTemplates(root) {
+  const found = /** @type {HTMLTemplateElement[]} */ ([...root.querySelectorAll("template[data-template]")]);
+  const factories = Object.fromEntries(found.map((template) => [template.dataset.template, () => copyOf(template)]));
+  return /** @type {ElementFactories} */ (factories);
 }
 
-function clone(template) {
-  return template.content.firstElementChild.cloneNode(true);
+/** @param {HTMLTemplateElement} template */
+function copyOf(template) {
+  return template.content.firstElementChild?.cloneNode(true);
 }
 
-function camel(name) {
-  return name.replace(/-(\w)/g, (_all, letter) => letter.toUpperCase());
+/** @param {string} name */
+function camelCase(name) {
+  return name.replace(/-(\w)/g, (_match, letter) => letter.toUpperCase());
 }

@@ -1,181 +1,231 @@
 /** One reply, live or ended, as the page shows it. What a model writes goes through the Markdown module only. */
 
-import { canCopy, copyOn } from "./copying.js";
-import { Facts } from "./facts.js";
-import { Judgement } from "./judgement.js";
+import { makeCopyButton } from "./copy-button.js";
+import { Feedback } from "./feedback.js";
+import { LazyMarkdown } from "./lazy-markdown.js";
 import { Pager } from "./pager.js";
-import { parts } from "./parts.js";
-import { Prose } from "./prose.js";
+import { findParts } from "./parts.js";
+import { ReplyContent } from "./reply-content.js";
+import { ReplyDetails } from "./reply-details.js";
+import { Stopwatch } from "./stopwatch.js";
 
 /**
- * templates, words: those of the page. modules: addresses of those that are loaded when they are needed.
- * on: {again(view), stepped(view, direction), judged(view, value, comment), asked(view)}: asked returns the whole message.
- * id: the message's, null until the stream has said it. shownId: the id of the last event that is on the page.
+ * @import { Thumb } from "./feedback.js"
+ * @import { Direction } from "./pager.js"
+ * @import { Translations } from "./translations.js"
+ * @import { ElementFactories, Ending, Message, ModuleAddresses, ReplyParts, Siblings, StreamEvent, ToolCall } from "./types"
  */
+
+/**
+ * @typedef {object} ReplyHandlers
+ * @property {(reply: Reply) => void} regenerate
+ * @property {(reply: Reply, direction: Direction) => void} step
+ * @property {(reply: Reply, value: Thumb, comment: string) => Promise<boolean>} saveFeedback
+ * @property {(reply: Reply) => Promise<Message | undefined>} fetch
+ */
+
+// What the button says that asks for another reply, by the status of this one.
+/** @type {Record<string, string>} */
+const AGAIN = { failed: "retry", interrupted: "continue" };
+
 export class Reply {
-  constructor({ templates, words, modules, on }) {
-    Object.assign(this, { words, on });
+  #translations;
+  /** @type {ReplyParts} */
+  #parts;
+  #text;
+  #reasoning;
+  #feedback;
+  #details;
+  #reasoningTime = new Stopwatch();
+  /** @type {ReplyContent | null} What polling found, as long as the stream has brought less. */
+  #preview = null;
+  #shown = new ReplyContent();
+  /** @type {Siblings | null} */
+  #siblings = null;
+  /** @type {string | null} The message's id, null until the server has named it. */
+  id = null;
+  /** What the stream has brought; it may be more than is shown. */
+  received = new ReplyContent();
+
+  /**
+   * @param {object} options
+   * @param {ElementFactories} options.templates
+   * @param {Translations} options.translations
+   * @param {ModuleAddresses} options.modules
+   * @param {ReplyHandlers} options.on
+   */
+  constructor({ templates, translations, modules, on }) {
+    this.#translations = translations;
     this.element = templates.reply();
-    this.at = parts(this.element);
-    this.text = new Prose(this.at.text, { words, modules });
-    this.reasoning = new Prose(this.at.reasoningText, { words, modules });
-    this.pager = new Pager(this.element, words, (direction) => on.stepped(this, direction));
-    this.judgement = new Judgement(this.at, (value, comment) => on.judged(this, value, comment));
-    this.facts = new Facts(this.at, words, () => on.asked(this));
-    this.at.again.addEventListener("click", () => on.again(this));
-    copyOn(this.at.copy, words, () => this.shown.text);
+    this.#parts = findParts(this.element);
+    const parts = this.#parts;
+    this.#text = new LazyMarkdown(parts.text, { translations, modules });
+    this.#reasoning = new LazyMarkdown(parts.reasoningText, { translations, modules });
+    this.pager = new Pager(this.element, translations, (direction) => on.step(this, direction));
+    this.#feedback = new Feedback(parts, (value, comment) => on.saveFeedback(this, value, comment));
+    this.#details = new ReplyDetails(parts, translations, () => on.fetch(this));
+    parts.again.addEventListener("click", () => on.regenerate(this));
+    makeCopyButton(parts.copy, translations, () => this.#shown.text);
+    this.#begin(null);
+  }
+
+  // A live reply
+
+  /** Start over: another reply to the same message is written in its place. */
+  restart() {
+    this.#begin({ index: this.pager.count + 1, count: this.pager.count + 1 });
     this.id = null;
-    this.begin();
+    this.#feedback.show(null);
+    this.#details.clear();
   }
 
-  /** Be empty and live. */
-  begin(siblings = null) {
-    this.received = nothing();
-    this.preview = null;
-    this.shown = this.received;
-    this.siblings = siblings;
-    this.reasoned = new Stopwatch();
-    this.frozen = false;
-    this.element.dataset.status = "streaming";
-    this.element.setAttribute("aria-busy", "true");
-    this.#close(null);
-    this.draw();
-  }
-
-  /** Take up a live reply as the API has it; its stream goes on after `lastId`. */
+  /**
+   * Show a live reply as the API has it; its stream continues after `lastId`.
+   *
+   * @param {Message} message
+   */
   resume(message) {
     this.id = message.id;
-    this.siblings = message.siblings;
-    this.received = state(message);
+    this.#siblings = message.siblings;
+    this.received = ReplyContent.of(message);
     this.draw();
   }
 
+  /** The id of the last event that was received, "" for none. */
   get lastId() {
     return this.received.position ? `${this.id}/${this.received.position}` : "";
   }
 
+  /** The id of the last event that is on the page. */
   get shownId() {
-    return `${this.id}/${Math.max(this.shown.position, 1)}`;
+    return `${this.id}/${Math.max(this.#shown.position, 1)}`;
   }
 
-  /** Take an event of the stream; it is drawn later. */
-  receive({ event, data, id }) {
-    if (event === "reset") this.received = nothing();
-    this.received.text += data.text ?? "";
-    this.received.reasoning += data.reasoning ?? "";
-    if (data.tool_call) this.received.tools.push(data.tool_call);
-    this.received.position = Number(id.slice(id.lastIndexOf("/") + 1)) || this.received.position;
-    if (data.reasoning) this.reasoned.start();
-    else if (data.text || data.tool_call) this.reasoned.stop();
+  /**
+   * Take an event of the stream; `draw` shows it.
+   *
+   * @param {StreamEvent} event
+   */
+  receive(event) {
+    if (event.event === "reset") this.received = new ReplyContent();
+    this.received.add(event);
+    if (event.data.reasoning) this.#reasoningTime.start();
+    else if (event.data.text || event.data.tool_call) this.#reasoningTime.stop();
   }
 
-  /** Show what the API had of it, as long as the stream has brought less. */
-  peek(message) {
-    this.preview = state(message);
+  /**
+   * Show what polling found, as long as the stream has brought less.
+   *
+   * @param {Message} message
+   */
+  preview(message) {
+    this.#preview = ReplyContent.of(message);
     this.draw();
   }
 
-  /** Show everything received, unless a stop has frozen what the reader saw. */
+  /** Show everything that was received. */
   draw() {
-    if (this.frozen) return;
-    const { received, preview } = this;
-    this.shown = { ...(preview && preview.position > received.position ? preview : received) };
+    const { received } = this;
+    const preview = this.#preview;
+    this.#shown = (preview && preview.position > received.position ? preview : received).copy();
     this.#render(false);
   }
 
-  /** Show what has come up to now, whole, and nothing more: this is where a stop ends it. */
-  freeze() {
+  /** Show everything that was received, complete, including what the Markdown renderer held back. */
+  drawComplete() {
     this.draw();
     this.#render(true);
-    this.frozen = true;
   }
 
-  /** Show the reply's ending. ending: {status, error}. */
+  // An ended reply
+
+  /** @param {Ending} ending */
   end({ status, error = null }) {
-    this.frozen = false;
-    this.preview = null;
-    this.reasoned.stop();
-    this.shown = { ...this.received };
+    this.#preview = null;
+    this.#reasoningTime.stop();
+    this.#shown = this.received.copy();
     this.element.dataset.status = status;
     this.element.removeAttribute("aria-busy");
     this.#render(true);
-    this.#close({ status, error });
+    this.#showOutcome(status, error?.message ?? this.#translations.say(status));
+    this.#showActions(status);
   }
 
-  /** Show a message as the API has it. */
+  /**
+   * Show an ended message as the API has it.
+   *
+   * @param {Message} message
+   */
   show(message) {
     this.id = message.id;
-    this.siblings = message.siblings;
-    this.received = state(message);
-    if (message.reasoning_ms) this.reasoned.milliseconds = message.reasoning_ms;
-    this.judgement.show(message.feedback);
-    this.facts.show(message);
+    this.#siblings = message.siblings;
+    this.received = ReplyContent.of(message);
+    if (message.reasoning_ms) this.#reasoningTime.milliseconds = message.reasoning_ms;
+    this.#feedback.show(message.feedback);
+    this.#details.show(message);
     this.end(message);
   }
 
-  #render(ended) {
-    const { text, reasoning, tools } = this.shown;
-    this.text.draw(text, { ended });
-    this.reasoning.draw(reasoning, { ended: ended || Boolean(text) });
-    this.at.reasoning.hidden = !reasoning;
-    this.at.reasoningSummary.textContent = this.#reasoningWords(text);
-    this.at.tools.hidden = !tools.length;
-    if (this.at.tools.childElementCount !== tools.length) this.at.tools.replaceChildren(...tools.map(toolCall));
-    this.at.waiting.hidden = this.element.dataset.status !== "streaming" || Boolean(text);
+  /** @param {Siblings | null} siblings */
+  #begin(siblings) {
+    this.received = new ReplyContent();
+    this.#preview = null;
+    this.#siblings = siblings;
+    this.#reasoningTime = new Stopwatch();
+    this.element.dataset.status = "streaming";
+    this.element.setAttribute("aria-busy", "true");
+    this.#parts.outcome.hidden = true;
+    this.#parts.outcome.textContent = "";
+    this.#parts.actions.hidden = true;
+    this.#feedback.close();
+    this.draw();
   }
 
-  #reasoningWords(text) {
-    const { milliseconds } = this.reasoned;
-    if (milliseconds) return this.words.say("reasoned", { seconds: this.words.seconds(milliseconds) });
-    return this.words.say(this.element.dataset.status === "streaming" && !text ? "reasoning_now" : "reasoning");
+  get #isLive() {
+    return this.element.dataset.status === "streaming";
   }
 
-  /** Show what can be done with an ended reply; null: nothing yet. */
-  #close(ending) {
-    this.at.actions.hidden = !ending;
-    this.at.outcome.hidden = !ending || ending.status === "completed";
-    this.at.outcome.textContent = ending ? this.#outcome(ending) : "";
-    const { text, tools } = this.shown;
-    this.at.copy.hidden = !text || !canCopy();
-    // Nothing has come that could be judged.
-    this.at.good.hidden = this.at.bad.hidden = !text && !tools.length;
-    if (!ending) return this.judgement.close();
-    const again = { failed: "retry", interrupted: "continue" }[ending.status] ?? "regenerate";
-    this.at.againText.textContent = this.words.say(again);
-    this.pager.show(this.siblings ?? { index: 1, count: 1 });
+  /** @param {boolean} isComplete */
+  #render(isComplete) {
+    const { text, reasoning, tools } = this.#shown;
+    const parts = this.#parts;
+    this.#text.draw(text, { isComplete });
+    this.#reasoning.draw(reasoning, { isComplete: isComplete || Boolean(text) });
+    parts.reasoning.hidden = !reasoning;
+    parts.reasoningSummary.textContent = this.#reasoningSummary();
+    parts.tools.hidden = !tools.length;
+    if (parts.tools.childElementCount !== tools.length) parts.tools.replaceChildren(...tools.map(toolCallItem));
+    parts.waiting.hidden = !this.#isLive || Boolean(text);
   }
 
-  #outcome({ status, error }) {
-    return error?.message ?? this.words.say(status);
+  #reasoningSummary() {
+    const { milliseconds } = this.#reasoningTime;
+    if (milliseconds) return this.#translations.say("reasoned", { seconds: this.#translations.seconds(milliseconds) });
+    return this.#translations.say(this.#isLive && !this.#shown.text ? "reasoning_now" : "reasoning");
+  }
+
+  /**
+   * @param {string} status
+   * @param {string} text
+   */
+  #showOutcome(status, text) {
+    this.#parts.outcome.hidden = status === "completed";
+    this.#parts.outcome.textContent = text;
+  }
+
+  /** @param {string} status */
+  #showActions(status) {
+    const parts = this.#parts;
+    parts.actions.hidden = false;
+    parts.copy.hidden = !this.#shown.text;
+    parts.good.hidden = parts.bad.hidden = this.#shown.isEmpty;
+    parts.againText.textContent = this.#translations.say(AGAIN[status] ?? "regenerate");
+    this.pager.show(this.#siblings ?? { index: 1, count: 1 });
   }
 }
 
-/** How long something took, in milliseconds; 0 while it is going on or has not begun. */
-class Stopwatch {
-  #started = 0;
-  milliseconds = 0;
-
-  start() {
-    this.#started ||= performance.now();
-  }
-
-  stop() {
-    if (this.#started && !this.milliseconds) this.milliseconds = performance.now() - this.#started;
-  }
-}
-
-function nothing() {
-  return { text: "", reasoning: "", tools: [], position: 0 };
-}
-
-/** Return what the API says of a message, as a stream would have brought it. */
-function state(message) {
-  const ofKind = (kind) => (message.parts ?? []).filter((part) => part.kind === kind);
-  const reasoning = ofKind("reasoning").map((part) => part.text).join("");
-  return { text: message.text, reasoning, tools: ofKind("tool_call"), position: message.position };
-}
-
-function toolCall({ name, arguments: given }) {
+/** @param {ToolCall} call */
+function toolCallItem({ name, arguments: given }) {
   const item = document.createElement("li");
   const details = document.createElement("details");
   const summary = Object.assign(document.createElement("summary"), { textContent: name });

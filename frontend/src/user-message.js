@@ -1,66 +1,94 @@
 /** One message of the user. Its text is set by textContent only. */
 
-import { canCopy, copyOn } from "./copying.js";
+import { makeCopyButton } from "./copy-button.js";
+import { isSendKey, onEscape } from "./keys.js";
 import { Pager } from "./pager.js";
-import { parts } from "./parts.js";
+import { findParts } from "./parts.js";
 
 /**
- * templates: those of the page. words: its words.
- * on: what its buttons do, {edited(view, text), stepped(view, direction)}.
+ * @import { Direction } from "./pager.js"
+ * @import { Translations } from "./translations.js"
+ * @import { EditParts, ElementFactories, Siblings, UserParts } from "./types"
  */
+
+/**
+ * @typedef {object} UserMessageHandlers
+ * @property {(message: UserMessage, text: string) => void} edit
+ * @property {(message: UserMessage, direction: Direction) => void} step
+ */
+
 export class UserMessage {
-  constructor({ templates, words, on }, { id = null, parent = null, text, siblings = null }) {
-    Object.assign(this, { templates, on, id, parent, text });
+  #templates;
+  #on;
+  /** @type {UserParts} */
+  #parts;
+
+  /**
+   * @param {object} options
+   * @param {ElementFactories} options.templates
+   * @param {Translations} options.translations
+   * @param {UserMessageHandlers} options.on
+   * @param {string} text
+   */
+  constructor({ templates, translations, on }, text) {
+    this.#templates = templates;
+    this.#on = on;
+    this.text = text;
+    /** @type {string | null} Null until the server has it. */
+    this.id = null;
+    /** @type {string | null} The reply before it. */
+    this.parent = null;
     this.element = templates.user();
-    this.at = parts(this.element);
-    this.at.text.textContent = text;
-    this.pager = new Pager(this.element, words, (direction) => on.stepped(this, direction));
-    this.at.edit.addEventListener("click", () => this.edit());
-    this.at.copy.hidden = !canCopy();
-    copyOn(this.at.copy, words, () => this.text);
-    if (siblings) this.sent(id, parent, siblings);
+    this.#parts = findParts(this.element);
+    this.#parts.text.textContent = text;
+    this.pager = new Pager(this.element, translations, (direction) => on.step(this, direction));
+    this.#parts.edit.addEventListener("click", () => this.openForm());
+    makeCopyButton(this.#parts.copy, translations, () => this.text);
   }
 
-  /** It is on the server now. */
-  sent(id, parent, siblings) {
-    Object.assign(this, { id, parent });
+  /**
+   * The server has the message.
+   *
+   * @param {string | null} id
+   * @param {string | null} parent
+   * @param {Siblings} siblings
+   */
+  confirmSent(id, parent, siblings) {
+    this.id = id;
+    this.parent = parent;
     this.pager.show(siblings);
-    this.at.actions.hidden = false;
+    this.#parts.actions.hidden = false;
   }
 
-  /** Put a form in its place, with its text or one that was refused; what it sends is another message beside this one. */
-  edit(written = this.text) {
-    if (this.element.classList.contains("sc-editing")) return this.element.querySelector("form textarea").focus();
-    const form = this.templates.edit();
-    const { text, cancel } = parts(form);
-    text.value = written;
-    const close = () => {
-      form.remove();
-      this.element.classList.remove("sc-editing");
-      this.at.edit.focus();
-    };
-    const send = (event) => {
+  /**
+   * Replace the message by a form that sends another version of it.
+   *
+   * @param {string} text What the form holds: the message's text, or an edit that was refused.
+   */
+  openForm(text = this.text) {
+    if (this.element.classList.contains("sc-editing")) return this.element.querySelector("textarea")?.focus();
+    const form = this.#templates.edit();
+    /** @type {EditParts} */
+    const { text: field, cancel } = findParts(form);
+    field.value = text;
+    const send = (/** @type {Event} */ event) => {
       event.preventDefault();
-      if (text.value.trim()) this.on.edited(this, text.value);
+      if (field.value.trim()) this.#on.edit(this, field.value);
     };
     form.addEventListener("submit", send);
-    cancel.addEventListener("click", close);
-    text.addEventListener("keydown", (event) => isSending(event) && send(event));
-    form.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || event.isComposing) return;
-      event.stopPropagation();
-      close();
-    });
+    field.addEventListener("keydown", (event) => isSendKey(event) && send(event));
+    cancel.addEventListener("click", () => this.#closeForm(form));
+    onEscape(form, () => this.#closeForm(form));
     this.element.classList.add("sc-editing");
-    this.at.text.after(form);
-    text.focus();
-    text.setSelectionRange(text.value.length, text.value.length);
+    this.#parts.text.after(form);
+    field.focus();
+    field.setSelectionRange(text.length, text.length);
   }
-}
 
-/** Whether a key is the Enter that sends, and not one that ends a composition or begins a line. */
-export function isSending(event) {
-  // 229 is what Safari reports for the Enter that ends a composition, when it is no longer one.
-  const composing = event.isComposing || event.keyCode === 229;
-  return event.key === "Enter" && !event.shiftKey && !composing;
+  /** @param {HTMLElement} form */
+  #closeForm(form) {
+    form.remove();
+    this.element.classList.remove("sc-editing");
+    this.#parts.edit.focus();
+  }
 }

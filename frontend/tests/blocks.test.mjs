@@ -13,7 +13,7 @@ function whole(text) {
   return htmlOf(blocks);
 }
 
-/** Return the blocks of a text that came in pieces. Checks on the way that what is finished stays as it is. */
+/** Return the blocks of a text that arrived in pieces. Checks that finished blocks do not change on the way. */
 function arrived(text, pieces) {
   const blocks = new Blocks(IMAGE);
   for (const piece of pieces) {
@@ -27,7 +27,7 @@ function arrived(text, pieces) {
 }
 
 for (const [name, text] of Object.entries(TEXTS)) {
-  test(`however it arrives, it ends the same: ${name}`, () => {
+  test(`the result does not depend on how it arrives: ${name}`, () => {
     const expected = whole(text);
     const random = numbers(text.length + 1);
     assert.deepEqual(arrived(text, beginnings(text, random, 1)), expected);
@@ -35,7 +35,7 @@ for (const [name, text] of Object.entries(TEXTS)) {
   });
 }
 
-test("any mixture of pieces ends the same", () => {
+test("the result of random text does not depend on how it arrives", () => {
   const random = numbers(7);
   const pieces = [..."*_`~[]()<>|-#\n1.", "\n\n", "```\n", "- a", "| a |\n|---|\n", "[a]: https://e.example\n", "    ", "> ", "text ", "**"];
   for (let run = 0; run < 1500; run += 1) {
@@ -44,14 +44,14 @@ test("any mixture of pieces ends the same", () => {
   }
 });
 
-test("without its end, the same is shown as far as it is finished", () => {
+test("finished blocks are those of the whole text", () => {
   const blocks = new Blocks(IMAGE);
   for (const text of beginnings(REPLY, numbers(3), 5)) blocks.update(text, false);
   assert.deepEqual(htmlOf(blocks).slice(0, blocks.finished), whole(REPLY).slice(0, blocks.finished));
   assert.ok(blocks.finished >= blocks.list.length - 2);
 });
 
-test("a block is finished when a later one's first line is whole", () => {
+test("a block is finished when the first line of a later one is complete", () => {
   const blocks = new Blocks(IMAGE);
   blocks.update("1. a\n\n2", false);
   assert.equal(blocks.finished, 0);
@@ -59,7 +59,7 @@ test("a block is finished when a later one's first line is whole", () => {
   assert.equal(blocks.finished, 1);
 });
 
-test("a fence that is closed is finished at once", () => {
+test("a closed fence is finished at once", () => {
   const blocks = new Blocks(IMAGE);
   blocks.update("```py\na\n```", false);
   assert.equal(blocks.finished, 0);
@@ -67,7 +67,7 @@ test("a fence that is closed is finished at once", () => {
   assert.equal(blocks.finished, 1);
 });
 
-test("code grows by its text alone, and hides the fence that is on its way", () => {
+test("open code grows by its text, and hides the beginning of its closing fence", () => {
   const blocks = new Blocks(IMAGE);
   const texts = ["```py\na", "```py\na\n", "```py\na\n``", "```py\na\n``b"].map((text) => {
     blocks.update(text, false);
@@ -76,14 +76,14 @@ test("code grows by its text alone, and hides the fence that is on its way", () 
   assert.deepEqual(texts, ["a", "a\n", "a\n", "a\n``b"]);
 });
 
-test("definitions are known to what comes after them, and at the end to all", () => {
+test("a definition applies to what follows it, and at the end to everything", () => {
   const blocks = new Blocks(IMAGE);
   blocks.update("[a] x\n\ntext\n\n[a]: https://e.example\n\n# h\n\n[a] y", false);
   assert.match(htmlOf(blocks).at(-1), /<a href/);
   assert.deepEqual(whole("[a]\n\ntext\n\n[a]: https://e.example")[0], '<p dir="auto"><a href="https://e.example">a</a></p>');
 });
 
-test("another text is read anew", () => {
+test("another text is read from the beginning", () => {
   const blocks = new Blocks(IMAGE);
   blocks.update("# a\n\nb\n\nc", false);
   assert.equal(blocks.update("# b\n\nb", false), 0);

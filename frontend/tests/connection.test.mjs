@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Lost, Watch, read, wait } from "../src/connection.js";
+import { ConnectionLost, ConnectionWatch, readEvents, wait } from "../src/connection.js";
 
 const STREAM = 'retry: 1000\nid: m/1\nevent: start\ndata: {"text":""}\n\n:\nid: m/6\ndata: {"text":"Grüße"}\n\ndata: [DONE]\n\n';
 const EVENTS = [
@@ -21,9 +21,9 @@ function response(pieces, { open = false } = {}) {
 
 async function all(stream, silence = 5) {
   const events = [];
-  const watch = new Watch(silence);
+  const watch = new ConnectionWatch(silence);
   try {
-    for await (const event of read(stream, watch)) events.push(event);
+    for await (const event of readEvents(stream, watch)) events.push(event);
   } finally {
     watch.close();
   }
@@ -37,27 +37,27 @@ test("a stream cut anywhere, also inside a character, gives the same events", as
   }
 });
 
-test("what is not ended by a blank line is no event", async () => {
+test("a block without its blank line is no event", async () => {
   assert.deepEqual(await all(response([new TextEncoder().encode("data: half\n")])), []);
 });
 
 test("a connection that is silent for too long is lost", async () => {
-  await assert.rejects(all(response([new TextEncoder().encode(STREAM)], { open: true }), 0.05), Lost);
+  await assert.rejects(all(response([new TextEncoder().encode(STREAM)], { open: true }), 0.05), ConnectionLost);
 });
 
-test("a network that is back ends a wait, and a connection that came over another", async () => {
+test("a network that is back ends a wait and a connection", async () => {
   const target = new EventTarget();
   Object.assign(globalThis, {
     addEventListener: target.addEventListener.bind(target),
     removeEventListener: target.removeEventListener.bind(target),
   });
   const waiting = wait(3600, new AbortController().signal);
-  const reading = assert.rejects(all(response([], { open: true }), 3600), Lost);
+  const reading = assert.rejects(all(response([], { open: true }), 3600), ConnectionLost);
   target.dispatchEvent(new Event("online"));
   await Promise.all([waiting, reading]);
 });
 
-test("a wait that is aborted says why", async () => {
+test("an aborted wait throws the reason", async () => {
   const abort = new AbortController();
   const reason = new Error("left");
   const waiting = assert.rejects(wait(3600, abort.signal), reason);
@@ -65,13 +65,13 @@ test("a wait that is aborted says why", async () => {
   await waiting;
 });
 
-test("a wait that is aborted before it begins does not begin", async () => {
+test("an aborted signal lets no wait begin", async () => {
   const reason = new Error("left");
   await assert.rejects(wait(3600, AbortSignal.abort(reason)), reason);
 });
 
-test("a request that nothing answers is lost", async () => {
-  const watch = new Watch(0.05);
-  await assert.rejects(watch.over(new Promise(() => {})), (error) => error instanceof Lost && !error.isBack);
+test("a request without an answer is lost", async () => {
+  const watch = new ConnectionWatch(0.05);
+  await assert.rejects(watch.guard(new Promise(() => {})), (error) => error instanceof ConnectionLost && !error.isBack);
   watch.close();
 });

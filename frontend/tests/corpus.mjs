@@ -1,4 +1,4 @@
-/** Texts in Markdown for the tests: what models write, and what parts badly. */
+/** Texts in Markdown for the tests: a typical reply, and texts that are hard to cut into pieces. */
 
 export const REPLY = `# Rain
 
@@ -89,7 +89,7 @@ export const TEXTS = {
   "astral characters": "👩‍👩‍👧 **𝒳** שלום\n\n- مرحبا\n",
 };
 
-/** Numbers below 1, the same each time. */
+/** Yield pseudo-random numbers below 1, the same for each seed. */
 export function* numbers(seed) {
   for (let state = seed; ; ) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -97,7 +97,7 @@ export function* numbers(seed) {
   }
 }
 
-/** Yield a text's beginnings, each longer than the last by what `random` says, and at last the whole. */
+/** Yield beginnings of a text, each up to `longest` characters longer than the one before; the last is the whole text. */
 export function* beginnings(text, random, longest) {
   for (let end = 0; end < text.length; ) {
     end = Math.min(text.length, end + 1 + Math.floor(random.next().value * longest));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Drafts } from "../src/drafts.js";
+import { Drafts, keepForSignIn, takeKeptText } from "../src/drafts.js";
 
 function storage() {
   const items = new Map();
@@ -12,7 +12,7 @@ function storage() {
   };
 }
 
-test("the same text keeps its client_id, over a reload", () => {
+test("the same text keeps its client_id over a reload", () => {
   const kept = storage();
   const { clientId } = new Drafts("c", kept).save("Hello", "demo:demo");
   assert.match(clientId, /^[A-Za-z0-9_-]{1,64}$/);
@@ -34,11 +34,26 @@ test("an empty text is no draft", () => {
   assert.equal(drafts.load(), null);
 });
 
-test("a storage that fails costs nothing but the draft", () => {
+test("a storage that fails costs only the draft", () => {
   const broken = () => {
     throw new Error("QuotaExceededError");
   };
   const drafts = new Drafts("c", { getItem: broken, setItem: broken, removeItem: broken });
   assert.equal(drafts.save("Hello").text, "Hello");
   assert.equal(drafts.load(), null);
+});
+
+test("a text is kept over the sign-in, once and for its own chat", () => {
+  const kept = storage();
+  keepForSignIn("/chat/", "Hello", kept);
+  assert.equal(takeKeptText("/other/", kept), "");
+  assert.equal(takeKeptText("/chat/", kept), "Hello");
+  assert.equal(takeKeptText("/chat/", kept), "");
+});
+
+test("a sent text keeps the reply after which it was sent", () => {
+  const kept = storage();
+  new Drafts("c", kept).save("Hello", "", "reply-1");
+  assert.equal(new Drafts("c", kept).save("Hello", "", "reply-2").parent, "reply-1");
+  assert.equal(new Drafts("c", kept).save("Hello!", "", "reply-2").parent, "reply-2");
 });

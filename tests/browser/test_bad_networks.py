@@ -24,9 +24,13 @@ from .server import Server
 PASSWORD = "a word for tests"
 # Twice the heartbeat of the site's settings, and the 5 s that element.py adds.
 SILENCE_MILLISECONDS = 35_000
-# How long the page waits for a first event before it asks in another way, and between its questions: see peeking.js.
+# How long the page waits for a first event before it polls for the reply, and between its polls: see reply-poller.js.
 PATIENCE_MILLISECONDS = 10_000
 PERIOD_MILLISECONDS = 2_000
+NOTE_ENDINGS = """() => {
+    window.endings = [];
+    document.addEventListener("streaming-chat:ended", ({ detail }) => window.endings.push(detail));
+}"""
 
 
 @pytest.fixture
@@ -333,6 +337,7 @@ class TestLines:
         expect(lined.text).to_have_value("Hi")
         expect(lined.users).to_have_count(0)
         expect(lined.send_button).to_be_visible()
+        expect(lined.status).to_have_text("")
         assert provider.calls == []
 
     def test_a_resume_that_is_swallowed_is_made_again(self, lined, line, provider):
@@ -449,6 +454,21 @@ class TestBuffers:
 
             assert lined.reply().text_content() == the_reply().text
             assert the_reply().text.startswith("Shown")
+
+    def test_a_stop_before_anything_was_shown_saves_nothing(self, lined, provider):
+        """The page learns by polling which reply to stop; the text that it learns as well was not shown."""
+        script, gates = gated("Not shown", ", end")
+        provider.script(script)
+        with held(*gates):
+            lined.say("Hi")
+            provider.wait_for_call()
+            wait_until(lambda: _written() == "Not shown")
+            lined.stop.click()
+            lined.page.clock.fast_forward(PATIENCE_MILLISECONDS)
+            lined.expect_end("stopped")
+
+            assert lined.reply().text_content() == ""
+            assert the_reply().text == ""
 
 
 class TestSessions:
@@ -770,6 +790,28 @@ class TestLeaving:
 
         assert chat.reply().text_content() == script.text
         assert len(provider.calls) == 1
+
+    def test_a_stop_that_is_answered_later_is_reported_for_its_own_conversation(self, chat, provider):
+        """The site hears of the ending by an event, when another conversation is in view already."""
+        script, (gate,) = gated("One", " two")
+        provider.script(script)
+        page = chat.page
+        stops = []
+        page.evaluate(NOTE_ENDINGS)
+        page.route("**/stop", lambda route: stops.append(route))  # noqa: PLW0108  (it cannot bind built-ins)
+        with held(gate):
+            chat.say("Hi")
+            expect(chat.reply()).to_have_text("One")
+            conversation = chat.conversation_id
+            chat.stop.click()
+            wait_in(page, lambda: stops)
+            page.get_by_role("link", name="New chat").click()
+            expect(chat.replies).to_have_count(0)
+            stops[0].continue_()
+            page.wait_for_function("window.endings.length")
+
+        [ending] = page.evaluate("window.endings")
+        assert (ending["conversation"], ending["status"]) == (conversation, "stopped")
 
     def test_an_element_that_is_taken_away_leaves_no_stream(self, chat, provider):
         script, (gate,) = gated("One", " two")

@@ -21,25 +21,25 @@ FRAMES = {"div", "button", "span"}
 PAGE = b"<!doctype html><meta charset=utf-8><title>t</title><main id=here></main><script type=module src=/page.js></script>"
 SCRIPT = b"""
 import { MarkdownDocument } from "/document.js";
-const words = WORDS;
+const texts = WORDS;
 window.open_ = (highlighter = "") => {
   const element = document.createElement("div");
   document.querySelector("#here").replaceChildren(element);
-  window.shown = new MarkdownDocument(element, { words, highlighter });
+  window.shown = new MarkdownDocument(element, { texts, highlighter });
   return element;
 };
 window.arrive = (pieces) => {
   const element = window.open_();
   let text = "";
   for (const piece of pieces) window.shown.draw(text += piece);
-  window.shown.draw(text, { ended: true });
+  window.shown.draw(text, { isComplete: true });
   return element.innerHTML;
 };
 // What the server shows, in the same form: without our frames, and without the white space between blocks.
 window.compare = async (text, path) => {
   const served = await load(path);
   const element = window.open_();
-  window.shown.draw(text, { ended: true });
+  window.shown.draw(text, { isComplete: true });
   for (const bar of element.querySelectorAll(".sc-code-bar")) bar.remove();
   for (const outer of element.querySelectorAll(".sc-code, .sc-table")) outer.replaceWith(...outer.childNodes);
   for (const pre of element.querySelectorAll("pre")) {
@@ -196,7 +196,7 @@ def test_a_selection_stays_while_a_list_grows(page: Page):
         }"""
     )
     for grown in ("- one\n- two thr", "- one\n- two three\n- four", "- one\n- two three\n- four\n\ntext\n"):
-        page.evaluate("(text) => window.shown.draw(text, { ended: true })", grown)
+        page.evaluate("(text) => window.shown.draw(text, { isComplete: true })", grown)
 
         assert page.evaluate("getSelection().toString()") == "one"
 
@@ -211,7 +211,7 @@ def test_a_table_gains_rows_and_keeps_those_that_were_there(page: Page):
     ]
     page.evaluate("window.open_()")
     for number, (body, rows) in enumerate(steps):
-        page.evaluate("(text) => window.shown.draw(text, { ended: true })", head + body)
+        page.evaluate("(text) => window.shown.draw(text, { isComplete: true })", head + body)
         shown = page.evaluate(
             "[...document.querySelectorAll('tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
         )
@@ -254,7 +254,7 @@ def test_code_is_coloured_when_its_block_is_whole(page: Page):
 
 
 def test_code_stays_plain_without_its_highlighter(page: Page):
-    page.evaluate("(text) => { window.open_('/missing.js'); window.shown.draw(text, { ended: true }) }", TEXT)
+    page.evaluate("(text) => { window.open_('/missing.js'); window.shown.draw(text, { isComplete: true }) }", TEXT)
     with page.expect_response("**/missing.js"):
         pass
 

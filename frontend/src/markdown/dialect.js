@@ -1,60 +1,92 @@
 /**
- * The Markdown that the server shows, for marked: CommonMark with tables and strikethrough, lines that stay lines, and
- * HTML that stays text. No DOM.
+ * The server's dialect of Markdown, for marked: CommonMark with tables, strikethrough and hard line breaks, in which HTML is text. No
+ * DOM.
  *
- * Work is bounded by shape, as it is on the server: what is built to be slow is shown as it was written.
+ * As on the server, text that would take too long to parse is shown as it was written.
  */
 
 import { Lexer, Tokenizer } from "marked";
 
 import markup from "../../../streaming_chat/rendering/markup.json" with { type: "json" };
 
+/**
+ * A token as marked makes it; which properties there are depends on its type.
+ *
+ * @typedef {{type: string, raw: string, tokens?: any, [name: string]: any}} Token
+ */
+/** @typedef {Record<string, {href: string, title: string}>} Definitions */
+/** @typedef {Token[] & {links: Definitions}} TokenList */
+
 const SAFE_ADDRESS = new RegExp(`^${markup.address}`, "i");
-// marked looks for the end of each over and over: 10,000 in one paragraph took 650 ms, 2,000 take 30 (marked 18.2).
-const MAX_MARKS = 2_000;
+// marked searches for the end of each delimiter, so the time grows with the square of their number.
+const MAX_DELIMITERS = 2_000;
 const NEVER = /(?!)/;
-// How marked says which HTML interrupts a paragraph; none does here.
+// The part of marked's rules that lets HTML interrupt a paragraph.
 const HTML_INTERRUPTS = / \{0,3\}\(\?:<\\?\/\?\(\?:address\|.*?CDATA\\\[\)/g;
 
-/** Whether a link may lead there: relative addresses would be pages of this site. */
+/**
+ * Whether a link may lead to this address. Relative addresses may not: they would be pages of this site.
+ *
+ * @param {string} address
+ */
 export function isSafe(address) {
   return SAFE_ADDRESS.test(address);
 }
 
 /**
- * Return the tokens of a text, as marked makes them, with its definitions of links in `tokens.links`.
+ * Return the tokens of a text, as marked makes them, with its link definitions in `tokens.links`.
  *
- * known: definitions from before this text, which come first.
- * amend: given the last piece of inline text, returns what is to be read in its place.
+ * @param {string} text
+ * @param {object} options
+ * @param {Definitions} [options.known] Definitions from before this text, which take precedence.
+ * @param {((text: string) => string) | null} [options.amend] Given the last piece of inline text, returns what to read instead.
+ * @returns {TokenList}
  */
 export function read(text, { known = {}, amend = null } = {}) {
   const lexer = blocks(text, known);
   const last = lexer.inlineQueue.at(-1);
   if (amend && last && endsInside(lexer.tokens, last.tokens)) last.src = amend(last.src);
   for (const { src, tokens } of lexer.inlineQueue) {
-    if (isWild(src)) tokens.push({ type: "text", text: src.replaceAll("&", "&amp;") });
+    if (isTooComplex(src)) tokens.push({ type: "text", raw: src, text: src.replaceAll("&", "&amp;") });
     else lexer.inlineTokens(src, tokens);
   }
-  return lexer.tokens;
+  return /** @type {any} */ (lexer.tokens);
 }
 
-/** Return the tokens of a text's outer blocks, without what is inside their lines. */
+/**
+ * Return the tokens of a text's outer blocks, without those inside their lines.
+ *
+ * @param {string} text
+ * @returns {TokenList}
+ */
 export function outline(text) {
-  return blocks(text, {}).tokens;
+  return /** @type {any} */ (blocks(text, {}).tokens);
 }
 
+/**
+ * @param {string} text
+ * @param {Definitions} known
+ */
 function blocks(text, known) {
-  const lexer = new Lexer({ gfm: true, breaks: true, tokenizer: new Dialect() });
-  lexer.tokenizer.rules = RULES ??= rules(lexer.tokenizer.rules);
+  const tokenizer = new Dialect();
+  const lexer = new Lexer({ gfm: true, breaks: true, tokenizer });
+  // The constructor of Lexer has set them.
+  tokenizer.rules = RULES ??= rules(tokenizer.rules);
   Object.assign(lexer.tokens.links, known);
   lexer.blockTokens(text, lexer.tokens);
   return lexer;
 }
 
+/** @type {any} */
 let RULES = null;
 
+/**
+ * Return marked's rules without HTML.
+ *
+ * @param {any} rules
+ */
 function rules({ block, inline, other }) {
-  const withoutHtml = (rule) => new RegExp(rule.source.replace(HTML_INTERRUPTS, NEVER.source), rule.flags);
+  const withoutHtml = (/** @type {RegExp} */ rule) => new RegExp(rule.source.replace(HTML_INTERRUPTS, NEVER.source), rule.flags);
   return {
     block: {
       ...block,
@@ -73,59 +105,94 @@ function rules({ block, inline, other }) {
 class Dialect extends Tokenizer {
   #depth = 0;
 
-  /** Nested blocks are read by recursion, which a pile of markers would drive too deep. */
-  #nest(read) {
+  /**
+   * Read a nested block, unless it is nested too deep: marked reads them by recursion.
+   *
+   * @template T
+   * @param {() => T} readBlock
+   */
+  #nest(readBlock) {
     if (this.#depth >= markup.max_nesting) return undefined;
     this.#depth += 1;
     try {
-      return read();
+      return readBlock();
     } finally {
       this.#depth -= 1;
     }
   }
 
+  /** @param {string} src */
   blockquote(src) {
     return this.#nest(() => super.blockquote(src));
   }
 
+  /** @param {string} src */
   list(src) {
     return this.#nest(() => super.list(src));
   }
 
-  /** A short row is filled up to the table's width, so a few characters could become a great many cells. */
+  /**
+   * Read a table, unless it has too many cells: short rows are filled up, so a few characters can become very many cells.
+   *
+   * @param {string} src
+   */
   table(src) {
     const [whole, head] = this.rules.block.table.exec(src) ?? [];
     if (!whole || count(head, "|") * count(whole, "\n") > markup.max_cells) return undefined;
     return super.table(src);
   }
 
+  /** @param {string} src */
   link(src) {
     return safe(super.link(src));
   }
 
+  /** @param {string} src */
   autolink(src) {
     return safe(super.autolink(src));
   }
 
+  /** @param {string} src */
   def(src) {
     return safe(super.def(src));
   }
 }
 
-/** Nothing, where the address of a token is not safe: its source is then read as text. */
+/**
+ * Return undefined for a token whose address is not safe: its source is then read as text.
+ *
+ * @template {{href?: string}} T
+ * @param {T | undefined} token
+ * @returns {T | undefined}
+ */
 function safe(token) {
-  return token && "href" in token && !isSafe(token.href) ? undefined : token;
+  return token && "href" in token && !isSafe(token.href ?? "") ? undefined : token;
 }
 
-function isWild(text) {
-  return count(text, "[") > markup.max_brackets || ["*", "_", "~", "<"].some((mark) => count(text, mark) > MAX_MARKS);
+/**
+ * Whether marked would take too long for a piece of inline text.
+ *
+ * @param {string} text
+ */
+function isTooComplex(text) {
+  return count(text, "[") > markup.max_brackets || ["*", "_", "~", "<"].some((mark) => count(text, mark) > MAX_DELIMITERS);
 }
 
+/**
+ * @param {string} text
+ * @param {string} character
+ */
 function count(text, character) {
   return text.split(character).length - 1;
 }
 
-/** Whether a text's last block is the one that holds these inline tokens. */
+/**
+ * Whether these inline tokens are in the last block of a text.
+ *
+ * @param {Token[]} tokens
+ * @param {Token[]} inline
+ * @returns {boolean}
+ */
 function endsInside(tokens, inline) {
   const last = tokens.findLast(({ type }) => type !== "space");
   if (!last) return false;

@@ -1,103 +1,135 @@
-/** Markdown as it arrives, shown: finished blocks stay as they are, only the last ones are drawn again. */
+/** Shows a text in Markdown as it arrives: finished blocks stay as they are, only the last ones are drawn again. */
 
 import { Blocks } from "./blocks.js";
-import { copyCode, frame, highlight } from "./code.js";
+import { copyCode, frameCode, highlightCode } from "./code-block.js";
 import { patch, patchText } from "./patch.js";
 import { clean } from "./sanitizer.js";
 import { frameTable, growTable } from "./table.js";
 
-// Of the main thread, the tail may take a ninth: however long it is, there is time for everything else.
-const REST = 8;
+/** @import { MarkdownTexts } from "../types" */
 
-/** A text in Markdown, shown as it grows. */
+// After drawing, it pauses for eight times as long: however long the text is, it takes a ninth of the main thread.
+const PAUSE_FACTOR = 8;
+
+/** @typedef {{block: Blocks["list"][number], node: ChildNode, isHighlighted: boolean}} ShownBlock */
+
 export class MarkdownDocument {
   #element;
-  #words;
+  #texts;
   #highlighter;
   #blocks;
-  // What is shown: {block, node, highlighted} of each of the blocks.
+  /** @type {ShownBlock[]} */
   #shown = [];
   #text = "";
-  #restUntil = 0;
-  #timer = 0;
+  #pauseUntil = 0;
+  /** @type {number | undefined} */
+  #timer;
 
   /**
-   * element: where it is shown; what is in it is replaced.
-   * words: {copy, copied, code, table, image}, image with {alt} and {address}.
-   * highlighter: the address of the highlighter's module, "" for none.
+   * @param {HTMLElement} element Its content is replaced.
+   * @param {object} options
+   * @param {MarkdownTexts} options.texts copy, copied, code, table, image.
+   * @param {string} [options.highlighter] The address of the highlighter's module, "" for none.
    */
-  constructor(element, { words, highlighter = "" }) {
+  constructor(element, { texts, highlighter = "" }) {
     this.#element = element;
-    this.#words = words;
+    this.#texts = texts;
     this.#highlighter = highlighter;
-    this.#blocks = new Blocks(words.image);
+    this.#blocks = new Blocks(texts.image);
     element.classList.add("sc-markdown");
     element.replaceChildren();
     element.addEventListener("click", ({ target }) => {
-      const button = target.closest(".sc-copy");
-      if (button) copyCode(button, words);
+      const button = /** @type {Element} */ (target).closest(".sc-copy");
+      if (button) copyCode(button, texts);
     });
   }
 
   /**
-   * Show text: cheap where it only grew since the last time. Call it once a frame at most.
+   * Show a text: cheap if it only grew since the last call. Call it once per frame at most.
    *
-   * ended: there will be no more of it. Until then a long last block is drawn less often than it is asked for; what was
-   * left out follows by itself.
+   * @param {string} text
+   * @param {{isComplete?: boolean}} options isComplete: nothing more will follow. Until then a long last block is drawn less often
+   *   than `draw` is called; what was left out follows by itself.
    */
-  draw(text, { ended = false } = {}) {
+  draw(text, { isComplete = false } = {}) {
     this.#text = text;
     clearTimeout(this.#timer);
-    const rest = this.#restUntil - performance.now();
-    if (rest > 0 && !ended) this.#timer = setTimeout(() => this.#draw(false), rest);
-    else this.#draw(ended);
+    const pause = this.#pauseUntil - performance.now();
+    if (pause > 0 && !isComplete) this.#timer = setTimeout(() => this.#drawNow(false), pause);
+    else this.#drawNow(isComplete);
   }
 
-  #draw(ended) {
+  /** @param {boolean} isComplete */
+  #drawNow(isComplete) {
     const began = performance.now();
-    const first = this.#blocks.update(this.#text, ended);
+    const first = this.#blocks.update(this.#text, isComplete);
     const { list } = this.#blocks;
     for (let index = first; index < list.length; index += 1) this.#show(index, list[index]);
     for (const { node } of this.#shown.splice(list.length)) node.remove();
-    this.#highlight(ended ? list.length : this.#blocks.finished);
+    this.#highlight(isComplete ? list.length : this.#blocks.finished);
     const now = performance.now();
-    this.#restUntil = now + REST * (now - began);
+    this.#pauseUntil = now + PAUSE_FACTOR * (now - began);
   }
 
+  /**
+   * @param {number} index
+   * @param {ShownBlock["block"]} block
+   */
   #show(index, block) {
     const shown = this.#shown[index];
-    if (!shown) {
-      const node = this.#make(block);
-      this.#element.append(node);
-      this.#shown.push({ block, node, highlighted: false });
+    if (shown) {
+      this.#update(shown, block);
+      shown.block = block;
       return;
     }
-    const { block: before, node } = shown;
-    if (block.open && before.open?.start === block.open.start) {
-      const code = node.querySelector("code");
-      if (!code.firstChild) code.append("");
-      patchText(code.firstChild, block.open.text);
-    } else if (block.html !== before.html) {
-      if (!growTable(node, before.html, block.html)) shown.node = patch(node, this.#make(block));
-      shown.highlighted = false;
-    }
-    shown.block = block;
+    const node = this.#make(block);
+    this.#element.append(node);
+    this.#shown.push({ block, node, isHighlighted: false });
   }
 
-  /** Return a block as an element, with what is ours around what is the text's. */
+  /**
+   * @param {ShownBlock} shown
+   * @param {ShownBlock["block"]} block What is to be shown instead.
+   */
+  #update(shown, block) {
+    const { block: before, node } = shown;
+    if (block.open && before.open?.start === block.open.start) {
+      growCode(/** @type {Element} */ (node), block.open.text);
+    } else if (block.html !== before.html) {
+      if (!growTable(node, before.html, block.html)) shown.node = patch(node, this.#make(block));
+      shown.isHighlighted = false;
+    }
+  }
+
+  /**
+   * Return the node of a block, with frames around code and tables.
+   *
+   * @param {ShownBlock["block"]} block
+   */
   #make(block) {
     const fragment = clean(block.html);
-    for (const pre of fragment.querySelectorAll("pre")) frame(pre, this.#words);
-    for (const table of fragment.querySelectorAll("table")) frameTable(table, this.#words);
+    for (const pre of fragment.querySelectorAll("pre")) frameCode(pre, this.#texts);
+    for (const table of fragment.querySelectorAll("table")) frameTable(table, this.#texts);
     return fragment.firstChild ?? document.createTextNode("");
   }
 
+  /** @param {number} count How many blocks, from the first, to colour. */
   #highlight(count) {
     if (!this.#highlighter) return;
     for (const shown of this.#shown.slice(0, count)) {
-      if (shown.highlighted) continue;
-      shown.highlighted = true;
-      if (shown.node.nodeType === Node.ELEMENT_NODE) highlight(shown.node, this.#highlighter);
+      if (shown.isHighlighted) continue;
+      shown.isHighlighted = true;
+      if (shown.node instanceof Element) highlightCode(shown.node, this.#highlighter);
     }
   }
+}
+
+/**
+ * @param {Element} block
+ * @param {string} text
+ */
+function growCode(block, text) {
+  const code = /** @type {Element} */ (block.querySelector("code"));
+  if (!code.firstChild) code.append("");
+  patchText(/** @type {Text} */ (code.firstChild), text);
 }

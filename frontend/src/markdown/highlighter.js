@@ -1,4 +1,4 @@
-/** Colours for code, in the languages that are asked for most. A module of its own: it weighs more than all the rest. */
+/** Colours for code in the most common languages. A module of its own: it is larger than all the others together. */
 
 import hljs from "highlight.js/lib/core";
 import bash from "highlight.js/lib/languages/bash";
@@ -37,7 +37,12 @@ const LANGUAGES = {
 
 for (const [name, language] of Object.entries(LANGUAGES)) hljs.registerLanguage(name, language);
 
-/** Return code as HTML with a span for each token, null for a language that is not here. */
+/**
+ * Return code as HTML with a span for each token, null for a language that is not supported.
+ *
+ * @param {string} code
+ * @param {string} language
+ */
 export function highlight(code, language) {
   return hljs.getLanguage(language) ? hljs.highlight(code, { language, ignoreIllegals: true }).value : null;
 }

@@ -1,4 +1,4 @@
-/** The allow-list, which has the last word over whatever the Markdown library gave. The server has the same one. */
+/** Removes everything that is not on the allow-list from a reply's HTML, whatever made it. The server has the same list. */
 
 import createPurifier from "dompurify";
 
@@ -6,25 +6,32 @@ import markup from "../../../streaming_chat/rendering/markup.json" with { type: 
 
 const LANGUAGE = new RegExp(`^${markup.language}$`);
 const TOKEN = /^hljs-[\w -]+$/;
-// A parser needs HTML of a type that says who made it. It goes to no other sink, so the policy may let all of it pass.
-const policy = globalThis.trustedTypes?.createPolicy("streaming-chat", {
-  createHTML: (html) => html,
+// Trusted Types: the parser takes HTML from a policy only. The policy may pass everything, since DOMPurify alone uses it.
+/** @type {any} */
+const { trustedTypes } = window;
+const policy = trustedTypes?.createPolicy("streaming-chat", {
+  createHTML: (/** @type {string} */ html) => html,
   createScriptURL: () => "",
 });
 
 /** Return a DocumentFragment of what the allow-list keeps of a reply's HTML. */
-export const clean = sanitizer(markup.attributes, (tag, name, value) => name !== "class" || LANGUAGE.test(value));
+export const clean = sanitizer(markup.attributes, (name, value) => name !== "class" || LANGUAGE.test(value));
 
 /** Return a DocumentFragment of highlighted code: text, and spans with highlight.js's own classes. */
-export const cleanCode = sanitizer({ span: ["class"] }, (tag, name, value) => TOKEN.test(value));
+export const cleanCode = sanitizer({ span: ["class"] }, (_name, value) => TOKEN.test(value));
 
-function sanitizer(attributes, isKept) {
-  const purifier = createPurifier(window);
+/**
+ * @param {Record<string, string[]>} attributes The allowed attributes, by the name of the element.
+ * @param {(name: string, value: string) => boolean} isAllowed Decides about an attribute's value.
+ * @returns {(html: string) => DocumentFragment}
+ */
+function sanitizer(attributes, isAllowed) {
+  const purifier = createPurifier(/** @type {any} */ (window));
   const names = [...new Set(Object.values(attributes).flat())];
   const options = {
     ALLOWED_TAGS: [...Object.keys(attributes), "#text"],
     ALLOWED_ATTR: names,
-    // DOMPurify takes the value of any other attribute for an address.
+    // DOMPurify treats the value of any other attribute as an address.
     ADD_URI_SAFE_ATTR: names.filter((name) => name !== "href"),
     ALLOWED_URI_REGEXP: new RegExp(`^${markup.address}`, "i"),
     ALLOW_DATA_ATTR: false,
@@ -34,14 +41,14 @@ function sanitizer(attributes, isKept) {
   };
   purifier.addHook("uponSanitizeAttribute", ({ localName }, attribute) => {
     const { attrName, attrValue } = attribute;
-    attribute.keepAttr = Boolean(attributes[localName]?.includes(attrName)) && isKept(localName, attrName, attrValue);
+    attribute.keepAttr = Boolean(attributes[localName]?.includes(attrName)) && isAllowed(attrName, attrValue);
   });
   purifier.addHook("afterSanitizeAttributes", (element) => {
     if (element.localName !== "a" || !element.hasAttribute("href")) return;
     element.setAttribute("rel", markup.rel);
     element.setAttribute("target", "_blank");
   });
-  // Options are read once; the hooks stay.
+  // Sets the options once for all calls.
   purifier.setConfig(options);
-  return (html) => purifier.sanitize(html);
+  return (html) => /** @type {any} */ (purifier.sanitize(html));
 }

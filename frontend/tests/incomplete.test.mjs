@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { close, withoutBareMark } from "../src/markdown/closing.js";
+import { closeInline, withoutBareMarker } from "../src/markdown/incomplete.js";
 
 const CLOSED = {
   "a **bold": "a **bold**",
@@ -19,18 +19,18 @@ const CLOSED = {
   "first **line\nsecond `x": "first **line\nsecond `x`",
 };
 
-test("what is half there is closed", () => {
-  for (const [text, closed] of Object.entries(CLOSED)) assert.equal(close(text), closed);
+test("open markup is closed", () => {
+  for (const [text, closed] of Object.entries(CLOSED)) assert.equal(closeInline(text), closed);
 });
 
-test("what is whole stays as it is", () => {
+test("complete markup stays as it is", () => {
   const texts = ["", "text", "**a** `b` ~~c~~ [d](https://e.example)", "a \\** b", "2 ** 3", "`**`", "[a] (b", "`a` ``b`` **c**"];
-  for (const text of texts) assert.equal(close(text), text);
+  for (const text of texts) assert.equal(closeInline(text), text);
 });
 
-test("a line that is only a mark as yet waits", () => {
+test("a line that is only a marker so far is left out", () => {
   for (const mark of ["-", "--", "1", "1.", "12)", "#", "## ", "`", "```", ">", "> -", "| --", "=", "* "]) {
-    assert.equal(withoutBareMark(`text\n${mark}`), "text\n");
+    assert.equal(withoutBareMarker(`text\n${mark}`), "text\n");
   }
-  for (const line of ["- a", "1. a", "1a", "#a", "```py", "a-", "|a", "---\n"]) assert.equal(withoutBareMark(`text\n${line}`), `text\n${line}`);
+  for (const line of ["- a", "1. a", "1a", "#a", "```py", "a-", "|a", "---\n"]) assert.equal(withoutBareMarker(`text\n${line}`), `text\n${line}`);
 });

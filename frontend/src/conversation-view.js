@@ -1,0 +1,127 @@
+/** The conversation in view: shows it as the server has it, and follows its reply while that is being written. */
+
+import { ApiError } from "./api.js";
+import { Reply } from "./reply.js";
+
+/**
+ * @import { Chat } from "./chat.js"
+ * @import { Conversation, OpenConversation } from "./types"
+ */
+
+export class ConversationView {
+  #chat;
+  // Numbers the requests: an answer is dropped when a later one has begun.
+  #loads = 0;
+  /** While it is loading nothing is sent: the answer would take the new message off the page. */
+  isLoading = false;
+  /** Whether the server has more than the page shows. */
+  isOutdated = false;
+
+  /** @param {Chat} chat */
+  constructor(chat) {
+    this.#chat = chat;
+  }
+
+  /**
+   * Show another conversation, "" for a new chat.
+   *
+   * @param {string} id
+   */
+  async show(id) {
+    const { composer, conversationList, follower, messages, notices } = this.#chat;
+    follower.leave();
+    composer.open(id);
+    conversationList.select(id);
+    notices.hideError();
+    composer.setStatus("");
+    messages.show([]);
+    if (!id) this.setTitle(null);
+    this.#chat.updateControls();
+    await this.reload();
+  }
+
+  /** Load the conversation and show it. */
+  async reload() {
+    const { conversation, follower, messages } = this.#chat;
+    this.#loads += 1;
+    const load = this.#loads;
+    const isFirst = messages.isEmpty;
+    this.isLoading = Boolean(conversation);
+    if (!conversation) return this.#chat.updateControls();
+    try {
+      const found = await this.#fetch(conversation);
+      if (!found || load !== this.#loads) return;
+      follower.leave();
+      this.#fill(found, isFirst);
+    } finally {
+      if (load === this.#loads) this.isLoading = false;
+    }
+  }
+
+  /** Ignore what is being loaded, and stop following the reply. */
+  close() {
+    this.#loads += 1;
+    this.#chat.follower.leave();
+  }
+
+  /** Return a function that tells whether the user has loaded or sent something since this call. */
+  watchForChanges() {
+    const load = this.#loads;
+    return () => load !== this.#loads || this.#chat.follower.isFollowing;
+  }
+
+  /** @param {Conversation | null} conversation Null for a new chat. */
+  setTitle(conversation) {
+    const { layout, parts, translations } = this.#chat;
+    const title = conversation ? conversation.title || translations.say("untitled") : translations.say("new_chat");
+    parts.title.textContent = title;
+    parts.tools.hidden = !conversation;
+    layout.setTitle(title);
+  }
+
+  /** The conversation no longer exists: begin a new one with the text that is being written. */
+  async startOver() {
+    const { composer, errors, location, messages, notices, translations } = this.#chat;
+    const { text } = composer;
+    // A conversation that was only remembered from the last visit can go without a word.
+    const wasInView = !messages.isEmpty;
+    location.go("");
+    await this.show("");
+    if (!composer.text) composer.write(text);
+    if (wasInView) notices.showInfo(translations.say("gone"));
+    errors.guard(this.#chat.refreshList());
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<OpenConversation | null>}
+   */
+  async #fetch(id) {
+    try {
+      return await this.#chat.api.get(`api/conversations/${id}`);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 404) throw error;
+      await this.startOver();
+      return null;
+    }
+  }
+
+  /**
+   * @param {OpenConversation} conversation
+   * @param {boolean} isFirst Whether nothing was shown before.
+   */
+  #fill({ messages, ...conversation }, isFirst) {
+    const { autoScroll, composer, errors, follower } = this.#chat;
+    const { isFollowing } = autoScroll;
+    this.isOutdated = false;
+    this.#chat.keepFocus(() => {
+      this.setTitle(conversation);
+      composer.suggestModel(conversation.model);
+      this.#chat.messages.show(messages);
+      this.#chat.updateControls();
+    });
+    if (isFollowing || isFirst) autoScroll.jump();
+    const { last } = this.#chat.messages;
+    if (messages.at(-1)?.status === "streaming" && last instanceof Reply) errors.guard(follower.follow(last));
+  }
+}

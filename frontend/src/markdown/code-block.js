@@ -1,0 +1,116 @@
+/** Blocks of code: a frame with the language's name and a button that copies, and colours when the block is complete. */
+
+import { copyText } from "../clipboard.js";
+import { cleanCode } from "./sanitizer.js";
+
+/** @import { MarkdownTexts } from "../types" */
+
+// Colouring takes about 1 ms for 1,000 characters, in one piece.
+const MAX_COLOURED_CHARACTERS = 20_000;
+const COPIED_MILLISECONDS = 2_000;
+
+/**
+ * Put a frame around `pre`; return it.
+ *
+ * @param {HTMLPreElement} pre
+ * @param {MarkdownTexts} texts
+ */
+export function frameCode(pre, texts) {
+  const language = languageOf(pre.firstElementChild);
+  const frame = element("div", "sc-code");
+  const bar = element("div", "sc-code-bar");
+  const label = element("span", "sc-code-language", language);
+  const button = /** @type {HTMLButtonElement} */ (element("button", "sc-copy", texts.copy));
+  button.type = "button";
+  bar.append(label, button);
+  pre.dir = "ltr";
+  pre.tabIndex = 0;
+  pre.setAttribute("role", "group");
+  pre.setAttribute("aria-label", [texts.code, language].filter(Boolean).join(" "));
+  pre.replaceWith(frame);
+  frame.append(bar, pre);
+  return frame;
+}
+
+/**
+ * Copy the code that belongs to a button, exactly as it is shown, and say so on the button.
+ *
+ * @param {Element} button
+ * @param {MarkdownTexts} texts
+ */
+export async function copyCode(button, texts) {
+  const code = button.closest(".sc-code")?.querySelector("code")?.textContent ?? "";
+  if (!(await copyText(code.replace(/\n$/, "")))) return;
+  button.textContent = texts.copied;
+  setTimeout(() => (button.textContent = texts.copy), COPIED_MILLISECONDS);
+}
+
+/**
+ * Colour the code in a finished block when the browser is idle.
+ *
+ * @param {Element} block
+ * @param {string} address The highlighter's module.
+ */
+export function highlightCode(block, address) {
+  for (const code of block.querySelectorAll(".sc-code code[class]")) {
+    if (code.textContent.length <= MAX_COLOURED_CHARACTERS) whenIdle(() => colour(code, address));
+  }
+}
+
+/**
+ * @param {Element} code
+ * @param {string} address
+ */
+async function colour(code, address) {
+  const text = code.textContent;
+  let highlighter;
+  try {
+    highlighter = await load(address);
+  } catch {
+    // Code without colours is still code.
+    return;
+  }
+  const html = highlighter.highlight(text, languageOf(code));
+  if (html === null || !code.isConnected || code.textContent !== text || holdsSelection(code)) return;
+  const coloured = cleanCode(html);
+  if (coloured.textContent === text) code.replaceChildren(coloured);
+}
+
+/** @type {Map<string, Promise<any>>} */
+const modules = new Map();
+
+/** @param {string} address */
+function load(address) {
+  const module = modules.get(address) ?? import(address);
+  modules.set(address, module);
+  return module;
+}
+
+/** @param {Element | null} code */
+function languageOf(code) {
+  return code?.className.replace("language-", "") ?? "";
+}
+
+/**
+ * Whether the user has selected part of a node; new nodes would remove the selection.
+ *
+ * @param {Node} node
+ */
+function holdsSelection(node) {
+  const selection = getSelection();
+  return selection !== null && !selection.isCollapsed && selection.containsNode(node, true);
+}
+
+// Safari has no requestIdleCallback.
+const whenIdle = globalThis.requestIdleCallback ?? ((/** @type {() => void} */ call) => setTimeout(call, 50));
+
+/**
+ * @param {string} name
+ * @param {string} className
+ */
+function element(name, className, text = "") {
+  const made = document.createElement(name);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}

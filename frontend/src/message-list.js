@@ -1,0 +1,106 @@
+/** The messages in view, from the first to the last of the branch: the newest of them, earlier ones on request. */
+
+/**
+ * @import { Reply } from "./reply.js"
+ * @import { UserMessage } from "./user-message.js"
+ * @import { ChatParts, Message } from "./types"
+ */
+
+/** @typedef {Reply | UserMessage} MessageView */
+
+// So many are made at once; each costs about 3 ms with its Markdown.
+const BATCH_SIZE = 30;
+
+export class MessageList {
+  #parts;
+  #makeView;
+  /** @type {Message[]} Earlier messages that are not shown yet. */
+  #hidden = [];
+  /** @type {MessageView[]} */
+  views = [];
+
+  /**
+   * @param {object} options
+   * @param {ChatParts} options.parts
+   * @param {(message: Message) => MessageView} options.makeView
+   * @param {AbortSignal} options.signal
+   */
+  constructor({ parts, makeView, signal }) {
+    this.#parts = parts;
+    this.#makeView = makeView;
+    parts.earlier.addEventListener("click", () => this.#showEarlier(), { signal });
+  }
+
+  get isEmpty() {
+    return !this.views.length;
+  }
+
+  get last() {
+    return this.views.at(-1);
+  }
+
+  /** @param {string} id */
+  find(id) {
+    return this.views.find((view) => view.id === id);
+  }
+
+  /**
+   * Return the message after this one, undefined for the last.
+   *
+   * @param {MessageView} view
+   */
+  after(view) {
+    return this.views[this.views.indexOf(view) + 1];
+  }
+
+  /**
+   * Show these messages in place of the present ones.
+   *
+   * @param {Message[]} messages
+   */
+  show(messages) {
+    this.views = [];
+    this.#hidden = [...messages];
+    this.#parts.messages.replaceChildren();
+    this.#showBatch();
+  }
+
+  /**
+   * @template {MessageView} T
+   * @param {T} view
+   */
+  add(view) {
+    this.views.push(view);
+    this.#parts.messages.append(view.element);
+    return view;
+  }
+
+  /**
+   * Remove this message and all after it.
+   *
+   * @param {MessageView} view
+   */
+  removeFrom(view) {
+    for (const removed of this.views.splice(this.views.indexOf(view))) removed.element.remove();
+  }
+
+  #showBatch() {
+    const views = this.#hidden.splice(-BATCH_SIZE).map((message) => this.#makeView(message));
+    this.views.unshift(...views);
+    this.#parts.messages.prepend(...views.map((view) => view.element));
+    this.#parts.earlier.hidden = !this.#hidden.length;
+    return views;
+  }
+
+  /** Show some more, and keep what the user reads where it is. */
+  #showEarlier() {
+    const { scroll, earlier } = this.#parts;
+    const below = scroll.scrollHeight - scroll.scrollTop;
+    const [first] = this.#showBatch();
+    scroll.scrollTop = scroll.scrollHeight - below;
+    if (!earlier.hidden) return;
+    // The button that had the focus is hidden now.
+    first.element.tabIndex = -1;
+    first.element.focus({ preventScroll: true });
+  }
+}

@@ -1,0 +1,159 @@
+/** Sends what makes a reply: a new message, an edited one, or a request for another reply. */
+
+import { ApiError } from "./api.js";
+import { newClientId } from "./client-id.js";
+import { preloadRenderer } from "./lazy-markdown.js";
+import { Reply } from "./reply.js";
+import { UserMessage } from "./user-message.js";
+
+/**
+ * @import { Chat } from "./chat.js"
+ * @import { ReplyIds, ReplyRequest, Siblings } from "./types"
+ */
+
+/**
+ * Where a message goes. last: the message after which the page shows it, parent: the one after which the server adds it.
+ *
+ * @typedef {{last: string | null, parent: string | null, siblings: Siblings}} Position
+ */
+
+/**
+ * Takes a refused message off the page and keeps its text. isNew: the server certainly has no message with its client_id. Returns
+ * what "Try again" does, or null.
+ *
+ * @typedef {(message: UserMessage, isNew: boolean) => (() => void) | null} TakeBack
+ */
+
+export class MessageSender {
+  #chat;
+
+  /** @param {Chat} chat */
+  constructor(chat) {
+    this.#chat = chat;
+  }
+
+  /** Send what the composer holds. */
+  async send() {
+    const { composer, isBusy, messages } = this.#chat;
+    const { text } = composer;
+    if (isBusy || !text.trim()) return;
+    // The message follows the reply that the user sees, also if another tab has moved on.
+    const last = messages.last instanceof Reply ? messages.last.id : null;
+    const { clientId, model, parent } = composer.take(last);
+    const body = { content: text, client_id: clientId, ...(model && { model }), ...(parent && { parent }) };
+    /** @type {TakeBack} */
+    const takeBack = (message, isNew) => {
+      messages.removeFrom(message);
+      composer.giveBack(text, { isNew });
+      return () => this.send();
+    };
+    await this.#post(body, { last, parent, siblings: { index: 1, count: 1 } }, takeBack);
+  }
+
+  /**
+   * Send another version of a message.
+   *
+   * @param {UserMessage} message
+   * @param {string} text
+   */
+  async edit(message, text) {
+    const { composer, errors, isBusy, messages } = this.#chat;
+    if (isBusy) return;
+    const { id, parent } = message;
+    const count = message.pager.count + 1;
+    this.#chat.keepFocus(() => messages.removeFrom(message));
+    const { chosen: model } = composer.models;
+    const body = { content: text, client_id: newClientId(), parent, ...(model && { model }) };
+    const takeBack = () => {
+      errors.guard(this.#reopenForm(String(id), text));
+      return null;
+    };
+    await this.#post(body, { last: parent, parent, siblings: { index: count, count } }, takeBack);
+  }
+
+  /**
+   * Ask for another reply to the same message.
+   *
+   * @param {Reply} reply
+   */
+  async regenerate(reply) {
+    const { composer, conversation, errors, follower, isBusy, messages, notices, view } = this.#chat;
+    if (isBusy) return;
+    const path = `api/messages/${reply.id}/regenerate`;
+    this.#chat.keepFocus(() => {
+      const next = messages.after(reply);
+      if (next) messages.removeFrom(next);
+      reply.restart();
+    });
+    notices.hideError();
+    const { chosen: model } = composer.models;
+    const body = { client_id: newClientId(), ...(model && { model }) };
+    const refused = () => {
+      errors.guard(view.reload());
+      return null;
+    };
+    await follower.follow(reply, { path, body, conversation, accepted: () => {}, refused });
+  }
+
+  /**
+   * Show a message and an empty reply, send the message and follow the reply.
+   *
+   * @param {ReplyRequest["body"] & {content: string}} body
+   * @param {Position} position
+   * @param {TakeBack} takeBack
+   */
+  async #post(body, position, takeBack) {
+    const { autoScroll, composer, config, conversation, follower, messageFactory, messages, notices } = this.#chat;
+    notices.hideError();
+    notices.hideUndo();
+    preloadRenderer(config.modules.markdown);
+    const message = messages.add(messageFactory.userMessage(body.content));
+    const reply = messages.add(messageFactory.reply());
+    composer.focus();
+    autoScroll.jump();
+    const path = conversation ? `api/conversations/${conversation}/messages` : "api/messages";
+    await follower.follow(reply, {
+      path,
+      body,
+      conversation,
+      accepted: (ids) => this.#accepted(message, ids, position),
+      refused: (error) => takeBack(message, isCertainlyUnsaved(error)),
+    });
+  }
+
+  /**
+   * @param {UserMessage} message
+   * @param {ReplyIds} ids
+   * @param {Position} position
+   */
+  #accepted(message, ids, { last, parent, siblings }) {
+    const { errors, messages, view } = this.#chat;
+    // A message that was sent before a reload may be on the page already, or belong elsewhere.
+    const isShown = ids.user_message !== null && messages.find(ids.user_message);
+    message.confirmSent(ids.user_message, parent, siblings);
+    if (isShown || parent !== last) errors.guard(view.reload());
+  }
+
+  /**
+   * Show what a refused edit has taken off the page, and its form with the text.
+   *
+   * @param {string} id
+   * @param {string} text
+   */
+  async #reopenForm(id, text) {
+    const { composer, messages, view } = this.#chat;
+    await view.reload();
+    const message = messages.find(id);
+    if (message instanceof UserMessage) message.openForm(text);
+    else composer.giveBack(text, { isNew: true });
+  }
+}
+
+/**
+ * Whether the server has certainly saved nothing of a request.
+ *
+ * @param {unknown} error
+ */
+function isCertainlyUnsaved(error) {
+  return error instanceof ApiError && error.code !== "unexpected" && error.status < 500;
+}

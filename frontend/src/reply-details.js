@@ -1,0 +1,94 @@
+/** The details of a reply: model, tokens, times and cost. They are fetched when somebody opens them. */
+
+/**
+ * @import { Translations } from "./translations.js"
+ * @import { Message, ReplyParts } from "./types"
+ */
+
+export class ReplyDetails {
+  #parts;
+  #translations;
+  #fetch;
+  /** @type {Message | null} */
+  #message = null;
+
+  /**
+   * @param {ReplyParts} parts
+   * @param {Translations} translations
+   * @param {() => Promise<Message | undefined>} fetch Returns the message as the API has it, undefined when that failed.
+   */
+  constructor(parts, translations, fetch) {
+    this.#parts = parts;
+    this.#translations = translations;
+    this.#fetch = fetch;
+    parts.facts.addEventListener("toggle", () => this.#toggled());
+    parts.facts.addEventListener("keydown", (event) => this.#pressed(event));
+  }
+
+  /** @param {Message} message */
+  show(message) {
+    this.#message = message;
+    const rows = this.#rows(message).flatMap(([name, value]) =>
+      value === null ? [] : [bdiInside("dt", this.#translations.say(name)), bdiInside("dd", value)],
+    );
+    this.#parts.factsList.replaceChildren(...rows);
+  }
+
+  /** Forget the message: another one is being written in its place. */
+  clear() {
+    this.#message = null;
+    this.#parts.facts.open = false;
+  }
+
+  async #toggled() {
+    const { facts, factsList } = this.#parts;
+    if (facts.open && !this.#message) {
+      const message = await this.#fetch();
+      if (message) this.show(message);
+      else this.clear();
+    }
+    // Below the last reply the details would be out of view.
+    if (facts.open) factsList.scrollIntoView({ block: "nearest" });
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    const { facts } = this.#parts;
+    if (event.key !== "Escape" || !facts.open) return;
+    event.stopPropagation();
+    facts.open = false;
+    facts.querySelector("summary")?.focus();
+  }
+
+  /**
+   * @param {Message} message
+   * @returns {[name: string, value: string | null][]}
+   */
+  #rows({ model, usage, first_event_ms: firstEvent, duration_ms: duration, cost, created_at: created }) {
+    const tokens = (/** @type {number | null | undefined} */ count) =>
+      count == null ? null : this.#translations.number(count) + (usage?.estimated ? " ≈" : "");
+    const time = (/** @type {number | null} */ milliseconds) => (milliseconds == null ? null : this.#translations.seconds(milliseconds));
+    return [
+      ["model", model],
+      ["time", this.#translations.dateAndTime(new Date(created))],
+      ["input_tokens", tokens(usage?.input_tokens)],
+      ["output_tokens", tokens(usage?.output_tokens)],
+      ["reasoning_tokens", tokens(usage?.reasoning_tokens || null)],
+      ["first_event", time(firstEvent)],
+      ["duration", time(duration)],
+      ["cost", cost],
+    ];
+  }
+}
+
+/**
+ * Return an element with a text that has a direction of its own, but stands where the page's direction puts it.
+ *
+ * @param {string} tag
+ * @param {string} text
+ */
+function bdiInside(tag, text) {
+  const item = document.createElement(tag);
+  item.append(Object.assign(document.createElement("bdi"), { textContent: text }));
+  return item;
+}

@@ -1,0 +1,58 @@
+/** Keeps the page up to date with what the user does in other tabs and on other devices. */
+
+/** @import { Chat } from "./chat.js" */
+
+export class TabSync {
+  #chat;
+  #channel;
+
+  /** @param {Chat} chat */
+  constructor(chat) {
+    this.#chat = chat;
+    this.#channel = new BroadcastChannel(chat.config.channel);
+  }
+
+  start() {
+    const { errors, signal } = this.#chat;
+    this.#channel.addEventListener("message", ({ data }) => this.#changedInOtherTab(data.conversation));
+    document.addEventListener("visibilitychange", () => errors.guard(this.#checkForChanges()), { signal });
+  }
+
+  close() {
+    this.#channel.close();
+  }
+
+  /**
+   * Tell the other tabs that a conversation has changed.
+   *
+   * @param {string} conversation
+   */
+  notify(conversation) {
+    this.#channel.postMessage({ conversation });
+  }
+
+  /** @param {string} conversation */
+  #changedInOtherTab(conversation) {
+    const { errors, follower, view } = this.#chat;
+    errors.guard(this.#chat.refreshList());
+    if (conversation !== this.#chat.conversation || follower.isFollowing) return;
+    if (this.#hasUnsentText) view.isOutdated = true;
+    else errors.guard(view.reload());
+  }
+
+  /** The page is in front again: another device may have continued the conversation, or a reply was written without this page. */
+  async #checkForChanges() {
+    const { api, conversation, follower, messages, view } = this.#chat;
+    if (document.visibilityState !== "visible" || !conversation || follower.isFollowing || this.#hasUnsentText) return;
+    const hasChanged = view.watchForChanges();
+    // Without an answer there is nothing to show, and nothing to complain about.
+    const found = await api.get(`api/conversations/${conversation}`).catch(() => null);
+    if (!found || hasChanged()) return;
+    if (view.isOutdated || found.head !== messages.last?.id) await view.reload();
+  }
+
+  /** Whether a message in view has a form with text in it, which showing the messages again would remove. */
+  get #hasUnsentText() {
+    return Boolean(this.#chat.parts.messages.querySelector(".sc-edit, .sc-comment:not([hidden])"));
+  }
+}

@@ -1,0 +1,212 @@
+/** The shapes that several modules share: what the API sends (docs/http-api.md), and the named elements of the templates. */
+
+export interface ErrorBody {
+  code: string;
+  message: string;
+  retryable?: boolean;
+  /** What was wrong, by the name of the field. */
+  fields?: Record<string, string>;
+}
+
+export interface Siblings {
+  /** Starts at 1. */
+  index: number;
+  count: number;
+}
+
+export interface FeedbackData {
+  value: 1 | -1;
+  comment: string;
+}
+
+export interface ToolCall {
+  name: string;
+  arguments: string;
+}
+
+export type MessagePart =
+  | { kind: "text" | "reasoning"; text: string }
+  | ({ kind: "tool_call" } & ToolCall);
+
+export interface Usage {
+  input_tokens: number | null;
+  output_tokens: number | null;
+  reasoning_tokens: number | null;
+  estimated: boolean;
+}
+
+export interface Message {
+  id: string;
+  conversation: string;
+  parent: string | null;
+  role: "user" | "assistant";
+  text: string;
+  parts: MessagePart[];
+  status: string;
+  end_reason: string;
+  error: ErrorBody | null;
+  model: string;
+  usage: Usage | null;
+  cost: string | null;
+  first_event_ms: number | null;
+  reasoning_ms: number | null;
+  duration_ms: number | null;
+  position: number;
+  created_at: string;
+  feedback: FeedbackData | null;
+  siblings: Siblings;
+}
+
+export interface Conversation {
+  id: string;
+  title: string;
+  model: string;
+  head: string | null;
+  last_status: string | null;
+  last_activity: string;
+}
+
+export interface OpenConversation extends Conversation {
+  messages: Message[];
+}
+
+export interface ConversationPage {
+  results: Conversation[];
+  /** The `before` of the next page, null on the last one. */
+  next: string | null;
+}
+
+/** What the `start` event of a stream says. */
+export interface ReplyIds {
+  message: string;
+  user_message: string | null;
+  conversation: string;
+  model: string;
+}
+
+/** How a reply ended: the ending event of its stream, or the message as the API has it. */
+export interface Ending {
+  status: string;
+  end_reason?: string;
+  error?: { message: string; code?: string } | null;
+}
+
+/** One event of a reply's stream. id is "" for an event without one. */
+export interface StreamEvent {
+  event: string;
+  data: any;
+  id: string;
+}
+
+/** A request that makes a reply. */
+export interface ReplyRequest {
+  path: string;
+  body: { client_id: string; [name: string]: unknown };
+  /** The conversation it belongs to, "" for a new one. */
+  conversation: string;
+  /** Called once, when the server has named the reply. */
+  accepted(ids: ReplyIds): void;
+  /**
+   * Called when there is no reply: undoes on the page what was shown in advance. error is null when the user stopped the message
+   * before the server had it. Returns what "Try again" does, null when there is nothing to repeat.
+   */
+  refused(error: Error | null): (() => void) | null;
+}
+
+/** Addresses of the modules that are loaded when they are needed, "" for one that may not be loaded. */
+export interface ModuleAddresses {
+  markdown: string;
+  highlighter: string;
+}
+
+/** Translated texts of Markdown: `image` has {alt} and {address}. */
+export type MarkdownTexts = Record<string, string>;
+
+export type ElementFactories = Record<"conversation" | "user" | "edit" | "reply", () => HTMLElement>;
+
+/** The named elements of element.html. */
+export interface ChatParts {
+  frame: HTMLElement;
+  launcher: HTMLButtonElement;
+  launcherLink: HTMLAnchorElement;
+  close: HTMLButtonElement;
+  side: HTMLElement;
+  new: HTMLAnchorElement;
+  search: HTMLInputElement;
+  conversations: HTMLUListElement;
+  none: HTMLElement;
+  more: HTMLButtonElement;
+  main: HTMLElement;
+  menu: HTMLButtonElement;
+  title: HTMLElement;
+  tools: HTMLElement;
+  rename: HTMLButtonElement;
+  remove: HTMLButtonElement;
+  claim: HTMLElement;
+  claimText: HTMLElement;
+  claimKeep: HTMLButtonElement;
+  claimDrop: HTMLButtonElement;
+  scroll: HTMLElement;
+  empty: HTMLElement;
+  earlier: HTMLButtonElement;
+  messages: HTMLOListElement;
+  latest: HTMLButtonElement;
+  undo: HTMLElement;
+  undoButton: HTMLButtonElement;
+  error: HTMLElement;
+  errorText: HTMLElement;
+  login: HTMLAnchorElement;
+  retry: HTMLButtonElement;
+  dismiss: HTMLButtonElement;
+  composer: HTMLFormElement;
+  text: HTMLTextAreaElement;
+  modelField: HTMLElement;
+  model: HTMLSelectElement;
+  status: HTMLElement;
+  send: HTMLButtonElement;
+  stop: HTMLButtonElement;
+  renameDialog: HTMLDialogElement;
+  renameCancel: HTMLButtonElement;
+  newTitle: HTMLInputElement;
+}
+
+export interface PagerParts {
+  pager: HTMLElement;
+  previous: HTMLButtonElement;
+  next: HTMLButtonElement;
+  place: HTMLElement;
+}
+
+export interface UserParts extends PagerParts {
+  text: HTMLElement;
+  actions: HTMLElement;
+  copy: HTMLButtonElement;
+  edit: HTMLButtonElement;
+}
+
+export interface EditParts {
+  text: HTMLTextAreaElement;
+  cancel: HTMLButtonElement;
+}
+
+export interface ReplyParts extends PagerParts {
+  reasoning: HTMLDetailsElement;
+  reasoningSummary: HTMLElement;
+  reasoningText: HTMLElement;
+  text: HTMLElement;
+  tools: HTMLElement;
+  waiting: HTMLElement;
+  outcome: HTMLElement;
+  actions: HTMLElement;
+  copy: HTMLButtonElement;
+  good: HTMLButtonElement;
+  bad: HTMLButtonElement;
+  again: HTMLButtonElement;
+  againText: HTMLElement;
+  facts: HTMLDetailsElement;
+  factsList: HTMLElement;
+  comment: HTMLFormElement;
+  commentLabel: HTMLLabelElement;
+  commentText: HTMLTextAreaElement;
+  commentCancel: HTMLButtonElement;
+}

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ReplyContent } from "../src/reply-content.js";
+
+const EVENTS = [
+  { event: "start", data: { text: "" }, id: "m/1" },
+  { event: "reasoning", data: { text: "", reasoning: "Hm." }, id: "m/4" },
+  { event: "message", data: { text: "Hello" }, id: "m/9" },
+  { event: "tool_call", data: { text: "", tool_call: { name: "look", arguments: "{}" } }, id: "m/10" },
+  { event: "done", data: { text: "" }, id: "m/end" },
+];
+
+test("events add up, and the ending keeps the position", () => {
+  const content = new ReplyContent();
+  for (const event of EVENTS) content.add(event);
+  assert.deepEqual({ ...content }, { text: "Hello", reasoning: "Hm.", tools: [{ name: "look", arguments: "{}" }], position: 10 });
+});
+
+test("a message of the API has the same content", () => {
+  const parts = [
+    { kind: "reasoning", text: "Hm" },
+    { kind: "reasoning", text: "." },
+    { kind: "text", text: "Hello" },
+    { kind: "tool_call", name: "look", arguments: "{}" },
+    { kind: "unknown" },
+  ];
+  const content = ReplyContent.of({ text: "Hello", parts, position: 10 });
+  assert.equal(content.text, "Hello");
+  assert.equal(content.reasoning, "Hm.");
+  assert.deepEqual(content.tools, [parts[3]]);
+  assert.equal(content.position, 10);
+});
+
+test("a reply of reasoning alone is empty", () => {
+  const content = new ReplyContent();
+  for (const event of EVENTS.slice(0, 2)) content.add(event);
+  assert.ok(content.isEmpty);
+});
