@@ -11,7 +11,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 MODULES := frontend/node_modules/.package-lock.json
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test browser frontend proxy chaos lint format bench clean
+.PHONY: help demo test browser frontend proxy chaos lint lint-frontend format bench clean
 
 help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
@@ -21,6 +21,7 @@ help:
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
 	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), TAIL=$(TAIL) or database, notify)"
 	@echo "make lint     check style, format, types and the layers of imports"
+	@echo "make lint-frontend  the same for the browser module, and run its tests without a browser"
 	@echo "make bench    measure the cost of a streamed token and of a request"
 	@echo "make clean    remove what these made"
 
@@ -48,6 +49,10 @@ lint: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 	$(VENV)/bin/lint-imports
+
+lint-frontend: $(MODULES)
+	npm --prefix frontend run check
+	npm --prefix frontend test
 
 format: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff check --fix
