@@ -1,11 +1,13 @@
 /** The layout "corner": a button in the corner of the page opens and closes the chat. */
 
+import { TabStorage } from "./tab-storage.js";
+
 /** @import { ChatParts } from "./types" */
 
 export class Corner {
   #parts;
-  #key;
-  #storage;
+  // "open" if the chat was open on the last page.
+  #stored;
   /** @type {(() => void) | null} */
   #firstOpened;
 
@@ -15,18 +17,16 @@ export class Corner {
    * @param {string} options.scope Separates elements and users.
    * @param {() => void} options.firstOpened Called when the chat is opened for the first time on this page.
    * @param {AbortSignal} options.signal
-   * @param {Storage} [options.storage] Remembers in this tab that the chat is open.
    */
-  constructor({ parts, scope, firstOpened, signal, storage = sessionStorage }) {
+  constructor({ parts, scope, firstOpened, signal }) {
     this.#parts = parts;
-    this.#key = `streaming_chat:corner:${scope}`;
-    this.#storage = storage;
+    this.#stored = new TabStorage(`corner:${scope}`);
     this.#firstOpened = firstOpened;
     parts.launcherLink.hidden = true;
     parts.launcher.hidden = false;
     parts.launcher.addEventListener("click", () => this.toggle(!this.isOpen), { signal });
     parts.close.addEventListener("click", () => this.toggle(false), { signal });
-    if (this.#wasOpen()) this.toggle(true, { moveFocus: false });
+    if (this.#stored.read() === "open") this.toggle(true, { moveFocus: false });
   }
 
   get isOpen() {
@@ -37,28 +37,11 @@ export class Corner {
   toggle(open, { moveFocus = true } = {}) {
     this.#parts.frame.hidden = !open;
     this.#parts.launcher.setAttribute("aria-expanded", String(open));
-    this.#remember(open);
+    this.#stored.write(open ? "open" : "");
     if (open) {
       this.#firstOpened?.();
       this.#firstOpened = null;
     }
     if (moveFocus) (open ? this.#parts.text : this.#parts.launcher).focus();
-  }
-
-  #wasOpen() {
-    try {
-      return this.#storage.getItem(this.#key) === "open";
-    } catch {
-      return false;
-    }
-  }
-
-  /** @param {boolean} open */
-  #remember(open) {
-    try {
-      this.#storage.setItem(this.#key, open ? "open" : "closed");
-    } catch {
-      // Without storage the chat is closed on the next page.
-    }
   }
 }

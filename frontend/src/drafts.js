@@ -6,6 +6,7 @@
  */
 
 import { newClientId } from "./client-id.js";
+import { TabStorage } from "./tab-storage.js";
 
 /**
  * parent: the reply after which the text was sent, null if it was not.
@@ -13,16 +14,15 @@ import { newClientId } from "./client-id.js";
  * @typedef {{text: string, model: string, parent: string | null, clientId: string}} Draft
  */
 
-const SIGN_IN_KEY = "streaming_chat:handed over:";
-
 export class Drafts {
-  #key;
-  #storage;
+  #stored;
 
-  /** @param {string} scope Separates the drafts of conversations, elements and users. */
-  constructor(scope, storage = sessionStorage) {
-    this.#key = `streaming_chat:draft:${scope}`;
-    this.#storage = storage;
+  /**
+   * @param {string} scope Separates the drafts of conversations, elements and users.
+   * @param {Storage} [storage]
+   */
+  constructor(scope, storage) {
+    this.#stored = new TabStorage(`draft:${scope}`, storage);
   }
 
   /**
@@ -32,8 +32,9 @@ export class Drafts {
    */
   load() {
     try {
-      return JSON.parse(this.#storage.getItem(this.#key) ?? "null");
+      return JSON.parse(this.#stored.read() || "null");
     } catch {
+      // Another script of the site may have written something else there.
       return null;
     }
   }
@@ -50,22 +51,12 @@ export class Drafts {
     const old = this.load();
     const same = old?.clientId && old.text === text && old.model === model ? old : null;
     const draft = { text, model, parent: same?.parent || parent, clientId: same?.clientId ?? newClientId() };
-    this.#write(text ? JSON.stringify(draft) : null);
+    this.#stored.write(text ? JSON.stringify(draft) : "");
     return draft;
   }
 
   forget() {
-    this.#write(null);
-  }
-
-  /** @param {string | null} value */
-  #write(value) {
-    try {
-      if (value === null) this.#storage.removeItem(this.#key);
-      else this.#storage.setItem(this.#key, value);
-    } catch {
-      // Storage that is full or forbidden costs the draft at a reload, not the chat.
-    }
+    this.#stored.write("");
   }
 }
 
@@ -74,26 +65,29 @@ export class Drafts {
  *
  * @param {string} root
  * @param {string} text
+ * @param {Storage} [storage]
  */
-export function keepForSignIn(root, text, storage = sessionStorage) {
-  try {
-    if (text) storage.setItem(SIGN_IN_KEY + root, text);
-  } catch {
-    // As above.
-  }
+export function keepForSignIn(root, text, storage) {
+  if (text) signInText(root, storage).write(text);
 }
 
 /**
  * Return the text that was kept over the sign-in, once; "" when there is none.
  *
  * @param {string} root
+ * @param {Storage} [storage]
  */
-export function takeKeptText(root, storage = sessionStorage) {
-  try {
-    const text = storage.getItem(SIGN_IN_KEY + root);
-    storage.removeItem(SIGN_IN_KEY + root);
-    return text ?? "";
-  } catch {
-    return "";
-  }
+export function takeKeptText(root, storage) {
+  const stored = signInText(root, storage);
+  const text = stored.read();
+  stored.write("");
+  return text;
+}
+
+/**
+ * @param {string} root
+ * @param {Storage} [storage]
+ */
+function signInText(root, storage) {
+  return new TabStorage(`sign-in:${root}`, storage);
 }

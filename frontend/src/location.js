@@ -3,12 +3,13 @@
  * site's next page shows it again.
  */
 
+import { TabStorage } from "./tab-storage.js";
+
 export class ChatLocation {
   #element;
   #root;
   #isPage;
-  #key;
-  #storage;
+  #stored;
   /** The id of the conversation in view, "" for a new chat. */
   conversation;
 
@@ -20,15 +21,13 @@ export class ChatLocation {
    * @param {string} options.scope Separates elements and users.
    * @param {(id: string) => void} options.moved Called when the browser's Back or Forward leads to another conversation.
    * @param {AbortSignal} options.signal
-   * @param {Storage} [options.storage]
    */
-  constructor({ element, root, isPage, scope, moved, signal, storage = sessionStorage }) {
+  constructor({ element, root, isPage, scope, moved, signal }) {
     this.#element = element;
     this.#root = root;
     this.#isPage = isPage;
-    this.#key = `streaming_chat:open:${scope}`;
-    this.#storage = storage;
-    this.conversation = element.getAttribute("conversation") || (isPage ? "" : this.#stored());
+    this.#stored = new TabStorage(`open:${scope}`);
+    this.conversation = element.getAttribute("conversation") || (isPage ? "" : this.#stored.read());
     if (isPage) addEventListener("popstate", () => this.#addressChanged(moved), { signal });
   }
 
@@ -40,7 +39,7 @@ export class ChatLocation {
   go(conversation) {
     this.#set(conversation);
     if (this.#isPage) history.pushState(null, "", conversation ? `${this.#root}c/${conversation}` : this.#root);
-    else this.#store(conversation);
+    else this.#stored.write(conversation);
   }
 
   /** @param {(id: string) => void} moved */
@@ -61,22 +60,5 @@ export class ChatLocation {
   #fromAddress() {
     const start = `${new URL(this.#root, location.href).pathname}c/`;
     return location.pathname.startsWith(start) ? location.pathname.slice(start.length) : "";
-  }
-
-  #stored() {
-    try {
-      return this.#storage.getItem(this.#key) ?? "";
-    } catch {
-      return "";
-    }
-  }
-
-  /** @param {string} conversation */
-  #store(conversation) {
-    try {
-      this.#storage.setItem(this.#key, conversation);
-    } catch {
-      // Without storage the site's next page begins a new chat.
-    }
   }
 }

@@ -808,7 +808,7 @@ class TestLeaving:
             page.get_by_role("link", name="New chat").click()
             expect(chat.replies).to_have_count(0)
             stops[0].continue_()
-            page.wait_for_function("window.endings.length")
+            page.wait_for_function("() => window.endings.length")
 
         [ending] = page.evaluate("window.endings")
         assert (ending["conversation"], ending["status"]) == (conversation, "stopped")

@@ -8,7 +8,9 @@ from .bundles import FRONTEND, node
 class TestBundles:
     def test_they_are_what_the_source_gives(self):
         """Also the licences; and chat.js is within its budget."""
-        assert (FRONTEND / "node_modules").exists(), "frontend/node_modules is missing: run `npm ci` in frontend/ first."
+        assert (FRONTEND / "node_modules").exists(), (
+            "frontend/node_modules is missing: run `npm ci` in frontend/ first."
+        )
 
         command = [node(), "build.mjs", "--check"]
         built = subprocess.run(command, cwd=FRONTEND, capture_output=True, text=True, check=False)
