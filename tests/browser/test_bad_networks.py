@@ -386,7 +386,7 @@ class TestLines:
             expect(lined.reply()).to_contain_text("Thr")
             page.route("**/stop", lambda route: route.abort())
             lined.stop.click()
-            expect(lined.error).to_contain_text("There is no connection.")
+            expect(lined.error).to_contain_text("You are offline.")
             gates[0].open()
             expect(lined.reply().get_by_role("paragraph")).to_have_text(["rain", "One", "Two", "Three", "Four"])
             page.unroute("**/stop")

@@ -297,7 +297,7 @@ class TestErrors:
     def test_a_refused_message_is_in_the_composer_again(self, chat, provider):
         chat.say("x" * 32_001)
 
-        expect(chat.error).to_contain_text("it has 32001 characters, and may have 32000")
+        expect(chat.error).to_contain_text("it has 32001 characters, and the limit is 32000")
         expect(chat.text).to_have_value("x" * 32_001)
         expect(chat.button("Try again")).to_be_hidden()
         expect(chat.users).to_have_count(0)

@@ -13,7 +13,7 @@ from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.rendering.element import WORDS
 from tests.factories import make_conversation, make_user
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "frontend" / "src"
+SCRIPTS = Path(__file__).resolve().parent.parent.parent / "frontend" / "src"
 LOGIN_REQUIRED = "django.contrib.auth.middleware.LoginRequiredMiddleware"
 
 
@@ -81,7 +81,7 @@ class PageTests(TestCase):
 
     def test_the_scripts_words_are_those_of_the_page(self):
         scripts = "".join(script.read_text() for script in SCRIPTS.rglob("*.js"))
-        named = set(re.findall(r'"(\w+)"', scripts)) | set(re.findall(r"\bwords\.(\w+)", scripts))
+        named = set(re.findall(r'"(\w+)"', scripts)) | set(re.findall(r"\btexts\.(\w+)", scripts))
 
         assert set(re.findall(r'\bsay\("(\w+)"', scripts)) <= set(WORDS)
         # These are looked up by a reply's status.
