@@ -1,14 +1,13 @@
 """A reusable Django app for chat with language models, whose replies are never lost.
 
-A tour, from the top down:
-urls.py, views/      requests in, streams out; the contract is in docs/http-api.md
-runner.py            owns the runs: one task per reply, which outlives the HTTP response
-writer.py            the one thread of a process that saves what the runs receive
-permissions.py       may this request read, send, stop, use this model?
-closing.py           a reply's ending in the database, once, whoever ends it
-models.py            conversations, messages, live replies and their events
-providers/, tails/, encoders/    a prompt in, events out; events from elsewhere; events in, a wire format out
-events.py, sse.py    what a reply's stream is made of, and how it is framed
+A tour, from the request to the database; docs/design.md has the whole architecture:
+urls, views/          requests in, streams out; docs/http-api.md is the contract
+accounts/, chats/     who sends and what they may do; the transaction that accepts a message
+engine/               one reply: its run, its stream, its readers, the writer that saves it
+providers/, encoders/, notifiers/, quotas/    what a site can replace
+models/, db/          tables; transactions, leases, hooks
+protocol/             events, positions, endings, SSE framing
+search/, review/, usage/, privacy/, exports/, admin/    what staff do
 """
 
 __version__ = "0.1.0"
