@@ -169,15 +169,17 @@ def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
     return {**providers, "demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"}}, [*models, "demo:demo"]
 
 
-def configured_tail() -> dict[str, Any]:
-    """Return how processes hear of one another's replies: by Redis, by PostgreSQL's notifications, or by looking."""
+def configured_notifier() -> dict[str, Any]:
+    """Return how processes learn of each other's replies: through Redis, PostgreSQL's notifications, or by polling."""
     if redis_url := env.str("REDIS_URL", default=""):
         return {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": redis_url}}
-    return {
-        "BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier",
-        # Direct, where DATABASE_URL goes through pgbouncer.
-        "OPTIONS": {"listen_dsn": env.str("LISTEN_DSN", default="")},
-    }
+    # A direct connection, even if DATABASE_URL goes through pgbouncer.
+    if listen_dsn := env.str("LISTEN_DSN", default=""):
+        return {
+            "BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier",
+            "OPTIONS": {"listen_dsn": listen_dsn},
+        }
+    return {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"}
 
 
 # The quota's limits of a day, each with a variable as QUOTA_VISITOR_REPLIES, and what they are where visitors may ask.
@@ -218,6 +220,6 @@ def _limit(name: str, default: int | None) -> int | None:
 
 
 STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
-STREAMING_CHAT_NOTIFIER = configured_tail()
+STREAMING_CHAT_NOTIFIER = configured_notifier()
 STREAMING_CHAT_QUOTA = configured_quota()
 globals().update(scalar_settings())

@@ -93,7 +93,7 @@ Entry = dict[str, Any]  # {"BACKEND": dotted path, "OPTIONS": {…}}
 
 DEMO_PROVIDER = "streaming_chat.providers.demo.DemoProvider"
 _PROVIDERS: dict[str, Entry] = {"demo": {"BACKEND": DEMO_PROVIDER}}
-_NOTIFIER: Entry = {"BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier"}
+_NOTIFIER: Entry = {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"}
 _PERMISSIONS: Entry = {"BACKEND": "streaming_chat.accounts.permissions.Permissions"}
 
 

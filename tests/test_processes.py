@@ -23,7 +23,7 @@ class TwoProcesses(ResumeCase):
     @classmethod
     def tail(cls) -> dict[str, Any]:
         """Return STREAMING_CHAT_NOTIFIER."""
-        return {"BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier"}
+        return {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"}
 
     @classmethod
     def setUpClass(cls) -> None:

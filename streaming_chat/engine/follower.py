@@ -170,12 +170,12 @@ class Follower:
             for following in list(others):
                 _in_loop(following, following.stream.dismiss)
 
-    def news(self, message_ids: Iterable[uuid.UUID]) -> None:
+    def rows_changed(self, message_ids: Iterable[uuid.UUID]) -> None:
         """Look at the database now, if one of these is followed."""
         if any(pk in self._followed for pk in message_ids):
             self._due.set()
 
-    def received(self, message_id: uuid.UUID, position: int, events: Sequence[Event]) -> None:
+    def events_received(self, message_id: uuid.UUID, position: int, events: Sequence[Event]) -> None:
         """Hand events that a tail carried to the streams of this reply."""
         for following in self._of(message_id):
             _in_loop(following, self._take_ahead, following, position, events)

@@ -1,12 +1,12 @@
-"""Tails: following a reply that another process writes. This module finds the configured one."""
+"""How processes learn of each other's replies sooner than by reading the database; see base.py."""
 
 from __future__ import annotations
 
 from streaming_chat.backends import BackendSetting
 
-from .base import Follower, Notifier
+from .base import Notifier, Subscriber
 
-__all__ = ["Follower", "Notifier", "get_notifier"]
+__all__ = ["Notifier", "Subscriber", "get_notifier"]
 
 _notifier = BackendSetting[Notifier]("STREAMING_CHAT_NOTIFIER")
 

@@ -1,7 +1,7 @@
-"""What a tail promises: processes hear sooner of one another's replies.
+"""What a notifier promises: that processes learn sooner of each other's replies.
 
-The database is the record, and every process looks at it for the replies that it follows. A tail only says when to look,
-and may carry events ahead of it; whatever a tail loses costs latency and nothing else. It knows ids, never rows.
+The database is authoritative, and every process reads it for the replies that it follows. A notifier only says when to read,
+and may carry events ahead of the database, so whatever it loses costs latency and nothing else. It knows ids, never rows.
 """
 
 from __future__ import annotations
@@ -14,66 +14,68 @@ from streaming_chat.backends import Backend
 from streaming_chat.protocol.events import Event
 
 
-class Follower(Protocol):
-    """This process's followed replies, as a tail sees them. From any thread; never blocks."""
+class Subscriber(Protocol):
+    """Receives what a notifier learns about followed replies. Called in any thread; must not block."""
 
-    def news(self, message_ids: Iterable[uuid.UUID]) -> None:
-        """The database has more of these: look now."""
+    def rows_changed(self, message_ids: Iterable[uuid.UUID]) -> None:
+        """The database has more of these replies: read it now."""
 
-    def received(self, message_id: uuid.UUID, position: int, events: Sequence[Event]) -> None:
-        """Events that the database may not have yet, the first at this position."""
+    def events_received(self, message_id: uuid.UUID, position: int, events: Sequence[Event]) -> None:
+        """Events that the database may not have yet; position is that of the first."""
 
 
 class Notifier(Backend):
-    """Does nothing by itself: followers look at the database at their own pace.
+    """The base class, which notifies nobody: processes read the database at their own pace.
 
-    Every method returns at once and raises nothing, but for `tell`, which is part of its caller's transaction. A tail
-    opens what it needs (threads, connections) at the first `serve` or `follow`, and closes what would hold a database
-    open when nothing is served and followed any more.
+    No method blocks or raises, except `notify_on_commit`, which is part of its caller's transaction, and `forget`. Threads
+    and connections are opened at the first `listen`, `subscribe`, `publish` or `wake`.
     """
 
     @property
     def is_connected(self) -> bool:
-        """Whether it would hear now: then the database is looked at seldom, as a safeguard."""
+        """Whether a notification sent now would arrive. While it would, the database is read every 2 s instead of 0.3 s."""
         return False
 
-    # Of the process that writes replies.
+    # For the process that writes replies.
 
-    def listen(self, worker: str, woken: Callable[[Iterable[uuid.UUID]], None], using: str) -> None:
-        """Hear what others want of this worker's replies, from now on.
+    def listen(self, worker: str, on_wake: Callable[[Iterable[uuid.UUID]], None], using: str) -> None:
+        """Receive the wake-ups of this worker from now on.
 
-        woken: called in any thread with replies whose rows are to be read now; must not block. using: alias of the
-        database that holds them.
+        on_wake: called in any thread with the replies whose rows must be read now; must not block. using: alias of the
+        database that holds the rows.
         """
 
     def stop_listening(self) -> None:
-        """Nothing is being written any more."""
+        """This process writes no reply any more."""
 
     def notify_on_commit(self, using: str, message_ids: Sequence[uuid.UUID]) -> None:
-        """Say, once the transaction under way is committed, that followers of these find more: events or the ending.
+        """Call `rows_changed` for these replies in every process that follows them, once the current transaction commits.
 
-        Never empty. Called inside the transaction, in its thread.
+        Called inside the transaction, in its thread, with at least one id.
         """
 
     def publish(self, message_id: uuid.UUID, events: Sequence[Event]) -> None:
-        """Carry a reply's events from now on, the reply being followed elsewhere. However often.
+        """Carry the events of a reply that another process follows, from now on. May be called repeatedly.
 
-        events: all of the reply from its start, a list which only grows, and ends with the ending.
+        events: all events of the reply from its start; a list that only grows, and ends with the ending.
         """
 
     def stop_publishing(self, message_id: uuid.UUID) -> None:
-        """The reply has ended, or nobody follows it elsewhere. However often."""
+        """The reply has ended, or no other process follows it. May be called repeatedly."""
 
-    # Of the process that follows replies.
+    # For the process that follows replies.
 
-    def subscribe(self, message_id: uuid.UUID, follower: Follower, using: str) -> None:
-        """Report this reply's news to the follower from now on."""
+    def subscribe(self, message_id: uuid.UUID, subscriber: Subscriber, using: str) -> None:
+        """Tell the subscriber about this reply from now on."""
 
     def unsubscribe(self, message_id: uuid.UUID) -> None:
-        """Stop doing so."""
+        """Stop telling its subscriber about this reply."""
 
     def wake(self, using: str, worker: str, message_id: uuid.UUID) -> None:
-        """Have a worker read this reply's row now: a stop was asked for, or somebody began to follow. Outside any flush."""
+        """Make a worker read this reply's row now: a stop was requested, or a reader follows the reply.
+
+        Called outside of the writer's transaction.
+        """
 
     def forget(self, message_ids: Sequence[uuid.UUID]) -> None:
-        """Hold nothing more of these ended replies: their text was taken away. Blocking, for a few seconds at most."""
+        """Delete whatever is held of these ended replies: their text was removed. May block for a few seconds."""

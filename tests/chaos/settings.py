@@ -18,16 +18,18 @@ STREAMING_CHAT_PROVIDERS = {
     }
 }
 STREAMING_CHAT_MODELS = ["openai:any", "openai:*"]
-_TAILS = {
-    "database": {},
-    "notify": {"listen_dsn": os.environ.get("DATABASE_URL", "")},
-    "redis": {"url": os.environ.get("REDIS_URL", "")},
+_NOTIFIERS = {
+    "database": {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"},
+    "notify": {
+        "BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier",
+        "OPTIONS": {"listen_dsn": os.environ.get("DATABASE_URL", "")},
+    },
+    "redis": {
+        "BACKEND": "streaming_chat.notifiers.redis.RedisNotifier",
+        "OPTIONS": {"url": os.environ.get("REDIS_URL", "")},
+    },
 }
-_tail = os.environ.get("CHAOS_TAIL", "database")
-STREAMING_CHAT_NOTIFIER = {
-    "BACKEND": f"streaming_chat.notifiers.{'redis.Redis' if _tail == 'redis' else 'postgres.Postgres'}Notifier",
-    "OPTIONS": _TAILS[_tail],
-}
+STREAMING_CHAT_NOTIFIER = _NOTIFIERS[os.environ.get("CHAOS_TAIL", "database")]
 STREAMING_CHAT_LEASE_SECONDS = float(os.environ.get("CHAOS_LEASE", "15"))
 # Fewer than an owner's clients want, so that the cap is met.
 STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = 3

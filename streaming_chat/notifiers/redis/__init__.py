@@ -1,5 +1,0 @@
-"""Notifications and events through Redis."""
-
-from .notifier import RedisNotifier
-
-__all__ = ["RedisNotifier"]
