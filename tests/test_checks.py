@@ -425,7 +425,8 @@ class AllChecksTests(TestCase):
 
     def test_ids_are_documented(self):
         documented = (settings.BASE_DIR / "docs" / "checks.md").read_text(encoding="utf-8")
-        source = (settings.BASE_DIR / "streaming_chat" / "checks.py").read_text(encoding="utf-8")
+        modules = (settings.BASE_DIR / "streaming_chat").rglob("*.py")
+        source = "".join(path.read_text(encoding="utf-8") for path in modules)
 
         assert re.findall(r"`streaming_chat\.([EW]\d+)`", documented) == sorted(
             set(re.findall(r"\.([EW]\d{3})", source))
