@@ -46,7 +46,7 @@ def pages() -> dict[str, str]:
         "page 10": "?p=10",
         "failed": "?status=failed",
         "ended by their length": "?reason=length",
-        "ended by what never came": "?reason=superseded",
+        "ended by what never came": "?reason=not_saved",
         "an error": "?error=provider_unavailable",
         "rated bad": "?feedback=bad",
         "live now": "?live=1",

@@ -3,7 +3,7 @@
 status       end_reason
 streaming                    a provider is writing it
 completed    stop, length, content_filter, tool_calls, length_cap
-stopped      user, staff, disconnect, superseded
+stopped      user, staff, disconnect
 interrupted  shutdown, lease_expired, provider_…, not_saved, internal: something was received, then something broke
 failed                       nothing was received and something broke; error_code says what
 """
@@ -35,7 +35,7 @@ _INTERRUPTIONS = (
 )
 END_REASONS = (
     *("stop", "length", "content_filter", "tool_calls", "length_cap"),
-    *("user", "staff", "disconnect", "superseded"),
+    *("user", "staff", "disconnect"),
     *_INTERRUPTIONS,
 )
 

@@ -20,11 +20,9 @@ from streaming_chat.protocol.events import REASONING, TEXT, Event
 from .base import Prompt, Provider, ProviderOptions, Usage
 from .clients import Clients, Secret, connect_timeout, http_client
 from .http import HttpStream
-from .parsing import MAX_REQUEST_ID, clean, count, parse, tool_call
+from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, parse
 
 BASE_URL = "https://api.anthropic.com"
-# Most characters of one call's arguments: nothing else bounds them while they come.
-MAX_ARGUMENTS = 1_000_000
 CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
@@ -60,31 +58,6 @@ class AnthropicProvider(Provider):
         if prompt.system:
             parameters["system"] = prompt.system
         return parameters
-
-
-class ToolCall:
-    """One tool call, as far as it came."""
-
-    def __init__(self, block: dict[str, Any]) -> None:
-        self.id = str(block.get("id") or "")
-        self.name = str(block.get("name") or "")
-        self._size = 0
-        self._pieces: list[str] = []
-        self._input = block.get("input")
-
-    def take(self, piece: str) -> None:
-        """Add a piece of the arguments. Raises ValueError beyond MAX_ARGUMENTS."""
-        self._size += len(piece)
-        if self._size > MAX_ARGUMENTS:
-            raise ValueError(f"arguments may have {MAX_ARGUMENTS} characters, got more.")
-        self._pieces.append(piece)
-
-    def event(self, *, complete: bool) -> Event:
-        """Return the call as an event; arguments that came at once, with its start, count where no piece came."""
-        arguments = "".join(self._pieces)
-        if not arguments and self._input:
-            arguments = json.dumps(self._input)
-        return tool_call(self.id, self.name, arguments, complete=complete)
 
 
 class AnthropicStream(HttpStream):
@@ -129,7 +102,7 @@ class AnthropicStream(HttpStream):
         elif kind == "thinking_delta":
             events.append(Event(REASONING, _string(delta["thinking"])))
         elif kind == "input_json_delta" and index in self._calls:
-            self._calls[index].take(_string(delta["partial_json"]))
+            self._calls[index].add(_string(delta["partial_json"]))
 
     def _take_start(self, payload: dict[str, Any], events: list[Event]) -> None:
         message = payload.get("message") or {}
@@ -141,7 +114,7 @@ class AnthropicStream(HttpStream):
         block = payload["content_block"]
         kind = block.get("type")
         if kind in CALLS:
-            self._calls[payload.get("index", 0)] = ToolCall(block)
+            self._calls[payload.get("index", 0)] = _tool_call(block)
         elif kind == "text" and block.get("text"):
             events.append(Event(TEXT, _string(block["text"])))
         elif kind == "thinking" and block.get("thinking"):
@@ -199,6 +172,13 @@ class AnthropicStream(HttpStream):
 
 def _build_client(api_key: Secret, base_url: str, sdk: ModuleType) -> Any:
     return sdk.AsyncAnthropic(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
+
+
+def _tool_call(block: dict[str, Any]) -> ToolCall:
+    """Return the call that a block begins. Some servers send all of its arguments here."""
+    arguments = block.get("input")
+    initial = json.dumps(arguments) if arguments else ""
+    return ToolCall(str(block.get("id") or ""), str(block.get("name") or ""), initial)
 
 
 def _string(value: Any) -> str:

@@ -23,11 +23,9 @@ from streaming_chat.protocol.events import REASONING, TEXT, Event
 from .base import Prompt, Provider, ProviderOptions, Usage
 from .clients import Clients, Secret, connect_timeout, http_client
 from .http import HttpStream
-from .parsing import MAX_REQUEST_ID, clean, count, is_json, parse, tool_call
+from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, is_json, parse
 
 BASE_URL = "https://api.openai.com/v1"
-# Most characters of one call's arguments: nothing else bounds them while they come.
-MAX_ARGUMENTS = 1_000_000
 
 
 class OpenAIProvider(Provider):
@@ -79,35 +77,6 @@ class OpenAIProvider(Provider):
         return parameters
 
 
-class ToolCall:
-    """One tool call, as far as it came."""
-
-    def __init__(self) -> None:
-        self.id = ""
-        self.name = ""
-        self.size = 0
-        self._pieces: list[str] = []
-
-    @property
-    def arguments(self) -> str:
-        """The arguments, as text of JSON."""
-        return "".join(self._pieces)
-
-    def take(self, id: str, name: str, arguments: str) -> None:
-        """Add a delta. Servers repeat the id, some the name, some the whole arguments: these are taken once."""
-        self.id = self.id or id
-        if name != self.name:
-            self.name += name
-        if arguments and not self._repeats(arguments):
-            self.size += len(arguments)
-            if self.size > MAX_ARGUMENTS:
-                raise ValueError(f"arguments may have {MAX_ARGUMENTS} characters, got more.")
-            self._pieces.append(arguments)
-
-    def _repeats(self, arguments: str) -> bool:
-        return len(arguments) == self.size and arguments == self.arguments and is_json(arguments)
-
-
 class ToolCalls:
     """Assembles tool calls from their deltas."""
 
@@ -116,41 +85,56 @@ class ToolCalls:
         self._last = 0
 
     def take(self, deltas: Iterable[dict[str, Any]]) -> None:
-        """Add the deltas of one chunk, or the calls of a whole message."""
+        """Add the deltas of one chunk, or the calls of a complete message. Raises ValueError."""
         for delta in deltas:
             function = delta.get("function") or {}
-            arguments = function.get("arguments")
-            if arguments is not None and not isinstance(arguments, str):
-                arguments = json.dumps(arguments)
-            known_as, name = _text(delta.get("id")), _text(function.get("name"))
-            known_as = "" if known_as == "null" else known_as  # Mistral's word for none.
-            self._call(delta.get("index"), known_as, name).take(known_as, name, arguments or "")
+            call_id, name = _text(delta.get("id")), _text(function.get("name"))
+            call_id = "" if call_id == "null" else call_id  # Mistral sends this for no id.
+            call = self._call(delta.get("index"), call_id, name)
+            # Servers repeat the id, some the name, some all arguments: each is taken once.
+            call.id = call.id or call_id
+            if name != call.name:
+                call.name += name
+            arguments = _arguments(function)
+            if arguments and not _is_repeated(arguments, call):
+                call.add(arguments)
 
     def pop(self, *, complete: bool) -> list[Event]:
-        """Return what there is as events, and forget it."""
+        """Return the calls as events, and forget them."""
         if not self._calls:
             return []
         calls, self._calls, self._last = self._calls, {}, 0
-        return [tool_call(call.id, call.name, call.arguments, complete=complete) for call in calls.values()]
+        return [call.event(complete=complete) for call in calls.values()]
 
     def _call(self, index: int | None, id: str, name: str) -> ToolCall:
         """Return the call that a delta belongs to."""
-        at = self._last if index is None else index
-        if self._is_another(at, id, name, numbered=index is not None):
-            at = max(self._calls) + 1
-        self._last = at
-        return self._calls.setdefault(at, ToolCall())
+        number = self._last if index is None else index
+        if self._begins_another(number, id, name, is_numbered=index is not None):
+            number = max(self._calls) + 1
+        self._last = number
+        return self._calls.setdefault(number, ToolCall())
 
-    def _is_another(self, at: int, id: str, name: str, *, numbered: bool) -> bool:
-        """Return whether this begins a call although its number is taken, or is missing.
+    def _begins_another(self, number: int, id: str, name: str, *, is_numbered: bool) -> bool:
+        """Return whether this delta begins a call although its number is in use, or is missing.
 
-        Gemini numbers every call 0, each whole and with its own id. Old vLLM has a new id at each delta,
-        without a name.
+        Gemini numbers every call 0, each complete and with its own id. Old vLLM sends a new id with each delta, without a
+        name.
         """
-        known = self._calls.get(at)
-        if known is None or not name or id == known.id != "" or (numbered and not id):
+        known = self._calls.get(number)
+        if known is None or not name or id == known.id != "" or (is_numbered and not id):
             return False
         return is_json(known.arguments)
+
+
+def _arguments(function: dict[str, Any]) -> str:
+    arguments = function.get("arguments")
+    if arguments is None:
+        return ""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+
+def _is_repeated(arguments: str, call: ToolCall) -> bool:
+    return len(arguments) == call.size and arguments == call.arguments and is_json(arguments)
 
 
 class OpenAIStream(HttpStream):

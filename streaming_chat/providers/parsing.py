@@ -1,4 +1,4 @@
-"""What comes from a provider in JSON, made storable and bounded."""
+"""Parses the JSON that a provider sends, and limits its sizes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from streaming_chat.protocol.text import storable
 
 try:
     from jiter import from_json
-except ImportError:  # It comes with either SDK; without one there is nothing to parse.
+except ImportError:  # Both SDKs depend on it; without one there is nothing to parse.
     from_json = json.loads
 
-# Longest call id, in characters; some gateways put whole traces there.
+# In characters; some gateways put whole traces there.
 MAX_REQUEST_ID = 255
+# The largest number that the column can hold.
 MAX_TOKENS_COUNTED = 2**31 - 1
+# Most characters of one call's arguments: nothing else limits them while they are received.
+MAX_ARGUMENTS = 1_000_000
 
 
 def parse(data: bytes) -> Any:
     """Return the value of JSON in UTF-8. Raises ValueError.
 
-    jiter takes a third of json's time, and refuses lone surrogates ("\\ud83d"), which are repaired further
-    down.
+    jiter takes a third of json's time, and rejects lone surrogates ("\\ud83d"), which protocol/text.py repairs.
     """
     try:
         return from_json(data)
@@ -34,27 +36,48 @@ def parse(data: bytes) -> Any:
 
 
 def clean(value: Any, length: int) -> str:
-    """Return a provider's short string, storable and not longer than `length`; "" for anything else."""
+    """Return a string as it can be stored, cut to `length` characters; "" for anything else."""
     return storable(value)[:length] if isinstance(value, str) else ""
 
 
 def count(value: Any) -> int | None:
-    """Return a number of tokens, or None where it is none."""
+    """Return a number of tokens; None if the value is not one."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS_COUNTED:
         return value
     return None
 
 
-def tool_call(id: str, name: str, arguments: str, *, complete: bool) -> Event:
-    """Return the event of a tool call; no arguments are an empty object."""
-    return Event(
-        TOOL_CALL,
-        {"id": id, "name": name, "arguments": arguments or "{}", "complete": complete and is_json(arguments or "{}")},
-    )
+class ToolCall:
+    """One tool call, as far as it has been received. initial: its arguments if no piece of them follows."""
+
+    def __init__(self, id: str = "", name: str = "", initial: str = "") -> None:
+        self.id = id
+        self.name = name
+        self.size = 0
+        self._initial = initial
+        self._pieces: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        """The arguments, as JSON text."""
+        return "".join(self._pieces) or self._initial
+
+    def add(self, piece: str) -> None:
+        """Add a piece of the arguments. Raises ValueError beyond MAX_ARGUMENTS."""
+        self.size += len(piece)
+        if self.size > MAX_ARGUMENTS:
+            raise ValueError(f"arguments must have at most {MAX_ARGUMENTS} characters, got more.")
+        self._pieces.append(piece)
+
+    def event(self, *, complete: bool) -> Event:
+        """Return the call as an event; no arguments are an empty object."""
+        arguments = self.arguments or "{}"
+        whole = complete and is_json(arguments)
+        return Event(TOOL_CALL, {"id": self.id, "name": self.name, "arguments": arguments, "complete": whole})
 
 
 def is_json(text: str) -> bool:
-    """Return whether this is whole JSON."""
+    """Return whether this is one complete JSON value."""
     try:
         parse(text.encode("utf-8", "surrogatepass"))
     except ValueError:

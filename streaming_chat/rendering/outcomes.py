@@ -20,7 +20,6 @@ _WORDS: dict[tuple[str, str], Promise] = {
     (Status.STOPPED, "user"): gettext_lazy("The owner stopped the reply."),
     (Status.STOPPED, "staff"): gettext_lazy("Staff stopped the reply."),
     (Status.STOPPED, "disconnect"): gettext_lazy("Nobody was following any more, so the reply was stopped."),
-    (Status.STOPPED, "superseded"): gettext_lazy("A newer message took the place of the reply."),
 }
 
 
