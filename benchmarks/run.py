@@ -1,10 +1,11 @@
 """Measure what a streamed token and a request cost, beside peers, on one mock provider and one load client.
 
-  python benchmarks/run.py [--runs 3] [--peers raw_aiohttp,express_openai,dj_naive_orm] [--yardstick DIR]
+  python benchmarks/run.py [--runs 3] [--peers raw_aiohttp,express_openai,dj_naive_orm] [--yardstick DIR] [--against DIR]
 
 The yardstick (bench.py, mock.c, load.c and the peers' servers) is looked for in ../shared/bench, or where --yardstick
 says. Needs gcc, and Node with npm for express_openai. Each run measures every server once, one after the other, so that
-a slow minute of the machine falls on all of them; the table has medians.
+a slow minute of the machine falls on all of them; the table has medians. --against names another checkout of this
+repository, such as a worktree of an older commit: it is measured in the same runs, with the same interpreter.
 """
 
 from __future__ import annotations
@@ -53,15 +54,21 @@ def main() -> None:
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--peers", default="raw_aiohttp,express_openai,dj_naive_orm")
     arguments.add_argument("--yardstick", type=Path, default=ROOT.parent / "shared" / "bench")
+    arguments.add_argument("--against", type=Path)
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="streaming_chat_bench") as folder:
         bench = Bench(Path(folder), options.yardstick)
-        bench.prepare(options.peers)
+        bench.prepare_peers(options.peers)
+        sites = [Site(bench, ROOT, "")]
+        if options.against:
+            sites.append(Site(bench, options.against.resolve(), f" ({options.against.name})"))
         for run in range(options.runs):
             print(f"run {run + 1} of {options.runs}", flush=True)
             bench.measure_peers(options.peers)
             for name in OURS:
-                bench.measure_ours(name)
+                # Which of two trees comes first changes, since the second one finds the machine warmer.
+                for site in sites if run % 2 == 0 else reversed(sites):
+                    site.measure(name)
         print(bench.table())
 
 
@@ -75,44 +82,29 @@ class Bench:
         for path in [self.yardstick, *self.yardstick.rglob("*")]:
             path.chmod(0o755)
         self.results = folder / "results.jsonl"
-        self.environment = {
-            **os.environ,
-            "BENCH_DIR": str(folder),
-            "PERF_PY": sys.executable,
-            "BENCH_DATABASE": f"{folder}/bench.sqlite3",
-            "BENCH_PROVIDER": f"{MOCK}/v1",
-        }
+        self.environment = {**os.environ, "BENCH_DIR": str(folder), "PERF_PY": sys.executable}
 
-    def prepare(self, peers: str) -> None:
-        """Make the database, a signed-in user, and what the peers need."""
+    def prepare_peers(self, peers: str) -> None:
+        """Install what the peers need."""
         if "express" in peers:
             servers = self.yardstick / "servers"
             subprocess.run(["npm", "install", "--silent", "openai@6", "express@5"], cwd=servers, check=True)
-        self._django("from django.core.management import call_command; call_command('migrate', verbosity=0)")
-        self.session = self._django(SIGN_IN).strip()
 
     def measure_peers(self, peers: str) -> None:
         """Measure the yardstick's own servers once."""
-        self._bench(["--servers", peers])
+        if peers:
+            self.measure(["--servers", peers])
 
-    def measure_ours(self, name: str) -> None:
-        """Measure one of our addresses once, served as the peers are."""
-        path, body = OURS[name]
-        (self.folder / "ours.json").write_text(json.dumps(body))
-        token = "a" * 32
-        command = [sys.executable, "-m", "uvicorn", "benchmarks.asgi:application"]
-        command += ["--host", "127.0.0.1", "--port", str(PORT), "--log-level", "warning", "--no-access-log"]
-        command += ["--backlog", "4096", "--lifespan", "off"]
-        server = subprocess.Popen(command, cwd=ROOT, env=self.environment)
-        try:
-            _wait_for_port(server)
-            headers = [f"Cookie: sessionid={self.session}; csrftoken={token}", f"X-CSRFToken: {token}"]
-            flags = [flag for header in headers for flag in ("-H", header)]
-            url = ["--base-url", f"http://127.0.0.1:{PORT}", "--path", path, "--body", f"{self.folder}/ours.json"]
-            self._bench([*url, "--pid", str(server.pid), *flags], name)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(20)
+    def measure(self, flags: list[str], name: str = "") -> None:
+        """Run the yardstick once. name: of the server in the table, where it is not the yardstick's."""
+        out = self.folder / "one.jsonl"
+        out.unlink(missing_ok=True)
+        command = [sys.executable, str(self.yardstick / "bench.py"), "--scenarios", SCENARIOS, "--out", str(out)]
+        subprocess.run([*command, *flags], env=self.environment, check=True)
+        with self.results.open("a") as results:
+            for line in out.read_text().splitlines():
+                result = json.loads(line)
+                results.write(json.dumps({**result, "server": name or result["server"]}) + "\n")
 
     def table(self) -> str:
         """Return the medians as a Markdown table."""
@@ -137,20 +129,45 @@ class Bench:
         lines += [f"| {s} | {m:.1f} | {m / base:.2f} | {r:.2f} | {t:.1f} | {f} |" for s, m, r, t, f in rows]
         return "\n".join(lines)
 
-    def _bench(self, flags: list[str], name: str = "") -> None:
-        out = self.folder / "one.jsonl"
-        out.unlink(missing_ok=True)
-        command = [sys.executable, str(self.yardstick / "bench.py"), "--scenarios", SCENARIOS, "--out", str(out)]
-        subprocess.run([*command, *flags], env=self.environment, check=True)
-        with self.results.open("a") as results:
-            for line in out.read_text().splitlines():
-                result = json.loads(line)
-                results.write(json.dumps({**result, "server": name or result["server"]}) + "\n")
+
+class Site:
+    """One checkout of this repository, with a database and a signed-in user. suffix: of its names in the table."""
+
+    def __init__(self, bench: Bench, root: Path, suffix: str) -> None:
+        self.bench = bench
+        self.root = root
+        self.suffix = suffix
+        database = bench.folder / f"site{suffix}.sqlite3"
+        self.environment = {**bench.environment, "BENCH_DATABASE": str(database), "BENCH_PROVIDER": f"{MOCK}/v1"}
+        self._django("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+        self.session = self._django(SIGN_IN).strip()
+
+    def measure(self, name: str) -> None:
+        """Measure one of our addresses once, served as the peers are."""
+        path, body = OURS[name]
+        file = self.bench.folder / "ours.json"
+        file.write_text(json.dumps(body))
+        token = "a" * 32
+        command = [sys.executable, "-m", "uvicorn", "benchmarks.asgi:application"]
+        command += ["--host", "127.0.0.1", "--port", str(PORT), "--log-level", "warning", "--no-access-log"]
+        command += ["--backlog", "4096", "--lifespan", "off"]
+        server = subprocess.Popen(command, cwd=self.root, env=self.environment)
+        try:
+            _wait_for_port(server)
+            headers = [f"Cookie: sessionid={self.session}; csrftoken={token}", f"X-CSRFToken: {token}"]
+            flags = [flag for header in headers for flag in ("-H", header)]
+            url = ["--base-url", f"http://127.0.0.1:{PORT}", "--path", path, "--body", str(file)]
+            self.bench.measure([*url, "--pid", str(server.pid), *flags], name + self.suffix)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(20)
 
     def _django(self, program: str) -> str:
         setup = "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'benchmarks.settings'; django.setup()"
         command = [sys.executable, "-c", f"{setup}\n{program}"]
-        run = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True)
+        run = subprocess.run(
+            command, cwd=self.root, env=self.environment, check=True, stdout=subprocess.PIPE, text=True
+        )
         return run.stdout
 
 

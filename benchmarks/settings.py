@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.sessions",
     "streaming_chat",
+    "chatproject",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
