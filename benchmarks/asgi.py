@@ -1,4 +1,7 @@
-"""The benchmark's ASGI application. BENCH_GC: thresholds of the garbage collector, as "20000,50,100"."""
+"""The benchmark's ASGI application.
+
+BENCH_GC: thresholds of the garbage collector, as "20000,50,100". BENCH_THREADS: that requests share.
+"""
 
 import gc
 import os
@@ -8,4 +11,5 @@ from streaming_chat.asgi import get_asgi_application
 if thresholds := os.environ.get("BENCH_GC"):
     gc.set_threshold(*map(int, thresholds.split(",")))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
-application = get_asgi_application()
+threads = os.environ.get("BENCH_THREADS")
+application = get_asgi_application(int(threads)) if threads else get_asgi_application()

@@ -120,9 +120,14 @@ class Site:
     def __exit__(self, *args: object) -> None:
         self._stack.close()
 
-    def serve(self, name: str, *arguments: str, **settings: Any) -> Server:
-        """Start a server; see `Server.ready`. settings: beyond the site's."""
+    def serve(self, name: str, *arguments: str, threads: int = 0, **settings: Any) -> Server:
+        """Start a server; see `Server.ready`.
+
+        threads: that its requests share, 0 for the default. settings: beyond the site's.
+        """
         environment = self._environment(name, settings)
+        if threads:
+            environment["BENCH_THREADS"] = str(threads)
         server = Server(environment, self._folder / f"{name}.log", *arguments)
         self._stack.callback(server.end)
         return server

@@ -6,11 +6,13 @@ Django gives every request under ASGI a thread of its own to its end: 1,000 open
 
     application = get_asgi_application()
 
-The price: synchronous code of all requests runs on these threads, one call at a time each, so a slow synchronous view, or
-a synchronous middleware around an async view that takes its time, holds up others. Needs asgiref 3.13.
+The synchronous code of all requests runs on these threads, one call at a time on each. A slow synchronous view, or a
+synchronous middleware around a slow asynchronous view, delays the requests that share its thread. Needs asgiref 3.13.
 
-Under uvicorn it also resets the connection of a client that takes nothing (SEND_TIMEOUT_SECONDS). Without it such a
-client's reader ends, too, but uvicorn keeps its connection, and at most 64 KiB for it, until the client goes.
+The health check is answered on the event loop, before Django and its middleware: it answers even if all threads are busy.
+
+Under uvicorn it also resets the connection of a client that does not read (SEND_TIMEOUT_SECONDS). Under other servers
+such a client's reply ends for it, too, but its connection stays open, with up to 64 KiB, until the client goes.
 """
 
 from __future__ import annotations
@@ -19,49 +21,100 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
 from django.core import asgi
+from django.http import HttpResponse
 
 # On, for 0 seconds: closing then sends RST, and the kernel keeps nothing for the client.
 _NO_LINGER = struct.pack("ii", 1, 0)
 
-Application = Callable[[dict[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
+Scope = dict[str, Any]
+Receive = Callable[..., Any]
+Send = Callable[..., Any]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def get_asgi_application(threads: int = 2) -> Application:
-    """Return Django's ASGI application, on so many threads in all."""
-    return SharedThreads(asgi.get_asgi_application(), threads)
+def get_asgi_application(threads: int = 4) -> Application:
+    """Return Django's ASGI application. threads: how many all requests share; each can use a database connection."""
+    return HealthChecks(SharedThreads(asgi.get_asgi_application(), threads))
+
+
+class HealthChecks:
+    """Answers the health check on the event loop, so that it does not wait for the threads whose state it reports."""
+
+    def __init__(self, application: Application) -> None:
+        # Models can be imported only after Django's setup.
+        from .views import health
+
+        self._application = application
+        self._health = health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._health.is_health_check(scope):
+            await _send(self._health.answer_health(), send, with_body=scope["method"] == "GET")
+        else:
+            await self._application(scope, receive, send)
 
 
 class SharedThreads:
     """Runs an application's synchronous code on a few threads, each request on one of them."""
 
-    def __init__(self, application: Application, threads: int = 2) -> None:
+    def __init__(self, application: Application, threads: int = 4) -> None:
         self._application = application
-        # One worker each: a request's synchronous code must stay on one thread, where its connections are.
-        self._executors = cycle(
-            ThreadPoolExecutor(1, thread_name_prefix=f"streaming_chat.request{number}") for number in range(threads)
-        )
+        # Least recently chosen first.
+        self._threads = [_RequestThread(number) for number in range(threads)]
 
-    async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
         try:
-            async with ThreadSensitiveContext(executor=next(self._executors)):
+            async with ThreadSensitiveContext(executor=self._choose_thread()):
                 await self._application(scope, receive, send)
         finally:
             await _reset_unfinished(getattr(send, "__self__", None))
 
+    def _choose_thread(self) -> _RequestThread:
+        """Return the one with the least to do: another may wait for a locked row."""
+        thread = min(self._threads, key=_RequestThread.waiting_calls)
+        self._threads.remove(thread)
+        self._threads.append(thread)
+        return thread
+
+
+class _RequestThread(ThreadPoolExecutor):
+    """One thread: a request's synchronous code must stay on the thread that has its database connections."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(1, thread_name_prefix=f"streaming_chat.request{number}")
+        self._calls: set[Future[Any]] = set()
+
+    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See Executor."""
+        call: Future[Any] = super().submit(*args, **kwargs)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return call
+
+    def waiting_calls(self) -> int:
+        """Return how many calls run or wait."""
+        return len(self._calls)
+
+
+async def _send(response: HttpResponse, send: Send, *, with_body: bool) -> None:
+    headers = {**response.headers, "Content-Length": str(len(response.content))}
+    raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": raw_headers})
+    await send({"type": "http.response.body", "body": response.content if with_body else b""})
+
 
 async def _reset_unfinished(cycle: Any) -> None:
-    """Reset the connection of a response that was left in the middle and whose client does not take what was sent.
+    """Reset the connection of a response that was left in the middle and whose client does not read what was sent.
 
-    cycle: uvicorn's own, by the names of its attributes; of other servers it has none, and nothing is done.
+    cycle: uvicorn's request cycle, read by the names of its attributes; for other servers nothing is done.
     """
     transport = getattr(cycle, "transport", None)
     is_unfinished = getattr(cycle, "response_started", False) and not getattr(cycle, "response_complete", True)

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from .views import pages
+from .views import health, pages
 from .views.api import conversations, diagnosis, merging, messages, service
 
 app_name = "streaming_chat"
@@ -30,5 +30,5 @@ urlpatterns = [
     path("api/token", service.token_view, name="api-token"),
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
     re_path("^api/(?P<path>.*)$", service.unknown_view, name="api-unknown"),
-    path("health", service.health_view, name="health"),
+    path(health.ROUTE, health.health_view, name="health"),
 ]

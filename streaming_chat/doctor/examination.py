@@ -117,6 +117,9 @@ class Examination:
 
     def _sign_in(self) -> Iterator[Finding]:
         answer = self._probe.ask("GET", "api/models")
+        # `streaming_chat.asgi` answers the health check before these settings and middleware count.
+        if answer.status in findings.NOT_LET_THROUGH:
+            raise NoWayOnError(findings.why_not_healthy(answer, self._probe.url, "api/models"))
         offered = answer.json()
         if answer.status != 200 or not isinstance(offered, dict):
             text = _(

@@ -29,6 +29,10 @@ class Finding(NamedTuple):
     text: str
 
 
+# A redirect to HTTPS, or a host that is not in ALLOWED_HOSTS.
+NOT_LET_THROUGH = {301, 302, 307, 308, 400}
+
+
 def unbuffer() -> str:
     """Return what to do about a stream that is held back."""
     return _(
@@ -37,10 +41,10 @@ def unbuffer() -> str:
     )
 
 
-def why_not_healthy(answer: Answer, url: str) -> str:
-    """Return why `health` does not say ok."""
+def why_not_healthy(answer: Answer, url: str, path: str = "health") -> str:
+    """Return why `health`, or another path of the app, does not say ok."""
     status, there = answer.status, urljoin(url, answer.headers.get("Location", ""))
-    if status in (301, 302, 307, 308) and there == urljoin(url, "health"):
+    if status in (301, 302, 307, 308) and there == urljoin(url, path):
         return _(
             "It redirects to itself: the app does not know that it is asked over HTTPS. Set X-Forwarded-Proto in what "
             "stands before it, and let the app's server trust that address (--forwarded-allow-ips)."

@@ -1,11 +1,10 @@
-"""`api/models`, `api/token` and `health`."""
+"""`api/models` and `api/token`."""
 
 from typing import Any
 
 from django.conf import settings
-from django.test import SimpleTestCase, override_settings
+from django.test import override_settings
 
-from streaming_chat.engine.runner import runner
 from tests.native import Api, ApiTestCase, error_of
 from tests.test_csrf_matrix import without_middleware
 
@@ -91,25 +90,3 @@ class TokenTests(ApiTestCase):
 
         assert (response.status_code, error_of(response)["code"]) == (401, "not_signed_in")
         assert not self.api.client.cookies
-
-
-class HealthTests(SimpleTestCase):
-    """A SimpleTestCase: a query would fail."""
-
-    def test_ok(self):
-        response = self.client.get("/chat/health")
-
-        assert (response.status_code, response.content) == (200, b"ok")
-        assert response.headers["Cache-Control"] == "no-store"
-
-    def test_draining(self):
-        runner.is_draining = True
-        self.addCleanup(setattr, runner, "is_draining", False)
-        response = self.client.get("/chat/health")
-
-        assert (response.status_code, response.content) == (503, b"draining")
-
-    def test_it_is_only_read(self):
-        response = self.client.post("/chat/health")
-
-        assert (response.status_code, error_of(response)["code"]) == (405, "method_not_allowed")

@@ -1,19 +1,17 @@
-"""What may be asked for, and whether this process takes requests."""
+"""The models on offer, CSRF tokens, and the answer for unknown addresses."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from django.middleware.csrf import get_token
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import conf
-from streaming_chat.engine.runner import runner
-from streaming_chat.exceptions import APIError
 from streaming_chat.providers import default_model
 
 from . import parsing
-from .responses import Answer, api, error_response, exempt, handler_for, keep_token, private, require_found
+from .responses import Answer, api, keep_token, require_found
 
 
 def list_models(request: HttpRequest, owner: Owner) -> Answer:
@@ -40,21 +38,6 @@ def become_known(request: HttpRequest, owner: Owner) -> Answer:
     """
     parsing.read_optional_body(request, {})
     return fresh_token(request, owner)
-
-
-@exempt
-def health_view(request: HttpRequest) -> HttpResponse:
-    """`ok`, or 503 `draining`: for load balancers. No counts, no database."""
-    try:
-        return handler_for(request, {"GET": _health})(request)
-    except APIError as refusal:
-        return error_response(refusal)
-
-
-def _health(request: HttpRequest) -> HttpResponse:
-    if runner.is_draining:
-        return private(HttpResponse("draining", status=503, content_type="text/plain"))
-    return private(HttpResponse("ok", content_type="text/plain"))
 
 
 def unknown(request: HttpRequest, owner: Owner, path: str) -> Answer:
