@@ -10,7 +10,7 @@ from django.utils import timezone
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.chats.sending import title_of
 from streaming_chat.db.alias import live_database
-from streaming_chat.engine.completion import end_reply
+from streaming_chat.engine.completion import Completion, end_reply
 from streaming_chat.models import Conversation, Feedback, Message, Status
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
@@ -144,7 +144,7 @@ class _Transcript:
         )
         fields |= usage._asdict() if usage else {}
         with transaction.atomic(using=live_database()):
-            end_reply(message.pk, message.conversation_id, ending, received, using=live_database(), **fields)
+            end_reply(Completion(message.pk, message.conversation_id, ending, received, fields), live_database())
         self._stamp(message, fields.get("duration_ms", 200))
         return message
 

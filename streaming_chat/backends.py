@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from django.core.checks import CheckMessage
@@ -12,6 +12,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .conf import conf
+from .logs import describe, logger
 
 B = TypeVar("B", bound="Backend")
 
@@ -37,11 +38,13 @@ class Backend:
 class BackendSetting(Generic[B]):
     """The backends of one setting: each is created once in a process, at its first use, and again after a change.
 
-    name: a setting that holds one backend, or a dict of backends by alias.
+    name: a setting that holds one backend, or a dict of backends by alias. fallback: creates what takes the place of a
+    backend that cannot be created; the log says so once.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, fallback: Callable[[], B] | None = None) -> None:
         self._name = name
+        self._fallback = fallback
         self._created: dict[str, B] = {}
         self._lock = threading.RLock()
         setting_changed.connect(self._on_setting_changed, dispatch_uid=f"streaming_chat.backends.{name}")
@@ -56,9 +59,18 @@ class BackendSetting(Generic[B]):
     def _create(self, alias: str) -> B:
         with self._lock:
             if alias not in self._created:
-                value = getattr(conf, self._name)
-                self._created[alias] = create(value[alias], alias) if alias else create(value)
+                self._created[alias] = self._create_or_fall_back(alias)
             return self._created[alias]
+
+    def _create_or_fall_back(self, alias: str) -> B:
+        value = getattr(conf, self._name)
+        try:
+            return create(value[alias], alias) if alias else create(value)
+        except Exception as error:
+            if self._fallback is None:
+                raise
+            logger.error("%s cannot be created, and goes without: %s", self._name, describe(error))
+            return self._fallback()
 
     def _on_setting_changed(self, *, setting: str, **kwargs: object) -> None:
         if setting == self._name:

@@ -8,13 +8,16 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import transaction
 from django.db.models.functions import Now
 
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.conf import conf
 from streaming_chat.db.leases import lease_judge
+from streaming_chat.engine.completion import Completion, end_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import events
+from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import Event
 
 Part = dict[str, Any]
@@ -95,6 +98,15 @@ def make_live(conversation: Conversation, *saved: Event, expires: float = 60, **
         expires_at=Now() + timedelta(seconds=expires),
         **{**defaults, **fields},
     )
+
+
+def end_live(
+    live: LiveReply, ending: Ending, *received: Event, using: str = "default", worker: str = "", **fields: Any
+) -> bool:
+    """Save the ending of a live reply. worker: whose lease it must be; by default, anyone's."""
+    completion = Completion(live.pk, live.conversation_id, ending, received, fields, worker)
+    with transaction.atomic(using=using):
+        return end_reply(completion, using)
 
 
 def _asks(conversation: Conversation) -> bool:

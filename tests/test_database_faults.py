@@ -102,7 +102,7 @@ class PostgresTests(FaultCase):
             with self.postgres.away():
                 gate.open()
                 exchange.rest()
-                file = self.spool / f"{exchange.message_id}.json"
+                file = self.journal / f"{exchange.message_id}.json"
                 mode = stat.S_IMODE(file.stat().st_mode)
             wait_until(lambda: not file.exists())
 
@@ -118,7 +118,7 @@ class PostgresTests(FaultCase):
             with self.postgres.paused():
                 gate.open()
                 exchange.rest()
-                file = self.spool / f"{exchange.message_id}.json"
+                file = self.journal / f"{exchange.message_id}.json"
                 waited = file.exists()
             wait_until(lambda: not file.exists())
 

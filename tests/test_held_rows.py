@@ -14,13 +14,12 @@ from django.test import TransactionTestCase, override_settings
 
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.engine import lookup
-from streaming_chat.engine.batch import Ledger
 from streaming_chat.engine.journal import Journal
 from streaming_chat.models import LiveReply, Message, ReplyEvent
 from streaming_chat.protocol.events import TEXT, Event
 
+from .engine.runs import Received, answer_lost, save
 from .engine.test_journal import make_file
-from .engine.test_writer import Received, answer_lost
 from .factories import make_conversation, make_live, make_steady, make_user
 from .faulty_postgres import FaultyPostgres, default_database
 from .servers import outcome
@@ -113,9 +112,8 @@ class LateCommitTests(HeldRowsCase):
 
     def setUp(self):
         self.run_ = Received("me", "Hel", "lo")
-        self.ledger = Ledger("me")
         with answer_lost(happens=False):
-            self.ledger.save([self.run_])
+            save([self.run_])
         self.late = self.enterContext(self.held(LiveReply.objects.get()))
         self.late.execute(INSERT, [self.run_.message_id])
 
@@ -124,22 +122,22 @@ class LateCommitTests(HeldRowsCase):
         self.run_.receive(" world")
         committer = threading.Timer(0.5, self.late.commit)
         committer.start()
-        saving = self.ledger.save([self.run_])
+        saving = save([self.run_])
         committer.join()
 
-        assert (saving.waiting, saving.outage, self.run_.told) == ([], None, [])
+        assert (saving.postponed, saving.outage, self.run_.told) == ([], None, [])
         assert rows() == [(1, "Hello"), (6, " world")]
 
     def test_what_came_after_it_is_saved_once_it_has_let_go(self):
         """It was left out before, though nobody had saved it."""
         self.run_.receive(" world")
         with self.assertLogs("streaming_chat", "WARNING"):
-            waiting = self.ledger.save([self.run_]).waiting
+            postponed = save([self.run_]).postponed
         self.late.commit()
         self.run_.receive("!")
-        self.ledger.save([self.run_])
+        save([self.run_])
 
-        assert waiting == [self.run_]
+        assert postponed == [self.run_.progress]
         assert rows() == [(1, "Hello"), (6, " world!")]
 
 

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from streaming_chat.conf import conf
+from streaming_chat.engine.completion import Completion
 from streaming_chat.engine.journal import Record, journal
 from streaming_chat.models import Conversation, Feedback, Message, ReplyEvent
 from streaming_chat.protocol.events import Event
@@ -57,8 +58,8 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
 def leave_in_spool(reply: Message) -> None:
     """Let an ending of this reply wait that another process has saved differently; and what became of earlier ones."""
     if folder := conf.STREAMING_CHAT_JOURNAL_DIR:
-        received = [Event("text", CANARY)]
-        journal.put(Record(reply.pk, reply.conversation_id, "w", reply.ending, reply.ending, received, {}))
+        completion = Completion(reply.pk, reply.conversation_id, reply.ending, [Event("text", CANARY)], worker="w")
+        journal.put(Record(completion, reply.ending))
         for suffix in ("fenced", "refused", "unreadable", "0a.taken"):
             Path(folder, f"{reply.pk}.{suffix}").write_text(CANARY)
 

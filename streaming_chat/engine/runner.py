@@ -39,7 +39,7 @@ class Runner:
         self.is_draining = False
         # Replies whose rows are being made, until when their runs are waited for at most.
         self._expected: dict[uuid.UUID, float] = {}
-        self._drain = Drain(lambda: self.live, lambda: self.is_expecting, self._refuse, writer.leave)
+        self._drain = Drain(lambda: self.live, lambda: self.is_expecting, self._refuse, writer.hand_over)
 
     @property
     def live(self) -> list[Run]:
@@ -62,7 +62,7 @@ class Runner:
     def start(self, order: Order) -> Run:
         """Start a run in the running loop, once its rows have been made."""
         loop = asyncio.get_running_loop()
-        run = Run(order, loop, writer.hurry)
+        run = Run(order, loop, writer.flush_soon)
         self._runs[run.message_id] = run
         self._expected.pop(run.message_id, None)
         self._drain.watch()

@@ -21,7 +21,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 
-from .batch import Ledger, Saved
+from .progress import Progress
+from .saver import Saver
 
 
 class _Caller(NamedTuple):
@@ -34,10 +35,11 @@ class _Caller(NamedTuple):
 class _UncommittedRun:
     """A run that one thread saves. Used by that thread; `flush_soon` by any."""
 
-    def __init__(self, run: Saved, thread: int, worker: str) -> None:
-        self.run = run
+    def __init__(self, progress: Progress, thread: int, saver: Saver) -> None:
+        self.progress = progress
+        self.run = progress.run
         self.thread = thread
-        self._ledger = Ledger(worker)
+        self._saver = saver
         self._next_flush = 0.0
         self._loop = asyncio.get_running_loop()
         self._is_due = asyncio.Event()
@@ -49,10 +51,10 @@ class _UncommittedRun:
         if self.run.outcome is None and not self.run.is_deserted and time.monotonic() < self._next_flush:
             return False
         self._next_flush = time.monotonic() + conf.STREAMING_CHAT_FLUSH_SECONDS
-        saving = self._ledger.save([self.run])
-        if saving.outage is not None:
-            raise saving.outage
-        return bool(saving.done)
+        result = self._saver.save([self.progress])
+        if result.outage is not None:
+            raise result.outage
+        return bool(result.ended)
 
     def flush_soon(self) -> None:
         if not self._loop.is_closed():
@@ -71,7 +73,7 @@ class TransactionSaver:
     """The runs of this process whose rows are in a transaction of their caller's."""
 
     def __init__(self, worker: str) -> None:
-        self._worker = worker
+        self._saver = Saver(worker)
         self._callers: dict[uuid.UUID, _Caller] = {}
         self._runs: dict[uuid.UUID, _UncommittedRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,13 +84,13 @@ class TransactionSaver:
         if connection.in_atomic_block:
             self._callers[message_id] = _Caller(connection, threading.get_ident())
 
-    def add(self, run: Saved) -> bool:
+    def add(self, progress: Progress) -> bool:
         """Save this run in its caller's transaction; False if there is none. In the run's loop and the caller's context."""
-        caller = self._callers.pop(run.message_id, None)
+        caller = self._callers.pop(progress.message_id, None)
         # A view with ATOMIC_REQUESTS starts its run at the commit.
         if caller is None or not caller.connection.in_atomic_block:
             return False
-        self._runs[run.message_id] = uncommitted = _UncommittedRun(run, caller.thread, self._worker)
+        self._runs[progress.message_id] = uncommitted = _UncommittedRun(progress, caller.thread, self._saver)
         request_started.connect(self._on_request_started, dispatch_uid="streaming_chat.transaction_saver", weak=False)
         task = asyncio.ensure_future(self._save_until_ended(uncommitted))
         self._tasks.add(task)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from streaming_chat import private_files
 
 from .transcripts import Piece
 
@@ -79,7 +80,4 @@ class ExportFile:
         self._state.unlink()
 
     def _save(self, state: State) -> None:
-        new = self._state.with_name(f"{self._state.name}.{uuid.uuid4().hex}")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "wb") as file:  # noqa: PTH123  (its mode)
-            file.write(json.dumps(state._asdict()).encode())
-        new.rename(self._state)
+        private_files.write(self._state, json.dumps(state._asdict()).encode())

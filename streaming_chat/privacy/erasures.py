@@ -23,7 +23,7 @@ from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_conflict, is_locked
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.engine.recovery import settle
+from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.search import backends, entries
@@ -77,7 +77,7 @@ def stop(owner: Owner) -> int:
         if time.monotonic() > watched_until:
             for live in lives:
                 if seen.get(live.pk) == live.expires_at:
-                    settle(live)
+                    recover_reply(live)
         if time.monotonic() > until:
             break
         for live in lives:

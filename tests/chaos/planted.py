@@ -6,29 +6,30 @@ python -m tests.chaos --plant fence --expect-failure
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from streaming_chat.engine import batch, reader
+from streaming_chat.engine import batch, reader, saver
 from streaming_chat.engine.run import Run
 from streaming_chat.models import Message
 from streaming_chat.views.api import messages
 
 
 def lose_fence() -> None:
-    """Let a worker that lost its claim go on: it saves, and ends what another has settled."""
-    hold, end_reply = batch.Ledger._hold, batch.end_reply
+    """Let a worker that lost its lease go on: it saves, and ends what another process has ended."""
+    hold, save_ending = batch.Batch._hold_leases, batch.save_ending
 
-    def hold_all(self: Any, runs: Any, *rest: Any) -> dict[Any, Any]:
-        held = hold(self, runs, *rest)
-        lost = [run for run in runs if run.message_id not in held]
-        return {**held, **{run.message_id: batch.Held(None, None, is_followed=False) for run in lost}}
+    def hold_all(self: Any, going: Any) -> dict[Any, Any]:
+        held = hold(self, going)
+        lost = [part.run.message_id for part in going if part.run.message_id not in held]
+        return {**held, **{pk: batch.HeldLease(None, None, is_followed=False) for pk in lost}}
 
-    def end_again(message_id: Any, *args: Any, using: str, worker: str = "", **fields: Any) -> Any:
-        Message.objects.using(using).filter(pk=message_id).update(status="streaming")
-        return end_reply(message_id, *args, using=using, worker="", **fields)
+    def end_again(completion: Any, using: str) -> Any:
+        Message.objects.using(using).filter(pk=completion.message_id).update(status="streaming")
+        return save_ending(replace(completion, worker=""), using)
 
-    batch.Ledger._hold = hold_all
-    batch.end_reply = end_again
+    batch.Batch._hold_leases = hold_all
+    batch.save_ending = end_again
 
 
 def skip_one() -> None:
@@ -64,17 +65,16 @@ def call_twice() -> None:
 
 def tell_before_commit() -> None:
     """Tell the readers of an ending that is not saved, and may never be."""
-    save = batch.Ledger.save
+    save = saver.Saver.save
 
     def tell_and_save(self: Any, runs: Any, **options: Any) -> Any:
-        for run in runs:
-            if run.outcome is not None:
-                run.saved(
-                    {"status": "completed", "end_reason": "stop", "length": 0, "sha256": "", "usage": None}, 10**6
-                )
+        payload = {"status": "completed", "end_reason": "stop", "length": 0, "sha256": "", "usage": None}
+        for progress in runs:
+            if progress.run.outcome is not None:
+                progress.run.saved(payload, 10**6)
         return save(self, runs, **options)
 
-    batch.Ledger.save = tell_and_save
+    saver.Saver.save = tell_and_save
 
 
 PLANTS: dict[str, Callable[[], None]] = {

@@ -2,12 +2,10 @@
 
 from django.test import TestCase
 
-from streaming_chat.db.alias import live_database
-from streaming_chat.engine.completion import end_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import Event
-from tests.factories import make_conversation, make_live
+from tests.factories import end_live, make_conversation, make_live
 
 
 class EndReplyTests(TestCase):
@@ -17,7 +15,7 @@ class EndReplyTests(TestCase):
         self.live = make_live(make_conversation(), *self.RECEIVED)
 
     def end(self, ending, received=RECEIVED, **fields):
-        return end_reply(self.live.pk, self.live.conversation_id, ending, received, using=live_database(), **fields)
+        return end_live(self.live, ending, *received, **fields)
 
     def message(self):
         return Message.objects.get(pk=self.live.pk)

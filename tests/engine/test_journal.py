@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from django.db import connections
@@ -14,6 +15,7 @@ from django.db.models.functions import Now
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
 from streaming_chat.db.uuid7 import uuid7
+from streaming_chat.engine.completion import Completion
 from streaming_chat.engine.journal import Journal, Record
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
@@ -33,8 +35,8 @@ def make_record(*texts: str, expires: float = 60, **changes) -> Record:
     """Return a record of a live reply, of which "It" is saved."""
     live = make_live(make_conversation(), Event(TEXT, "It"), worker="me", expires=expires)
     received = [Event(TEXT, text) for text in texts]
-    fields = {"ending": NOT_SAVED, "outcome": COMPLETED, "received": received, "fields": dict(USAGE), **changes}
-    return Record(live.message_id, live.conversation_id, "me", **fields)
+    completion = Completion(live.message_id, live.conversation_id, NOT_SAVED, received, dict(USAGE), worker="me")
+    return Record(replace(completion, **changes), COMPLETED)
 
 
 def make_file(folder: str, *texts: str, **fields) -> Record:
@@ -48,8 +50,8 @@ def make_file(folder: str, *texts: str, **fields) -> Record:
 class RecordTests(SimpleTestCase):
     def record(self, **changes) -> Record:
         received = [Event(TEXT, "wörld 🌍"), WEATHER, Event("x", {"of": "a newer version"})]
-        fields = {"ending": NOT_SAVED, "outcome": COMPLETED, "received": received, "fields": USAGE, **changes}
-        return Record(uuid7(), uuid7(), "me", **fields)
+        completion = Completion(uuid7(), uuid7(), NOT_SAVED, received, USAGE, worker="me")
+        return Record(replace(completion, **changes), COMPLETED)
 
     def test_a_file_holds_all_of_it(self):
         record = self.record()
@@ -59,17 +61,19 @@ class RecordTests(SimpleTestCase):
     def test_readers_are_told_of_the_text_up_to_their_cut(self):
         record = self.record(ending=Ending(endings.INTERRUPTED, "not_saved", "not_saved", cut_position=6))
 
-        assert record.end_position == 6
-        assert record.payload == endings.payload(NOT_SAVED, "wörld", record.payload["usage"])
-        assert record.payload["usage"]["output_tokens"] == 4
+        completion = Record.decode(record.encode()).completion
+
+        assert completion.end_position == 6
+        assert completion.payload == endings.payload(NOT_SAVED, "wörld", completion.payload["usage"])
+        assert completion.payload["usage"]["output_tokens"] == 4
 
     def test_its_repr_shows_no_text(self):
         assert "rld" not in repr(self.record())
 
 
-class SpoolTests(TransactionTestCase):
+class JournalTests(TransactionTestCase):
     def setUp(self):
-        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory())) / "spool"
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory())) / "journal"
         self.enterContext(override_settings(STREAMING_CHAT_JOURNAL_DIR=str(self.folder)))
         self.journal = Journal()
 
@@ -96,8 +100,8 @@ class SpoolTests(TransactionTestCase):
 
         assert replayed == ([record.message_id], False)
         assert outcome(message) == ("interrupted", "not_saved", "not_saved")
-        assert message.end_payload() == record.payload
-        assert message.end_position == record.end_position
+        assert message.end_payload() == record.completion.payload
+        assert message.end_position == record.completion.end_position
         assert (message.finish_reason, message.output_tokens) == ("end_turn", 4)
         assert Conversation.objects.get().output_tokens == 4
         assert not LiveReply.objects.exists()
@@ -138,7 +142,7 @@ class SpoolTests(TransactionTestCase):
             assert not Message.objects.filter(text="secret").exists()
             Conversation.objects.all().delete()
 
-    def test_a_reply_that_was_settled_elsewhere_is_kept_beside_and_said_once(self):
+    def test_a_reply_that_another_process_ended_is_kept_and_logged_once(self):
         record = make_file(self.folder, "It will rain", expires=-1)
 
         assert recover_reply(LiveReply.objects.get())
@@ -216,14 +220,14 @@ class SpoolTests(TransactionTestCase):
         self.folder.write_bytes(b"")
         record = make_record("It will rain")
         with self.assertLogs("streaming_chat", "ERROR"):
-            kept, lost = self.journal.put(record), self.journal.put(record, keep=False)
+            kept, lost = self.journal.put(record), self.journal.put(record, in_memory=False)
         with self.assertLogs("streaming_chat", "ERROR"):
             replayed = self.journal.replay()
 
         assert (kept, lost) == (True, False)
         assert replayed == ([record.message_id], False)
         assert self.message(record).text == "It will rain"
-        assert self.journal.kept_units == 0
+        assert self.journal.units_in_memory == 0
 
     def test_without_a_folder_memory_keeps_it(self):
         record = make_record("It will rain")

@@ -95,7 +95,7 @@ class AbandonedTests(TestCase):
     def test_those_of_ones_own_are_left(self):
         make_steady()
 
-        assert lookup.recover_abandoned(LiveReply.objects.all(), but={self.dead.pk}) == (set(), False)
+        assert lookup.recover_abandoned(LiveReply.objects.all(), exclude={self.dead.pk}) == (set(), False)
 
 
 class PushTests(TestCase):

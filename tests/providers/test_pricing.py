@@ -7,8 +7,6 @@ from decimal import Decimal
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from streaming_chat import checks
-from streaming_chat.db.alias import live_database
-from streaming_chat.engine.completion import end_reply
 from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import Event
@@ -16,7 +14,7 @@ from streaming_chat.providers import pricing
 from streaming_chat.providers.base import Usage
 from streaming_chat.providers.pricing import cost_of
 from streaming_chat.testing import Script, scripted_provider
-from tests.factories import make_conversation, make_live
+from tests.factories import end_live, make_conversation, make_live
 from tests.native import ApiTestCase
 
 OPENAI = "streaming_chat.providers.openai.OpenAIProvider"
@@ -162,15 +160,8 @@ class PackageTests(SimpleTestCase):
 class EndingTests(TestCase):
     def end(self, conversation, **fields):
         live = make_live(conversation, slot=0)
-        end_reply(
-            live.pk,
-            conversation.pk,
-            endings.completed("stop", received=True),
-            [Event("text", "Hello")],
-            using=live_database(),
-            model="own:model",
-            **fields,
-        )
+        ending = endings.completed("stop", received=True)
+        end_live(live, ending, Event("text", "Hello"), model="own:model", **fields)
         return Message.objects.get(pk=live.pk).cost, Conversation.objects.get(pk=conversation.pk).cost
 
     def test_the_cost_is_saved_with_the_ending_and_added_to_the_conversation(self):

@@ -15,19 +15,18 @@ from django.utils import timezone
 
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.asgi import get_asgi_application
-from streaming_chat.engine.batch import Ledger
-from streaming_chat.engine.completion import end_reply, reconcile_quota
+from streaming_chat.engine.completion import Completion, finish_transaction, save_ending
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message, QuotaUse
 from streaming_chat.protocol.endings import completed, stopped
 from streaming_chat.protocol.events import Event
-from streaming_chat.quotas import Quota, Reconciliation, get_quota
+from streaming_chat.quotas import Quota, get_quota
 from streaming_chat.quotas.database import DatabaseQuota, network_of, remote_address
 from streaming_chat.shortcuts import send_message
 from streaming_chat.testing import Script
-from tests.engine.test_writer import Received
-from tests.factories import make_conversation, make_live, make_user
+from tests.engine.runs import Received, ended
+from tests.factories import end_live, make_conversation, make_live, make_user
 from tests.native import Api, ApiTestCase, error_of
 from tests.provider_server import Script as WireScript
 from tests.servers import Browser, ServerTestCase, ThreadServer, outcome, wait_until
@@ -280,7 +279,7 @@ class SettlingTests(ApiTestCase):
         return RequestFactory().get("/")
 
     def end(self, live: LiveReply, ending: Any, *received: Event, **fields: Any) -> None:
-        end_reply(live.pk, live.conversation_id, ending, received, using="default", **fields)
+        end_live(live, ending, *received, **fields)
 
     def test_a_failed_reply_is_given_back(self):
         self.provider.script(Script("", error="provider_unavailable"))
@@ -329,11 +328,12 @@ class SettlingTests(ApiTestCase):
         assert QuotaUse.objects.values_list("day", "tokens").get() == (yesterday, 2)
 
     def test_several_of_one_owner_are_settled_together(self):
-        reconciliations: list[Reconciliation] = []
+        ended = []
         for live in (self.make(), self.make(), self.make("bo")):
-            self.end(live, stopped("user"), input_tokens=1, output_tokens=1, reconciliations=reconciliations)
+            fields = {"input_tokens": 1, "output_tokens": 1}
+            ended.append(save_ending(Completion(live.pk, live.conversation_id, stopped("user"), [], fields), "default"))
         with self.assertNumQueries(2):
-            reconcile_quota(reconciliations, "default")
+            finish_transaction(ended, "default")
 
         assert sorted(QuotaUse.objects.values_list("replies", "tokens")) == [(1, 2), (2, 4)]
 
@@ -351,11 +351,11 @@ class SettlingTests(ApiTestCase):
                 run.outcome = completed("stop", received=True)
                 runs.append(run)
             with CaptureQueriesContext(connection) as captured:
-                saved = Ledger("me").save(runs)
+                done = ended(runs)
         settling = [query["sql"] for query in captured if query["sql"].startswith("UPDATE")][-3:]
         keys = [re.search(r"'(owner u:\d+|site)'", sql)[1] for sql in settling]
 
-        assert saved.done == runs
+        assert done == runs
         assert len([query for query in captured if 'UPDATE "streaming_chat_quotause"' in query["sql"]]) == 3
         assert keys == sorted(keys)
         assert uses()["site"] == (2, 2 * (1 + 2))

@@ -4,13 +4,12 @@ from django.db import connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
-from streaming_chat.engine.completion import end_reply
 from streaming_chat.models import Review
 from streaming_chat.protocol.endings import Ending, completed, stopped
 from streaming_chat.protocol.events import Event
 from streaming_chat.review import reviews
 from streaming_chat.shortcuts import send_message
-from tests.factories import make_conversation, make_live, make_user
+from tests.factories import end_live, make_conversation, make_live, make_user
 from tests.native import ApiTestCase
 from tests.review.factories import finish, make_reviewer, needs_attention, state
 
@@ -46,7 +45,7 @@ class ReopeningTests(ApiTestCase):
         """What was done while it was written was not seen to its end."""
         live = make_live(self.conversation, Event("text", "Hel"))
         finish(self.conversation, self.rita)
-        end_reply(live.pk, live.conversation_id, completed("stop", received=True), [], using="default")
+        end_live(live, completed("stop", received=True))
 
         assert state(self.conversation) == "unreviewed"
 
@@ -89,12 +88,12 @@ class AttentionTests(TestCase):
         }.items():
             with self.subTest(ending):
                 live = make_live(make_conversation(make_user(str(ending)[:99])))
-                end_reply(live.pk, live.conversation_id, ending, [], using="default")
+                end_live(live, ending)
 
                 assert needs_attention(live.conversation) == wanted
 
     def test_a_good_ending_does_not_take_it_back(self):
         live = make_live(make_conversation(needs_attention=True))
-        end_reply(live.pk, live.conversation_id, completed("stop", received=True), [], using="default")
+        end_live(live, completed("stop", received=True))
 
         assert needs_attention(live.conversation)

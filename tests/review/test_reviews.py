@@ -10,12 +10,11 @@ from django.db.models.functions import Now
 from django.test import TestCase, TransactionTestCase
 from django.utils import timezone
 
-from streaming_chat.engine.completion import end_reply
 from streaming_chat.models import Conversation, Feedback, Message, Review, Verdict
 from streaming_chat.protocol.endings import completed
 from streaming_chat.review import reviews
 from streaming_chat.review.reviews import Snapshot, StaleReviewError, VerdictChange
-from tests.factories import make_live, make_message
+from tests.factories import end_live, make_live, make_message
 from tests.review.factories import LABELS, expire, finish, make_reviewer, make_waiting, needs_attention, snapshot, state
 
 
@@ -270,7 +269,7 @@ def end_now(live: Any) -> None:
     """End a reply as the writer does: the lock first."""
     with transaction.atomic():
         Conversation.objects.filter(pk=live.conversation_id).update(last_activity=Now())
-        end_reply(live.pk, live.conversation_id, completed("stop", received=True), [], using="default")
+        end_live(live, completed("stop", received=True))
 
 
 @LABELS

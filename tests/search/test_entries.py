@@ -7,13 +7,12 @@ from pathlib import Path
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
-from streaming_chat.engine.completion import end_reply
 from streaming_chat.models import Conversation, LiveReply, Message, SearchEntry
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import entries
 from streaming_chat.testing import Script
-from tests.factories import make_conversation, make_live
+from tests.factories import end_live, make_conversation, make_live
 from tests.native import ApiTestCase
 from tests.search.factories import USING, added_by_rebuilding, found, said
 
@@ -40,11 +39,7 @@ class KeptUpTests(ApiTestCase):
     def test_what_its_owner_did_not_see_is_not_found(self):
         conversation = make_conversation()
         live = make_live(conversation)
-        ended = Message.objects.get(pk=live.pk)
-        with transaction.atomic():
-            end_reply(
-                ended.pk, conversation.pk, endings.stopped("user", 5), [Event("text", "Seen unseen")], using=USING
-            )
+        end_live(live, endings.stopped("user", 5), Event("text", "Seen unseen"), using=USING)
 
         assert found("seen") == ["Seen"]
         assert found("unseen") == []

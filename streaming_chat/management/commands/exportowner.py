@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from streaming_chat import private_files
 from streaming_chat.db.alias import live_database
 from streaming_chat.exports import transcripts
 from streaming_chat.models import AccessRecord, Conversation, QuotaUse
@@ -40,11 +40,11 @@ class Command(BaseCommand):
             self._write(found, lambda text: self.stdout.write(text, ending=""))
             return
         try:
-            descriptor = os.open(Path(output), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            created = private_files.create(Path(output))
         except OSError as error:
             raise CommandError(f"{output} cannot be made: {error.strerror}.") from error
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  (its mode)
-            self._write(found, file.write)
+        with created as file:
+            self._write(found, lambda text: file.write(text.encode()))
 
     def _write(self, owner: owners.Owner, write: Any) -> None:
         conversations = Conversation.objects.using(live_database()).owned_by(owner.key)

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.journal import journal
-from streaming_chat.engine.recovery import settle
+from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import LiveReply
 
 _LOOK_SECONDS = 1.0
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         settled = 0
         for live in self._expired() if now else self._watch():
             # Before they are saved, those that wait have run out, too.
-            if str(live.pk) not in saved and (dry_run or settle(live)):
+            if str(live.pk) not in saved and (dry_run or recover_reply(live)):
                 self.stdout.write(str(live.pk))
                 settled += 1
         done = "{} to save, {} to settle." if dry_run else "{} saved, {} settled."

@@ -1,0 +1,165 @@
+"""How far the saving of each run has come: its state, with a table of the transitions, and what else is known of it."""
+
+from __future__ import annotations
+
+import enum
+import math
+import threading
+import uuid
+from typing import Any, Protocol
+
+from streaming_chat.notifiers import get_notifier
+from streaming_chat.protocol.endings import Ending
+from streaming_chat.protocol.events import Event
+
+
+class SavedRun(Protocol):
+    """A run, as the writer sees it. Attributes are read in the writer's thread, methods only hand over to the run's."""
+
+    message_id: uuid.UUID
+    conversation_id: uuid.UUID
+    outcome: Ending | None
+    is_deserted: bool
+    events: list[Event]
+    # Set once its readers have been told of the ending.
+    ended: threading.Event
+
+    @property
+    def position(self) -> int:
+        """Units received so far."""
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether its loop was closed without a word to its task."""
+
+    def columns(self) -> dict[str, Any]:
+        """Return the further columns of its message, once there is an outcome."""
+
+    def request_stop(self, by: str, position: int | None) -> None:
+        """End it: another process asked for it, or it has no reader."""
+
+    def refuse(self) -> None:
+        """End it as not saved: there is no memory for what is not saved yet."""
+
+    def shut(self) -> None:
+        """End it as interrupted: the process ends, or its loop has."""
+
+    def dismiss(self) -> None:
+        """Forget it: the journal keeps its ending for another process, and its readers are sent there."""
+
+    def saved(self, payload: dict[str, Any], end_position: int) -> None:
+        """Tell its readers the ending that was saved, whichever process saved it."""
+
+
+class SavingState(enum.Enum):
+    """Where the saving of a run is."""
+
+    # Its events are saved as they come, and its ending once it has one.
+    OPEN = "open"
+    # A commit with its ending is in flight: it may happen or not.
+    COMMITTING = "committing"
+    # The answer to that commit has not come for so long that it is no longer waited for.
+    OVERDUE = "overdue"
+    # Its ending is saved; its readers are told which.
+    SAVED = "saved"
+    # Its ending could not be saved in time; its readers are told so, and the journal keeps it if it can.
+    GIVEN_UP = "given up"
+    # The process ends; the journal keeps the ending for another process, and readers are told nothing.
+    HANDED_OVER = "handed over"
+
+
+_S = SavingState
+TRANSITIONS: dict[SavingState, frozenset[SavingState]] = {
+    _S.OPEN: frozenset({_S.COMMITTING, _S.GIVEN_UP, _S.HANDED_OVER}),
+    _S.COMMITTING: frozenset({_S.OPEN, _S.OVERDUE, _S.SAVED, _S.HANDED_OVER}),
+    _S.OVERDUE: frozenset({_S.OPEN, _S.SAVED, _S.GIVEN_UP, _S.HANDED_OVER}),
+    _S.SAVED: frozenset(),
+    _S.GIVEN_UP: frozenset(),
+    _S.HANDED_OVER: frozenset(),
+}
+
+
+class Progress:
+    """The saving of one run.
+
+    `move` may be called in any thread: whichever thread moves it to a final state tells the run's readers. The other
+    attributes are written by the thread that saves the run, except for is_flush_requested, waiting_since and
+    is_over_memory.
+    """
+
+    __slots__ = (
+        "_lock",
+        "index",
+        "is_flush_requested",
+        "is_isolated",
+        "is_over_memory",
+        "is_published",
+        "is_uncertain",
+        "lease_renewed_at",
+        "position",
+        "run",
+        "state",
+        "waiting_since",
+    )
+
+    def __init__(self, run: SavedRun) -> None:
+        self.run = run
+        self.state = SavingState.OPEN
+        self._lock = threading.Lock()
+        # Of the first event that is not saved.
+        self.index = self.position = 1
+        # The answer to the last commit did not come: it may have happened, or may yet.
+        self.is_uncertain = False
+        # It could not be saved by itself; it has a transaction of its own until it can, and does not hold up the others.
+        self.is_isolated = False
+        # Its events are published to followers in other processes.
+        self.is_published = False
+        # By this process's monotonic clock.
+        self.lease_renewed_at = -math.inf
+        # Another process asked for a stop, or follows it.
+        self.is_flush_requested = False
+        # Since when it has had an ending that is not saved, by the monotonic clock.
+        self.waiting_since: float | None = None
+        # It was ended because too much was waiting in memory.
+        self.is_over_memory = False
+
+    @property
+    def message_id(self) -> uuid.UUID:
+        return self.run.message_id
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will be saved of it."""
+        return not TRANSITIONS[self.state]
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it is saved at once, not at the next interval."""
+        return self.run.outcome is not None or self.run.is_deserted or self.is_flush_requested
+
+    @property
+    def unsaved(self) -> int:
+        """How many units are not known to be saved."""
+        return self.run.position - self.position
+
+    def move(self, to: SavingState) -> bool:
+        """Go to this state; False, and nothing changes, if the table does not have the transition."""
+        with self._lock:
+            if to not in TRANSITIONS[self.state]:
+                return False
+            self.state = to
+            return True
+
+    def advance(self, index: int, position: int) -> None:
+        """Note that everything before this event is saved."""
+        self.index, self.position = index, position
+
+    def publish(self) -> None:
+        """Publish its events to other processes from now on, beside saving them."""
+        self.is_published = True
+        get_notifier().publish(self.message_id, self.run.events)
+
+    def stop_publishing(self) -> None:
+        if self.is_published:
+            self.is_published = False
+            get_notifier().stop_publishing(self.message_id)

@@ -1,0 +1,223 @@
+"""One transaction for many runs: each event once, each ending once, under a lease that is still held."""
+
+from datetime import timedelta
+
+from django.db import OperationalError, connection
+from django.db.models.functions import Now
+from django.test import TransactionTestCase
+from django.test.utils import CaptureQueriesContext
+
+from streaming_chat.engine.progress import SavingState
+from streaming_chat.engine.recovery import recover_reply
+from streaming_chat.models import Conversation, LiveReply, ReplyEvent
+from streaming_chat.protocol.events import TEXT, Event
+from tests.servers import outcome, wait_until
+
+from .runs import COMPLETED, Received, answer_lost, during_commit, ended, make_runs, save
+
+
+class SavingTests(TransactionTestCase):
+    def queries(self, runs: list[Received]) -> list[str]:
+        with CaptureQueriesContext(connection) as captured:
+            save(runs)
+        return [query["sql"].split()[0] for query in captured]
+
+    def test_many_replies_are_saved_in_one_transaction(self):
+        """As many statements for 20 as for 2."""
+        few, many = self.queries(make_runs(2)), self.queries(runs := make_runs(20))
+
+        assert many == few
+        assert many.count("COMMIT") == 1
+        assert [run.rows for run in runs] == [[Event(TEXT, f"text of {number}")] for number in range(20)]
+
+    def test_neighbours_are_saved_as_one_row(self):
+        run = Received("me", "a", "b", "c")
+        save([run])
+        run.receive("d", "e")
+        save([run])
+        rows = list(ReplyEvent.objects.order_by("position").values_list("position", "payload"))
+
+        assert rows == [(1, "abc"), (4, "de")]
+
+    def test_an_ending_is_saved_with_all_that_came_before_it(self):
+        run = Received("me", "Hel")
+        save([run])
+        run.receive("lo")
+        run.outcome = COMPLETED
+        done = ended([run])
+
+        assert done == [run]
+        assert run.told == [("completed", 6)]
+        assert (run.message.text, run.message.position) == ("Hello", 6)
+        assert not LiveReply.objects.exists()
+        assert not ReplyEvent.objects.exists()
+
+    def test_a_reply_that_another_process_ended_gets_that_ending(self):
+        run = Received("me", "Hel")
+        save([run])
+        LiveReply.objects.update(expires_at=Now() - timedelta(seconds=1))
+        recovered = recover_reply(LiveReply.objects.get())
+        run.receive("lo")
+        run.outcome = COMPLETED
+        done = ended([run])
+
+        assert recovered
+        assert done == [run]
+        assert run.told == [("interrupted", 4)]
+        assert outcome(run.message) == ("interrupted", "lease_expired", "lease_expired")
+        assert run.message.text == "Hel"
+        assert not ReplyEvent.objects.exists()
+
+    def test_a_reply_whose_lease_another_worker_has_is_left_alone(self):
+        run = Received("me", "Hel")
+        LiveReply.objects.update(worker="another")
+        save([run])
+
+        assert not ReplyEvent.objects.exists()
+        assert LiveReply.objects.get().worker == "another"
+        assert run.message.status == "streaming"
+
+    def test_a_deleted_reply_ends(self):
+        run, other = make_runs(2)
+        Conversation.objects.filter(pk=run.conversation_id).delete()
+        done = ended([run, other])
+
+        assert done == [run]
+        assert len(run.told) == 1
+        assert other.rows == [Event(TEXT, "text of 1")]
+
+    def test_what_was_saved_by_a_commit_whose_answer_was_lost_is_not_saved_again(self):
+        run = Received("me", "Hel", "lo")
+        with answer_lost():
+            save([run])
+        run.receive(" world")
+        save([run])
+
+        assert run.rows == [Event(TEXT, "Hello world")]
+
+    def test_what_a_failed_commit_did_not_save_is_saved_by_the_next(self):
+        run = Received("me", "Hel", "lo")
+        with answer_lost(happens=False):
+            save([run])
+        run.receive(" world")
+        save([run])
+
+        assert run.rows == [Event(TEXT, "Hello world")]
+
+    def test_an_ending_whose_commits_answer_was_lost_is_told_as_it_was_saved(self):
+        run = Received("me", "Hello")
+        run.outcome = COMPLETED
+        with answer_lost():
+            failed = save([run])
+        with self.assertNoLogs("streaming_chat", "WARNING"):
+            done = ended([run])
+
+        assert failed.outage is not None
+        assert done == [run]
+        assert run.told == [("completed", 6)]
+
+    def test_after_a_lost_answer_every_reply_of_that_commit_is_checked(self):
+        """The next save may be of those only that have ended."""
+        first, second = make_runs(2)
+        with answer_lost():
+            outage = save([first, second]).outage
+        save([first])
+        second.receive(", and more")
+        save([first, second])
+
+        assert isinstance(outage, OperationalError)
+        assert second.rows == [Event(TEXT, "text of 1, and more")]
+        assert second.told == []
+
+    def test_a_stop_from_elsewhere_is_handed_over_once_saved(self):
+        run = Received("me", "Hello")
+        LiveReply.objects.all().request_stop("user", 3)
+        LiveReply.objects.all().request_stop("staff", 1)
+        save([run])
+
+        assert run.stops == [("user", 3)]
+
+    def test_a_reply_without_readers_is_stopped_unless_it_is_followed_elsewhere(self):
+        deserted, followed = make_runs(2)
+        deserted.is_deserted = followed.is_deserted = True
+        LiveReply.objects.filter(pk=followed.message_id).update(followed_until=Now() + timedelta(seconds=60))
+        save([deserted, followed])
+        save([deserted, followed])
+
+        assert deserted.stops[0] == ("disconnect", None)
+        assert followed.stops == []
+
+    def test_an_ending_that_was_given_up_before_is_not_saved(self):
+        given_up, other = make_runs(2)
+        given_up.outcome = other.outcome = COMPLETED
+        given_up.progress.move(SavingState.GIVEN_UP)
+        done = ended([given_up, other])
+
+        assert done == [other]
+        assert (given_up.message.status, given_up.told) == ("streaming", [])
+        assert other.message.status == "completed"
+
+    def test_nobody_is_told_of_an_ending_that_was_given_up_during_its_commit(self):
+        run = Received("me", "Hello")
+        run.outcome = COMPLETED
+
+        def give_up():
+            assert run.progress.move(SavingState.OVERDUE)
+            assert run.progress.move(SavingState.GIVEN_UP)
+
+        with during_commit(give_up):
+            save([run])
+
+        assert run.message.status == "completed"
+        assert run.told == []
+
+    def test_an_ending_in_flight_is_not_given_up(self):
+        """Its commit may happen: readers would be told `not_saved` of a reply that is saved."""
+        run = Received("me", "Hello")
+        run.outcome = COMPLETED
+        given_up = []
+        with during_commit(lambda: given_up.append(run.progress.move(SavingState.GIVEN_UP))):
+            save([run])
+
+        assert given_up == [False]
+        assert run.told == [("completed", 6)]
+
+
+class LeaseTests(TransactionTestCase):
+    def test_a_lease_is_renewed_by_each_save(self):
+        run = Received("me")
+        LiveReply.objects.update(expires_at=Now())
+        save([run])
+
+        assert not LiveReply.objects.expired().exists()
+
+    def test_a_quiet_replys_lease_is_renewed_three_times_a_lease(self):
+        """1,000 quiet replies were 2,000 updates a second; one that is stopped is still noticed at each save."""
+        run = Received("me", "text")
+        save([run])
+        self.expire_soon()
+        save([run])
+
+        assert LiveReply.objects.expired().exists()
+
+        run.receive(" and more")
+        save([run])
+
+        assert not LiveReply.objects.expired().exists()
+
+        self.expire_soon()
+        LiveReply.objects.request_stop("user")
+        save([run])
+
+        assert LiveReply.objects.expired().exists()
+        assert run.stops == [("user", None)]
+
+    def test_a_quiet_replys_lease_is_renewed_after_a_third_of_it(self):
+        run = Received("me", "text")
+        save([run])
+        self.expire_soon()
+        with self.settings(STREAMING_CHAT_LEASE_SECONDS=0.3):
+            wait_until(lambda: save([run]) and not LiveReply.objects.expired().exists())
+
+    def expire_soon(self):
+        LiveReply.objects.update(expires_at=Now() - timedelta(seconds=1))

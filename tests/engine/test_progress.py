@@ -1,0 +1,90 @@
+"""The saving of a run: every transition between its states, and what is known of it."""
+
+import itertools
+import threading
+from types import SimpleNamespace
+
+from django.test import SimpleTestCase
+
+from streaming_chat.engine.progress import TRANSITIONS, Progress, SavingState
+from streaming_chat.protocol import endings
+from streaming_chat.protocol.events import TEXT, Event
+
+FINAL = {SavingState.SAVED, SavingState.GIVEN_UP, SavingState.HANDED_OVER}
+
+
+def make_progress(state=SavingState.OPEN, **run) -> Progress:
+    progress = Progress(SimpleNamespace(**{"outcome": None, "is_deserted": False, "position": 1, **run}))
+    progress.state = state
+    return progress
+
+
+class TransitionTests(SimpleTestCase):
+    def test_every_transition_is_made_or_refused_as_the_table_says(self):
+        for state, to in itertools.product(SavingState, SavingState):
+            with self.subTest(f"{state.name} to {to.name}"):
+                progress = make_progress(state)
+                is_moved = progress.move(to)
+
+                assert is_moved == (to in TRANSITIONS[state])
+                assert progress.state is (to if is_moved else state)
+
+    def test_the_table_is_this_one(self):
+        """A reply has one final state, and an ending whose commit is in flight is not given up."""
+        table = {(state.name, to.name) for state, allowed in TRANSITIONS.items() for to in allowed}
+
+        assert table == {
+            ("OPEN", "COMMITTING"),
+            ("OPEN", "GIVEN_UP"),
+            ("OPEN", "HANDED_OVER"),
+            ("COMMITTING", "OPEN"),
+            ("COMMITTING", "SAVED"),
+            ("COMMITTING", "OVERDUE"),
+            ("COMMITTING", "HANDED_OVER"),
+            ("OVERDUE", "OPEN"),
+            ("OVERDUE", "SAVED"),
+            ("OVERDUE", "GIVEN_UP"),
+            ("OVERDUE", "HANDED_OVER"),
+        }
+
+    def test_nothing_follows_a_final_state(self):
+        assert {state for state in SavingState if make_progress(state).is_final} == FINAL
+
+    def test_one_of_several_threads_moves_it_to_a_final_state(self):
+        """Whichever thread does tells the readers, so it must be one."""
+        for _round in range(200):
+            progress = make_progress(SavingState.OVERDUE)
+            start = threading.Barrier(len(FINAL))
+            moved = []
+
+            def move(to, progress=progress, start=start, moved=moved):
+                start.wait()
+                moved.append(progress.move(to))
+
+            threads = [threading.Thread(target=move, args=(state,)) for state in FINAL]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+            assert sorted(moved) == [False, False, True]
+
+
+class ProgressTests(SimpleTestCase):
+    def test_what_is_not_saved_is_counted_from_the_start_event(self):
+        progress = make_progress(position=1 + Event(TEXT, "Hello").size)
+
+        assert progress.unsaved == 5
+
+        progress.advance(2, 6)
+
+        assert progress.unsaved == 0
+
+    def test_an_ending_a_reply_without_readers_and_a_request_are_urgent(self):
+        requested = make_progress()
+        requested.is_flush_requested = True
+
+        assert not make_progress().is_urgent
+        assert make_progress(outcome=endings.stopped("user")).is_urgent
+        assert make_progress(is_deserted=True).is_urgent
+        assert requested.is_urgent
