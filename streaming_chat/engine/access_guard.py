@@ -1,8 +1,8 @@
-"""The readers that this process serves: how many, and whether each may still read. No HTTP.
+"""The readers that this process serves: how many there are, and whether each may still read. No HTTP.
 
-One thread, made with the first reader, asks once a heartbeat for all of them in one query whether their conversations are
-still there and their owners active. A database that is away ends nobody. A visitor's reader goes on when the conversation
-is claimed: it reads one reply, which its visitor asked for, and nothing that is written later.
+One thread, made with the first reader, checks all of them once a heartbeat, in one query: their conversations must exist,
+and their owners be active. While the database is away, no reader is denied access. A visitor's reader goes on when the
+conversation is merged into a user's: it reads one reply that its visitor asked for, and nothing that is written later.
 """
 
 from __future__ import annotations
@@ -26,68 +26,68 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.logs import describe, logger
 from streaming_chat.models import Message
 
-# One statement names so many replies; SQLite takes 32,766 parameters.
-_AT_ONCE = 10_000
-# A changed HEARTBEAT_SECONDS is noticed after so long.
+# The most replies in one statement; SQLite takes 32,766 parameters.
+_BATCH_SIZE = 10_000
+# How soon a changed HEARTBEAT_SECONDS is noticed.
 _STEP_SECONDS = 1.0
 
 
-class Reading(Protocol):
-    """A reader, as far as its right to read goes."""
+class GuardedReader(Protocol):
+    """What the guard needs to know of a reader."""
 
     message_id: uuid.UUID
 
-    def refuse(self, code: str) -> None:
+    def deny(self, code: str) -> None:
         """End it with this error code. From any thread."""
 
 
 class AccessGuard:
-    """The registry of this process's open readers."""
+    """The registry of this process's open readers. count: how many there are."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, in a child of a fork: the thread and the readers are the parent's."""
-        # The collector may close a reader that is in a cycle in the thread that holds it.
+        """Start afresh, in a child of a fork: the thread and the readers are the parent's."""
+        # Reentrant: the collector may close a reader that is in a cycle, in the thread that holds the lock.
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        # Weak: a reader that is dropped leaves.
-        self._watched: dict[object, weakref.ref[Reading]] = {}
+        # Weak: a reader that is dropped unregisters itself.
+        self._guarded: dict[object, weakref.ref[GuardedReader]] = {}
         self.count = 0
 
-    def enter(self, reader: Reading, *, watched: bool = True) -> Callable[[], None]:
-        """Count one more, and return what its end calls, once.
+    def register(self, reader: GuardedReader, *, guarded: bool = True) -> Callable[[], None]:
+        """Register a reader. Returns a function that unregisters it; call it exactly once.
 
-        watched: it reads as the conversation's owner, and is refused when that may not be any more. Not so where other
-        connections cannot see its rows: in a site's TestCase.
+        guarded: it reads as the conversation's owner, and is denied access once the owner may not read any more. False for
+        staff, and where other connections cannot see the rows: in a site's TestCase.
         """
         entry = object()
         with self._lock:
             self.count += 1
-            if watched:
-                self._watched[entry] = weakref.ref(reader)
+            if guarded:
+                self._guarded[entry] = weakref.ref(reader)
                 self._start()
-        return partial(self._leave, entry)
+        return partial(self._unregister, entry)
 
-    def look(self) -> None:
-        """Refuse the readers that may not read any more. Blocking."""
-        readers = [reader for reference in list(self._watched.values()) if (reader := reference()) is not None]
+    def check(self) -> None:
+        """Deny access to the readers that may not read any more. Blocking."""
+        readers = [reader for reference in list(self._guarded.values()) if (reader := reference()) is not None]
         allowed = _readable({reader.message_id for reader in readers})
         for reader in readers:
             if reader.message_id not in allowed:
                 logger.info("A reader of reply %s may not read any more.", reader.message_id)
-                reader.refuse("forbidden")
+                reader.deny("forbidden")
 
-    def _leave(self, entry: object) -> None:
+    def _unregister(self, entry: object) -> None:
         with self._lock:
             self.count -= 1
-            self._watched.pop(entry, None)
+            self._guarded.pop(entry, None)
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="streaming_chat.audience", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="streaming_chat.access_guard", daemon=True)
             self._thread.start()
         self._wake.set()
 
@@ -95,42 +95,42 @@ class AccessGuard:
         while True:
             self._wake.wait()
             self._wake.clear()
-            while self._watched:
-                _sleep_a_heartbeat()
-                if self._watched:
-                    self._look_safely()
+            while self._guarded:
+                _sleep_one_heartbeat()
+                if self._guarded:
+                    self._check_safely()
 
-    def _look_safely(self) -> None:
+    def _check_safely(self) -> None:
         try:
-            self.look()
-        except Exception as error:  # noqa: BLE001  (a database that is away ends nobody, nor this thread)
-            logger.warning("Whether readers may still read could not be asked: %s", describe(error))
+            self.check()
+        except Exception as error:  # noqa: BLE001  (a database that is away ends no reader, nor this thread)
+            logger.warning("The access of open readers could not be checked: %s", describe(error))
         finally:
             # One connection a heartbeat costs less than one that is held.
             connections.close_all()
 
 
-def _sleep_a_heartbeat() -> None:
-    began = time.monotonic()
-    while (left := began + conf.STREAMING_CHAT_HEARTBEAT_SECONDS - time.monotonic()) > 0:
+def _sleep_one_heartbeat() -> None:
+    started = time.monotonic()
+    while (left := started + conf.STREAMING_CHAT_HEARTBEAT_SECONDS - time.monotonic()) > 0:
         time.sleep(min(left, _STEP_SECONDS))
 
 
 def _readable(ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
-    """Return which of these messages their owners may read: the conversation is there, its owner not deactivated."""
+    """Return which of these messages their owners may read: the conversation exists, and its owner is active."""
     messages = Message.objects.using(live_database()).filter(conversation__deleted_at=None)
     messages = messages.exclude(conversation__owner_key="")
     if _has_active_flag():
         messages = messages.filter(Q(conversation__owner=None) | Q(conversation__owner__is_active=True))
     asked = list(ids)
     found: set[uuid.UUID] = set()
-    for first in range(0, len(asked), _AT_ONCE):
-        found.update(messages.filter(pk__in=asked[first : first + _AT_ONCE]).values_list("pk", flat=True))
+    for first in range(0, len(asked), _BATCH_SIZE):
+        found.update(messages.filter(pk__in=asked[first : first + _BATCH_SIZE]).values_list("pk", flat=True))
     return found
 
 
 def _has_active_flag() -> bool:
-    """Return whether users can be deactivated: a model of the site's own may have `is_active` as a constant only."""
+    """Return whether users can be deactivated: a site's own user model may have `is_active` as a constant only."""
     try:
         get_user_model()._meta.get_field("is_active")
     except FieldDoesNotExist:

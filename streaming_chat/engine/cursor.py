@@ -69,8 +69,8 @@ class Cursor:
         # First: in another thread the cut comes before the ending, which must not be told of a text that went past it.
         ended = stream.ended
         if self._is_past(stream):
-            if not stream.whole and not ended:
-                # A tail lags behind the process that gave this position out.
+            if not stream.is_authoritative and not ended:
+                # A follower lags behind the process that gave this position out.
                 return None
             if stream.cut is not None and not ended:
                 return None

@@ -48,7 +48,7 @@ class FollowedReply:
         """
         self.message_id = message.pk
         self.keeps = keeps
-        self.stream = ReplyStream(message.pk, None, whole=False, on_follow=self._on_follow)
+        self.stream = ReplyStream(message.pk, None, is_authoritative=False, on_follow=self._on_follow)
         self.stream.append([Event(START, message.start_payload())])
         # Where the next row of the database begins.
         self.start = 1

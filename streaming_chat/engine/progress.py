@@ -19,7 +19,6 @@ class SavedRun(Protocol):
     message_id: uuid.UUID
     conversation_id: uuid.UUID
     outcome: Ending | None
-    is_deserted: bool
     events: list[Event]
     # Set once its readers have been told of the ending.
     ended: threading.Event
@@ -27,6 +26,10 @@ class SavedRun(Protocol):
     @property
     def position(self) -> int:
         """Units received so far."""
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether it has no reader in this process, and its grace period has passed."""
 
     @property
     def is_orphaned(self) -> bool:

@@ -66,7 +66,7 @@ class Runner:
         self._runs[run.message_id] = run
         self._expected.pop(run.message_id, None)
         self._drain.watch()
-        run.begin(self._forget)
+        run.start(self._forget)
         writer.add(run)
         if self._drain.is_over:
             run.shut()

@@ -21,7 +21,10 @@ from typing import Any, Protocol
 from streaming_chat.conf import conf
 from streaming_chat.logs import logger
 
-_SAVE_SECONDS = 5.0
+from .run import RELEASE_SECONDS
+
+# How long the endings may take to be saved, once the last provider has let go or has been abandoned.
+_SAVE_SECONDS = RELEASE_SECONDS + 5.0
 _LOOK_SECONDS = 0.02
 _SERVER_LOOK_SECONDS = 0.2
 

@@ -1,6 +1,6 @@
-"""A reply's stream as this process holds it: an append-only list of events, and who waits for more.
+"""A reply's stream as this process holds it: an append-only list of events, and the readers that wait for more.
 
-A run fills it while a provider writes, a tail while another process does, a finished message at once; readers know no
+A run fills it while a provider writes, a follower while another process does, a finished message at once; readers know no
 difference. Only the event loop that fills it touches `readers`; any thread may read `events`, which only grows.
 """
 
@@ -15,35 +15,38 @@ from typing import Any, Protocol
 
 from streaming_chat.protocol.events import DELTAS, END, Event
 
+from .loops import call_in_loop, running_loop
+
 
 class Waiter(Protocol):
-    """Someone who wants to know that there is more."""
+    """What a stream notifies of a change."""
 
     def wake(self) -> None:
-        """Called in the stream's loop, or in any thread once the stream has none; must not block or raise."""
+        """Called in the stream's loop, or in any thread if the stream has none; must not block or raise."""
 
 
 class ReplyStream:
     """The events of one reply, from `start`.
 
-    position: units so far. cut: where the reply ends for its readers, once a stop said so. ended: the ending has been
-    saved and is the last event. dismissed: its readers are to leave without an ending, and come back elsewhere. whole:
-    everything there is at this moment is here, so a position beyond it is an error; False for a tail, which may lag
-    behind a position that the writing process has given out. watchers: readers for whom a reply does not go on: staff.
+    position: units so far. cut: the position where the reply ends for its readers, once a stop has named one. ended: the
+    ending has been saved and is the last event. dismissed: readers must leave without an ending, and reconnect.
+    is_authoritative: True if this process writes the reply, so a larger position is invalid. False for a follower, which
+    may lag behind. readers: those for which the reply goes on. observers: those for which it does not, as staff.
     """
 
     __slots__ = (
+        "_is_closed",
         "_on_follow",
         "cut",
         "dismissed",
         "ended",
         "events",
+        "is_authoritative",
         "loop",
         "message_id",
+        "observers",
         "position",
         "readers",
-        "watchers",
-        "whole",
     )
 
     def __init__(
@@ -51,68 +54,87 @@ class ReplyStream:
         message_id: uuid.UUID,
         loop: asyncio.AbstractEventLoop | None,
         *,
-        whole: bool = True,
+        is_authoritative: bool = True,
         on_follow: Callable[[bool], None] | None = None,
     ) -> None:
-        """on_follow: called with True when the first reader comes, with False when the last has gone."""
+        """on_follow: called with True when the first reader comes, with False when the last one has left."""
         self.message_id = message_id
         self.loop = loop
-        self.whole = whole
+        self.is_authoritative = is_authoritative
         self.events: list[Event] = []
         self.position = 0
         self.cut: int | None = None
         self.ended = False
         self.dismissed = False
         self.readers: set[Waiter] = set()
-        self.watchers: set[Waiter] = set()
+        self.observers: set[Waiter] = set()
+        self._is_closed = False
         self._on_follow = on_follow
 
+    @property
+    def has_content(self) -> bool:
+        """Whether there is more than the start."""
+        return len(self.events) > 1
+
     def append(self, new: Iterable[Event]) -> None:
-        """Add events and tell the readers; nothing follows the ending. In the stream's loop."""
-        if self.ended:
+        """Add events and notify the readers. Once the stream is closed, events are dropped. In the stream's loop."""
+        if self._is_closed:
             return
         for event in new:
             kind, payload = event
             # The position first: a reader in another thread must never be ahead of it.
             self.position += len(payload) if kind in DELTAS else event.size
             self.events.append(event)
-        self.nudge()
+        self.notify()
+
+    def close(self) -> None:
+        """Accept nothing more but the ending. In the stream's loop."""
+        self._is_closed = True
 
     def end(self, payload: dict[str, Any]) -> None:
-        """Add the ending, once, and tell the readers. In the stream's loop."""
+        """Add the ending, once, and notify the readers. In the stream's loop."""
         if not self.ended:
+            self._is_closed = True
             self.events.append(Event(END, payload))
             self.ended = True
-            # Whoever leaves now changes nothing; without this a run and its stream would be a cycle, freed late.
+            # Without this, a run and its stream would be a cycle, which only the collector frees.
             self._on_follow = None
-            self.nudge()
+            self.notify()
+
+    def cut_at(self, position: int) -> None:
+        """End the reply here for its readers. `start` is always left."""
+        self.cut = max(position, 1)
 
     def dismiss(self) -> None:
         """Send the readers away: this process ends, and has no ending for them. In the stream's loop."""
         self.dismissed = True
-        self.nudge()
+        self.notify()
 
-    def nudge(self) -> None:
-        """Tell the readers to look again. In the stream's loop."""
+    def notify(self) -> None:
+        """Have the readers look again. In the stream's loop."""
         for reader in self.readers:
             reader.wake()
-        for watcher in self.watchers:
-            watcher.wake()
+        for observer in self.observers:
+            observer.wake()
 
-    def attach(self, reader: Waiter, *, keeps: bool = True) -> None:
-        """Wake this reader at each change from now on. From any thread. keeps: whether the reply goes on for it."""
-        attach = self._attach if keeps else self._watch
-        if self.loop is None or _running_loop() is self.loop:
-            attach(reader)
+    def attach(self, waiter: Waiter, *, keeps_alive: bool = True) -> None:
+        """Wake this waiter at each change from now on. From any thread. keeps_alive: whether the reply goes on for it."""
+        attach = self._attach if keeps_alive else self._observe
+        if self.loop is None or running_loop() is self.loop:
+            attach(waiter)
         else:
-            self._in_loop(attach, reader)
+            call_in_loop(self.loop, attach, waiter)
 
-    def detach(self, reader: Waiter, seconds: float = 0) -> None:
-        """Forget this reader, and end its wait. From any thread, however often. seconds: for which it still counts.
+    def detach(self, waiter: Waiter, seconds: float = 0) -> None:
+        """Forget this waiter, and end its wait. From any thread, however often. seconds: for which it still counts.
 
-        Never at once where there is a loop: the collector may call it while the readers are walked.
+        Never at once if there is a loop: the collector may call it while the readers are notified.
         """
-        self._in_loop(partial(self._detach_after, seconds) if seconds else self._detach, reader)
+        detach = partial(self._detach_after, seconds) if seconds else self._detach
+        if self.loop is None:
+            detach(waiter)
+        else:
+            call_in_loop(self.loop, detach, waiter)
 
     def wait_until_ended(self) -> bool:
         """Block a thread, not the stream's loop, until the ending is here; False if the readers were dismissed."""
@@ -129,7 +151,7 @@ class ReplyStream:
     def locate(self, position: int) -> tuple[int, int] | None:
         """Return the index of the event that holds a position, and how many of its units precede it; None: not here yet.
 
-        By the events alone: to a reader in another thread `position` already counts one that is just being added.
+        By the events alone: for a reader in another thread, `position` already counts one that is just being added.
         """
         first = index = 0
         for event in self.events:
@@ -142,81 +164,68 @@ class ReplyStream:
             index += 1
         return (index, 0) if first == position else None
 
-    def _attach(self, reader: Waiter) -> None:
-        first = not self.readers
-        self.readers.add(reader)
-        if first and self._on_follow:
+    def _attach(self, waiter: Waiter) -> None:
+        is_first = not self.readers
+        self.readers.add(waiter)
+        if is_first and self._on_follow:
             self._on_follow(True)
-        # What came between the reader's last look and now.
-        reader.wake()
+        # For what came between the reader's last look and now.
+        waiter.wake()
 
-    def _watch(self, reader: Waiter) -> None:
-        self.watchers.add(reader)
-        reader.wake()
+    def _observe(self, waiter: Waiter) -> None:
+        self.observers.add(waiter)
+        waiter.wake()
 
-    def _detach(self, reader: Waiter) -> None:
-        if reader in self.watchers:
-            self.watchers.discard(reader)
-            reader.wake()
-        if reader in self.readers:
-            self.readers.discard(reader)
-            reader.wake()
+    def _detach(self, waiter: Waiter) -> None:
+        if waiter in self.observers:
+            self.observers.discard(waiter)
+            waiter.wake()
+        if waiter in self.readers:
+            self.readers.discard(waiter)
+            waiter.wake()
             if not self.readers and self._on_follow:
                 self._on_follow(False)
 
-    def _detach_after(self, seconds: float, reader: Waiter) -> None:
+    def _detach_after(self, seconds: float, waiter: Waiter) -> None:
         if self.loop is None:
-            self._detach(reader)
+            self._detach(waiter)
         else:
-            self.loop.call_later(seconds, self._detach, reader)
-
-    def _in_loop(self, call: Callable[[Waiter], object], reader: Waiter) -> None:
-        if self.loop is None:
-            call(reader)
-            return
-        try:
-            self.loop.call_soon_threadsafe(call, reader)
-        except RuntimeError:
-            # The loop is closed: its server has gone, and with it everybody who followed.
-            return
+            self.loop.call_later(seconds, self._detach, waiter)
 
 
 class LoopWaiter:
-    """Waits inside an event loop: one future a wait, no lock, no queue."""
+    """Waits inside an event loop: one future per wait, no lock, no queue."""
 
-    __slots__ = ("_loop", "future", "stream_loop")
+    __slots__ = ("_future", "_loop", "_stream_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, stream_loop: asyncio.AbstractEventLoop | None) -> None:
         self._loop = loop
-        self.stream_loop = stream_loop
-        self.future: asyncio.Future[None] | None = None
-
-    def wake(self) -> None:
-        """End the wait under way, if any."""
-        if self.stream_loop is self._loop:
-            future = self.future
-            if future is not None and not future.done():
-                future.set_result(None)
-        else:
-            try:
-                self._loop.call_soon_threadsafe(self.wake_here)
-            except RuntimeError:
-                return
+        self._stream_loop = stream_loop
+        self._future: asyncio.Future[None] | None = None
 
     @property
     def is_waiting(self) -> bool:
-        """Whether somebody waits now."""
-        return self.future is not None and not self.future.done()
+        """Whether a wait is under way."""
+        return self._future is not None and not self._future.done()
+
+    def wake(self) -> None:
+        """End the wait under way, if any. In the stream's loop."""
+        if self._stream_loop is self._loop:
+            future = self._future
+            if future is not None and not future.done():
+                future.set_result(None)
+        else:
+            call_in_loop(self._loop, self.wake_here)
 
     def wake_here(self) -> None:
-        """End the wait under way; in the waiter's own loop."""
-        future = self.future
+        """End the wait under way, if any. In the waiter's own loop."""
+        future = self._future
         if future is not None and not future.done():
             future.set_result(None)
 
     def wait(self) -> asyncio.Future[None]:
         """Return what the next wake ends. Nothing may be awaited between looking for events and awaiting it."""
-        self.future = future = self._loop.create_future()
+        self._future = future = self._loop.create_future()
         return future
 
 
@@ -236,10 +245,3 @@ class ThreadWaiter:
     def wait(self, seconds: float | None = None) -> bool:
         """Return True at a wake, False after so many seconds."""
         return self._event.wait(seconds)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -41,7 +41,7 @@ def _join(pair: re.Match[str]) -> str:
     return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
 
 
-class Intake:
+class TextCleaner:
     """Makes a reply's events storable where they enter.
 
     A high surrogate at a delta's end waits for the next delta of its kind; whatever else comes first makes it U+FFFD.

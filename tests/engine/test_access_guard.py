@@ -22,10 +22,10 @@ class Reading:
 
     def __init__(self, message_id: uuid.UUID) -> None:
         self.message_id = message_id
-        self.refused = ""
+        self.denial = ""
 
-    def refuse(self, code: str) -> None:
-        self.refused = code
+    def deny(self, code: str) -> None:
+        self.denial = code
 
 
 class AwayRouter:
@@ -103,28 +103,28 @@ class OpenReaderTests(ServerTestCase):
 
 class LookTests(TransactionTestCase):
     def setUp(self):
-        self.audience = AccessGuard()
+        self.guard = AccessGuard()
         self.reply = make_reply(make_conversation())
 
     def look(self, *readers: Reading, **options) -> list[str]:
-        leave = [self.audience.enter(reader, **options) for reader in readers]
-        self.audience._look_safely()
+        leave = [self.guard.register(reader, **options) for reader in readers]
+        self.guard._check_safely()
         for each in leave:
             each()
 
-        assert self.audience.count == 0
-        return [reader.refused for reader in readers]
+        assert self.guard.count == 0
+        return [reader.denial for reader in readers]
 
     def test_one_query_asks_for_all_readers(self):
         readers = [Reading(make_reply(make_conversation(make_user(f"user{n}"))).pk) for n in range(5)]
         gone = Reading(uuid.uuid4())
         for reader in (*readers, gone):
-            self.audience.enter(reader)
+            self.guard.register(reader)
         with self.assertNumQueries(1):
-            self.audience.look()
+            self.guard.check()
 
-        assert [reader.refused for reader in readers] == [""] * 5
-        assert gone.refused == "forbidden"
+        assert [reader.denial for reader in readers] == [""] * 5
+        assert gone.denial == "forbidden"
 
     def test_an_erased_conversation_is_nobodys(self):
         Conversation.objects.update(owner=None, owner_key="", erased_at=self.reply.created_at)
@@ -147,7 +147,7 @@ class LookTests(TransactionTestCase):
     def test_staff_who_watch_are_not_asked_about(self):
         make_user_inactive(self.reply)
 
-        assert self.look(Reading(self.reply.pk), watched=False) == [""]
+        assert self.look(Reading(self.reply.pk), guarded=False) == [""]
         assert self.look(Reading(self.reply.pk)) == ["forbidden"]
 
     def test_a_database_that_is_away_ends_nobody(self):
@@ -160,16 +160,16 @@ class LookTests(TransactionTestCase):
         assert refused == [""]
 
     def test_a_dropped_reader_is_forgotten(self):
-        self.audience.enter(Reading(self.reply.pk))
-        self.audience.look()
+        self.guard.register(Reading(self.reply.pk))
+        self.guard.check()
 
-        assert self.audience._watched.popitem()[1]() is None
+        assert self.guard._guarded.popitem()[1]() is None
 
 
 class IdleTests(SimpleTestCase):
     def test_the_thread_is_made_with_the_first_reader(self):
         fresh = AccessGuard()
-        unwatched = fresh.enter(Reading(uuid.uuid4()), watched=False)
+        unwatched = fresh.register(Reading(uuid.uuid4()), guarded=False)
 
         assert fresh._thread is None
         unwatched()

@@ -156,7 +156,7 @@ class CursorTests(SimpleTestCase):
 
     def test_an_event_that_is_just_being_added_is_not_taken_for_one_that_is_there(self):
         """As a thread sees it, that reads what a loop adds: the stream's position moves first."""
-        stream = stream_of(Event(TEXT, "abcd"), whole=False)
+        stream = stream_of(Event(TEXT, "abcd"), is_authoritative=False)
         delta = Event(TEXT, "efghijkl")
         stream.position += delta.size
         cursor = cursor_of(stream, 8)
@@ -167,7 +167,7 @@ class CursorTests(SimpleTestCase):
         assert events_of(writes_of(cursor)) == [Event(TEXT, "hijkl")]
 
     def test_a_tail_that_lags_is_waited_for(self):
-        stream = stream_of(Event(TEXT, "He"), whole=False)
+        stream = stream_of(Event(TEXT, "He"), is_authoritative=False)
         cursor = cursor_of(stream, 5)
         early = cursor.next()
         stream.append([Event(TEXT, "llo")])
@@ -176,7 +176,7 @@ class CursorTests(SimpleTestCase):
         assert events_of(writes_of(cursor)) == [Event(TEXT, "o")]
 
     def test_a_tail_that_ends_before_a_position_begins_again(self):
-        stream = stream_of(Event(TEXT, "He"), whole=False)
+        stream = stream_of(Event(TEXT, "He"), is_authoritative=False)
         cursor = cursor_of(stream, 5)
         stream.end(ENDED)
 

@@ -128,7 +128,7 @@ class ReaderTests(SimpleTestCase):
             await anext(each)
         reading = asyncio.ensure_future(self.read(reader))
         await asyncio.sleep(0)
-        await asyncio.to_thread(reader.refuse, "forbidden")
+        await asyncio.to_thread(reader.deny, "forbidden")
         frames = frames_of(await reading)
         stream.append([Event(TEXT, "Hello")])
 
@@ -141,7 +141,7 @@ class ReaderTests(SimpleTestCase):
         async def opened():
             raise ConnectionError
 
-        _stream, reader = self.open(opened=opened)
+        _stream, reader = self.open(on_open=opened)
         with self.assertRaises(ConnectionError):
             await anext(reader)
         reader.close()
@@ -160,7 +160,7 @@ class ReaderTests(SimpleTestCase):
 
     async def test_closing_from_another_thread_leaves_once(self):
         closed = []
-        stream, reader = self.open(count=lambda reader: lambda: closed.append(1))
+        stream, reader = self.open(register=lambda reader: lambda: closed.append(1))
         await anext(reader)
         for _ in range(2):
             await asyncio.to_thread(reader.close)
@@ -180,7 +180,7 @@ class ReaderTests(SimpleTestCase):
     async def test_a_reader_that_is_never_read_never_came(self):
         """Dropped in a cycle with an exception, it would be collected late."""
         counted = []
-        stream, reader = self.open(count=counted.append)
+        stream, reader = self.open(register=counted.append)
 
         assert (stream.readers, self.followed, counted) == (set(), [], [])
         reader.close()
@@ -273,7 +273,7 @@ class BlockingReaderTests(SimpleTestCase):
     def test_a_refused_reader_is_told_so(self):
         reader = BlockingReader(self.stream, SimpleEncoder(str(ID)))
         next(reader)
-        threading.Timer(0.01, reader.refuse, ["forbidden"]).start()
+        threading.Timer(0.01, reader.deny, ["forbidden"]).start()
         frames = frames_of(list(reader))
 
         assert frames[0].data["error"]["code"] == "forbidden"

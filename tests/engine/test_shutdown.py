@@ -3,13 +3,10 @@
 import itertools
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from unittest import mock
 
 from django.core.management import call_command
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
-from streaming_chat.db.uuid7 import uuid7
-from streaming_chat.engine.runner import Runner
 from streaming_chat.engine.shutdown import Drain
 from streaming_chat.models import LiveReply, Message, ReplyEvent
 from tests.factories import make_user
@@ -133,36 +130,8 @@ class DrainTests(ShutdownCase):
         assert server.process.wait(EXIT_SECONDS) in (0, -signal.SIGTERM)
 
 
-class ExpectingTests(SimpleTestCase):
-    """Between the rows of a reply and its run there are milliseconds; a shutdown must not fall between them."""
-
-    def setUp(self):
-        self.runner = Runner()
-        self.message_id = uuid7()
-
-    def test_a_run_is_expected_until_it_starts(self):
-        with self.runner.expecting(self.message_id):
-            during = self.runner.is_expecting
-        after = self.runner.is_expecting
-        self.runner.forget_expected(self.message_id)
-
-        assert (during, after, self.runner.is_expecting) == (True, True, False)
-
-    def test_not_when_its_rows_were_not_made(self):
-        with self.assertRaises(ZeroDivisionError), self.runner.expecting(self.message_id):
-            raise ZeroDivisionError
-
-        assert not self.runner.is_expecting
-
-    def test_not_for_ever(self):
-        """The request may die between the two."""
-        with mock.patch("streaming_chat.engine.runner._EXPECTED_SECONDS", 0), self.runner.expecting(self.message_id):
-            pass
-        wait_until(lambda: not self.runner.is_expecting)
-
-        assert self.runner._expected == {}
-
-    def test_a_shutdown_waits_for_it(self):
+class WaitTests(SimpleTestCase):
+    def test_a_run_that_is_about_to_start_is_waited_for(self):
         expected = [True]
         left = []
         drain = Drain(list, lambda: bool(expected), left.clear, lambda: left.append(1))

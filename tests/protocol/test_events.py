@@ -23,7 +23,7 @@ from streaming_chat.protocol.events import (
     text_of,
     to_parts,
 )
-from streaming_chat.protocol.text import Intake, storable, storable_value
+from streaming_chat.protocol.text import TextCleaner, storable, storable_value
 
 # Everything a JSON string can bring, lone surrogates and NUL too; the marks are there more often than by chance.
 ANY_TEXT = st.text(st.one_of(st.characters(), st.sampled_from("\0\r\n\u2028\ud83d\ude00\ud800\udfff🦜é ")), max_size=12)
@@ -210,7 +210,7 @@ class StorableTests(SimpleTestCase):
         assert storable_value(value) == {"a": ["\ufffd", ["x", 1, None]], "b": {"c": "😀"}}
 
 
-class IntakeTests(SimpleTestCase):
+class TextCleanerTests(SimpleTestCase):
     @given(events_of(ANY_TEXT), CUTS)
     @settings(max_examples=300)
     @example([Event(TEXT, "\ud83d\ude00")], [1])
@@ -234,28 +234,28 @@ class IntakeTests(SimpleTestCase):
             assert event.payload
 
     def test_half_a_pair_waits(self):
-        intake = Intake()
+        cleaner = TextCleaner()
 
-        assert intake.take([Event(TEXT, "a\ud83d")]) == [Event(TEXT, "a")]
-        assert intake.take([Event(TEXT, "")]) == []
-        assert intake.take([Event(TEXT, "\ude00b")]) == [Event(TEXT, "😀b")]
-        assert intake.flush() == []
+        assert cleaner.take([Event(TEXT, "a\ud83d")]) == [Event(TEXT, "a")]
+        assert cleaner.take([Event(TEXT, "")]) == []
+        assert cleaner.take([Event(TEXT, "\ude00b")]) == [Event(TEXT, "😀b")]
+        assert cleaner.flush() == []
 
     def test_half_a_pair_does_not_wait_for_another_kind(self):
-        intake = Intake()
+        cleaner = TextCleaner()
 
-        assert intake.take([Event(TEXT, "\ud83d"), Event(REASONING, "a")]) == [
+        assert cleaner.take([Event(TEXT, "\ud83d"), Event(REASONING, "a")]) == [
             Event(TEXT, "\ufffd"),
             Event(REASONING, "a"),
         ]
 
     def test_half_a_pair_is_not_lost_at_the_end(self):
-        intake = Intake()
-        intake.take([Event(REASONING, "\ud83d")])
+        cleaner = TextCleaner()
+        cleaner.take([Event(REASONING, "\ud83d")])
 
-        assert intake.flush() == [Event(REASONING, "\ufffd")]
-        assert intake.flush() == []
+        assert cleaner.flush() == [Event(REASONING, "\ufffd")]
+        assert cleaner.flush() == []
 
     def _taken(self, events: list[Event]) -> list[Event]:
-        intake = Intake()
-        return [event for piece in events for event in intake.take([piece])] + intake.flush()
+        cleaner = TextCleaner()
+        return [event for piece in events for event in cleaner.take([piece])] + cleaner.flush()

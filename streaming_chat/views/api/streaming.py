@@ -216,9 +216,9 @@ def _open_reader(prepared: Prepared) -> Reader:
         stream,
         prepared.encoder(str(prepared.message_id)),
         prepared.position,
-        opened=_release_connections,
-        count=partial(access_guard.enter, watched=prepared.is_guarded),
-        keeps=_goes_on_for(prepared, stream),
+        on_open=_release_connections,
+        register=partial(access_guard.register, guarded=prepared.is_guarded),
+        keeps_alive=_goes_on_for(prepared, stream),
     )
 
 
@@ -232,10 +232,10 @@ def _open_blocking_reader(prepared: Prepared, seconds: float | None) -> Blocking
         stream,
         prepared.encoder(str(prepared.message_id)),
         prepared.position,
-        opened=release_connections,
-        count=partial(access_guard.enter, watched=prepared.is_guarded),
+        on_open=release_connections,
+        register=partial(access_guard.register, guarded=prepared.is_guarded),
         seconds=seconds,
-        keeps=_goes_on_for(prepared, stream),
+        keeps_alive=_goes_on_for(prepared, stream),
     )
 
 
@@ -279,8 +279,8 @@ async def _finish(
         ended = await reader.until_ended(seconds)
     else:
         ended = await sync_to_async(reader.until_ended, thread_sensitive=True)(seconds)
-    if reader.refused:
-        raise APIError(403, reader.refused)
+    if reader.denial:
+        raise APIError(403, reader.denial)
     return await sync_to_async(finish, thread_sensitive=True)(ended)
 
 

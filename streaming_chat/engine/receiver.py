@@ -1,0 +1,180 @@
+"""Receives one reply from its provider: opens the provider's stream, tries again, and fills the reply's stream."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from streaming_chat.conf import conf
+from streaming_chat.exceptions import ProviderError
+from streaming_chat.logs import describe, logger
+from streaming_chat.protocol import endings
+from streaming_chat.protocol.endings import Ending
+from streaming_chat.protocol.events import DELTAS, START, before
+from streaming_chat.protocol.text import TextCleaner
+from streaming_chat.providers.base import Prompt, Provider, ProviderStream
+
+from .measurements import Measurements
+from .run_state import RunState, StateMachine
+from .stream import ReplyStream
+
+_RETRIES = 2
+# If a provider asks for a longer pause, there is no retry.
+_LONGEST_RETRY_AFTER_SECONDS = 10.0
+
+
+class Order(NamedTuple):
+    """What a run is to do.
+
+    start: payload of the `start` event. grace_seconds: how long it goes on without a reader, None: to its end.
+    """
+
+    message_id: uuid.UUID
+    conversation_id: uuid.UUID
+    provider: Provider
+    prompt: Prompt
+    start: dict[str, Any]
+    grace_seconds: float | None
+
+
+class Receiver:
+    """Fills a reply's stream from its provider. Lives in the run's loop.
+
+    It refers to nothing of the run but its state: a cycle would keep the prompt until the collector comes by.
+    """
+
+    def __init__(self, order: Order, stream: ReplyStream, state: StateMachine, loop: asyncio.AbstractEventLoop) -> None:
+        self.measurements = Measurements(loop.time())
+        self._order = order
+        self._stream = stream
+        self._state = state
+        self._clock = loop.time
+        self._cleaner = TextCleaner()
+        self._upstream: ProviderStream | None = None
+        # The same until its leftovers have been taken, which is done once.
+        self._unfinished: ProviderStream | None = None
+
+    async def receive(self, decide: Callable[[Ending], object]) -> Ending:
+        """Receive the reply, with retries before its first event, and return how it ended.
+
+        decide: called with the ending before the provider's connection is closed, which may take long.
+        """
+        for attempt in range(_RETRIES + 1):
+            try:
+                return await self._receive_once(decide)
+            except ProviderError as error:
+                delay = _retry_delay(error, attempt)
+                if delay is None or self._state.current is not RunState.STARTING:
+                    return self._broken(error)
+                logger.info("Retrying reply %s after %s (%s).", self._order.message_id, error.code, error.detail)
+                await asyncio.sleep(delay)
+        raise AssertionError("the last attempt returns")
+
+    def finished(self) -> Ending | None:
+        """Return the ending that the provider has named, though its stream goes on."""
+        if self._upstream is None or not self._upstream.finish_reason:
+            return None
+        return endings.completed(self._upstream.end_reason, received=self._stream.has_content)
+
+    def take_leftovers(self) -> None:
+        """Keep the tool calls that are not complete, and a surrogate that waits for its other half."""
+        unfinished, self._unfinished = self._unfinished, None
+        leftovers = unfinished.leftovers() if unfinished is not None else []
+        rest = [*self._cleaner.take(leftovers), *self._cleaner.flush()]
+        if rest:
+            self._stream.append(rest)
+
+    def finish(self) -> None:
+        """Keep what is left over and what the provider has said so far. Raises nothing, whatever the provider does."""
+        try:
+            self.take_leftovers()
+            if self._upstream is not None:
+                self.measurements.note_provider(self._upstream)
+        except Exception as error:  # noqa: BLE001  (a site's own provider; the reply is ended all the same)
+            logger.error("The leftovers of reply %s could not be read: %s", self._order.message_id, describe(error))
+
+    async def _receive_once(self, decide: Callable[[Ending], object]) -> Ending:
+        self._upstream = self._unfinished = upstream = self._order.provider.stream(self._order.prompt)
+        # What the last attempt left half is not a part of this one.
+        self._cleaner = TextCleaner()
+        ending: Ending | None = None
+        try:
+            async with upstream:
+                try:
+                    ending = await self._read_to_ending(upstream)
+                finally:
+                    self.measurements.note_provider(upstream)
+                decide(ending)
+        except Exception:
+            # A connection that fails to close takes nothing back.
+            if ending is None:
+                raise
+        return ending
+
+    async def _read_to_ending(self, upstream: ProviderStream) -> Ending:
+        try:
+            return await self._read(upstream)
+        except ProviderError as error:
+            if self._state.current is RunState.STARTING:
+                raise
+            return self._broken(error)
+
+    async def _read(self, upstream: ProviderStream) -> Ending:
+        """Append what comes until the reply is complete or has its greatest length; return how it ended."""
+        stream, take, now, measurements = self._stream, self._cleaner.take, self._clock, self.measurements
+        longest = conf.STREAMING_CHAT_MAX_REPLY_CHARS
+        latest = START
+        while (received := await upstream.read()) is not None:
+            measurements.last_bytes_at = now()
+            if not received:
+                continue
+            new = take(received)
+            if not new:
+                continue
+            if measurements.first_event_at is None:
+                self._note_first_event()
+            size = 0
+            for kind, payload in new:
+                size += len(payload) if kind in DELTAS else 1
+                # Kinds change a few times a reply; to see that they did not costs 8 ns a token.
+                if kind != latest:
+                    latest = kind
+                    measurements.note_kind(kind)
+            if stream.position + size > longest:
+                stream.append(before(new, longest + 1, stream.position))
+                return endings.completed("length_cap", received=True)
+            stream.append(new)
+        self.take_leftovers()
+        return endings.completed(upstream.end_reason, received=stream.has_content)
+
+    def _note_first_event(self) -> None:
+        self.measurements.first_event_at = self.measurements.last_bytes_at
+        self._state.advance(RunState.RECEIVING)
+
+    def _broken(self, error: ProviderError) -> Ending:
+        ref = uuid.uuid4().hex[:12]
+        logger.warning(
+            "Reply %s: %s from %s, status %s, request %s, %s; ref %s.",
+            self._order.message_id,
+            error.code,
+            self._order.provider.alias,
+            error.status,
+            error.request_id or "-",
+            error.detail or "-",
+            ref,
+        )
+        self.measurements.request_id = error.request_id or self.measurements.request_id
+        self.take_leftovers()
+        return endings.broken(error.code, received=self._stream.has_content, ref=ref)
+
+
+def _retry_delay(error: ProviderError, attempt: int) -> float | None:
+    """Return the pause before the next attempt in seconds; None if there is none. attempt: 0 for the first."""
+    if not error.retryable or attempt == _RETRIES:
+        return None
+    delay = 0.5 * 2**attempt * random.uniform(0.8, 1.2)  # noqa: S311  (jitter, not a secret)
+    delay = delay if error.retry_after is None else error.retry_after
+    return delay if delay <= _LONGEST_RETRY_AFTER_SECONDS else None

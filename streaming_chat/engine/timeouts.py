@@ -1,0 +1,60 @@
+"""How long a provider may take: to the first event, between two reads, and for the whole reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from streaming_chat.conf import conf
+from streaming_chat.protocol import endings
+from streaming_chat.protocol.endings import Ending
+from streaming_chat.providers.base import Provider
+
+from .receiver import Receiver
+
+
+class ReplyTimeouts:
+    """One timer a run, which is set again only when it fires: a token costs it nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver, provider: Provider) -> None:
+        self._loop = loop
+        self._provider = provider
+        self._receiver = receiver
+        self._measured = receiver.measurements
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, stop: Callable[[Ending], object]) -> None:
+        """Call `stop` with the ending, once a time has passed."""
+        # The first event may bring the deadline nearer: to stall_timeout after it.
+        nearest = self._loop.time() + self._provider.stall_timeout
+        self._timer = self._loop.call_at(min(self._deadline(), nearest), self._check, stop)
+
+    def cancel(self) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def _last_moment(self) -> float:
+        return self._measured.started_at + conf.STREAMING_CHAT_MAX_REPLY_SECONDS
+
+    def _deadline(self) -> float:
+        """Return when the time is up if nothing more is received, by the loop's clock."""
+        if self._measured.first_event_at is None:
+            return min(self._last_moment, self._measured.started_at + self._provider.first_event_timeout)
+        return min(self._last_moment, self._measured.last_bytes_at + self._provider.stall_timeout)
+
+    def _check(self, stop: Callable[[Ending], object]) -> None:
+        now = self._loop.time()
+        if now < self._deadline():
+            self.start(stop)
+        else:
+            stop(self._ending(now))
+
+    def _ending(self, now: float) -> Ending:
+        if self._measured.first_event_at is None:
+            return endings.broken("provider_timeout", received=False)
+        if now >= self._last_moment:
+            return endings.completed("length_cap", received=True)
+        # A provider that has finished may leave its connection open.
+        return self._receiver.finished() or endings.broken("provider_stall", received=True)
