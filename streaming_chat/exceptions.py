@@ -6,6 +6,8 @@ for its reader.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -60,6 +62,16 @@ def error_text(code: str) -> str:
 def is_retryable(code: str) -> bool:
     """Return whether the same request may succeed later."""
     return ERRORS.get(code, ERRORS["internal"])[1]
+
+
+def error_object(code: str, message: str | Promise = "", *, ref: str = "", **extra: object) -> dict[str, Any]:
+    """Return an error as clients get it, in JSON. message: instead of the code's text. extra: further keys."""
+    error: dict[str, Any] = {
+        "code": code,
+        "message": str(message or error_text(code)),
+        "retryable": is_retryable(code),
+    }
+    return error | ({"ref": ref} if ref else {}) | extra
 
 
 class StreamingChatError(Exception):

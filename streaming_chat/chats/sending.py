@@ -37,6 +37,7 @@ from streaming_chat.providers.base import Prompt, Provider, Turn
 from streaming_chat.quotas import get_quota, tokens_in
 
 from . import prompts
+from .tree import path_messages
 
 # Each try loses to another request of the same owner at most once per slot.
 _TRIES = 24
@@ -254,7 +255,7 @@ class _Sending:
         if self._outgoing.conversation_id is None:
             return []
         parent_id = self._parent(conversation)
-        history = conversation.path_to(parent_id, without=["parts"]) if parent_id else []
+        history = path_messages(conversation, parent_id, without=["parts"]) if parent_id else []
         if self._outgoing.regenerate and not history:
             raise APIError(422, "invalid", fields={"id": "a reply to a user's message was wanted."})
         return history

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
+
+from streaming_chat.models import Conversation, Message, MessageQuerySet
 
 
 @dataclass(frozen=True)
 class Siblings:
-    """Where a message stands among the answers to one message. index: starts at 1."""
+    """Where a message stands among the messages after the same one. index: starts at 1."""
 
     index: int
     count: int
@@ -19,7 +22,7 @@ class Siblings:
 
 
 class Tree:
-    """Messages by who follows whom, oldest first."""
+    """Messages by their parents, oldest first."""
 
     def __init__(self, links: Iterable[tuple[uuid.UUID, uuid.UUID | None]]) -> None:
         """links: (message, parent) of every message, oldest first."""
@@ -27,6 +30,11 @@ class Tree:
         self.children: dict[uuid.UUID | None, list[uuid.UUID]] = defaultdict(list)
         for message, parent in self.parents.items():
             self.children[parent].append(message)
+
+    @classmethod
+    def load(cls, messages: MessageQuerySet) -> Self:
+        """Return the tree of all messages of a conversation, in one query."""
+        return cls(messages.order_by("created_at", "id").values_list("pk", "parent_id"))
 
     def __contains__(self, message: object) -> bool:
         return message in self.parents
@@ -36,7 +44,7 @@ class Tree:
         return next(reversed(self.parents), None)
 
     def path_to(self, message: uuid.UUID | None) -> list[uuid.UUID]:
-        """Return the messages from the root to this one."""
+        """Return the messages from the root to this one; none for an unknown one."""
         left = dict(self.parents)
         path = []
         while message in left:
@@ -52,9 +60,26 @@ class Tree:
         return path
 
     def siblings(self, message: uuid.UUID) -> Siblings:
-        """Return where a message stands among those that follow the same one."""
+        """Return where a message stands among those with the same parent."""
         all_of_them = self.children[self.parents[message]]
         at = all_of_them.index(message)
         before = all_of_them[at - 1] if at else None
         after = all_of_them[at + 1] if at + 1 < len(all_of_them) else None
         return Siblings(at + 1, len(all_of_them), before, after)
+
+
+def messages_of(conversation: Conversation) -> MessageQuerySet:
+    """Return all messages, from the database that the conversation came from: a replica may not have the last yet."""
+    return Message.objects.using(conversation._state.db).filter(conversation_id=conversation.pk)
+
+
+def path_ids(conversation: Conversation, leaf: uuid.UUID | None) -> list[uuid.UUID]:
+    """Return the ids of the messages from the root to `leaf`, in one query."""
+    return Tree.load(messages_of(conversation)).path_to(leaf)
+
+
+def path_messages(conversation: Conversation, leaf: uuid.UUID | None, *, without: Sequence[str] = ()) -> list[Message]:
+    """Return the messages from the root to `leaf`, in two queries. without: columns that are not loaded."""
+    path = path_ids(conversation, leaf)
+    found = messages_of(conversation).defer(*without).in_bulk(path)
+    return [found[pk] for pk in path]

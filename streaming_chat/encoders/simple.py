@@ -9,7 +9,7 @@ import json
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from streaming_chat.exceptions import error_text, is_retryable
+from streaming_chat.exceptions import error_object
 from streaming_chat.protocol.events import DELTAS, END, REASONING, START, TEXT, TOOL_CALL, Event
 from streaming_chat.protocol.sse import HEARTBEAT
 
@@ -51,9 +51,7 @@ class SimpleEncoder(Encoder):
         name = _ENDINGS.get(payload["status"], "failed")
         data = {"text": "", **payload}
         if code := data.pop("error_code", ""):
-            data["error"] = {"code": code, "message": error_text(code), "retryable": is_retryable(code)}
-            if ref := data.pop("ref", ""):
-                data["error"]["ref"] = ref
+            data["error"] = error_object(code, ref=data.pop("ref", ""))
         else:
             data.pop("ref", None)
             if name != "done":

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.db.models import F, QuerySet
 
+from streaming_chat.chats.tree import Tree
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.protocol import events
@@ -292,7 +293,7 @@ def markdown(conversation: uuid.UUID, through: uuid.UUID | None = None) -> Itera
         shapes = Message.objects.using(using).filter(conversation_id=conversation).order_by("created_at", "id")
         links = list(shapes.values_list("pk", "parent_id", "position"))
         sizes = {key: position for key, _parent, position in links}
-        path = _branch({key: parent for key, parent, _position in links}, through, row["head"])
+        path = _branch(Tree((key, parent) for key, parent, _position in links), through, row["head"])
         messages = _Messages(path, sizes, using)
         done = 0
         for key in path:
@@ -302,21 +303,11 @@ def markdown(conversation: uuid.UUID, through: uuid.UUID | None = None) -> Itera
         yield Piece(b"", conversation, 1, done)
 
 
-def _branch(
-    parents: dict[uuid.UUID, uuid.UUID | None], through: uuid.UUID | None, head: uuid.UUID | None
-) -> list[uuid.UUID]:
-    """Return the messages from the root to the head, or through a message and on by the newest to a leaf."""
-    leaf = through if through in parents else head if head in parents else next(reversed(parents), None)
-    if leaf is not None and leaf == through:
-        newest = {parent: key for key, parent in parents.items()}
-        while (follower := newest.get(leaf)) is not None:
-            leaf = follower
-    path: list[uuid.UUID] = []
-    left = dict(parents)
-    while leaf in left:
-        path.append(leaf)
-        leaf = left.pop(leaf)
-    return path[::-1]
+def _branch(tree: Tree, through: uuid.UUID | None, head: uuid.UUID | None) -> list[uuid.UUID]:
+    """Return the branch through a message, or else the one that ends at the head."""
+    if through is not None and through in tree:
+        return tree.path_through(through)
+    return tree.path_to(head if head in tree else tree.newest())
 
 
 def _heading(row: Row) -> str:

@@ -8,8 +8,6 @@ at once failed; write first: 0).
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -139,29 +137,6 @@ class Conversation(models.Model):
     def __str__(self) -> str:
         # Never text: Django's admin log stores it.
         return f"Conversation {self.pk}"
-
-    def path_to(self, leaf_id: uuid.UUID | None, *, without: Sequence[str] = ()) -> list[Message]:
-        """Return the messages from the root to this one, oldest first; empty for None or a message from elsewhere.
-
-        One query reads the tree's shape, one the messages of the path. without: columns to leave in the database.
-        """
-        path = self.ids_to(leaf_id)
-        found = self._messages().defer(*without).in_bulk(path)
-        return [found[pk] for pk in path]
-
-    def ids_to(self, leaf_id: uuid.UUID | None) -> list[uuid.UUID]:
-        """Return the ids of the same messages, in one query."""
-        parents = dict(self._messages().values_list("pk", "parent_id"))
-        path: list[uuid.UUID] = []
-        while leaf_id in parents:
-            path.append(leaf_id)
-            leaf_id = parents.pop(leaf_id)
-        path.reverse()
-        return path
-
-    def _messages(self) -> MessageQuerySet:
-        # From where the conversation came: a replica may not have the last reply yet.
-        return Message.objects.using(self._state.db).filter(conversation_id=self.pk)
 
 
 class MessageQuerySet(models.QuerySet["Message"]):

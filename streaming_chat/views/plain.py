@@ -28,6 +28,7 @@ from django.utils.translation import gettext_lazy
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.sending import SendRequest
+from streaming_chat.chats.tree import path_ids
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
@@ -265,7 +266,7 @@ def _refresh(request: HttpRequest, message: Message) -> str:
 
 def _shown_ids(request: HttpRequest, conversation: Conversation) -> tuple[list[uuid.UUID], bool]:
     """Return the newest messages of the path in view, or those `before` one of them; and whether there are earlier ones."""
-    path = conversation.ids_to(conversation.head_id)
+    path = path_ids(conversation, conversation.head_id)
     before = request.GET.get("before", "")
     end = next((index for index, pk in enumerate(path) if str(pk) == before), len(path))
     start = max(end - _PAGE, 0)

@@ -87,17 +87,3 @@ class NamesTests(TestCase):
 
         assert not any(secret in f"{row} {row!r}" for row in rows)
         assert str(conversation) == f"Conversation {conversation.pk}"
-
-
-class PathTests(TestCase):
-    def test_from_the_root_to_the_leaf(self):
-        conversation = make_conversation()
-        first = make_reply(conversation)
-        make_reply(conversation, "Other", parent=first.parent)
-        last = make_message(conversation, parent=first)
-        with self.assertNumQueries(2):
-            path = conversation.path_to(last.pk)
-
-        assert path == [first.parent, first, last]
-        assert conversation.path_to(None) == []
-        assert conversation.path_to(make_message(make_conversation()).pk) == []

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.deletion import delete_for_owner, restore
+from streaming_chat.chats.tree import path_messages
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
@@ -146,7 +147,7 @@ def _mine(owner: Owner, conversation_id: uuid.UUID) -> Conversation:
 
 
 def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:
-    path = conversation.path_to(conversation.head_id)
+    path = path_messages(conversation, conversation.head_id)
     return serialize_conversation(conversation) | {"messages": serialize_messages(path, owner.key)}
 
 

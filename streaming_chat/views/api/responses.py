@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.db.errors import is_away
 from streaming_chat.db.leases import lease_judge
-from streaming_chat.exceptions import APIError, error_text, is_retryable
+from streaming_chat.exceptions import APIError, error_object
 from streaming_chat.logs import describe, logger
 
 Answer = dict[str, Any] | HttpResponse
@@ -109,18 +109,12 @@ def api_error_from(error: Exception) -> APIError:
 
 def api_error_response(refusal: APIError) -> HttpResponse:
     """Return `{"error": {"code", "message", "retryable", …}}` with the refusal's status."""
-    error: dict[str, Any] = {
-        "code": refusal.code,
-        "message": str(refusal.message or error_text(refusal.code)),
-        "retryable": is_retryable(refusal.code),
-    }
     extra = dict(refusal.extra)
     allow = extra.pop("allow", None)
-    if refusal.ref:
-        error["ref"] = refusal.ref
     if refusal.fields is not None:
-        error["fields"] = refusal.fields
-    response = private(JsonResponse({"error": error | extra}, status=refusal.status))
+        extra["fields"] = refusal.fields
+    error = error_object(refusal.code, refusal.message, ref=refusal.ref, **extra)
+    response = private(JsonResponse({"error": error}, status=refusal.status))
     # Said in the log where there is more to say; Django would mail the admins for each 503 of a restart.
     response._has_been_logged = refusal.status >= 500  # type: ignore[attr-defined]
     if refusal.retry_after is not None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
-
+from streaming_chat.chats.tree import Siblings, Tree
 from streaming_chat.engine import lookup
 from streaming_chat.engine.runner import runner
-from streaming_chat.exceptions import error_text, is_retryable
+from streaming_chat.exceptions import error_object
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.protocol import events
 from streaming_chat.protocol.events import Event
@@ -40,14 +38,14 @@ def serialize_messages(messages: Iterable[Message], owner_key: str) -> list[dict
         return []
     # From where the messages came: a replica may not have them yet.
     using = messages[0]._state.db
-    siblings = _siblings(Message.objects.using(using).filter(conversation_id=messages[0].conversation_id))
+    tree = Tree.load(Message.objects.using(using).filter(conversation_id=messages[0].conversation_id))
     feedback = {
         given.message_id: given
         for given in Feedback.objects.using(using).filter(
             message__in=[message.pk for message in messages], owner_key=owner_key
         )
     }
-    return [_serialize_message(message, siblings[message.parent_id], feedback.get(message.pk)) for message in messages]
+    return [_serialize_message(message, tree.siblings(message.pk), feedback.get(message.pk)) for message in messages]
 
 
 def serialize_message(message: Message, owner_key: str) -> dict[str, Any]:
@@ -55,14 +53,7 @@ def serialize_message(message: Message, owner_key: str) -> dict[str, Any]:
     return serialize_messages([message], owner_key)[0]
 
 
-def _siblings(messages: QuerySet[Message]) -> dict[uuid.UUID | None, list[uuid.UUID]]:
-    siblings: dict[uuid.UUID | None, list[uuid.UUID]] = defaultdict(list)
-    for parent, pk in messages.order_by("created_at", "id").values_list("parent_id", "pk"):
-        siblings[parent].append(pk)
-    return siblings
-
-
-def _serialize_message(message: Message, siblings: list[uuid.UUID], feedback: Feedback | None) -> dict[str, Any]:
+def _serialize_message(message: Message, siblings: Siblings, feedback: Feedback | None) -> dict[str, Any]:
     shape = {
         "id": str(message.pk),
         "conversation": str(message.conversation_id),
@@ -84,7 +75,7 @@ def _serialize_message(message: Message, siblings: list[uuid.UUID], feedback: Fe
         "created_at": _time(message.created_at),
         "ended_at": _time(message.ended_at),
         "feedback": feedback and {"value": feedback.value, "comment": feedback.comment},
-        "siblings": {"index": siblings.index(message.pk) + 1, "count": len(siblings)},
+        "siblings": {"index": siblings.index, "count": siblings.count},
     }
     return shape | _live_state(message) if message.is_live else shape
 
@@ -108,10 +99,7 @@ def live_events(message: Message) -> list[Event]:
 
 def serialize_error(code: str, ref: str = "") -> dict[str, Any] | None:
     """Return what is said of an error of ours."""
-    if not code:
-        return None
-    error: dict[str, Any] = {"code": code, "message": error_text(code), "retryable": is_retryable(code)}
-    return error | {"ref": ref} if ref else error
+    return error_object(code, ref=ref) if code else None
 
 
 def _id(value: uuid.UUID | None) -> str | None:
