@@ -47,7 +47,7 @@ class BackendSetting(Generic[B]):
         self._fallback = fallback
         self._created: dict[str, B] = {}
         self._lock = threading.RLock()
-        setting_changed.connect(self._on_setting_changed, dispatch_uid=f"streaming_chat.backends.{name}")
+        setting_changed.connect(self._on_setting_changed)
         # Servers fork after they have imported the app.
         os.register_at_fork(after_in_child=self._on_fork)
 

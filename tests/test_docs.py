@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.test import SimpleTestCase
 
+from docs import tables
 from streaming_chat.conf import SETTINGS
 from streaming_chat.exceptions import ERRORS
 from streaming_chat.testing import __all__ as public
@@ -16,8 +17,12 @@ PATH = re.compile(r"`((?:tests|streaming_chat|frontend|benchmarks|chatproject)/[
 
 
 class DocsTests(SimpleTestCase):
+    def test_the_tables_of_settings_are_up_to_date(self):
+        """If this fails, run `python -m docs.tables`."""
+        assert tables.render(tables.PAGE.read_text()) == tables.PAGE.read_text()
+
     def test_every_setting_is_described(self):
-        described = re.findall(r"^\| ([A-Z_]+) \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+        described = re.findall(r"^\| ([A-Z_]+) \|", tables.PAGE.read_text(), re.MULTILINE)
 
         assert sorted(f"STREAMING_CHAT_{name}" for name in described) == sorted(SETTINGS)
 

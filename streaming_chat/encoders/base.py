@@ -1,4 +1,4 @@
-"""What an encoder promises: the same events give the same format, live and replayed, wherever they were cut."""
+"""What an encoder promises: the same events give the same text, live or replayed, however they are divided into calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from streaming_chat.protocol.events import Event
 class Encoder(ABC):
     """Turns a reply's events into one wire format, for one reader.
 
-    content_type: of the response. heartbeat: bytes that keep a silent connection open and mean nothing; b"" for none.
+    content_type: of the response.
+    heartbeat: bytes without a meaning, which keep a silent connection open; b"" for none.
+    message_id: the reply's id, as text.
     """
 
     content_type: ClassVar[str]
@@ -22,12 +24,15 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, events: list[Event], position: int) -> bytes:
-        """Return the frames of these events, the first of which begins at `position`; no ending among them."""
+        """Return the frames of these events. None of them is the ending.
+
+        position: where the first event begins, in the units of protocol/events.py.
+        """
 
     @abstractmethod
     def end(self, payload: dict[str, Any]) -> bytes:
-        """Return the frames that end the stream."""
+        """Return the frames that end the stream. payload: see protocol/endings.py."""
 
     @abstractmethod
     def reset(self) -> bytes:
-        """Return the frame that takes back all that was sent: the stream begins again after it."""
+        """Return the frame that tells the client to discard everything: the stream starts again after it."""

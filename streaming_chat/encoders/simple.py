@@ -1,6 +1,6 @@
 """The simple format: Server-Sent Events whose data is one line of ASCII JSON with a `text` key.
 
-The plainest reader, which splits on newlines and appends `text`, shows the right thing.
+A client that only splits the stream at line breaks and appends each `text` shows the reply correctly.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _ENDINGS = {"completed": "done", "stopped": "stopped", "interrupted": "interrupt
 
 
 class SimpleEncoder(Encoder):
-    """One frame an event, neighbouring deltas of one kind in one frame."""
+    """One frame per event; consecutive deltas of one kind share a frame."""
 
     content_type = "text/event-stream; charset=utf-8"
     heartbeat = HEARTBEAT
 
     def encode(self, events: list[Event], position: int) -> bytes:
-        """Return the frames of these events; see `Encoder.encode`. The caller keeps deltas under 4 096 code points."""
+        """Return the frames of these events. Each delta has at most 4 096 code points: the caller sees to it."""
         if len(events) == 1 and events[0].kind == TEXT:
-            # A token of a live reply: 0.34 µs, where the general case takes 0.63 (timeit).
+            # One delta, as for most tokens of a live reply: this takes half the time of the general case.
             text = events[0].payload
             return f'id: {self.message_id}/{position + len(text)}\ndata: {{"text":{quoted(text)}}}\n\n'.encode()
         frames: list[str] = []
@@ -47,7 +47,7 @@ class SimpleEncoder(Encoder):
         return "".join(frames).encode()
 
     def end(self, payload: dict[str, Any]) -> bytes:
-        """Return the ending and `[DONE]`."""
+        """Return the ending, and `[DONE]`."""
         name = _ENDINGS.get(payload["status"], "failed")
         data = {"text": "", **payload}
         if code := data.pop("error_code", ""):
@@ -59,7 +59,7 @@ class SimpleEncoder(Encoder):
         return f"id: {self.message_id}/{END}\nevent: {name}\ndata: {_json(data)}\n\ndata: [DONE]\n\n".encode()
 
     def reset(self) -> bytes:
-        """Return the frame that tells the reader to begin again with nothing."""
+        """Return the `reset` frame."""
         return f'id: {self.message_id}/0\nevent: reset\ndata: {{"text":""}}\n\n'.encode()
 
     def _delta(self, kind: str, text: str, position: int) -> str:

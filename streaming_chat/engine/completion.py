@@ -133,7 +133,7 @@ def finish_transaction(ended: Iterable[Ended], using: str, *, also_notify: Itera
     if message_ids:
         _notify(message_ids, using)
     if reconciliations and (quota := get_quota()):
-        quota.settle(reconciliations, using)
+        quota.reconcile(reconciliations, using)
 
 
 def announce_end(message_id: uuid.UUID, conversation_id: uuid.UUID, payload: Mapping[str, Any]) -> None:

@@ -66,8 +66,9 @@ class _Source:
 class RedisNotifier(Notifier):
     """Its methods only note what is wanted and wake the thread, so neither requests nor replies wait for Redis.
 
-    url: redis://, rediss:// or unix://, with the options of redis-py. prefix: of every key; sites that share a server need
-    different ones. expire_seconds: how long text stays in Redis after the last event of a reply that has no ending.
+    url: The address of the server, as redis://, rediss:// or unix://, with the options of redis-py.
+    prefix: The start of every key. Sites that share a server need different ones.
+    expire_seconds: How long text stays in Redis after the last event of a reply that has no ending.
     """
 
     def __init__(self, url: str, prefix: str = "streaming_chat", expire_seconds: float = 60.0) -> None:

@@ -1,7 +1,7 @@
-"""Anthropic's messages, and whatever speaks it under another URL.
+"""Anthropic's messages API, at its own address or a compatible one.
 
-Text blocks are text, thinking is reasoning, redacted thinking and compaction are not shown, tool use (the server's own
-tools too) is a tool call; citations, search results and unknown blocks and events are ignored. An error event ends the
+Text blocks become text, thinking becomes reasoning, and tool use, including the server's own tools, becomes a tool call.
+Redacted thinking, compaction, citations, search results and unknown blocks and events are ignored. An error event ends the
 reply with one of our codes.
 
 Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
@@ -86,7 +86,7 @@ class AnthropicStream(HttpStream):
         return [call.event(complete=False) for call in calls.values()]
 
     def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
-        if not data or data.startswith(b"[DONE]"):  # A word of other APIs, which some gateways add.
+        if not data or data.startswith(b"[DONE]"):  # From other APIs; some gateways add it.
             return
         payload = parse(data)
         kind = payload.get("type") or name
@@ -147,9 +147,9 @@ class AnthropicStream(HttpStream):
     }
 
     def _take_usage(self, usage: dict[str, Any] | None) -> None:
-        """Merge what is counted: the start has the input, the end the output, often all again; the last counts.
+        """Merge what was counted: the start reports the input, the end the output and often all again; the last applies.
 
-        Anthropic counts what it reads from and writes to its cache beside input_tokens; ours has them inside.
+        Anthropic reports tokens read from and written to its cache separately from input_tokens; ours includes them.
         """
         if not usage:
             return
@@ -182,7 +182,7 @@ def _tool_call(block: dict[str, Any]) -> ToolCall:
 
 
 def _string(value: Any) -> str:
-    """Return a text. Raises TypeError for anything else."""
+    """Return the string. Raises TypeError for anything else."""
     if not isinstance(value, str):
-        raise TypeError(f"a text was expected, got {type(value).__name__}.")
+        raise TypeError(f"expected a string, got {type(value).__name__}.")
     return value

@@ -1,4 +1,4 @@
-"""What a provider promises: a prompt in, a stream of events out.
+"""What a provider promises: it takes a prompt and returns a stream of events.
 
 A provider knows its API's wire format and nothing of runs, rows or requests. Timeouts, retries and endings are up to
 the engine (engine/run.py): a provider only says what it received and what went wrong, in our codes.
@@ -26,10 +26,10 @@ class Turn(NamedTuple):
 
 
 class Prompt:
-    """What is asked of a model. Its repr is empty, so that no log or error page shows what people wrote.
+    """What is sent to a model. Its repr is empty, so that no log or error page shows what people wrote.
 
-    model: the provider's own name. system: "" for none. turns: oldest first, the last by the user.
-    max_output_tokens: most tokens the reply may have.
+    model: the name after the colon in `alias:model`. system: the system prompt, or "". turns: oldest first; the last is the
+    user's. max_output_tokens: the most tokens that the reply may have.
     """
 
     __slots__ = ("max_output_tokens", "model", "system", "turns")
@@ -45,9 +45,9 @@ class Prompt:
 
 
 class Usage(NamedTuple):
-    """Tokens as the provider counted them; None where it did not say.
+    """The numbers of tokens that the provider reported; None for those that it did not.
 
-    input_tokens includes cached_input_tokens, output_tokens includes reasoning_tokens.
+    input_tokens includes cached_input_tokens, and output_tokens includes reasoning_tokens.
     """
 
     input_tokens: int | None = None
@@ -57,10 +57,10 @@ class Usage(NamedTuple):
 
 
 class ProviderStream(ABC):
-    """One reply of a provider: an async context manager that is read until it returns None.
+    """One reply of a provider: an async context manager, whose `read` is called until it returns None.
 
-    Filled as the provider says them: request_id, finish_reason (its last word, "" while unknown), end_reason (ours:
-    stop, length, content_filter or tool_calls) and usage.
+    request_id: the provider's id of the request, for its support. finish_reason: the provider's own word, "" until it is
+    known. end_reason: ours, one of stop, length, content_filter and tool_calls. usage: None until it is known.
     """
 
     request_id: str = ""
@@ -76,19 +76,19 @@ class ProviderStream(ABC):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the connection to the provider, however far it was read."""
+        """Close the connection to the provider, even if the reply was not read to its end."""
 
     @abstractmethod
     async def read(self) -> list[Event] | None:
-        """Return the events of one network read; None at the end of a reply that is complete.
+        """Return the events of one network read; None at the end of a complete reply.
 
-        The list is empty where bytes came without an event (a ping). Events before an error in the same read are
-        returned first; the error is raised by the next call.
-        Raises ProviderError, in every case of failure: a stream that merely stops is `provider_truncated`.
+        The list is empty if bytes arrived without an event (a ping). If an error follows events in the same read, the events
+        are returned first, and the next call raises the error.
+        Raises ProviderError for every failure: a stream that stops without an ending is `provider_truncated`.
         """
 
     def leftovers(self) -> list[Event]:
-        """Return what was received of tool calls that are not whole, as events with `complete: False`."""
+        """Return the tool calls that were received in part, as events with `complete: False`."""
         return []
 
 
@@ -139,7 +139,7 @@ class Provider(Backend, ABC):
 
     @abstractmethod
     def stream(self, prompt: Prompt) -> ProviderStream:
-        """Return the reply's stream, not yet opened."""
+        """Return the stream of a new reply. It is opened later, in an event loop."""
 
     def price_source(self) -> tuple[str, str] | None:
         """Return whose prices apply, as the name and value of an argument of `genai_prices.calc_price`; None if unknown."""

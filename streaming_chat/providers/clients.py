@@ -17,12 +17,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 # aiohttp takes None for 100; a process has up to STREAMING_CHAT_MAX_LIVE_REPLIES (2 000) replies in progress.
 MAX_CONNECTIONS = 10_000
-# How long an idle connection is kept, in seconds: a new one costs two round trips and a TLS handshake.
+# How long an idle connection is kept, in seconds. A new one costs two round trips and a TLS handshake.
 KEEPALIVE_SECONDS = 15.0
 
 
 class Secret:
-    """A string that no log, error page or error tracker shows: its repr is empty."""
+    """A string that no log, error page or error tracker shows, since its repr is empty."""
 
     __slots__ = ("value",)
 
@@ -71,7 +71,7 @@ class Clients:
         await anext(keeper)
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Drop a loop's client, which is closed."""
+        """Forget a loop's client, which is closed."""
         self._clients.pop(loop, None)
 
     def __len__(self) -> int:
@@ -81,7 +81,7 @@ class Clients:
 async def _keep(
     clients: weakref.ref[Clients], loop: asyncio.AbstractEventLoop, client: Any
 ) -> AsyncGenerator[None, None]:
-    """Wait, suspended, for the loop's end; then close the client."""
+    """Stay suspended until the loop ends; then close the client."""
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""A provider without a model: scripted Markdown, so that everything can be tried with no key and no network.
+"""A provider without a model: scripted Markdown, so that everything can be tried without a key or a network.
 
-It says what it is. What a message asks for chooses the reply: "long", "error", "think", "tool", "table" or
-"code" as a word of it; "pause 20" is silent for so many seconds; anything else, one of a few short replies in turn.
+The message chooses the reply: the word "long", "error", "fail", "think", "tool", "table" or "code" in it; "pause 20", which
+is silent for 20 seconds; otherwise one of a few short replies.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from .base import Prompt, Provider, ProviderOptions, ProviderStream
 
 WORDS_PER_SECOND = 30.0
 
-# A script is a sequence of steps, each a mapping with one of: text, reasoning, tool_call, pause, error,
-# finish.
+# A script is a sequence of steps. Each is a mapping with one of the keys in STEPS.
 Step = Mapping[str, Any]
 STEPS = frozenset({"text", "reasoning", "tool_call", "pause", "error", "finish"})
 
@@ -108,13 +107,12 @@ SHORT_REPLIES = (GREETING, LISTS, QUESTION)
 
 
 class DemoProvider(Provider):
-    """Scripted replies, honest about it.
+    """Scripted replies, which say that they are scripted.
 
-    words_per_second: how fast, 30 if not set; 0 for no pauses at all. script: the steps of every reply, in
-    place of
-    what the message asks for: mappings with one key each. `text` and `reasoning` stream word by word,
-    `tool_call` is a mapping with name and arguments (text of JSON), `pause` is seconds, `error` one of our
-    codes, which ends the reply, `finish` the finish reason in place of "stop".
+    words_per_second: The speed of a reply; 0 for no pauses.
+    script: The steps of every reply, instead of the one that the message chooses. A step is a mapping with one key: `text`
+        and `reasoning` are streamed word by word, `tool_call` is a mapping with `name` and `arguments` (JSON text), `pause`
+        is seconds, `error` is an error code that ends the reply, and `finish` is the finish reason instead of `"stop"`.
     """
 
     def __init__(
@@ -134,7 +132,7 @@ class DemoProvider(Provider):
 
 
 class DemoStream(ProviderStream):
-    """One scripted reply. Its usage is None: nothing has counted tokens."""
+    """One scripted reply. Its usage is None, since nothing counts tokens."""
 
     def __init__(self, prompt: Prompt, words_per_second: float, script: Sequence[Step] | None) -> None:
         self.prompt = prompt
@@ -167,7 +165,7 @@ class DemoStream(ProviderStream):
         return None
 
     async def _wait(self, seconds: float) -> None:
-        """Sleep until the next word is due: by the clock, so that a busy loop does not slow the reply down."""
+        """Sleep until the next word is due, by the clock, so that a busy event loop does not slow down the reply."""
         loop = asyncio.get_running_loop()
         self._due = max(self._due + seconds, loop.time() - 1)
         await asyncio.sleep(max(self._due - loop.time(), 0))
@@ -197,7 +195,7 @@ class DemoStream(ProviderStream):
 
 
 def script_for(prompt: Prompt) -> list[Step]:
-    """Return the steps that the last message asks for."""
+    """Return the steps that the last message chooses."""
     text = prompt.turns[-1].text if prompt.turns else ""
     if pause := re.search(r"\bpause (\d{1,3})\b", text.lower()):
         return [{"text": PAUSE_BEFORE}, {"pause": int(pause[1])}, {"text": PAUSE_AFTER}]
@@ -211,7 +209,7 @@ def script_for(prompt: Prompt) -> list[Step]:
 
 
 def words(text: str) -> list[str]:
-    """Return a text in pieces of a word each, with the space before it; joined, they are the text."""
+    """Return the words of a text, each with the space before it. Joined, they are the text."""
     return re.findall(r"\s*\S+(?:\s+$)?|\s+$", text)
 
 
@@ -228,7 +226,7 @@ def _tool_call(value: Mapping[str, Any]) -> Event:
 
 
 def _checked(step: Step) -> Step:
-    """Return a step of a script. Raises ValueError for one that is none."""
+    """Return the step. Raises ValueError if it is not a step of a script."""
     if not isinstance(step, Mapping) or len(step) != 1 or not STEPS.issuperset(step):
         raise ValueError(f"a step is a mapping with one of {', '.join(sorted(STEPS))}, got {step!r}.")
     return step

@@ -1,4 +1,4 @@
-"""Tells a provider's failures apart: by status, by the words of its error, by the classes of an exception."""
+"""Classifies a provider's failures: by the status, by the words of its error, by the class of an exception."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streaming_chat.exceptions import ProviderError
 
 from .parsing import MAX_REQUEST_ID, clean
 
-# Status -> our code, and whether the same call may succeed when made again now.
+# Status -> our code, and whether the same request may succeed if it is sent again now.
 STATUS_CODES = {
     401: ("provider_auth", False),
     402: ("provider_auth", False),
@@ -25,7 +25,7 @@ STATUS_CODES = {
     413: ("context_too_long", False),
 }
 
-# A word in an error's type or code -> the same; the first that is found decides.
+# A word in an error's type or code -> the same. The first that is found applies.
 ERROR_WORDS = {
     "insufficient_quota": ("provider_rate_limited", False),
     "rate_limit": ("provider_rate_limited", True),
@@ -45,8 +45,7 @@ ERROR_WORDS = {
     "api_error": ("provider_error", True),
 }
 
-# Most servers name these two causes in their message only ("prompt is too long: 210000 tokens > 200000
-# maximum").
+# Most servers report these causes only in their message ("prompt is too long: 210000 tokens > 200000 maximum").
 _TOO_LONG = re.compile(
     r"context.{0,20}(length|window|size)|(prompt|input|request) (is|was) too (long|large)|too many (input )?tokens"
     r"|reduce the length|exceeds the maximum (number of )?(input )?tokens|token count.{0,40}exceed",
@@ -59,14 +58,14 @@ _NO_MODEL = re.compile(
 )
 _NO_KEY = re.compile(r"\bapi[ _-]?key\b", re.IGNORECASE)
 
-# How an exception is recognised, by the names of its classes: nothing needs to be imported for it.
+# An exception is recognised by the names of its classes, so that no SDK has to be imported.
 _TIMEOUTS = re.compile(r"Timeout")
 _CONNECTION_MODULES = ("aiohttp", "httpx2", "httpx", "httpcore2", "httpcore", "h11", "anyio", "ssl", "socket")
 _UNREADABLE = re.compile(r"Decod|ContentEncoding|InvalidHeader|BadStatusLine|LineTooLong|JSON|ResponseValidation")
 
 
 def opening_failure(error: Exception, request_id_header: str) -> ProviderError:
-    """Return what an exception before the first byte means."""
+    """Return the failure that an exception before the first byte means."""
     if isinstance(error, ProviderError):
         return error
     status = getattr(error, "status_code", None)
@@ -77,10 +76,12 @@ def opening_failure(error: Exception, request_id_header: str) -> ProviderError:
 
 
 def reading_failure(error: Exception, request_id: str) -> ProviderError:
-    """Return what an exception in the middle of a body means."""
+    """Return the failure that an exception in the middle of a body means."""
     if isinstance(error, ProviderError):
         return error
-    if isinstance(error, RuntimeError):  # aiohttp's "Connection closed.", where a read follows the loss.
+    if isinstance(
+        error, RuntimeError
+    ):  # aiohttp's "Connection closed.", raised by a read after the connection was lost.
         error = ConnectionResetError()
     code, retryable = _connection_code(error, timed_out="provider_stall", lost="provider_truncated")
     return ProviderError(code, retryable=retryable, request_id=request_id, detail=_names(error))
@@ -101,13 +102,12 @@ def _refused(error: Any, status: int, request_id_header: str) -> ProviderError:
 
 
 def error_code(status: int | None, error: Any, *, inside: bool = False) -> tuple[str, bool]:
-    """Return our code of an error, and whether the same call may succeed when made again now.
+    """Return our code of an error, and whether the same request may succeed if it is sent again now.
 
-    status: of the HTTP response, or one that the error names. error: the decoded object, of whatever shape.
-    inside: the error came in a stream that had begun, where a server's own fault is said by a word and is
-    `provider_error`.
+    status: of the HTTP response, or the one that the error contains. error: the decoded JSON, of any shape.
+    inside: the error was sent in a stream that had begun. Then a server's own failure is `provider_error`.
     """
-    error = error[0] if isinstance(error, list) and error else error  # Gemini's form.
+    error = error[0] if isinstance(error, list) and error else error  # Gemini sends a list.
     inner = error.get("error", error) if isinstance(error, dict) else error
     words, message = _words_of(inner)
     if status in (None, 400, 404, 413, 422, 500) and message:
@@ -137,7 +137,7 @@ def _by_status(status: int | None) -> tuple[str, bool]:
 
 
 def _words_of(error: Any) -> tuple[str, str]:
-    """Return an error's machine words, in one lower-case string, and its message."""
+    """Return the type and codes of an error in one lower-case string, and its message."""
     if not isinstance(error, dict):
         return "", error if isinstance(error, str) else ""
     words = [error.get(key) for key in ("type", "code", "status", "error_type")]
@@ -149,7 +149,7 @@ def _words_of(error: Any) -> tuple[str, str]:
 
 
 def status_in(error: Any) -> int | None:
-    """Return the HTTP status that an error object names, if any."""
+    """Return the HTTP status that an error object contains, if any."""
     if isinstance(error, dict):
         for key in ("status_code", "code", "status", "http_status"):
             value = error.get(key)
@@ -161,7 +161,7 @@ def status_in(error: Any) -> int | None:
 
 
 def retry_after(headers: Any) -> float | None:
-    """Return the seconds that a provider asks to wait: milliseconds, seconds or an HTTP date; None if unsaid."""
+    """Return the seconds to wait, which a provider sends as milliseconds, seconds or an HTTP date; None if it does not."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         with contextlib.suppress(TypeError, ValueError):
             seconds = float(headers.get(name)) * unit
@@ -177,10 +177,10 @@ def retry_after(headers: Any) -> float | None:
 def _connection_code(error: BaseException, *, timed_out: str, lost: str) -> tuple[str, bool]:
     """Return the code of an exception that is not an HTTP status.
 
-    The innermost cause decides: the SDKs' transport calls a disconnect a ConnectTimeout.
+    The innermost cause decides, since the SDKs' transport reports a disconnect as ConnectTimeout.
     """
     root = error
-    while isinstance(root.__cause__, Exception):  # A timeout comes from a CancelledError, which says nothing.
+    while isinstance(root.__cause__, Exception):  # A timeout is caused by a CancelledError, which tells nothing.
         root = root.__cause__
     names = [base.__name__ for base in type(root).__mro__]
     if isinstance(root, UnicodeError | json.JSONDecodeError) or any(map(_UNREADABLE.search, names)):
@@ -194,7 +194,7 @@ def _connection_code(error: BaseException, *, timed_out: str, lost: str) -> tupl
 
 
 def _names(error: BaseException) -> str:
-    """Return the classes of an exception and its causes, for the log; never what they say."""
+    """Return the classes of an exception and its causes, for the log; never their messages."""
     names = []
     cause: BaseException | None = error
     while cause is not None:

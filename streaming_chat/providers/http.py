@@ -1,7 +1,7 @@
-"""What providers over HTTP share: reading bytes as they arrive, to the end or to what broke. Imports no SDK.
+"""Reads the bytes of a reply over HTTP as they arrive, to its end or to a failure. Imports no SDK.
 
-An SDK opens the stream (authentication, URL, TLS, proxies). Its own way of reading costs 45 µs a network read
-and its models 75 µs an event; here it is aiohttp's own read, our splitter and one JSON parse.
+An SDK opens the stream (authentication, URL, TLS, proxies). Its own reading costs 45 µs per network read, and its models
+75 µs per event. Instead, this module uses aiohttp's own read, our decoder of SSE and one JSON parser.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from .base import ProviderStream
 from .errors import error_code, opening_failure, reading_failure, status_in
 from .parsing import MAX_REQUEST_ID, clean, parse
 
-# Patience with the end of a body whose last event is here, in seconds: read to its end, the connection is
-# used again.
+# Time to wait for the end of a body after its last event, in seconds: a connection that was read to its end is reused.
 DRAIN_SECONDS = 0.05
-# Longest body that is read whole because it is no stream, in bytes.
+# The largest body that is read at once because it is not a stream, in bytes.
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
 MAX_FINISH_REASON = 64
 
-# Every other word (end_turn, stop_sequence, pause_turn, stop, eos, words of tomorrow) is a stop.
+# Every other word (end_turn, stop_sequence, pause_turn, stop, eos, future words) is a stop.
 END_REASONS = {
     "refusal": "content_filter",
     "content_filter": "content_filter",
@@ -46,11 +45,10 @@ END_REASONS = {
 
 
 class HttpStream(ProviderStream):
-    """One reply over HTTP. A member says how it is opened and what an event means.
+    """One reply over HTTP. A subclass opens the stream and interprets its events.
 
-    A failure or the end is remembered until the events before it have been returned. It is raised by a frame
-    that
-    holds no text, and without the exception it comes from: those carry upstream bodies and keys.
+    A failure or the end is remembered until the events before it have been returned. A failure is raised without its cause,
+    from a stack frame that holds no text: exceptions of SDKs contain response bodies and keys.
     """
 
     request_id_header = "x-request-id"
@@ -70,18 +68,17 @@ class HttpStream(ProviderStream):
 
     @abstractmethod
     def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
-        """Add what one event of the stream says; set `_done` where it is the last.
+        """Add what one event of the stream contains; set `_done` if it is the last.
 
-        May raise ProviderError, and anything at all for data of an unexpected shape, which is
-        provider_protocol.
+        May raise ProviderError. Any other exception means data of an unexpected shape, which is `provider_protocol`.
         """
 
     @abstractmethod
     def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:
-        """Add what a completion in one JSON body says. Raises as `_take_event`."""
+        """Add what a completion in one JSON body contains. Raises as `_take_event`."""
 
     def _take_end(self, events: list[Event]) -> bool:
-        """Add what is whole once the body has ended; return whether the reply is complete."""
+        """Add what is complete once the body has ended; return whether the reply is complete."""
         return bool(self.finish_reason)
 
     async def __aenter__(self) -> Self:
@@ -116,7 +113,7 @@ class HttpStream(ProviderStream):
             if events or not (self._done or self._failure):
                 return events
         if self._failure is not None:
-            # What is raised refers to frames and these to the stream: were it kept, that would be a cycle.
+            # A copy: an exception that was raised refers to this stream, by its stack frames.
             raise copy(self._failure)
         return None
 
@@ -128,18 +125,15 @@ class HttpStream(ProviderStream):
             self._is_stream = False
         if response.headers.get("content-encoding", "identity").lower() in ("", "identity"):
             self._receive = raw_reader(response)
-            self._let_go(response)
+            self._free_response(response)
         else:
             self._receive = _iterated(response.aiter_bytes())
 
-    def _let_go(self, response: Any) -> None:
-        """Drop the response, and with it the request, which holds the whole prompt; only its own stream is needed.
-
-        Closing that is all that closing the response comes to.
-        """
+    def _free_response(self, response: Any) -> None:
+        """Free the response and its request, which holds the prompt. Closing the transport's stream closes the response."""
         stream = transport_stream(response)
         if stream is not response.stream:
-            # The wrapper in its place refers back to the response: a cycle, collected late.
+            # The wrapper refers back to the response: a reference cycle, which is collected late.
             response.stream = stream
             self._close = stream.aclose
 
@@ -171,13 +165,13 @@ class HttpStream(ProviderStream):
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        """Remember a failure; anything but our own means data of a shape that no provider should send."""
+        """Remember a failure. Any exception but ProviderError means data of an unexpected shape."""
         if not isinstance(error, ProviderError):
             error = ProviderError("provider_protocol", request_id=self.request_id, detail=type(error).__name__)
         self._failure = error
 
     def _take_rest(self, events: list[Event]) -> None:
-        """An event without the blank line that closes it counts if it is whole; half of one is a cut."""
+        """Take an event without the blank line that ends it if it is complete; otherwise the body was truncated."""
         try:
             for name, value in self._splitter.rest():
                 if not self._done:
@@ -188,7 +182,7 @@ class HttpStream(ProviderStream):
             pass
 
     def _end_body(self, events: list[Event], failure: ProviderError) -> None:
-        """The body has ended, in good form or not: complete where the provider had said so."""
+        """Note that the body has ended. The reply is complete if the provider had said so."""
         if self._done or self._failure is not None:
             return
         if self._take_end(events):
@@ -197,7 +191,7 @@ class HttpStream(ProviderStream):
             self._failure = failure
 
     def _gather(self, data: bytes, events: list[Event]) -> None:
-        """Collect a body that is no event stream, and take it at its end."""
+        """Collect a body that is not an event stream, and take it at its end."""
         self._whole += data
         if data and len(self._whole) <= MAX_WHOLE_BYTES:
             return
@@ -218,7 +212,7 @@ class HttpStream(ProviderStream):
         return ProviderError("provider_truncated", retryable=True, request_id=self.request_id)
 
     def _take_mislabelled(self, data: bytes, events: list[Event]) -> None:
-        """An event stream under another content type, which some gateways send; or a web page, which is unreadable."""
+        """Take an event stream with a wrong content type, which some gateways send. Anything else is unreadable."""
         if not data.lstrip(b"\xef\xbb\xbf\r\n ").startswith((b"data:", b"event:", b":")):
             self._failure = ProviderError("provider_protocol", request_id=self.request_id, detail="no event stream")
             return
@@ -232,7 +226,7 @@ class HttpStream(ProviderStream):
         return ProviderError(code, retryable=retryable, request_id=self.request_id, detail="error event")
 
     def _finish(self, word: Any) -> None:
-        """Note the provider's word for the end; several in a row: the last; `error` is none."""
+        """Note the provider's word for the end; the last one applies. `error` is not one."""
         if isinstance(word, str) and word and word != "error":
             self.finish_reason = clean(word, MAX_FINISH_REASON)
             self.end_reason = END_REASONS.get(word.lower(), "stop")
@@ -245,7 +239,7 @@ class HttpStream(ProviderStream):
 
 
 def transport_stream(response: Any) -> Any:
-    """Return the stream of a response's body as the transport made it, without the client's wrappers."""
+    """Return the transport's stream of a response's body, without the client's wrappers."""
     stream = response.stream
     while (inner := getattr(stream, "_stream", None)) is not None:
         stream = inner
@@ -255,8 +249,8 @@ def transport_stream(response: Any) -> Any:
 def raw_reader(response: Any) -> Callable[[], Awaitable[bytes]]:
     """Return a coroutine function that returns the bytes of one network read, b"" at the end.
 
-    It is aiohttp's own `readany`. The public iterators of httpx2 wrap it in four generators; they are used
-    where these are built otherwise than today.
+    It is aiohttp's own `readany`, without the four generators in which httpx2 wraps it. If httpx2 changes, its public
+    iterator is used.
     """
     content = getattr(getattr(transport_stream(response), "_aiohttp_response", None), "content", None)
     readany: Callable[[], Awaitable[bytes]] | None = getattr(content, "readany", None)

@@ -1,9 +1,8 @@
-"""OpenAI's chat.completions, and whatever speaks it under another URL.
+"""OpenAI's chat completions API, at its own address or a compatible one.
 
-Written for the format, not for one server: content may be a list, reasoning has three names, usage comes in
-the last chunk, after it or in each, `choices` may be empty first, an error may stand beside a normal chunk, a
-finish reason may come twice or never. Unknown fields and events are ignored; what is not JSON is
-provider_protocol.
+It accepts what compatible servers send: content may be a list, reasoning has three names, usage is in the last chunk, after
+it or in each, the first `choices` may be empty, a chunk may also contain an error, and a finish reason may appear twice or
+never. Unknown fields and events are ignored. Data that is not JSON is a `provider_protocol` error.
 
 Source: https://platform.openai.com/docs/api-reference/chat-streaming
 """
@@ -29,7 +28,7 @@ BASE_URL = "https://api.openai.com/v1"
 
 
 class OpenAIProvider(Provider):
-    """chat.completions at OpenAI or any compatible URL.
+    """Chat completions at OpenAI or any compatible server.
 
     api_key: The key. For a server that needs none, any string.
     base_url: The address of the API, including `/v1`. None: OpenAI's own.
@@ -138,7 +137,7 @@ def _is_repeated(arguments: str, call: ToolCall) -> bool:
 
 
 class OpenAIStream(HttpStream):
-    """One reply of chat.completions."""
+    """One reply of the chat completions API."""
 
     def __init__(self, provider: OpenAIProvider, prompt: Prompt) -> None:
         super().__init__()
@@ -171,7 +170,7 @@ class OpenAIStream(HttpStream):
             self._take_chunk(parse(data), events)
 
     def _take_named(self, name: str, data: bytes, events: list[Event]) -> None:
-        """An event with a name is an error, or a chunk as any other, or something of the server's own."""
+        """Take an event with a name: an error, an ordinary chunk, or something that only this server sends."""
         try:
             chunk = parse(data)
         except ValueError:
@@ -203,7 +202,7 @@ class OpenAIStream(HttpStream):
             self._began = True
             self._take_delta(delta, events)
         elif delta is None and not self._began and (message := choice.get("message")):
-            self._take_delta(message, events)  # The whole completion in one event.
+            self._take_delta(message, events)  # All of the completion in one event.
         finish = choice.get("finish_reason") or choice.get("finishReason")  # The latter: Gemini, at times.
         if finish:
             self._take_finish(finish, events)
@@ -219,7 +218,7 @@ class OpenAIStream(HttpStream):
             events += self._tool_calls.pop(complete=True)
 
     def _take_delta(self, delta: dict[str, Any], events: list[Event]) -> None:
-        """Add what a delta says; most have text and nothing else."""
+        """Add what a delta contains. Most contain text and nothing else."""
         content = delta.get("content")
         if len(delta) > 1 or not content:
             self._take_reasoning(delta, events)
@@ -233,7 +232,7 @@ class OpenAIStream(HttpStream):
             self._take_calls(delta)
 
     def _take_reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
-        """Reasoning has two plain names; OpenRouter's details repeat them, or stand alone."""
+        """Reasoning has two plain names; OpenRouter also sends details, which repeat them or replace them."""
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(reasoning, str) and reasoning:
             self._plain_reasoning = True
@@ -258,7 +257,7 @@ class OpenAIStream(HttpStream):
             self._tool_calls.take([{"index": 0, "function": call}])
 
     def _take_usage(self, usage: dict[str, Any]) -> None:
-        """Usage grows from chunk to chunk where it comes with each: the last counts."""
+        """Take the usage. If each chunk has one, it grows, and the last applies."""
         inputs = usage.get("prompt_tokens_details") or {}
         outputs = usage.get("completion_tokens_details") or {}
         self.usage = Usage(
@@ -275,7 +274,7 @@ class OpenAIStream(HttpStream):
             raise self._reported(extra["error"])
 
     def _take_done(self, events: list[Event]) -> None:
-        """[DONE] completes a reply with a finish reason or, failing that, with usage."""
+        """Complete a reply that has a finish reason or, without one, usage."""
         if self.finish_reason or (self.usage and not self._erred):
             events += self._tool_calls.pop(complete=True)
             self._done = True
@@ -294,7 +293,7 @@ def _build_client(
     api_key: Secret, base_url: str, organization: str | None, project: str | None, sdk: ModuleType
 ) -> Any:
     client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
-    # The SDK fills these from the environment; settings alone decide.
+    # The SDK reads these from the environment; only the settings decide here.
     client.organization = organization
     client.project = project
     return client
@@ -305,7 +304,7 @@ def _text(value: Any) -> str:
 
 
 def _content_events(content: Any) -> list[Event]:
-    """Return the events of content in parts, as Mistral sends it; other parts than text and thinking are ignored."""
+    """Return the events of content in parts, as Mistral sends it. Only text and thinking are used."""
     events = []
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):

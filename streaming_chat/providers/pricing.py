@@ -1,10 +1,8 @@
-"""What a reply costs, in dollars: by the site's own prices, else by those that `genai-prices` brings along. No network.
+"""The cost of a reply in dollars: by the prices of the settings, otherwise by those in `genai-prices`. Uses no network.
 
-A cost is None where it is not known, never 0: without usage that the provider counted itself, without a price for the
-model, behind an address whose prices nobody knows. Estimated usage has no cost: it is a count of characters, off by half for
-code and more for scripts without spaces, and a sum of money that looks exact would hide that.
-
-Imported by closing.py, since the ending of a reply saves its cost.
+A cost that is not known is None, never 0: there is none without a price, or without usage that the provider reported.
+Estimated usage has no cost. It is based on the number of characters and can be wrong by half, and more for scripts without
+spaces; a sum of money that looks exact would hide that.
 """
 
 from __future__ import annotations
@@ -22,14 +20,14 @@ from . import get_provider, split_model
 logger = logging.getLogger(__name__)
 
 PER_TOKENS = 1_000_000
-# Of a price in STREAMING_CHAT_PRICES; cached input costs as much as other input where it is left out.
+# Of a price in STREAMING_CHAT_PRICES. Without cached_input, cached input costs as much as other input.
 PRICE_KEYS = ("input", "cached_input", "output")
 _SMALLEST = Decimal("1e-8")  # As many places as the column has.
 _DEAREST = Decimal(10) ** 8
 
 
 def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
-    """Return what a reply costs in dollars, None when that is not known. Raises nothing.
+    """Return the cost of a reply in dollars; None if it is not known. Raises nothing.
 
     model: `alias:model`. usage: the columns of its message; input_tokens includes cached_input_tokens.
     """
@@ -39,16 +37,16 @@ def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
     cached = min(usage.get("cached_input_tokens") or 0, asked)
     try:
         cost = _by_setting(model, asked, cached, said)
-        if cost is _UNSAID:
+        if cost is _NOT_SET:
             cost = _by_package(model, asked, cached, said)
         return _storable(cost)
-    except Exception:  # A price that cannot be had must not keep a reply from being saved.
-        logger.exception("The cost of a reply by %s could not be had.", model)
+    except Exception:  # A reply must be saved even if its cost cannot be computed.
+        logger.exception("The cost of a reply by %s could not be computed.", model)
         return None
 
 
 def as_price(value: Any) -> Decimal | None:
-    """Return dollars per million tokens as a number; None for what is none: a negative one, or a bool."""
+    """Return dollars per million tokens as a number; None if the value is not a price, as a negative number or a bool."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return None
     try:
@@ -58,18 +56,18 @@ def as_price(value: Any) -> Decimal | None:
     return price if price.is_finite() and 0 <= price < _DEAREST else None
 
 
-# Said by no setting, where None says that the cost is not known.
-_UNSAID = Decimal(-1)
+# There is no setting; None is a setting that says that the price is not known.
+_NOT_SET = Decimal(-1)
 
 
 def _by_setting(model: str, asked: int, cached: int, said: int) -> Decimal | None:
     prices = conf.STREAMING_CHAT_PRICES
     if not prices:
-        return _UNSAID
+        return _NOT_SET
     for name in (model, f"{split_model(model)[0]}:*"):
         if name in prices:
             return _at(prices[name], asked, cached, said)
-    return _UNSAID
+    return _NOT_SET
 
 
 def _at(price: Mapping[str, Any] | None, asked: int, cached: int, said: int) -> Decimal | None:
@@ -93,10 +91,10 @@ def _by_package(model: str, asked: int, cached: int, said: int) -> Decimal | Non
 
 @lru_cache(maxsize=1024)
 def _is_known(source: tuple[str, str], name: str) -> bool:
-    """Return whether the package is installed and has this model: to look for one it has not took 0.5 ms each time.
+    """Return whether the package is installed and has this model. Searching for an unknown model takes 0.5 ms each time.
 
-    What it has it remembers itself, 0.1 ms a reply. Beside an SDK its import takes 20 ms, alone 1 s: once, at the first
-    reply of a model that may have a price.
+    The package caches the models that it has. Importing it takes 20 ms if an SDK is loaded and 1 s otherwise: once, at the
+    first reply of a model that may have a price.
     """
     try:
         _price(source, name, 1, 0, 1)

@@ -1,7 +1,7 @@
-"""What a quota promises: before a reply begins, what it may take is reserved; when it ends, what it took is kept.
+"""What a quota promises: the expected use of a reply is reserved before it begins, and replaced by the real use at its end.
 
-A reservation is a JSON value of the quota's own, which stands on the reply's row: whichever process ends the reply hands
-it back. What another backend reserved may come, too, when a site has just changed it: leave it.
+A reservation is a JSON value that only the quota understands. It is stored with the reply, and passed back by whichever
+process ends the reply. It may be a reservation of another backend, if the site has just changed the setting: ignore that.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ _CHARS_PER_TOKEN = 4
 
 
 def tokens_in(chars: int) -> int:
-    """Return about how many tokens a text of this length is, where nobody has counted."""
+    """Return an estimate of the tokens in a text of this length."""
     return -(-chars // _CHARS_PER_TOKEN)
 
 
 class Reconciliation(NamedTuple):
-    """What became of one reservation.
+    """The real use of one reservation.
 
-    input_tokens: None where nobody counted: what was reserved for them is the best guess. output_tokens: exact, or
-    estimated from the text. is_void: nothing was received and something broke, so the reply counts for nothing.
+    input_tokens: None if the provider did not report it; then the reserved number is the best estimate.
+    output_tokens: exact, or estimated from the text.
+    is_void: the reply failed before anything was received, so it does not count.
     """
 
     reservation: Any
@@ -35,26 +36,27 @@ class Reconciliation(NamedTuple):
 
 
 class Quota(Backend):
-    """Limits nothing by itself. Made once in a process, with its OPTIONS; to make one asks nobody for anything.
+    """The base of all quotas, which limits nothing.
 
-    The methods are called in order: `plan`, `reserve`, then, whenever the reply has ended, `settle`. The last two are
-    part of their caller's transaction, and its last statements, so that rows which many share are locked for the
-    shortest time. Each must lock its rows in one order, the same in both, or two transactions wait for each other.
+    `plan`, `reserve` and, once the reply has ended, `reconcile` are called in this order. The last two are the last
+    statements of their caller's transaction, so that rows shared by many replies are locked for the shortest time. Both must
+    lock rows in the same order; otherwise two transactions can deadlock.
     """
 
     def plan(self, request: HttpRequest, owner_key: str, *, input_tokens: int, output_tokens: int) -> Any:
-        """Return what `reserve` is to reserve for a reply, as a JSON value. Asks nobody.
+        """Return what `reserve` should reserve for a reply, as a JSON value. Uses no database.
 
-        owner_key: `u:<pk>` of a user, `v:<hmac>` of a visitor. input_tokens, output_tokens: the most that is expected.
-        request: a bare one with `request.user` where the site's own code sends (`sending.send_message`).
+        request: has only `user` if the site's own code sends (`shortcuts.send_message`).
+        owner_key: `u:<pk>` of a user, `v:<hmac>` of a visitor.
+        input_tokens, output_tokens: the most that is expected.
         """
         return {}
 
     def reserve(self, plan: Any, using: str) -> None:
-        """Take it from what is left, in the database `using`.
+        """Reserve it in the database `using`.
 
-        Raises APIError: 429 quota_exceeded, with a text for people and seconds until it will be better.
+        Raises APIError: 429 quota_exceeded, with a text for the user and the seconds to wait.
         """
 
-    def settle(self, reconciliations: Sequence[Reconciliation], using: str) -> None:
-        """Replace what was reserved by what was used. Raises nothing but the database's errors."""
+    def reconcile(self, reconciliations: Sequence[Reconciliation], using: str) -> None:
+        """Replace what was reserved by what was used. Raises only errors of the database."""

@@ -1,7 +1,7 @@
-"""Limits per day and per owner, network address and site, in the site's own database.
+"""Limits per day (UTC) for each owner, network address and the site, in the site's own database.
 
-A day is one of UTC: one row for each key and day, where a rolling one would take a row an hour and a sum over them. A
-limit holds exactly, however many ask at once: a conditional UPDATE takes what is left, or finds that it is too little.
+There is one row for each key and day; a rolling day would need a row per hour, and their sum. A limit is exact, however many
+requests arrive at once: a conditional UPDATE takes what is left, or changes nothing if that is too little.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from streaming_chat.models import QuotaUse
 
 from .base import Quota, Reconciliation
 
-# A reply that began yesterday is settled on yesterday's row; older rows are of no use.
+# A reply that began yesterday is reconciled on yesterday's row. Older rows have no use.
 _KEPT = timedelta(days=2)
-# Each row that is made takes so many old ones with it: more than one, so that they become fewer.
+# Each new row removes so many old ones: more than one, so that there are fewer in the end.
 _OLD_ROWS = 10
-# One network of a customer: whoever has one IPv6 address has 2^64 of them (RFC 6177).
+# One customer has at least a /64, which is 2^64 IPv6 addresses (RFC 6177).
 _IPV6_NETWORK = 64
 
 OWNER, VISITOR, ADDRESS, SITE = "owner", "visitor", "address", "site"
@@ -47,28 +47,32 @@ _API_ERRORS: dict[str, str | Promise] = {
 
 
 class Limit(NamedTuple):
-    """The most of a day; None is unlimited."""
+    """The maximum of a day; None is unlimited."""
 
     replies: int | None
     tokens: int | None
 
     @property
     def is_there(self) -> bool:
-        """Whether anything is limited, so that anything need be counted."""
+        """Whether anything is limited, and so has to be counted."""
         return self.replies is not None or self.tokens is not None
 
 
 def remote_address(request: HttpRequest) -> str:
-    """Return the address of who is connected to the server: of the proxy, unless the server was told to look behind it."""
+    """Return the address of the connection: the proxy's, unless the server is configured to use the client's."""
     return request.META.get("REMOTE_ADDR", "")
 
 
 class DatabaseQuota(Quota):
-    """Counts replies and tokens. What is not limited is not counted, and costs no query.
+    """Counts replies and tokens. What is not limited is not counted.
 
-    owner_…: of each user. visitor_…: of each visitor. address_…: of all visitors of one network together, since who drops
-    a cookie is a new visitor; whoever has an account is known by that, and shares an address with their whole office.
-    site_…: of everybody together. address: dotted path of a function of the request that returns the address.
+    owner_replies, owner_tokens: Limit each user.
+    visitor_replies, visitor_tokens: Limit each visitor.
+    address_replies, address_tokens: Limit all visitors of one network address together, since a visitor who deletes the
+        cookie is a new visitor. Users do not count here: they are known by their account, and an office shares an address.
+    site_replies, site_tokens: Limit all users and visitors together.
+    address: The dotted path of a function that takes the request and returns the client's address. See [Quotas behind
+        proxies](deployment.md#quotas-behind-proxies).
     """
 
     def __init__(
@@ -93,20 +97,20 @@ class DatabaseQuota(Quota):
         self._address: Callable[[HttpRequest], str] = import_string(address)
 
     def plan(self, request: HttpRequest, owner_key: str, *, input_tokens: int, output_tokens: int) -> Any:
-        """Return the keys that it counts for, with the scope of each, and how much."""
+        """Return the day, the keys that the reply counts for with their scopes, and the tokens."""
         day = timezone.now().astimezone(UTC).date()
         keys = {key: scope for scope, key in self._keys(request, owner_key, day) if self._limits[scope].is_there}
         return {"day": day.isoformat(), "keys": keys, "input": input_tokens, "tokens": input_tokens + output_tokens}
 
     def reserve(self, plan: Any, using: str) -> None:
-        """Take one reply and its tokens from each key, in their order."""
+        """Count one reply and its tokens for each key, in the order of the keys."""
         day, tokens = date.fromisoformat(plan["day"]), plan["tokens"]
         for key, scope in sorted(plan["keys"].items()):
             if not self._take(key, scope, day, tokens, using):
                 raise APIError(429, "quota_exceeded", _API_ERRORS[scope], retry_after=_seconds_until_after(day))
 
-    def settle(self, reconciliations: Sequence[Reconciliation], using: str) -> None:
-        """Give back, or take, the difference; once for each key, in their order."""
+    def reconcile(self, reconciliations: Sequence[Reconciliation], using: str) -> None:
+        """Add or subtract the difference, once for each key, in the order of the keys."""
         changes: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         for reservation, input_tokens, output_tokens, is_void in reconciliations:
             if not isinstance(reservation, dict) or "keys" not in reservation:
@@ -117,25 +121,25 @@ class DatabaseQuota(Quota):
                 change[0] -= is_void
                 change[1] += (0 if is_void else used) - reservation["tokens"]
         for (day, key), (replies, tokens) in sorted(changes.items()):
-            # Greatest: a row that somebody has changed by hand must not make an ending fail.
+            # Greatest: a row that was changed by hand must not make an ending fail.
             QuotaUse.objects.using(using).filter(day=date.fromisoformat(day), key=key).update(
                 replies=Greatest(F("replies") + replies, 0), tokens=Greatest(F("tokens") + tokens, 0)
             )
 
     def _keys(self, request: HttpRequest, owner_key: str, day: date) -> list[tuple[str, str]]:
-        """Return the scopes that a reply counts in, with its key in each."""
+        """Return the scopes that a reply counts for, each with its key."""
         keys = [(SITE, "site")]
         if not owner_key.startswith("v:"):
             return [*keys, (OWNER, f"owner {owner_key}")]
         keys.append((VISITOR, f"owner {owner_key}"))
         if self._limits[ADDRESS].is_there:
-            # A function that knows none counts everybody as one.
+            # Without an address, all visitors count as one.
             network = network_of(str(self._address(request) or ""))
             keys.append((ADDRESS, f"address {_hashed(network, day)}"))
         return keys
 
     def _take(self, key: str, scope: str, day: date, tokens: int, using: str) -> bool:
-        """Count one reply more and its tokens, if so much is left."""
+        """Count one more reply and its tokens; return whether so much was left."""
         limit = self._limits[scope]
         uses = QuotaUse.objects.using(using).filter(day=day, key=key)
         enough = Q()
@@ -146,7 +150,7 @@ class DatabaseQuota(Quota):
         taken = partial(uses.filter(enough).update, replies=F("replies") + 1, tokens=F("tokens") + tokens)
         if taken():
             return True
-        # Either too little is left, or it is the first of the day: whoever makes the row, the others wait for it.
+        # Either too little is left, or this is the first reply of the day. The others wait for the one that inserts the row.
         QuotaUse.objects.using(using).bulk_create([QuotaUse(day=day, key=key)], ignore_conflicts=True)
         if not taken():
             return False
@@ -155,7 +159,7 @@ class DatabaseQuota(Quota):
 
 
 def network_of(address: str) -> str:
-    """Return what is counted as one address: an IPv4 address, or the /64 of an IPv6 one; another text as it is."""
+    """Return what counts as one address: an IPv4 address, or the /64 of an IPv6 address. Other texts are unchanged."""
     try:
         parsed = ipaddress.ip_address(address.strip().partition("%")[0])
     except ValueError:
@@ -168,18 +172,18 @@ def network_of(address: str) -> str:
 
 
 def _hashed(network: str, day: date) -> str:
-    """Return what stands for an address: no table of all addresses finds it, nor that of one day that of another."""
+    """Return a hash that cannot be found in a table of all addresses, and differs from day to day."""
     return salted_hmac("streaming_chat.quotas.address", f"{day} {network}", algorithm="sha256").hexdigest()
 
 
 def _seconds_until_after(day: date) -> int:
-    """Return how long this day of UTC lasts."""
+    """Return the seconds until this day ends (UTC)."""
     end = datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
     return max(1, math.ceil((end - timezone.now()).total_seconds()))
 
 
 def _remove_old(day: date, using: str) -> None:
-    """Remove a few rows of days that nobody counts any more, but those that another is just removing."""
+    """Remove a few rows of past days, except those that another transaction is removing."""
     old = QuotaUse.objects.using(using).filter(day__lt=day - _KEPT).order_by("day", "key")
     if connections[using].features.has_select_for_update_skip_locked:
         old = old.select_for_update(skip_locked=True)

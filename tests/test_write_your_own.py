@@ -1,0 +1,144 @@
+"""The examples of docs/write-your-own/ do what their pages say."""
+
+import asyncio
+import json
+import re
+import sys
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+from django.contrib.auth.models import Group
+from django.test import SimpleTestCase, override_settings
+
+from streaming_chat import checks
+from streaming_chat.encoders import ENCODERS
+from streaming_chat.models import Conversation, QuotaUse
+from tests.factories import make_user
+from tests.native import Api, ApiTestCase, error_of
+
+from .received import PROMPT, receive
+from .test_docs import ROOT
+
+
+def example(page: str) -> Any:
+    """Return the first code block of a page as a module, which settings can name."""
+    source = re.search(
+        r"```python\n(.*?)```", (ROOT / "docs" / "write-your-own" / f"{page}.md").read_text(), re.DOTALL
+    )[1]
+    module = ModuleType(f"write_your_own_{page}")
+    exec(compile(source, f"{page}.md", "exec"), module.__dict__)  # noqa: S102  (the page's own example)
+    sys.modules[module.__name__] = module
+    return module
+
+
+PROVIDER, ENCODER, QUOTA, PERMISSIONS = map(example, ("provider", "encoder", "quota", "permissions"))
+
+
+def backend(module: Any, name: str, **options: Any) -> dict[str, Any]:
+    return {"BACKEND": f"{module.__name__}.{name}", "OPTIONS": options}
+
+
+class ProviderTests(SimpleTestCase):
+    async def receive(self, *lines: str, status: str = "200 OK"):
+        """Return what is received from a server that answers so, and what it was asked."""
+        asked = asyncio.Future()
+
+        async def answer(reader, writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            asked.set_result(await reader.readexactly(int(re.search(rb"Length: (\d+)", head)[1])))
+            writer.write(f"HTTP/1.0 {status}\r\n\r\n".encode() + "".join(f"{line}\n" for line in lines).encode())
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            received = await receive(PROVIDER.LineProvider("line", url=f"http://127.0.0.1:{port}/"))
+            return received, json.loads(await asked)
+
+    async def test_a_reply(self):
+        received, asked = await self.receive('"Hel"', '"lo"', "[DONE]")
+
+        assert received.text == "Hello"
+        assert received.error is None
+        assert received.stream.finish_reason == "stop"
+        assert asked == {"model": PROMPT.model, "text": PROMPT.turns[-1].text}
+
+    async def test_failures(self):
+        for lines, status, code in (
+            (['"Hel"'], "200 OK", "provider_truncated"),
+            ([], "500 Internal Server Error", "provider_error"),
+        ):
+            with self.subTest(code):
+                received, _asked = await self.receive(*lines, status=status)
+
+                assert received.code == code
+
+    async def test_a_server_that_is_not_there(self):
+        received = await receive(PROVIDER.LineProvider("line", url="http://127.0.0.1:1/"))
+
+        assert received.code == "provider_unavailable"
+
+    def test_its_options_are_checked(self):
+        for url, found in (("http://127.0.0.1/", []), ("ftp://127.0.0.1/", ["streaming_chat.E004"])):
+            providers = {"line": backend(PROVIDER, "LineProvider", url=url, stall_timeout=60)}
+            with self.subTest(url), override_settings(STREAMING_CHAT_PROVIDERS=providers):
+                assert [message.id for message in checks.check_backends()] == found
+
+
+class EncoderTests(ApiTestCase):
+    def test_the_text_alone(self):
+        reply = self.api.reply()
+        with patch.dict(ENCODERS, {"plain": ENCODER.PlainTextEncoder}):
+            response = self.api.get(f"api/messages/{reply.pk}/events?format=plain")
+            body = b"".join(response.streaming_content)
+
+        assert response["Content-Type"] == "text/plain; charset=utf-8"
+        assert body.decode() == f"{reply.text}\n"
+
+    def test_it_starts_again(self):
+        assert ENCODER.PlainTextEncoder("id").reset() == b"\n[starting again]\n"
+
+
+class QuotaTests(ApiTestCase):
+    def test_the_tokens_of_a_week(self):
+        self.provider.max_output_tokens = 100
+        with override_settings(STREAMING_CHAT_QUOTA=backend(QUOTA, "WeeklyQuota", tokens=110)):
+            self.api.send()
+            refused = self.api.post("api/messages", {"content": "x" * 400})
+
+        # What the scripted provider reports, 7 + 4 tokens.
+        assert [use.tokens for use in QuotaUse.objects.all()] == [11]
+        assert (refused.status_code, error_of(refused)["code"]) == (429, "quota_exceeded")
+
+
+class PermissionsTests(ApiTestCase):
+    def setUp(self):
+        super().setUp()
+        chosen = backend(PERMISSIONS, "TeamPermissions", group="team", large_models=["scripted:model"])
+        self.enterContext(override_settings(STREAMING_CHAT_PERMISSIONS=chosen))
+        self.user.groups.add(Group.objects.create(name="team"))
+
+    def status(self, api, **body):
+        return api.post("api/messages", {"content": "Hi", "stream": False, **body}).status_code
+
+    def test_only_the_group_may_chat(self):
+        other = Api(make_user("bo"))
+
+        assert other.get("api/conversations").status_code == 403
+        assert self.api.get("api/conversations").status_code == 200
+
+    def test_large_models_are_for_staff(self):
+        assert self.status(self.api) == 403
+        self.user.is_staff = True
+        self.user.save()
+        assert self.status(self.api) == 200
+
+    def test_a_conversation_can_be_full(self):
+        self.user.is_staff = True
+        self.user.save()
+        self.status(self.api)
+        conversation = Conversation.objects.get()
+        Conversation.objects.update(message_count=501)
+        response = self.api.post(f"api/conversations/{conversation.pk}/messages", {"content": "Hi"})
+
+        assert list(error_of(response)["fields"]) == ["content"]
