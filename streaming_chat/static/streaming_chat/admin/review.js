@@ -18,10 +18,9 @@ function choose(message) {
     for (const each of messages()) each.classList.toggle("transcript-focus", each === message);
 }
 
-function isInView(message) {
-    const { top, bottom } = message.getBoundingClientRect();
-    return bottom > form.getBoundingClientRect().bottom && top < innerHeight;
-}
+const isBelowBar = (message) => message.getBoundingClientRect().bottom > form.getBoundingClientRect().bottom;
+
+const isInView = (message) => isBelowBar(message) && message.getBoundingClientRect().top < innerHeight;
 
 // What somebody has scrolled away from is not what they mean.
 const meant = () => (chosen && isInView(chosen) ? chosen : null);
@@ -38,7 +37,8 @@ function focus(message) {
 function move(step) {
     const all = messages();
     const from = meant();
-    const next = from ? all[all.indexOf(from) + step] : current();
+    // On a phone the head of the page may leave no message in view.
+    const next = from ? all[all.indexOf(from) + step] : (current() ?? all.find(isBelowBar));
     if (next) focus(next);
     else document.querySelector(`.transcript-pages a[rel="${step > 0 ? "next" : "prev"}"]`)?.click();
 }
