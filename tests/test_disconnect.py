@@ -103,7 +103,7 @@ class ReturnTests(ServerTestCase):
             run = runner.find(first.message_id)
             # Its grace would have passed: the writer asks at each flush, 0.1 s apart.
             assert not run.ended.wait(1.5)
-            assert not run.is_deserted
+            assert not run.is_unfollowed
             gate.open()
             second.rest()
 

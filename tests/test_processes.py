@@ -68,7 +68,7 @@ class DatabaseTests(TwoProcesses):
             here = self.browser.send("Hello").until_text("Hello ")
             here.leave("close")
             there = self.elsewhere.follow(here.message_id).until_text("Hello ")
-            run_is_deserted(here.message_id)
+            wait_until_unfollowed(here.message_id)
             gate.open()
 
             assert there.rest().text == WHOLE
@@ -139,17 +139,17 @@ class DatabaseTests(TwoProcesses):
             here = self.browser.send("Hello").until_text("Hello ")
             there = self.elsewhere.follow(here.message_id).until_text("Hello ")
             here.leave("close")
-            run_is_deserted(here.message_id)
+            wait_until_unfollowed(here.message_id)
             gate.open()
 
             assert there.rest().text == WHOLE
             assert outcome(self.ended(here.message_id))[0] == "completed"
 
 
-def run_is_deserted(message_id: uuid.UUID) -> None:
+def wait_until_unfollowed(message_id: uuid.UUID) -> None:
     """Wait until the writer has asked whether anybody follows elsewhere."""
     run = wait_until(lambda: next((run for run in writer._runs.values() if run.message_id == message_id), None))
-    wait_until(lambda: run.is_deserted)
+    wait_until(lambda: run.is_unfollowed)
     assert not run.ended.wait(0.5)
 
 

@@ -81,7 +81,7 @@ class RunSlice:
         of 1,000 quiet replies that was three quarters of all WAL.
         """
         progress = self.progress
-        is_quiet = not (self.events or self.run.is_deserted or progress.is_uncertain)
+        is_quiet = not (self.events or self.run.is_unfollowed or progress.is_uncertain)
         return not is_quiet or progress.lease_renewed_at <= renewed_before
 
     def mark_saved(self) -> None:
@@ -153,9 +153,9 @@ class Batch:
         if self._renewed:
             due = [part.run.message_id for part in self._renewed]
             mine.filter(pk__in=due).update(expires_at=LiveReply.lease())
-        if deserted := [part.run.message_id for part in going if part.run.is_deserted]:
-            unfollowed = Q(followed_until=None) | Q(followed_until__lt=Now())
-            mine.filter(unfollowed, pk__in=deserted).request_stop("disconnect")
+        if without_reader := [part.run.message_id for part in going if part.run.is_unfollowed]:
+            is_unfollowed = Q(followed_until=None) | Q(followed_until__lt=Now())
+            mine.filter(is_unfollowed, pk__in=without_reader).request_stop("disconnect")
         is_followed = ExpressionWrapper(Q(followed_until__gt=Now()), BooleanField())
         # Not as models: of 5,000 live replies these took 70 ms of CPU, twice a second, and this takes 30.
         rows = mine.values_list("pk", "stop", "stop_position", is_followed)
@@ -224,7 +224,7 @@ def tell(progress: Progress, ending: SavedEnding) -> None:
     if not progress.move(SavingState.SAVED):
         return
     run = progress.run
-    run.saved(ending.payload, ending.end_position)
+    run.mark_saved(ending.payload, ending.end_position)
     if ending.is_ours:
         announce_end(run.message_id, run.conversation_id, ending.payload)
 

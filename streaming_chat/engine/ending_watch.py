@@ -38,7 +38,7 @@ class EndingWatch:
         runs = list(self._runs.values())
         for progress in runs:
             if progress.run.is_orphaned:
-                progress.run.shut()
+                progress.run.shut_down()
         for progress in runs:
             if self._is_overdue(progress):
                 self._give_up(progress)
@@ -77,7 +77,7 @@ class EndingWatch:
             self._journaled()
         self._runs.pop(progress.message_id, None)
         progress.stop_publishing()
-        progress.run.saved(record.completion.payload, record.completion.end_position)
+        progress.run.mark_saved(record.completion.payload, record.completion.end_position)
 
     def _bound_memory(self, runs: Iterable[Progress]) -> None:
         """End the longest replies when too much waits; they are given up as soon as they have ended."""
@@ -90,4 +90,4 @@ class EndingWatch:
             if not progress.is_over_memory:
                 logger.error("There is no memory left for reply %s, which is not saved yet.", progress.message_id)
                 progress.is_over_memory = True
-                progress.run.refuse()
+                progress.run.end_unsaved()

@@ -81,7 +81,7 @@ def of_ended(message: Message) -> Reading:
 
 
 def push(message_ids: Iterable[uuid.UUID]) -> None:
-    """Tell the processes which write these that somebody follows, so that they do not count as deserted. Blocking."""
+    """Tell the processes which write these that somebody follows, so that they do not count as unfollowed. Blocking."""
     using = live_database()
     with transaction.atomic(using=using):
         free = list(message_ids)

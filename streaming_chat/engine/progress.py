@@ -28,7 +28,7 @@ class SavedRun(Protocol):
         """Units received so far."""
 
     @property
-    def is_deserted(self) -> bool:
+    def is_unfollowed(self) -> bool:
         """Whether it has no reader in this process, and its grace period has passed."""
 
     @property
@@ -41,16 +41,16 @@ class SavedRun(Protocol):
     def request_stop(self, by: str, position: int | None) -> None:
         """End it: another process asked for it, or it has no reader."""
 
-    def refuse(self) -> None:
+    def end_unsaved(self) -> None:
         """End it as not saved: there is no memory for what is not saved yet."""
 
-    def shut(self) -> None:
+    def shut_down(self) -> None:
         """End it as interrupted: the process ends, or its loop has."""
 
     def dismiss(self) -> None:
         """Forget it: the journal keeps its ending for another process, and its readers are sent there."""
 
-    def saved(self, payload: dict[str, Any], end_position: int) -> None:
+    def mark_saved(self, payload: dict[str, Any], end_position: int) -> None:
         """Tell its readers the ending that was saved, whichever process saved it."""
 
 
@@ -138,7 +138,7 @@ class Progress:
     @property
     def is_urgent(self) -> bool:
         """Whether it is saved at once, not at the next interval."""
-        return self.run.outcome is not None or self.run.is_deserted or self.is_flush_requested
+        return self.run.outcome is not None or self.run.is_unfollowed or self.is_flush_requested
 
     @property
     def unsaved(self) -> int:

@@ -75,7 +75,7 @@ class Run:
         return self.outcome is None and self._loop.is_closed()
 
     @property
-    def is_deserted(self) -> bool:
+    def is_unfollowed(self) -> bool:
         """Whether it has no reader in this process, and its grace period has passed."""
         return self._grace.is_over
 
@@ -96,11 +96,11 @@ class Run:
         """End it for a user, for staff, or because nobody reads; the first stop wins. From any thread."""
         call_in_loop(self._loop, self._stop, endings.stopped(by, position))
 
-    def refuse(self) -> None:
+    def end_unsaved(self) -> None:
         """End it as not saved: there is no memory for what waits to be saved. From any thread."""
         call_in_loop(self._loop, self._break_off, "not_saved")
 
-    def shut(self) -> None:
+    def shut_down(self) -> None:
         """End it because the process ends, or because its loop has. From any thread."""
         if not self.is_orphaned:
             call_in_loop(self._loop, self._break_off, "shutdown")
@@ -116,7 +116,7 @@ class Run:
             call_in_loop(self._loop, self.stream.dismiss)
             self._end()
 
-    def saved(self, payload: dict[str, Any], end_position: int) -> None:
+    def mark_saved(self, payload: dict[str, Any], end_position: int) -> None:
         """Tell the readers the ending that was saved, here or elsewhere. From the writer's thread.
 
         end_position: where the reply ends for its owner.

@@ -18,10 +18,10 @@ from streaming_chat.signals import announce, reply_started
 
 from .follower import follower
 from .run import Order, Run
-from .shutdown import Drain
+from .shutdown import Drain, ServerWatch
 from .writer import writer
 
-# Between the rows of a reply and its run there are milliseconds.
+# How long a shutdown waits for a run after the rows of its reply: usually milliseconds.
 _EXPECTED_SECONDS = 5.0
 
 
@@ -32,14 +32,15 @@ class Runner:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, in a child of a fork: threads, loops and runs are the parent's."""
+        """Start afresh, in a child of a fork: threads, loops and runs are the parent's."""
         self._runs: dict[uuid.UUID, Run] = {}
         self._background: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self.is_draining = False
-        # Replies whose rows are being made, until when their runs are waited for at most.
+        # Reply whose rows are being made -> until when a shutdown waits for its run, at most.
         self._expected: dict[uuid.UUID, float] = {}
-        self._drain = Drain(lambda: self.live, lambda: self.is_expecting, self._refuse, writer.hand_over)
+        self._drain = Drain(lambda: self.live, lambda: self.is_expecting, writer.hand_over)
+        self._server_watch = ServerWatch(self._drain, self._stop_accepting)
 
     @property
     def live(self) -> list[Run]:
@@ -47,7 +48,7 @@ class Runner:
         return list(self._runs.values())
 
     def has_room_for(self, message_id: uuid.UUID) -> bool:
-        """Whether this process may write this reply, which it expects, beside those it writes and expected before."""
+        """Return whether this process may write a reply that it expects, besides those it writes and expected earlier."""
         now, ahead = time.monotonic(), len(self._runs)
         for other, until in list(self._expected.items()):
             if other == message_id:
@@ -65,11 +66,11 @@ class Runner:
         run = Run(order, loop, writer.flush_soon)
         self._runs[run.message_id] = run
         self._expected.pop(run.message_id, None)
-        self._drain.watch()
+        self._server_watch.start()
         run.start(self._forget)
         writer.add(run)
         if self._drain.is_over:
-            run.shut()
+            run.shut_down()
         announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
         return run
 
@@ -85,9 +86,9 @@ class Runner:
 
     @contextlib.contextmanager
     def expecting(self, message_id: uuid.UUID) -> Iterator[None]:
-        """Have a shutdown wait for the run of a reply whose rows are being made; no longer, if they are not.
+        """Have a shutdown wait for the run of a reply whose rows are made inside; if that fails, no longer.
 
-        A request that dies between its commit and its run leaves nothing but a wait of 5 s at most.
+        A request that dies between its commit and its run delays a shutdown by 5 s at most.
         """
         self._expected[message_id] = time.monotonic() + _EXPECTED_SECONDS
         writer.expect(message_id)
@@ -98,32 +99,32 @@ class Runner:
             raise
 
     def forget_expected(self, message_id: uuid.UUID) -> None:
-        """There will be no run: another request had made the reply."""
+        """Wait for no run: another request had already made the reply."""
         self._expected.pop(message_id, None)
 
     @property
     def is_expecting(self) -> bool:
-        """Whether a run is about to begin."""
+        """Whether a run is about to start."""
         now = time.monotonic()
         for message_id, until in list(self._expected.items()):
             if until < now:
                 self._expected.pop(message_id, None)
         return bool(self._expected)
 
-    def watch(self) -> None:
-        """Come before the server's handlers: somebody reads here. In the loop's thread."""
-        self._drain.watch()
+    def watch_server(self) -> None:
+        """Put handlers before the server's own: a reply is read here. In the loop's thread."""
+        self._server_watch.start()
 
-    def _refuse(self) -> None:
+    def _stop_accepting(self) -> None:
         self.is_draining = True
-        # Without an ending, for which a server would wait: their clients go on elsewhere.
+        # Without an ending, for which the server would wait: the clients reconnect to another process.
         follower.dismiss()
 
     def _forget(self, run: Run) -> None:
         self._runs.pop(run.message_id, None)
 
     def background_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop, in a thread of its own, of what outlives its callers' loops."""
+        """Return the loop of this process's own thread, for runs that outlive the loops of their callers."""
         with self._lock:
             if self._background is None:
                 self._background = asyncio.new_event_loop()

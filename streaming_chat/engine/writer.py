@@ -140,7 +140,7 @@ class Writer:
                 self._busy.clear()
 
     def _save_until_idle(self) -> None:
-        """Save all runs once an interval, and between those what cannot wait: endings, and stops of deserted replies."""
+        """Save all runs once an interval, and between those what cannot wait: endings, and stops of unfollowed replies."""
         self._schedule_flush()
         while self._has_work:
             self._wait_until_due()

@@ -71,7 +71,7 @@ def tell_before_commit() -> None:
         payload = {"status": "completed", "end_reason": "stop", "length": 0, "sha256": "", "usage": None}
         for progress in runs:
             if progress.run.outcome is not None:
-                progress.run.saved(payload, 10**6)
+                progress.run.mark_saved(payload, 10**6)
         return save(self, runs, **options)
 
     saver.Saver.save = tell_and_save

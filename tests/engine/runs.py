@@ -29,7 +29,7 @@ class Received:
         self.message_id: uuid.UUID = live.message_id
         self.conversation_id: uuid.UUID = live.conversation_id
         self.outcome: Ending | None = None
-        self.is_deserted = self.is_orphaned = False
+        self.is_unfollowed = self.is_orphaned = False
         self.ended = threading.Event()
         self.events = [Event("start", {})]
         self.fields: dict = {}
@@ -52,13 +52,13 @@ class Received:
     def request_stop(self, by: str, position: int | None) -> None:
         self.stops.append((by, position))
 
-    def refuse(self) -> None:
+    def end_unsaved(self) -> None:
         self.outcome = endings.broken("not_saved", received=len(self.events) > 1)
 
     def dismiss(self) -> None:
         self.is_dismissed = True
 
-    def saved(self, payload: dict, end_position: int) -> None:
+    def mark_saved(self, payload: dict, end_position: int) -> None:
         self.told.append((payload["status"], end_position))
         self.ended.set()
 

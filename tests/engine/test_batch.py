@@ -138,13 +138,13 @@ class SavingTests(TransactionTestCase):
         assert run.stops == [("user", 3)]
 
     def test_a_reply_without_readers_is_stopped_unless_it_is_followed_elsewhere(self):
-        deserted, followed = make_runs(2)
-        deserted.is_deserted = followed.is_deserted = True
+        unfollowed, followed = make_runs(2)
+        unfollowed.is_unfollowed = followed.is_unfollowed = True
         LiveReply.objects.filter(pk=followed.message_id).update(followed_until=Now() + timedelta(seconds=60))
-        save([deserted, followed])
-        save([deserted, followed])
+        save([unfollowed, followed])
+        save([unfollowed, followed])
 
-        assert deserted.stops[0] == ("disconnect", None)
+        assert unfollowed.stops[0] == ("disconnect", None)
         assert followed.stops == []
 
     def test_an_ending_that_was_given_up_before_is_not_saved(self):

@@ -14,7 +14,7 @@ FINAL = {SavingState.SAVED, SavingState.GIVEN_UP, SavingState.HANDED_OVER}
 
 
 def make_progress(state=SavingState.OPEN, **run) -> Progress:
-    progress = Progress(SimpleNamespace(**{"outcome": None, "is_deserted": False, "position": 1, **run}))
+    progress = Progress(SimpleNamespace(**{"outcome": None, "is_unfollowed": False, "position": 1, **run}))
     progress.state = state
     return progress
 
@@ -86,5 +86,5 @@ class ProgressTests(SimpleTestCase):
 
         assert not make_progress().is_urgent
         assert make_progress(outcome=endings.stopped("user")).is_urgent
-        assert make_progress(is_deserted=True).is_urgent
+        assert make_progress(is_unfollowed=True).is_urgent
         assert requested.is_urgent

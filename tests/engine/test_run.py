@@ -64,7 +64,7 @@ class EndingTests(SimpleTestCase):
         run = await begun(Odd(reading=nothing))
         run.request_stop("user", 3)
         await ended(run)
-        run.saved(endings.payload(endings.broken("lease_expired", received=True), "Hello", None), 6)
+        run.mark_saved(endings.payload(endings.broken("lease_expired", received=True), "Hello", None), 6)
         await asyncio.sleep(0)
 
         assert run.stream.ended
@@ -83,8 +83,8 @@ class EndingTests(SimpleTestCase):
         run.start(over.append)
         await ended(run)
         payload = endings.payload(run.outcome, "Hello", None)
-        run.saved(payload, 6)
-        run.saved(payload, 6)
+        run.mark_saved(payload, 6)
+        run.mark_saved(payload, 6)
         run.dismiss()
         await asyncio.sleep(0)
 
@@ -102,7 +102,7 @@ class EndingTests(SimpleTestCase):
             return run
 
         run = asyncio.run(start())
-        run.saved(endings.payload(run.outcome, "Hello", None), 6)
+        run.mark_saved(endings.payload(run.outcome, "Hello", None), 6)
 
         assert over == [run]
         assert run.ended.is_set()
@@ -112,7 +112,7 @@ class EndingTests(SimpleTestCase):
         run = loop.run_until_complete(begun(Odd(reading=nothing)))
         loop.close()
         was_orphaned = run.is_orphaned
-        run.shut()
+        run.shut_down()
 
         assert was_orphaned
         assert run.outcome == endings.broken("shutdown", received=True)
@@ -124,7 +124,7 @@ class EndingTests(SimpleTestCase):
         """This worker was taken for dead."""
         odd = Odd(reading=nothing)
         run = await begun(odd)
-        run.saved(endings.payload(endings.broken("lease_expired", received=True), "Hello", None), 6)
+        run.mark_saved(endings.payload(endings.broken("lease_expired", received=True), "Hello", None), 6)
         await ended(run)
 
         assert run._task.cancelled() or run._task.done()

@@ -2,11 +2,15 @@
 
 import itertools
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 from django.core.management import call_command
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
+from streaming_chat.engine import shutdown
+from streaming_chat.engine.run import RELEASE_SECONDS
 from streaming_chat.engine.shutdown import Drain
 from streaming_chat.models import LiveReply, Message, ReplyEvent
 from tests.factories import make_user
@@ -130,19 +134,44 @@ class DrainTests(ShutdownCase):
         assert server.process.wait(EXIT_SECONDS) in (0, -signal.SIGTERM)
 
 
+class Unending:
+    """A run that is never saved."""
+
+    def __init__(self):
+        self.ended = threading.Event()
+        self.has_been_shut_down = False
+
+    def shut_down(self):
+        self.has_been_shut_down = True
+
+
 class WaitTests(SimpleTestCase):
     def test_a_run_that_is_about_to_start_is_waited_for(self):
-        expected = [True]
-        left = []
-        drain = Drain(list, lambda: bool(expected), left.clear, lambda: left.append(1))
+        expected, handed_over = [True], []
+        drain = Drain(list, lambda: bool(expected), lambda: handed_over.append(1))
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(drain._wait, TIMEOUT)
+            waiting = pool.submit(drain.wait, TIMEOUT)
             early = waiting.done()
             expected.clear()
+            waiting.result(TIMEOUT)
 
-            assert waiting.result(TIMEOUT)
         assert not early
-        assert left == []
+        assert not drain.is_busy
+        assert handed_over == []
+
+    def test_what_cannot_be_saved_is_handed_over(self):
+        run, handed_over = Unending(), []
+        drain = Drain(lambda: [run], lambda: False, lambda: handed_over.append(1))
+        with mock.patch.object(shutdown, "_SAVE_SECONDS", 0.05), self.assertLogs("streaming_chat", "ERROR"):
+            drain.end_all()
+
+        assert run.has_been_shut_down
+        assert drain.is_over
+        assert handed_over == [1]
+
+    def test_providers_may_take_their_time_to_let_go(self):
+        """Else replies that are about to be concluded would be handed over."""
+        assert shutdown._SAVE_SECONDS > RELEASE_SECONDS
 
 
 class KillTests(ShutdownCase):

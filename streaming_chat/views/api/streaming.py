@@ -253,7 +253,7 @@ def _stream_found(prepared: Prepared, loop: asyncio.AbstractEventLoop | None) ->
         return prepared.stream
     if prepared.following is None:
         raise LookupError("a handler prepares an order, a stream or a following; got none.")
-    runner.watch()
+    runner.watch_server()
     prepared.following.stream.loop = loop
     return follower.share(prepared.following).stream
 
