@@ -1,7 +1,7 @@
 """Settings of the example site, all from the environment.
 
-Every scalar STREAMING_CHAT_* setting is read from the environment variable of the same name: lists by commas, `none` for
-None. Everything else that may be set is read below, in the order of the sections.
+Every STREAMING_CHAT_* setting except for dicts is read from the environment variable of the same name: lists are separated
+by commas, and `none` means None. The sections below read all other variables.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # Security
 
 DEBUG = env.bool("DEBUG", default=False)
-# Plain HTTP without DEBUG: a demo on this machine, or a network of one's own.
+# Plain HTTP without DEBUG, for a demo on this machine or in a private network.
 INSECURE_HTTP = env.bool("INSECURE_HTTP", default=False)
 PLAIN_HTTP = DEBUG or INSECURE_HTTP
 
@@ -120,17 +120,17 @@ if "ENGINE" not in DATABASES["default"]:
     raise ImproperlyConfigured("DATABASE_URL must be postgres://user:password@host/name or sqlite:///file.")
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
-        # A transaction that reads first and then writes fails at once when another wrote in between.
+        # Otherwise a transaction that reads and then writes fails if another connection has written in between.
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        # WAL lets readers go on during a write, and needs NORMAL only to survive a crash; secure_delete zeroes erased text.
+        # WAL lets readers continue during a write, and survives a crash with NORMAL. secure_delete overwrites erased text.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
     }
 
 
 # Chat
 
-# Alias, which also names the variables of key and address, provider, and the model offered while MODELS is unset.
+# Alias, which is also the start of the variables of key and address; provider; and the model to use while MODELS is unset.
 _KEYED_PROVIDERS = [
     ("openai", "streaming_chat.providers.openai.OpenAIProvider", "gpt-5-mini"),
     ("anthropic", "streaming_chat.providers.anthropic.AnthropicProvider", "claude-sonnet-4-5"),
@@ -158,7 +158,7 @@ def _scalar(name: str, read: Callable[[str], Any]) -> Any:
 
 
 def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the providers whose key is set, and one model of each; the demo, which needs none, is last."""
+    """Return the providers whose key is set, and one model of each. The demo, which needs no key, is the last."""
     providers: dict[str, dict[str, Any]] = {}
     models = []
     for alias, backend, model in _KEYED_PROVIDERS:
@@ -182,7 +182,7 @@ def configured_notifier() -> dict[str, Any]:
     return {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"}
 
 
-# The quota's limits of a day, each with a variable as QUOTA_VISITOR_REPLIES, and what they are where visitors may ask.
+# The quota's limits per day, each with a variable like QUOTA_VISITOR_REPLIES, and their defaults if visitors may chat.
 _QUOTA: dict[str, int | None] = {
     "owner_replies": None,
     "owner_tokens": None,
@@ -196,7 +196,7 @@ _QUOTA: dict[str, int | None] = {
 
 
 def configured_quota() -> dict[str, Any] | None:
-    """Return how much may be asked for in a day; None where only users may ask, and no variable limits them."""
+    """Return the quota; None if only users may chat, and no variable limits them."""
     allows_visitors = env.bool("STREAMING_CHAT_ALLOW_ANONYMOUS", default=False)
     limits = {
         option: _limit(f"QUOTA_{option.upper()}", default if allows_visitors else None)

@@ -98,11 +98,11 @@ def _check_heartbeat() -> Iterator[CheckMessage]:
 
 @register(TAG)
 def check_backends(**kwargs: Any) -> list[CheckMessage]:
-    """Create every configured backend: some cannot be imported (E003) or created (E004), or report errors themselves."""
+    """Create every configured backend, and find those that are not usable (E003) or cannot be created (E004)."""
     found = [message for name, base in _BASES.items() for message in _check_setting(name, base)]
     hook = conf.STREAMING_CHAT_PROMPT
     if isinstance(hook, str) and (problem := _import_problem(hook)):
-        found.append(_not_importable("STREAMING_CHAT_PROMPT", problem, "a function (request, conversation, messages)"))
+        found.append(_not_usable("STREAMING_CHAT_PROMPT", problem, "a function (request, conversation, messages)"))
     return found
 
 
@@ -124,14 +124,14 @@ def _check_setting(name: str, base: type[Backend]) -> Iterator[CheckMessage]:
         for alias, entry in value.items():
             yield from _check_entry(f"{name}[{alias!r}]", entry, base, alias)
     else:
-        yield _not_importable(name, f"it is {type(value).__name__}", "a dict of backends by alias")
+        yield _not_usable(name, f"it is {type(value).__name__}", "a dict of backends by alias")
 
 
 def _check_entry(where: str, entry: Any, base: type[Backend], *arguments: str) -> Iterator[CheckMessage]:
     if not BACKEND.accepts(entry) or not isinstance(entry.get("BACKEND"), str):
-        yield _not_importable(where, "it has no dotted path", "a dict with BACKEND, and OPTIONS where there are any")
+        yield _not_usable(where, "it has no dotted path", "a dict with BACKEND, and OPTIONS where there are any")
     elif problem := _import_problem(entry["BACKEND"]):
-        yield _not_importable(where, problem, "a dict whose BACKEND is the dotted path of a class")
+        yield _not_usable(where, problem, "a dict whose BACKEND is the dotted path of a class")
     elif not isinstance(entry.get("OPTIONS", {}), dict):
         yield _not_created(where, "OPTIONS is not a dict", entry)
     else:
@@ -149,11 +149,11 @@ def _check_created(where: str, entry: dict[str, Any], base: type[Backend], *argu
         if isinstance(backend, base):
             yield from backend.check()
         else:
-            yield _not_created(where, f"its class is not a subclass of {base.__name__}", entry)
+            yield _not_usable(where, f"{entry['BACKEND']} is of another kind", f"a subclass of {base.__name__}")
 
 
-def _not_importable(where: str, problem: str, wanted: str) -> CheckMessage:
-    return Error(f"{where} cannot be imported: {problem}.", hint=f"It must be {wanted}.", id=f"{TAG}.E003")
+def _not_usable(where: str, problem: str, wanted: str) -> CheckMessage:
+    return Error(f"{where} is not usable: {problem}.", hint=f"It must be {wanted}.", id=f"{TAG}.E003")
 
 
 def _not_created(where: str, problem: str, entry: dict[str, Any]) -> CheckMessage:

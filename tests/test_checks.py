@@ -208,7 +208,11 @@ class BackendTests(ChecksTestCase):
             assert "psycopg" in self.found(POSTGRES, listen_dsn="host=localhost password=secret-key")
 
     def test_provider_options_out_of_range(self):
+        """A key that is None is one that the environment does not have."""
         for options in (
+            {"api_key": None},
+            {"api_key": ""},
+            {"base_url": "localhost:8000/v1"},
             {"stall_timeout": 0},
             {"connect_timeout": "5"},
             {"first_event_timeout": None},
@@ -229,7 +233,10 @@ class BackendTests(ChecksTestCase):
             ("STREAMING_CHAT_PERMISSIONS", "Permissions"),
         ):
             with self.subTest(setting):
-                assert f"not a subclass of {wanted}" in self.found("builtins.dict", setting)
+                [message] = self.messages(checks.check_backends, **{setting: {"BACKEND": "builtins.dict"}})
+
+                assert message.id == "streaming_chat.E003"
+                assert message.hint == f"It must be a subclass of {wanted}."
 
     def test_a_constructor_that_fails_shows_no_option(self):
         message = self.found(f"{__name__}.Leaky", "STREAMING_CHAT_PERMISSIONS", token="secret-key")

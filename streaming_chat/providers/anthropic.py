@@ -18,7 +18,7 @@ from typing import Any, Unpack
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions, Usage
-from .clients import Clients, Secret, connect_timeout, http_client
+from .clients import Clients, Secret, checked_url, connect_timeout, http_client
 from .http import HttpStream
 from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, parse
 
@@ -38,7 +38,8 @@ class AnthropicProvider(Provider):
     ) -> None:
         super().__init__(alias, **options)
         self.base_url = base_url
-        self.clients = Clients("anthropic", partial(_build_client, Secret(api_key), base_url or BASE_URL))
+        build = partial(_build_client, Secret(api_key), checked_url(base_url or BASE_URL))
+        self.clients = Clients("anthropic", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
         return AnthropicStream(self, prompt)

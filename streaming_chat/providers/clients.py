@@ -22,15 +22,24 @@ KEEPALIVE_SECONDS = 15.0
 
 
 class Secret:
-    """A string that no log, error page or error tracker shows, since its repr is empty."""
+    """A key that no log, error page or error tracker shows, since its repr is empty."""
 
     __slots__ = ("value",)
 
     def __init__(self, value: str) -> None:
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"api_key must be a string that is not empty, got {type(value).__name__}")
         self.value = value
 
     def __repr__(self) -> str:
         return ""
+
+
+def checked_url(url: str) -> str:
+    """Return the URL. Raises ValueError if it is not one of HTTP."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("base_url must begin with http:// or https://")
+    return url
 
 
 class Clients:

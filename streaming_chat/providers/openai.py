@@ -20,7 +20,7 @@ from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions, Usage
-from .clients import Clients, Secret, connect_timeout, http_client
+from .clients import Clients, Secret, checked_url, connect_timeout, http_client
 from .http import HttpStream
 from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, is_json, parse
 
@@ -55,7 +55,7 @@ class OpenAIProvider(Provider):
         self.max_tokens_parameter = max_tokens_parameter
         self.include_usage = include_usage
         self.base_url = base_url
-        build = partial(_build_client, Secret(api_key), base_url or BASE_URL, organization, project)
+        build = partial(_build_client, Secret(api_key), checked_url(base_url or BASE_URL), organization, project)
         self.clients = Clients("openai", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:

@@ -23,7 +23,9 @@ PER_TOKENS = 1_000_000
 # Of a price in STREAMING_CHAT_PRICES. Without cached_input, cached input costs as much as other input.
 PRICE_KEYS = ("input", "cached_input", "output")
 _SMALLEST = Decimal("1e-8")  # As many places as the column has.
-_DEAREST = Decimal(10) ** 8
+_MAX_DOLLARS = Decimal(10) ** 8
+# For a model without a setting; None is a setting that says that the price is not known.
+_NOT_SET = Decimal(-1)
 
 
 def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
@@ -31,14 +33,14 @@ def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
 
     model: `alias:model`. usage: the columns of its message; input_tokens includes cached_input_tokens.
     """
-    asked, said = usage.get("input_tokens"), usage.get("output_tokens")
-    if not model or asked is None or said is None or usage.get("tokens_estimated"):
+    inputs, outputs = usage.get("input_tokens"), usage.get("output_tokens")
+    if not model or inputs is None or outputs is None or usage.get("tokens_estimated"):
         return None
-    cached = min(usage.get("cached_input_tokens") or 0, asked)
+    cached = min(usage.get("cached_input_tokens") or 0, inputs)
     try:
-        cost = _by_setting(model, asked, cached, said)
+        cost = _by_setting(model, inputs, cached, outputs)
         if cost is _NOT_SET:
-            cost = _by_package(model, asked, cached, said)
+            cost = _by_package(model, inputs, cached, outputs)
         return _storable(cost)
     except Exception:  # A reply must be saved even if its cost cannot be computed.
         logger.exception("The cost of a reply by %s could not be computed.", model)
@@ -53,40 +55,36 @@ def as_price(value: Any) -> Decimal | None:
         price = Decimal(str(value))
     except InvalidOperation:
         return None
-    return price if price.is_finite() and 0 <= price < _DEAREST else None
+    return price if price.is_finite() and 0 <= price < _MAX_DOLLARS else None
 
 
-# There is no setting; None is a setting that says that the price is not known.
-_NOT_SET = Decimal(-1)
-
-
-def _by_setting(model: str, asked: int, cached: int, said: int) -> Decimal | None:
+def _by_setting(model: str, inputs: int, cached: int, outputs: int) -> Decimal | None:
     prices = conf.STREAMING_CHAT_PRICES
     if not prices:
         return _NOT_SET
     for name in (model, f"{split_model(model)[0]}:*"):
         if name in prices:
-            return _at(prices[name], asked, cached, said)
+            return _cost_at(prices[name], inputs, cached, outputs)
     return _NOT_SET
 
 
-def _at(price: Mapping[str, Any] | None, asked: int, cached: int, said: int) -> Decimal | None:
+def _cost_at(price: Mapping[str, Any] | None, inputs: int, cached: int, outputs: int) -> Decimal | None:
     if price is None:
         return None
     input_price, output_price = as_price(price.get("input")), as_price(price.get("output"))
     cached_price = as_price(price.get("cached_input", price.get("input")))
     if input_price is None or output_price is None or cached_price is None:
         return None
-    return ((asked - cached) * input_price + cached * cached_price + said * output_price) / PER_TOKENS
+    return ((inputs - cached) * input_price + cached * cached_price + outputs * output_price) / PER_TOKENS
 
 
-def _by_package(model: str, asked: int, cached: int, said: int) -> Decimal | None:
+def _by_package(model: str, inputs: int, cached: int, outputs: int) -> Decimal | None:
     alias, name = split_model(model)
     source = get_provider(alias).price_source() if alias in conf.STREAMING_CHAT_PROVIDERS else None
     if source is None or not _is_known(source, name):
         return None
     # If it has the model and no price, the sum is 0, too: only a setting can say that a model is free.
-    return _price(source, name, asked, cached, said) or None
+    return _price(source, name, inputs, cached, outputs) or None
 
 
 @lru_cache(maxsize=1024)
@@ -103,10 +101,10 @@ def _is_known(source: tuple[str, str], name: str) -> bool:
     return True
 
 
-def _price(source: tuple[str, str], name: str, asked: int, cached: int, said: int) -> Decimal:
+def _price(source: tuple[str, str], name: str, inputs: int, cached: int, outputs: int) -> Decimal:
     from genai_prices import Usage, calc_price
 
-    usage = Usage(input_tokens=asked, cache_read_tokens=cached, output_tokens=said)
+    usage = Usage(input_tokens=inputs, cache_read_tokens=cached, output_tokens=outputs)
     kind, value = source
     if kind == "provider_api_url":
         return calc_price(usage, name, provider_api_url=value).total_price
@@ -114,4 +112,4 @@ def _price(source: tuple[str, str], name: str, asked: int, cached: int, said: in
 
 
 def _storable(cost: Decimal | None) -> Decimal | None:
-    return cost.quantize(_SMALLEST) if cost is not None and 0 <= cost < _DEAREST else None
+    return cost.quantize(_SMALLEST) if cost is not None and 0 <= cost < _MAX_DOLLARS else None
