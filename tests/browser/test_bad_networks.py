@@ -459,12 +459,19 @@ class TestBuffers:
         """The page learns by polling which reply to stop; the text that it learns as well was not shown."""
         script, gates = gated("Not shown", ", end")
         provider.script(script)
+        stops = []
         with held(*gates):
             lined.say("Hi")
             provider.wait_for_call()
             wait_until(lambda: _written() == "Not shown")
+            lined.page.route("**/stop", lambda route: stops.append(route))  # noqa: PLW0108  (it cannot bind built-ins)
             lined.stop.click()
             lined.page.clock.fast_forward(PATIENCE_MILLISECONDS)
+            wait_in(lined.page, lambda: stops)
+
+            assert lined.reply().text_content() == ""
+
+            stops[0].continue_()
             lined.expect_end("stopped")
 
             assert lined.reply().text_content() == ""
