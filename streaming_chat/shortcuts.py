@@ -1,4 +1,4 @@
-"""What a site's own code calls: import it from here, whatever moves inside of the app."""
+"""What a site's own code may call. These names stay here, whatever moves inside the app."""
 
 from __future__ import annotations
 
@@ -32,25 +32,19 @@ def send_message(
 ) -> Message:
     """Send a message for a user from the site's own views and tasks; return the reply, which is being written. Blocking.
 
-    conversation: one of theirs, None for a new one. model: `alias:model`, "" as a browser that names none. client_id: as
-    in the API, the same again returns the same reply. wait: return when it has ended, also if another process writes it.
+    conversation: one of the user's, None for a new one. model: `alias:model`, "" for the default. client_id: as in the
+    API, the same one again returns the same reply. wait: return once the reply has ended, also if another process writes it.
 
-    The reply is written in this process, which must live until then; inside a transaction it begins with the commit, and
-    there is nothing to wait for. It takes the limits, permissions and PROMPT of a request of that user, of which there is
-    `request.user` only. Raises ValueError for a text that is empty or too long, APIError as `send` does, and 503 if this
-    process shuts down while it waits for another one.
+    The reply is written in this process, which must live until the end. Inside a transaction it starts with the commit, so
+    that there is nothing to wait for. Limits, permissions and PROMPT apply as to a request of that user, which has
+    `request.user` only. Raises ValueError for a text that is empty or too long, APIError as `send` does, and APIError 503
+    if this process shuts down while it waits for another one.
     """
-    text = storable(text)
-    if not text.strip() or len(text) > conf.STREAMING_CHAT_MAX_MESSAGE_CHARS:
-        raise ValueError(f"1 to {conf.STREAMING_CHAT_MAX_MESSAGE_CHARS} characters were wanted, got {len(text)}.")
+    text = _checked(text)
     using = live_database()
     if wait and connections[using].in_atomic_block:
         raise ValueError("a reply begins with the commit: inside a transaction there is nothing to wait for.")
-    request = HttpRequest()
-    request.user = user
-    key = request_key(request)
-    if not key:
-        raise APIError(401, "not_signed_in")
+    request, owner = _request_of(user)
     outgoing = SendRequest(
         content=text,
         model=model,
@@ -58,12 +52,28 @@ def send_message(
         client_id=client_id,
         body={"content": text, "model": model},
     )
-    sent = send(request, Owner(user, key), outgoing, writer.worker)
+    sent = send(request, owner, outgoing, writer.worker)
     if sent.order is not None:
         transaction.on_commit(partial(runner.start_in_background, sent.order), using=using)
     if wait:
         _wait_until_ended(sent.message_id, using)
     return Message.objects.using(using).get(pk=sent.message_id)
+
+
+def _checked(text: str) -> str:
+    text = storable(text)
+    if not text.strip() or len(text) > conf.STREAMING_CHAT_MAX_MESSAGE_CHARS:
+        raise ValueError(f"1 to {conf.STREAMING_CHAT_MAX_MESSAGE_CHARS} characters were wanted, got {len(text)}.")
+    return text
+
+
+def _request_of(user: Any) -> tuple[HttpRequest, Owner]:
+    request = HttpRequest()
+    request.user = user
+    key = request_key(request)
+    if not key:
+        raise APIError(401, "not_signed_in")
+    return request, Owner(user, key)
 
 
 def _wait_until_ended(message_id: uuid.UUID, using: str) -> None:

@@ -52,7 +52,7 @@ class Cursor:
         stream = self._stream
         events = stream.events
         if not self._located or self._skip or stream.cut is not None:
-            return self._next_carefully()
+            return self._next_checked()
         if self._index == len(events):
             return None
         event = events[self._index]
@@ -62,32 +62,18 @@ class Cursor:
             self._position += len(event.payload)
             self._index += 1
             return written
-        return self._next_carefully()
+        return self._next_checked()
 
-    def _next_carefully(self) -> bytes | None:
-        stream = self._stream
-        # First: in another thread the cut comes before the ending, which must not be told of a text that went past it.
-        ended = stream.ended
-        if self._is_past(stream):
-            if not stream.is_authoritative and not ended:
-                # A follower lags behind the process that gave this position out.
-                return None
-            if stream.cut is not None and not ended:
-                return None
-            self._position = self._index = self._skip = 0
-            self._located = True
-            return self._encoder.reset()
+    def _next_checked(self) -> bytes | None:
+        # First: in another thread the cut comes before the ending, which must not follow a text that went past the cut.
+        has_ended = self._stream.ended
+        if self._is_past_end():
+            return self._start_over() if self._may_start_over(has_ended) else None
         if not self._located and not self._locate():
             return None
-        taken = self._take()
-        if taken:
-            written = self._encoder.encode(taken, self._position)
-            self._position += sum(event.size for event in taken)
-            return written if len(written) <= _PIECE_BYTES else self._write(written)
-        if ended:
-            self.finished = True
-            return self._encoder.end(stream.events[-1].payload)
-        return None
+        if taken := self._take():
+            return self._encoded(taken)
+        return self._end() if has_ended else None
 
     def _locate(self) -> bool:
         if found := self._stream.locate(self._position):
@@ -95,34 +81,56 @@ class Cursor:
             self._located = True
         return self._located
 
-    def _is_past(self, stream: ReplyStream) -> bool:
-        limit = stream.position if stream.cut is None else min(stream.cut, stream.position)
-        return self._position > limit
+    def _is_past_end(self) -> bool:
+        stream = self._stream
+        end = stream.position if stream.cut is None else min(stream.cut, stream.position)
+        return self._position > end
+
+    def _may_start_over(self, has_ended: bool) -> bool:
+        """Return whether a position past the end is invalid. A follower lags behind the process that gave it out."""
+        return has_ended or (self._stream.is_authoritative and self._stream.cut is None)
+
+    def _start_over(self) -> bytes:
+        self._position = self._index = self._skip = 0
+        self._located = True
+        return self._encoder.reset()
+
+    def _encoded(self, taken: list[Event]) -> bytes:
+        written = self._encoder.encode(taken, self._position)
+        self._position += sum(event.size for event in taken)
+        return written if len(written) <= _PIECE_BYTES else self._write(written)
+
+    def _end(self) -> bytes:
+        self.finished = True
+        return self._encoder.end(self._stream.events[-1].payload)
 
     def _take(self) -> list[Event]:
         """Return at most one write's worth of events from here to the cut, and move past them."""
         events, cut = self._stream.events, self._stream.cut
-        room = _WRITE_CODE_POINTS
-        if cut is not None:
-            room = min(room, cut - self._position)
+        room = _WRITE_CODE_POINTS if cut is None else min(_WRITE_CODE_POINTS, cut - self._position)
         taken: list[Event] = []
         while room > 0 and self._index < len(events) and len(taken) < _WRITE_EVENTS:
             event = events[self._index]
             if event.kind == END:
                 break
             if event.kind in DELTAS:
-                text = event.payload[self._skip : self._skip + room]
-                taken.append(Event(event.kind, text))
-                room -= len(text)
-                if self._skip + len(text) < len(event.payload):
-                    self._skip += len(text)
-                    continue
+                event = self._take_text(event, room)
+                room -= len(event.payload)
             else:
                 size = len(str(event.payload))
                 if taken and size > room:
                     break
-                taken.append(event)
                 room -= size
+                self._index += 1
+            taken.append(event)
+        return taken
+
+    def _take_text(self, event: Event, room: int) -> Event:
+        """Return what is left of a delta, at most `room` code points of it, and move past that."""
+        text = event.payload[self._skip : self._skip + room]
+        if self._skip + len(text) < len(event.payload):
+            self._skip += len(text)
+        else:
             self._index += 1
             self._skip = 0
-        return taken
+        return Event(event.kind, text)

@@ -1,4 +1,4 @@
-"""Event loops, as threads beside them see them."""
+"""Calls into event loops from other threads."""
 
 from __future__ import annotations
 

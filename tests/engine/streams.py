@@ -1,11 +1,16 @@
 """A small reply stream, and what its writes say, for the tests of streams, cursors and readers."""
 
+import asyncio
 import uuid
+
+from django.test import SimpleTestCase
 
 from streaming_chat.encoders.simple import SimpleEncoder
 from streaming_chat.engine.cursor import Cursor
+from streaming_chat.engine.reader import Reader
 from streaming_chat.engine.stream import ReplyStream
 from streaming_chat.protocol.events import REASONING, START, TEXT, TOOL_CALL, Event, merge
+from tests.provider_server import TIMEOUT
 from tests.servers import Frame, parse_frame
 
 ID = uuid.UUID(int=7)
@@ -48,3 +53,17 @@ def events_of(writes: list[bytes]) -> list[Event]:
             case "tool_call":
                 told.append(Event(TOOL_CALL, frame.data["tool_call"]))
     return list(merge(told))
+
+
+class ReaderCase(SimpleTestCase):
+    """Opens readers in the test's own loop. followed: what the stream said of being followed."""
+
+    async def read(self, reader: Reader) -> list[bytes]:
+        async with asyncio.timeout(TIMEOUT):
+            return [write async for write in reader]
+
+    def open(self, position: int = 0, **options) -> tuple[ReplyStream, Reader]:
+        self.followed = []
+        stream = ReplyStream(ID, asyncio.get_running_loop(), on_follow=self.followed.append)
+        stream.append([BEGIN])
+        return stream, Reader(stream, SimpleEncoder(str(ID)), position, **options)

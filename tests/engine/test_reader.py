@@ -12,20 +12,10 @@ from streaming_chat.engine.stream import ReplyStream
 from streaming_chat.protocol.events import START, TEXT, Event
 from tests.provider_server import TIMEOUT
 
-from .streams import BEGIN, CALL, ENDED, ID, events_of, frames_of
+from .streams import BEGIN, CALL, ENDED, ID, ReaderCase, events_of, frames_of
 
 
-class ReaderTests(SimpleTestCase):
-    async def read(self, reader: Reader) -> list[bytes]:
-        async with asyncio.timeout(TIMEOUT):
-            return [write async for write in reader]
-
-    def open(self, position: int = 0, **options) -> tuple[ReplyStream, Reader]:
-        self.followed = []
-        stream = ReplyStream(ID, asyncio.get_running_loop(), on_follow=self.followed.append)
-        stream.append([BEGIN])
-        return stream, Reader(stream, SimpleEncoder(str(ID)), position, **options)
-
+class ReaderTests(ReaderCase):
     async def test_it_waits_for_more(self):
         stream, reader = self.open()
         reading = asyncio.ensure_future(self.read(reader))
@@ -34,17 +24,6 @@ class ReaderTests(SimpleTestCase):
         stream.end(ENDED)
 
         assert events_of(await reading) == [BEGIN, Event(TEXT, "Hello")]
-
-    @override_settings(STREAMING_CHAT_HEARTBEAT_SECONDS=0.01)
-    async def test_silence_is_broken_by_a_comment(self):
-        """One newline, no blank line: others take an empty event for the end."""
-        stream, reader = self.open()
-        await anext(reader)
-        beats = [await anext(reader) for _ in range(3)]
-        reader.close()
-
-        assert beats == [b":\n"] * 3
-        assert stream.position == 1
 
     async def test_what_a_format_has_no_words_for_does_not_hold_up_the_rest(self):
         class Terse(SimpleEncoder):
@@ -61,67 +40,7 @@ class ReaderTests(SimpleTestCase):
 
         assert events_of(await reading) == [CALL]
 
-    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05)
-    async def test_who_takes_nothing_for_so_long_is_cut(self):
-        stream, reader = self.open()
-        taking = asyncio.Event()
-
-        async def send():
-            async for _write in reader:
-                await taking.wait()
-
-        with self.assertRaises(asyncio.CancelledError):
-            await asyncio.wait_for(asyncio.ensure_future(send()), TIMEOUT)
-        await asyncio.sleep(0)
-
-        assert (stream.readers, self.followed) == (set(), [True, False])
-
-    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05, STREAMING_CHAT_HEARTBEAT_SECONDS=0.5)
-    async def test_who_waits_is_not_cut(self):
-        """Nor whose format has no heartbeat."""
-
-        class Silent(SimpleEncoder):
-            heartbeat = b""
-
-        stream, reader = self.open()
-        silent = Reader(stream, Silent(str(ID)))
-        for each in (reader, silent):
-            await anext(each)
-        readings = [asyncio.ensure_future(anext(each)) for each in (reader, silent)]
-        beat = await readings[0]
-        stream.append([Event(TEXT, "Hello")])
-
-        assert beat == b":\n"
-        assert events_of([await readings[1]]) == [Event(TEXT, "Hello")]
-        reader.close()
-        silent.close()
-
-    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05)
-    async def test_a_busy_loop_cuts_nobody(self):
-        """It has not sent either: what it sees late, it sees twice."""
-        stream, reader = self.open()
-        await anext(reader)
-        threading.Event().wait(0.1)
-        await asyncio.sleep(0)
-        stream.append([Event(TEXT, "Hello")])
-        await asyncio.sleep(0)
-
-        assert events_of([await anext(reader)]) == [Event(TEXT, "Hello")]
-        reader.close()
-
-    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.01)
-    async def test_who_only_waits_for_the_ending_writes_nothing_and_is_not_cut(self):
-        stream, reader = self.open()
-        waiting = asyncio.ensure_future(reader.until_ended(TIMEOUT))
-        until = asyncio.get_running_loop().time() + 0.1
-        while asyncio.get_running_loop().time() < until:
-            stream.append([Event(TEXT, "a")])
-            await asyncio.sleep(0)
-        stream.end(ENDED)
-
-        assert await waiting
-
-    async def test_a_refused_reader_is_told_so_and_the_others_nothing(self):
+    async def test_denial_reaches_that_reader_and_no_other(self):
         stream, reader = self.open()
         other = Reader(stream, SimpleEncoder(str(ID)))
         for each in (reader, other):
@@ -177,7 +96,7 @@ class ReaderTests(SimpleTestCase):
 
         assert events_of(await reading) == [BEGIN]
 
-    async def test_a_reader_that_is_never_read_never_came(self):
+    async def test_a_reader_that_is_never_read_does_not_subscribe(self):
         """Dropped in a cycle with an exception, it would be collected late."""
         counted = []
         stream, reader = self.open(register=counted.append)
@@ -270,7 +189,7 @@ class BlockingReaderTests(SimpleTestCase):
 
         assert writes[1:] == [b":\n"] * 2
 
-    def test_a_refused_reader_is_told_so(self):
+    def test_denial_is_an_ending_of_its_own(self):
         reader = BlockingReader(self.stream, SimpleEncoder(str(ID)))
         next(reader)
         threading.Timer(0.01, reader.deny, ["forbidden"]).start()
@@ -278,7 +197,7 @@ class BlockingReaderTests(SimpleTestCase):
 
         assert frames[0].data["error"]["code"] == "forbidden"
 
-    def test_it_ends_in_time_without_an_ending_and_counts_until_its_client_is_back(self):
+    def test_it_stops_in_time_without_an_ending_and_counts_until_its_client_reconnects(self):
         reader = BlockingReader(self.stream, SimpleEncoder(str(ID)), seconds=0.05)
         writes = list(reader)
         reader.close()
