@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from streaming_chat.accounts.owners import user_key
-from streaming_chat.chats.sending import title_of
+from streaming_chat.chats.titles import title_of
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.completion import Completion, end_reply
 from streaming_chat.models import Conversation, Feedback, Message, Status

@@ -10,7 +10,8 @@ from django.db import connections, transaction
 from django.http import HttpRequest
 
 from streaming_chat.accounts.owners import Owner, request_key
-from streaming_chat.chats.sending import SendRequest, send
+from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.chats.sending import send
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.follower import FollowedReply, follower
@@ -45,14 +46,9 @@ def send_message(
     if wait and connections[using].in_atomic_block:
         raise ValueError("a reply begins with the commit: inside a transaction there is nothing to wait for.")
     request, owner = _request_of(user)
-    outgoing = SendRequest(
-        content=text,
-        model=model,
-        conversation_id=conversation.pk if conversation else None,
-        client_id=client_id,
-        body={"content": text, "model": model},
-    )
-    sent = send(request, owner, outgoing, writer.worker)
+    body = {"content": text, "model": model, "client_id": client_id}
+    send_request = SendRequest.from_body(body, conversation_id=conversation.pk if conversation else None)
+    sent = send(request, owner, send_request, writer.worker)
     if sent.order is not None:
         transaction.on_commit(partial(runner.start_in_background, sent.order), using=using)
     if wait:

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 
 from .views import health, pages
-from .views.api import conversations, diagnosis, merging, messages, service
+from .views.api import chat, conversations, diagnosis, feedback, merging, messages, models, replies, tokens, unknown
 
 app_name = "streaming_chat"
 
@@ -20,15 +20,15 @@ urlpatterns = [
     ),
     path("api/messages", messages.messages_view, name="api-messages"),
     path("api/messages/<uuid:message_id>", messages.message_view, name="api-message"),
-    path("api/messages/<uuid:message_id>/events", messages.events_view, name="api-events"),
-    path("api/messages/<uuid:message_id>/stop", messages.stop_view, name="api-stop"),
-    path("api/messages/<uuid:message_id>/regenerate", messages.regenerate_view, name="api-regenerate"),
-    path("api/messages/<uuid:message_id>/feedback", messages.feedback_view, name="api-feedback"),
-    path("api/chat", messages.chat_view, name="api-chat"),
-    path("api/claim", merging.claim_view, name="api-claim"),
-    path("api/models", service.models_view, name="api-models"),
-    path("api/token", service.token_view, name="api-token"),
+    path("api/messages/<uuid:message_id>/events", replies.events_view, name="api-events"),
+    path("api/messages/<uuid:message_id>/stop", replies.stop_view, name="api-stop"),
+    path("api/messages/<uuid:message_id>/regenerate", replies.regenerate_view, name="api-regenerate"),
+    path("api/messages/<uuid:message_id>/feedback", feedback.feedback_view, name="api-feedback"),
+    path("api/chat", chat.chat_view, name="api-chat"),
+    path("api/claim", merging.merge_view, name="api-claim"),
+    path("api/models", models.models_view, name="api-models"),
+    path("api/token", tokens.token_view, name="api-token"),
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
-    re_path("^api/(?P<path>.*)$", service.unknown_view, name="api-unknown"),
+    re_path("^api/(?P<path>.*)$", unknown.unknown_view, name="api-unknown"),
     path(health.ROUTE, health.health_view, name="health"),
 ]

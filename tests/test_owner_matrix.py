@@ -9,7 +9,7 @@ from django.db import models
 from django.test import Client, override_settings
 
 from streaming_chat.chats.deletion import delete_for_owner
-from streaming_chat.chats.sending import SendRequest
+from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol.events import Event
 

@@ -24,7 +24,7 @@ def offer(visitor_key: str) -> tuple[int, list[str]]:
     return mine.count(), list(newest[:TITLES])
 
 
-def claim(visitor_key: str, owner: Owner) -> int:
+def merge_visitor(visitor_key: str, owner: Owner) -> int:
     """Move everything of a visitor's to a user; return how many conversations, those they deleted not counted."""
     if not visitor_key:
         return 0

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # 256 bits: nobody guesses the id of another.
 _ID_BYTES = 32
 _ID = "streaming_chat_visitor"
-# The owner key of the visitor that this user was, once they have claimed.
-_CLAIMED = "streaming_chat_claimed"
+# The owner key of the visitor that this user was, once they have merged it.
+_MERGED = "streaming_chat_merged_visitor"
 
 
 def may_visit(request: HttpRequest) -> bool:
@@ -55,23 +55,23 @@ def make_visitor(request: HttpRequest) -> str:
     return session_key(request)
 
 
-def forget_visitor(request: HttpRequest, *, claimed: bool = False) -> None:
-    """Take the id out of the session. claimed: what it owned is the user's now; see `claimed_key`."""
+def forget_visitor(request: HttpRequest, *, merged: bool = False) -> None:
+    """Take the id out of the session. merged: what it owned is the user's now; see `merged_key`."""
     session = _session(request)
     if session is None or _ID not in session:
         return
-    if claimed:
-        session[_CLAIMED] = session_key(request)
+    if merged:
+        session[_MERGED] = session_key(request)
     del session[_ID]
 
 
-def claimed_key(request: HttpRequest) -> str:
-    """Return the owner key under which the user wrote in this session before they claimed, "" for none.
+def merged_key(request: HttpRequest) -> str:
+    """Return the owner key under which the user wrote in this session before they merged, "" for none.
 
     It owns nothing any more. What they sent with a `client_id` before is found by it, when they send it again.
     """
     session = _session(request)
-    return session.get(_CLAIMED, "") if session is not None else ""
+    return session.get(_MERGED, "") if session is not None else ""
 
 
 def _session(request: HttpRequest) -> Any:

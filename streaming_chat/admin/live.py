@@ -22,33 +22,28 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import AccessRecord, LiveReply, Message
 from streaming_chat.privacy.accesses import record
-from streaming_chat.views.api.messages import position_of
-from streaming_chat.views.api.responses import error_response, handler_for, private, require, require_found
-from streaming_chat.views.api.streaming import (
-    Prepared,
-    encoder_for,
-    prepare_reply,
-    prepared_view,
-    require_reader_slot,
-)
+from streaming_chat.views.api.parsing import requested_position
+from streaming_chat.views.api.reply_answers import ReplyAnswer, answer_with_reply, encoder_for, require_reader_slot
+from streaming_chat.views.api.responses import handler_for, private, require, require_found
+from streaming_chat.views.api.streaming import answer_error_in_json, reply_view
 
 
 def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
     """Return the view that streams a reply to staff of this site who may read it, from a position as the API's does."""
 
-    def prepare(request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> Prepared | HttpResponse:
+    def prepare(request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
         handler = handler_for(request, {"GET": _follow})
         if not site.has_permission(request):
             raise APIError(401, "not_signed_in")
         return handler(request, object_id, message_id)
 
-    return prepared_view(prepare, _failed)
+    return reply_view(prepare, answer_error_in_json)
 
 
-def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Prepared | HttpResponse:
+def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
     require(request.user.has_perms(("streaming_chat.view_conversation", "streaming_chat.view_transcript")))
     encoder = encoder_for(request)
-    position = position_of(request.headers.get("Last-Event-ID") or request.GET.get("after", ""), message_id)
+    position = requested_position(request, message_id)
     require_found(_reply(conversation_id, message_id))
     if position is None:
         return private(HttpResponse(status=204))
@@ -57,11 +52,7 @@ def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.U
     require_reader_slot()
     # Each time, also after a lost connection: who names a position says that they have read up to it, no more.
     record(AccessRecord.Kind.FOLLOW, request.user, conversation=conversation_id, message=message_id)
-    return prepare_reply(message_id, None, position=position, encoder=encoder, by_owner=False)
-
-
-async def _failed(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
-    return error_response(error)
+    return answer_with_reply(message_id, None, position=position, encoder=encoder, by_owner=False)
 
 
 def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:

@@ -77,7 +77,7 @@ def _what_stays(message: Message) -> dict[str, Any]:
 
 
 def _begins(message: Message, title: str) -> bool:
-    """Return whether the title is how the message begins, as `sending.title_of` makes it."""
+    """Return whether the title is how the message begins, as `titles.title_of` makes it."""
     beginning = title.removesuffix("…").rstrip()
     return bool(beginning) and " ".join(message.text.split()).startswith(" ".join(beginning.split()))
 

@@ -27,9 +27,8 @@ from django.utils.translation import gettext_lazy
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
-from streaming_chat.chats.sending import SendRequest
+from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.tree import path_ids
-from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.engine import lookup
@@ -42,11 +41,12 @@ from streaming_chat.providers import default_model
 from streaming_chat.rendering.markdown import markdown, plain
 
 from .api import parsing
-from .api.messages import begin_reply
+from .api.models import offered_models
+from .api.replies import begin_reply, grace_seconds
+from .api.reply_answers import ReplyAnswer
 from .api.responses import api_error_from, keep_token, private
 from .api.serializers import live_events
-from .api.service import offered_models
-from .api.streaming import Prepared, prepared_view
+from .api.streaming import reply_view
 
 # How long a post waits for the ending: proxies give up after 30 s and more.
 _WAIT_SECONDS = 25.0
@@ -120,10 +120,10 @@ class Turn:
 def with_form(page: Callable[..., HttpResponse]) -> Callable[..., Any]:
     """Return the view of an address that shows a page, (request, **url), and takes what its form sends."""
 
-    def prepare(request: HttpRequest, **url: Any) -> Prepared | HttpResponse:
+    def prepare(request: HttpRequest, **url: Any) -> ReplyAnswer | HttpResponse:
         return _send(request, **url) if request.method == "POST" else page(request, **url)
 
-    return prepared_view(prepare, sync_to_async(_failed, thread_sensitive=True))
+    return reply_view(prepare, sync_to_async(_failed, thread_sensitive=True))
 
 
 def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | None = None) -> HttpResponse:
@@ -131,7 +131,7 @@ def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | 
     return _render(request, Draft(), owner, conversation)
 
 
-def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Prepared:
+def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> ReplyAnswer:
     _require_form(request)
     owner = get_permissions().authenticate(request)
     checks: dict[str, parsing.Check] = {
@@ -141,22 +141,13 @@ def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Pre
         "client_id": parsing.client_id,
     }
     body = parsing.cleaned(Draft.posted(request).said, checks)
-    named = {"parent": body["parent"]} if "parent" in body else {}
-    outgoing = SendRequest(
-        content=body["content"],
-        model=body.get("model", ""),
-        conversation_id=conversation_id,
-        client_id=body.get("client_id", ""),
-        body={name: str(value) for name, value in body.items()},
-        grace_seconds=conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
-        **named,
-    )
-    prepared = begin_reply(request, owner, outgoing)
+    send_request = SendRequest.from_body(body, conversation_id=conversation_id, grace_seconds=grace_seconds(None))
+    answer = begin_reply(request, owner, send_request)
     lease_judge.database_answered()
-    prepared.seconds = _WAIT_SECONDS
-    # Not a closure over `prepared`: a cycle would keep the whole prompt until the collector comes by.
-    prepared.finish = partial(_led_to, prepared.message_id)
-    return prepared
+    answer.timeout = _WAIT_SECONDS
+    # Not a closure over `answer`: a cycle would keep the whole prompt until the garbage collector runs.
+    answer.finish = partial(_redirect, answer.message_id)
+    return answer
 
 
 def _require_form(request: HttpRequest) -> None:
@@ -171,7 +162,7 @@ def _require_form(request: HttpRequest) -> None:
         raise APIError(415, "unsupported_media_type")
 
 
-def _led_to(message_id: uuid.UUID, ended: bool) -> HttpResponse:
+def _redirect(message_id: uuid.UUID, ended: bool) -> HttpResponse:
     message = Message.objects.using(live_database()).only("conversation_id").get(pk=message_id)
     response = HttpResponseRedirect(f"{_address(message.conversation_id)}?view=plain#m-{message_id}")
     response.status_code = 303

@@ -394,7 +394,7 @@ class LiveClaimTests(ServerTestCase):
             visitor.sign_in()
             claimed = visitor.post(CLAIM).json()
             # What each heartbeat asks.
-            access_guard.look()
+            access_guard.check()
             followed = visitor.follow(reader.message_id).until_text("Hello ")
             after = LiveReply.objects.values_list("owner_key", "slot").get()
             gate.open()

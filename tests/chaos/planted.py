@@ -12,7 +12,7 @@ from typing import Any
 from streaming_chat.engine import batch, reader, saver
 from streaming_chat.engine.run import Run
 from streaming_chat.models import Message
-from streaming_chat.views.api import messages
+from streaming_chat.views.api import lookups
 
 
 def lose_fence() -> None:
@@ -48,7 +48,7 @@ def forget_owner() -> None:
     def find_any(owner: Any, message_id: Any) -> Message:
         return Message.objects.select_related("conversation").get(pk=message_id)
 
-    messages.find_message = find_any
+    lookups.find_message = find_any
 
 
 def call_twice() -> None:

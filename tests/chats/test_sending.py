@@ -5,7 +5,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
-from streaming_chat.chats.sending import SendRequest, title_of
+from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.chats.titles import title_of
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Message
 from streaming_chat.providers.base import Turn

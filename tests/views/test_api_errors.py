@@ -15,8 +15,8 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
 from streaming_chat.testing import read_stream
+from streaming_chat.views.api.models import models_view
 from streaming_chat.views.api.responses import error_response
-from streaming_chat.views.api.service import models_view
 from tests.factories import make_conversation, make_live, make_reply, make_user
 from tests.native import Api, ApiTestCase, error_of
 from tests.servers import ServerTestCase

@@ -28,6 +28,7 @@ from streaming_chat.providers import default_model, is_offered
 from streaming_chat.search import entries
 
 from . import parsing
+from .lookups import find_conversation
 from .responses import Answer, api, require, require_found
 from .serializers import serialize_conversation, serialize_messages
 
@@ -80,13 +81,13 @@ def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
         metadata=body.get("metadata", {}),
     )
     write_transaction(partial(_insert, conversation))
-    return JsonResponse(serialize_conversation(_mine(owner, conversation.pk)), status=201)
+    return JsonResponse(serialize_conversation(find_conversation(owner, conversation.pk)), status=201)
 
 
 def get_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """A conversation with its messages on the path in view."""
     require(get_permissions().may_read(request, owner))
-    return _with_messages(_mine(owner, conversation_id), owner)
+    return _with_messages(find_conversation(owner, conversation_id), owner)
 
 
 def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
@@ -97,7 +98,7 @@ def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
         "head": parsing.optional(parsing.identifier),
     }
     body = parsing.read_body(request, checks)
-    conversation = _mine(owner, conversation_id)
+    conversation = find_conversation(owner, conversation_id)
     changes: dict[str, Any] = {key: body[key] for key in ("title", "model") if key in body}
     if "model" in body:
         _check_model(request, owner, body["model"])
@@ -105,12 +106,12 @@ def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
         changes["head_id"] = _leaf(conversation, body["head"])
     if changes:
         write_transaction(partial(_update, conversation.pk, changes))
-    return _with_messages(_mine(owner, conversation_id), owner)
+    return _with_messages(find_conversation(owner, conversation_id), owner)
 
 
 def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """Mark it deleted; its live reply is stopped first."""
-    conversation = _mine(owner, conversation_id)
+    conversation = find_conversation(owner, conversation_id)
     delete_for_owner(conversation.pk)
     for run in runner.live:
         if run.conversation_id == conversation.pk:
@@ -125,7 +126,7 @@ def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uu
     conversation = require_found(mine.filter(pk=conversation_id).first())
     if conversation.deleted_at and not restore(conversation.pk, _UNDO):
         raise APIError(404, "not_found")
-    return _with_messages(_mine(owner, conversation_id), owner)
+    return _with_messages(find_conversation(owner, conversation_id), owner)
 
 
 def _insert(conversation: Conversation) -> None:
@@ -138,12 +139,6 @@ def _update(conversation_id: uuid.UUID, changes: dict[str, Any]) -> None:
     Conversation.objects.using(live_database()).filter(pk=conversation_id).update(**changes)
     if "title" in changes:
         entries.retitle(conversation_id, changes["title"], live_database())
-
-
-def _mine(owner: Owner, conversation_id: uuid.UUID) -> Conversation:
-    # Not from a replica, which may not have what this owner has just done.
-    conversations = Conversation.objects.using(live_database()).for_owner(owner.key)
-    return require_found(conversations.filter(pk=conversation_id).first())
 
 
 def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:

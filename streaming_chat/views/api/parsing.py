@@ -204,6 +204,35 @@ def identifier(value: Any) -> uuid.UUID:
         raise ValueError(f"a UUID was wanted, got {_kind(value)}.") from None
 
 
+def requested_position(request: HttpRequest, message_id: uuid.UUID) -> int | None:
+    """Return the position that a request wants to read from, as `position_of`."""
+    return position_of(request.headers.get("Last-Event-ID") or request.GET.get("after", ""), message_id)
+
+
+def position_of(event_id: str, message_id: uuid.UUID) -> int | None:
+    """Return the position that an event's id names, or its number alone; None for the ending, 0 for "".
+
+    Raises APIError: 422 for a malformed id and one of another message.
+    """
+    if not event_id:
+        return 0
+    head, slash, number = event_id.rpartition("/")
+    if slash and head != str(message_id):
+        raise APIError(422, "invalid", fields={"position": f"an id of message {message_id} was wanted."})
+    if number == "end":
+        return None
+    if not (number.isascii() and number.isdecimal() and len(number) <= 9):
+        raise APIError(422, "invalid", fields={"position": "an id <message>/<number> was wanted."})
+    return int(number)
+
+
+def stop_position(value: Any, message_id: uuid.UUID) -> int | None:
+    """Return the position at which a client wants a reply to end. Raises APIError: 422."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise APIError(422, "invalid", fields={"position": "an event's id or its number was wanted."})
+    return position_of(str(value), message_id)
+
+
 def metadata(value: Any) -> dict[str, Any]:
     """Check an object of at most 4 KB of JSON."""
     if not isinstance(value, dict):

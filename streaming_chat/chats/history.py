@@ -1,0 +1,64 @@
+"""The messages that a new reply comes after: those of the stored branch, and those of the request."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Conversation, Message
+from streaming_chat.providers.base import Turn
+
+from .send_request import Absent, SendRequest
+from .tree import messages_of, path_messages
+
+
+def stored_messages(conversation: Conversation, send_request: SendRequest) -> list[Message]:
+    """Return the branch that the reply, or the user's text, comes after. Raises APIError: 422."""
+    if send_request.conversation_id is None:
+        return []
+    parent_id = _parent_id(conversation, send_request)
+    history = path_messages(conversation, parent_id, without=["parts"]) if parent_id else []
+    if send_request.regenerate and not history:
+        raise APIError(422, "invalid", fields={"id": "a reply to a user's message was wanted."})
+    return history
+
+
+def new_messages(
+    conversation: Conversation, send_request: SendRequest, ids: Sequence[uuid.UUID], parent_id: uuid.UUID | None
+) -> list[Message]:
+    """Return the messages of the request, not saved: a stateless client's earlier turns, and the user's text."""
+    messages = []
+    for pk, turn in zip(ids, [*send_request.earlier, Turn("user", send_request.content)], strict=True):
+        message = Message(
+            pk=pk,
+            conversation=conversation,
+            parent_id=parent_id,
+            role=turn.role,
+            text=turn.text,
+            parts=[{"kind": "text", "text": turn.text}] if turn.text else [],
+            position=1 + len(turn.text),
+            origin=Message.Origin.CLIENT if send_request.stateless else Message.Origin.SERVER,
+            end_reason="stop" if turn.role == Message.Role.ASSISTANT else "",
+        )
+        messages.append(message)
+        parent_id = message.pk
+    return messages
+
+
+def unknown_parent() -> APIError:
+    """Return the error of a parent that is no reply of the conversation."""
+    return APIError(422, "invalid", fields={"parent": "a reply of this conversation was wanted."})
+
+
+def _parent_id(conversation: Conversation, send_request: SendRequest) -> uuid.UUID | None:
+    """Return the last message of the branch: a reply for a send, a user's message for a regeneration."""
+    replies = messages_of(conversation).filter(role=Message.Role.ASSISTANT)
+    if send_request.regenerate:
+        return replies.get(pk=send_request.regenerate).parent_id
+    parent = send_request.parent
+    if isinstance(parent, Absent):
+        return conversation.head_id
+    if parent and not replies.filter(pk=parent).exists():
+        raise unknown_parent()
+    return parent

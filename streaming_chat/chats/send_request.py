@@ -1,0 +1,75 @@
+"""What a request asks for when it sends a message, and what a send returns. No HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from streaming_chat.engine.run import Order
+from streaming_chat.providers.base import Turn
+
+_FIELDS = ("content", "model", "parent", "client_id")
+# How an answer is delivered does not change what was asked.
+_DELIVERY = ("client_id", "stream", "disconnect")
+
+
+class Absent:
+    """Marks a parent that the request did not name: send after the message in view."""
+
+
+ABSENT = Absent()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SendRequest:
+    """What a request asks for. Its repr is the default one: no text in logs and error pages.
+
+    content: the user's text; "" for a regeneration. conversation_id: None for a new one. parent: the reply to send
+    after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again. earlier: turns that
+    a stateless client supplied. body: the request's fields, by which a repeated client_id is compared.
+    """
+
+    content: str = ""
+    model: str = ""
+    conversation_id: uuid.UUID | None = None
+    parent: uuid.UUID | Absent | None = ABSENT
+    regenerate: uuid.UUID | None = None
+    earlier: Sequence[Turn] = ()
+    client_id: str = ""
+    body: dict[str, Any] = field(default_factory=dict)
+    stateless: bool = False
+    grace_seconds: float | None = None
+
+    @classmethod
+    def from_body(cls, checked: dict[str, Any], /, **fields: Any) -> Self:
+        """Return what the checked fields of a body ask for. fields: of the class, in place of the body's."""
+        values: dict[str, Any] = {name: checked[name] for name in _FIELDS if name in checked}
+        values["body"] = {name: str(value) for name, value in checked.items()}
+        return cls(**values | fields)
+
+    def key(self, owner_key: str) -> str | None:
+        """Return what makes it idempotent: unique per owner, conversation (or "new") and client_id."""
+        if not self.client_id:
+            return None
+        return _digest(owner_key, str(self.conversation_id or "new"), self.client_id)
+
+    def digest(self) -> str:
+        """Return the same text for two requests that ask for the same."""
+        asked = {name: value for name, value in self.body.items() if name not in _DELIVERY}
+        return _digest(str(self.regenerate or ""), json.dumps(asked, sort_keys=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A reply, and the order of its run; None if the reply existed before."""
+
+    message_id: uuid.UUID
+    order: Order | None = None
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()

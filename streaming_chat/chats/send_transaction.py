@@ -1,0 +1,195 @@
+"""One attempt to send: a transaction that refuses the request, or inserts a message and its reply.
+
+It begins with a write to the conversation, which is its lock on both databases. Everything that can be refused is
+refused here, before the first byte and before the provider is called.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db.models.functions import Now
+from django.http import HttpRequest
+
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.conf import conf
+from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
+from streaming_chat.db.uuid7 import uuid7
+from streaming_chat.engine.run import Order
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Conversation, LiveReply, Message
+from streaming_chat.protocol import endings
+from streaming_chat.providers import default_model, get_provider, is_offered, split_model
+from streaming_chat.providers.base import Prompt, Provider
+from streaming_chat.quotas import get_quota, tokens_in
+
+from . import prompts
+from .history import new_messages, stored_messages, unknown_parent
+from .idempotency import find_sent
+from .live_replies import insert_live_reply
+from .send_request import SendRequest, Sent
+from .titles import title_of
+
+
+class SendTransaction:
+    """The checks and the rows of one attempt. `write` may be called again after a deadlock: its ids stay the same."""
+
+    def __init__(self, request: HttpRequest, owner: Owner, send_request: SendRequest, worker: str, using: str) -> None:
+        self._request = request
+        self._owner = owner
+        self._send_request = send_request
+        self._worker = worker
+        self._using = using
+        # Before the reply's: rows of one statement have the same time, and are ordered by their ids.
+        self._new_ids = [uuid7() for _turn in [*send_request.earlier, send_request.content]]
+        self.message_id = uuid7()
+
+    def check(self) -> None:
+        """Refuse a new conversation before the transaction, whose first statement must be a write. Raises APIError."""
+        if self._send_request.conversation_id is None:
+            if isinstance(self._send_request.parent, uuid.UUID):
+                raise unknown_parent()
+            self._require_may_send(None)
+            self._model("")
+
+    def write(self) -> Sent:
+        """Insert the rows, or find those of an earlier request with the same client_id. Raises APIError."""
+        if self._send_request.conversation_id is None:
+            conversation = self._insert_conversation()
+        else:
+            conversation = self._lock_conversation(self._send_request.conversation_id)
+            if found := find_sent(self._request, self._owner, self._send_request):
+                return found
+            self._require_no_live_reply(conversation)
+        return Sent(self.message_id, self._write_reply(conversation))
+
+    def _write_reply(self, conversation: Conversation) -> Order:
+        model = self._model(conversation.model)
+        provider = get_provider(split_model(model)[0])
+        history = stored_messages(conversation, self._send_request)
+        added = self._new_messages(conversation, history)
+        history += added
+        prompt, omitted = self._prompt(conversation, history, model, provider)
+        reply = self._reply(conversation, history[-1].pk, model, omitted)
+        reserved = self._plan_quota(prompt)
+        self._insert_messages(added, reply)
+        insert_live_reply(reply, self._owner.key, self._worker, reserved, self._using)
+        if self._send_request.conversation_id is not None:
+            self._update_conversation(conversation, model)
+        # Last: many requests share the quota's rows.
+        if (quota := get_quota()) is not None:
+            quota.reserve(reserved, self._using)
+        return self._order(reply, provider, prompt)
+
+    def _insert_conversation(self) -> Conversation:
+        """Insert it as it will be when the reply is there: the foreign key `head` is checked at the commit."""
+        conversation = Conversation(
+            owner=self._owner.user,
+            owner_key=self._owner.key,
+            title=title_of(self._send_request.content),
+            system_prompt=conf.STREAMING_CHAT_SYSTEM_PROMPT,
+            model=self._model(""),
+            head_id=self.message_id,
+            last_status=endings.STREAMING,
+            message_count=self._added_count(),
+        )
+        conversation.save(using=self._using, force_insert=True)
+        return conversation
+
+    def _lock_conversation(self, conversation_id: uuid.UUID) -> Conversation:
+        conversations = Conversation.objects.using(self._using).for_owner(self._owner.key).filter(pk=conversation_id)
+        # The write is the lock; read only after it.
+        if not conversations.update(last_activity=Now()):
+            raise APIError(404, "not_found")
+        conversation = conversations.get()
+        self._require_may_send(conversation)
+        return conversation
+
+    def _require_may_send(self, conversation: Conversation | None) -> None:
+        if not get_permissions().may_send(self._request, self._owner, conversation):
+            raise APIError(403, "forbidden")
+
+    def _require_no_live_reply(self, conversation: Conversation) -> None:
+        lives = LiveReply.objects.using(self._using).filter(conversation=conversation).values_list("pk", flat=True)
+        if (live := lives.first()) is not None:
+            raise APIError(409, "reply_in_progress", reply=str(live))
+
+    def _model(self, current: str) -> str:
+        """Return the model that was asked for, or else the conversation's. Raises APIError: 403, 422."""
+        model = self._send_request.model or (current if is_offered(current) else default_model())
+        if not is_offered(model):
+            raise APIError(422, "invalid", fields={"model": f"one of GET api/models was wanted, got {model!r}."})
+        if not get_permissions().may_use_model(self._request, self._owner, model):
+            raise APIError(403, "forbidden")
+        return model
+
+    def _new_messages(self, conversation: Conversation, history: list[Message]) -> list[Message]:
+        if self._send_request.regenerate:
+            return []
+        return new_messages(conversation, self._send_request, self._new_ids, history[-1].pk if history else None)
+
+    def _prompt(
+        self, conversation: Conversation, history: list[Message], model: str, provider: Provider
+    ) -> tuple[Prompt, int]:
+        """Return what the provider is asked, and how many messages did not fit."""
+        system, turns, omitted = prompts.prompt(self._request, conversation, history, provider.max_prompt_chars)
+        return Prompt(split_model(model)[1], system, tuple(turns), provider.max_output_tokens), omitted
+
+    def _reply(self, conversation: Conversation, parent_id: uuid.UUID, model: str, omitted: int) -> Message:
+        return Message(
+            pk=self.message_id,
+            conversation=conversation,
+            parent_id=parent_id,
+            role=Message.Role.ASSISTANT,
+            status=endings.STREAMING,
+            provider=split_model(model)[0],
+            model=model,
+            omitted_messages=omitted,
+            send_key=self._send_request.key(self._owner.key),
+            body_digest=self._send_request.digest() if self._send_request.client_id else "",
+        )
+
+    def _plan_quota(self, prompt: Prompt) -> Any:
+        """Return what the quota is to reserve for the reply; None without a quota."""
+        if (quota := get_quota()) is None:
+            return None
+        chars = len(prompt.system) + sum(len(turn.text) for turn in prompt.turns)
+        return quota.plan(
+            self._request,
+            self._owner.key,
+            input_tokens=tokens_in(chars),
+            output_tokens=prompt.max_output_tokens,
+        )
+
+    def _insert_messages(self, added: list[Message], reply: Message) -> None:
+        Message.objects.using(self._using).bulk_create([*added, reply])
+        texts = [SavedText(reply.conversation_id, message.pk, message.is_reply, message.text) for message in added]
+        texts_saved(texts, self._using)
+
+    def _added_count(self) -> int:
+        """Return how many messages are inserted."""
+        return 1 if self._send_request.regenerate else 2 + len(self._send_request.earlier)
+
+    def _update_conversation(self, conversation: Conversation, model: str) -> None:
+        changes: dict[str, Any] = {
+            "head_id": self.message_id,
+            "model": model,
+            "last_status": endings.STREAMING,
+            "message_count": conversation.message_count + self._added_count(),
+            **columns_on_change(),
+        }
+        if not conversation.title:
+            changes["title"] = title_of(self._send_request.content)
+        Conversation.objects.using(self._using).filter(pk=conversation.pk).update(**changes)
+
+    def _order(self, reply: Message, provider: Provider, prompt: Prompt) -> Order:
+        return Order(
+            message_id=reply.pk,
+            conversation_id=reply.conversation_id,
+            provider=provider,
+            prompt=prompt,
+            start=reply.start_payload(),
+            grace_seconds=self._send_request.grace_seconds,
+        )

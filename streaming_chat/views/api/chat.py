@@ -1,0 +1,61 @@
+"""A stateless client's chat: it sends the whole history with each request, and keeps nothing of ours but the reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.providers.base import Turn
+
+from . import parsing
+from .replies import begin_reply
+from .reply_answers import ReplyAnswer, encoder_for
+from .streaming import streaming
+
+# Closing the connection is the only way in which such a client can stop its reply.
+_GRACE_SECONDS = 0.0
+
+
+def stateless_chat(request: HttpRequest, owner: Owner) -> ReplyAnswer:
+    """Answer the history that a client sends, and save it as a conversation of its own."""
+    checks: dict[str, parsing.Check] = {
+        "messages": _turns,
+        "model": parsing.text(255, shortest=1),
+        "client_id": parsing.client_id,
+    }
+    parsing.require_json(request)
+    encoder = encoder_for(request)
+    body = parsing.read_body(request, checks, required=["messages"])
+    turns: list[Turn] = body["messages"]
+    send_request = SendRequest.from_body(
+        body,
+        content=turns[-1].text,
+        earlier=turns[:-1],
+        body={"messages": [list(turn) for turn in turns], "model": body.get("model", "")},
+        stateless=True,
+        grace_seconds=_GRACE_SECONDS,
+    )
+    return begin_reply(request, owner, send_request, encoder=encoder)
+
+
+def _turns(value: Any) -> list[Turn]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("a list of {role, content} was wanted.")
+    turns = [_turn(item) for item in value]
+    if turns[-1].role != "user":
+        raise ValueError("the last was wanted to be of role user.")
+    return turns
+
+
+def _turn(item: Any) -> Turn:
+    if not isinstance(item, dict) or set(item) != {"role", "content"}:
+        raise ValueError("each was wanted to have role and content, and nothing else.")
+    if item["role"] not in ("user", "assistant"):
+        raise ValueError("role was wanted to be user or assistant.")
+    return Turn(item["role"], parsing.message_text()(item["content"]))
+
+
+chat_view = streaming(POST=stateless_chat)

@@ -1,0 +1,54 @@
+"""Feedback: what the owner of a conversation thinks of a reply."""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+from typing import Any
+
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.hooks import columns_on_change
+from streaming_chat.db.transactions import write_transaction
+from streaming_chat.models import Conversation, Feedback, Message
+
+from . import parsing
+from .lookups import find_reply
+from .responses import Answer, api
+from .serializers import serialize_message
+
+
+def put_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
+    """Save a value, good or bad, and a comment."""
+    checks = {"value": parsing.one_of(1, -1), "comment": parsing.text(4000)}
+    body = parsing.read_body(request, checks, required=["value"])
+    reply = find_reply(owner, message_id)
+    columns = {"value": body["value"], "comment": body.get("comment", ""), "by": owner.user, "updated_at": Now()}
+    write_transaction(partial(_save, reply, owner, columns))
+    return serialize_message(reply, owner.key)
+
+
+def delete_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
+    """Delete it."""
+    reply = find_reply(owner, message_id)
+    feedback = Feedback.objects.using(live_database()).filter(message=reply, owner_key=owner.key)
+    write_transaction(feedback.delete)
+    return HttpResponse(status=204)
+
+
+def _save(reply: Message, owner: Owner, columns: dict[str, Any]) -> None:
+    if columns["value"] < 0:
+        # First, since it is the lock. The conversation needs attention, even if its review was done.
+        conversations = Conversation.objects.using(live_database()).filter(pk=reply.conversation_id)
+        conversations.update(**columns_on_change(went_wrong=True))
+    feedback = Feedback(message=reply, owner_key=owner.key, **columns)
+    # One statement: a SQLite transaction that reads before it writes fails if another has written in between.
+    Feedback.objects.using(live_database()).bulk_create(
+        [feedback], update_conflicts=True, unique_fields=["message", "owner_key"], update_fields=list(columns)
+    )
+
+
+feedback_view = api(PUT=put_feedback, DELETE=delete_feedback)

@@ -1,0 +1,135 @@
+"""Replies: begin, follow, stop and regenerate."""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.chats.sending import send
+from streaming_chat.conf import conf
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
+from streaming_chat.engine.runner import runner
+from streaming_chat.engine.writer import writer
+from streaming_chat.models import LiveReply, Message
+
+from . import parsing
+from .lookups import find_message, find_reply
+from .reply_answers import ReplyAnswer, answer_with_reply, encoder_for, require_reader_slot
+from .responses import private, require
+from .serializers import serialize_conversation, serialize_message
+from .streaming import streaming
+
+_STOP_TIMEOUT = 5.0
+
+
+def begin_reply(
+    request: HttpRequest, owner: Owner, send_request: SendRequest, *, stream: bool = True, **options: Any
+) -> ReplyAnswer:
+    """Send, and return how to answer with the reply. stream: False to answer with JSON at its ending."""
+    require_reader_slot()
+    sent = send(request, owner, send_request, writer.worker)
+    position = 0 if sent.order else _resumed_position(request, sent.message_id)
+    finish = None if stream else partial(_answer_with_turn, owner, sent.message_id)
+    return answer_with_reply(sent.message_id, sent.order, position=position, finish=finish, **options)
+
+
+def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:
+    """Write a reply again, as its sibling."""
+    checks: dict[str, parsing.Check] = {
+        "client_id": parsing.client_id,
+        "model": parsing.text(255, shortest=1),
+        "stream": parsing.boolean,
+        "disconnect": parsing.one_of("stop", "finish"),
+    }
+    if parsing.has_body(request):
+        parsing.require_json(request)
+    encoder = encoder_for(request)
+    body = parsing.read_optional_body(request, checks)
+    reply = find_reply(owner, message_id)
+    send_request = SendRequest.from_body(
+        body,
+        regenerate=reply.pk,
+        conversation_id=reply.conversation_id,
+        grace_seconds=grace_seconds(body.get("disconnect")),
+    )
+    return begin_reply(request, owner, send_request, stream=body.get("stream", True), encoder=encoder)
+
+
+def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
+    """A reply's stream from a position, while it is written and after."""
+    require(get_permissions().may_read(request, owner))
+    encoder = encoder_for(request)
+    position = parsing.requested_position(request, message_id)
+    reply = find_reply(owner, message_id)
+    if position is None:
+        # How EventSource is told to stop.
+        return private(HttpResponse(status=204))
+    if request.method == "HEAD":
+        return HttpResponse(content_type=encoder.content_type)
+    require_reader_slot()
+    return answer_with_reply(reply.pk, None, position=position, encoder=encoder)
+
+
+def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
+    """End a reply, and wait for the ending."""
+    checks = {"position": parsing.optional(partial(parsing.stop_position, message_id=message_id))}
+    position = parsing.read_optional_body(request, checks).get("position")
+    reply = find_reply(owner, message_id)
+    require(get_permissions().may_stop(request, owner, reply.conversation))
+    if not reply.is_live:
+        return private(JsonResponse(serialize_message(reply, owner.key)))
+    _request_stop(reply, position)
+    finish = partial(_answer_with_message, owner, message_id)
+    return answer_with_reply(reply.pk, None, finish=finish, timeout=_STOP_TIMEOUT)
+
+
+def grace_seconds(policy: str | None) -> float | None:
+    """Return how long a reply goes on without a reader. policy: "stop" for not at all; a client can ask only for less."""
+    return 0 if policy == "stop" else conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS
+
+
+def _request_stop(reply: Message, position: int | None) -> None:
+    if (run := runner.find(reply.pk)) is not None:
+        run.request_stop("user", position)
+    else:
+        live = LiveReply.objects.using(live_database()).filter(pk=reply.pk)
+        write_transaction(partial(live.request_stop, "user", position))
+
+
+def _resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
+    """Return where a repeated send goes on: where the client was, or from the beginning."""
+    event_id = request.headers.get("Last-Event-ID", "")
+    if not event_id.startswith(f"{message_id}/"):
+        return 0
+    return parsing.position_of(event_id, message_id) or 0
+
+
+# Answers at an ending. 202: the reply has not ended in the time that the server may wait.
+
+
+def _answer_with_message(owner: Owner, message_id: uuid.UUID, has_ended: bool) -> HttpResponse:
+    message = serialize_message(find_reply(owner, message_id), owner.key)
+    return private(JsonResponse(message, status=200 if has_ended else 202))
+
+
+def _answer_with_turn(owner: Owner, message_id: uuid.UUID, has_ended: bool) -> HttpResponse:
+    reply = find_reply(owner, message_id)
+    user_message = find_message(owner, reply.parent_id) if reply.parent_id else None
+    turn = {
+        "conversation": serialize_conversation(reply.conversation),
+        "user_message": user_message and serialize_message(user_message, owner.key),
+        "message": serialize_message(reply, owner.key),
+    }
+    return private(JsonResponse(turn, status=200 if has_ended else 202))
+
+
+events_view = streaming(GET=follow)
+stop_view = streaming(POST=stop)
+regenerate_view = streaming(POST=regenerate)
