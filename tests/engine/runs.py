@@ -113,6 +113,20 @@ def answer_lost(happens: bool = True) -> Any:
     return mock.patch.object(connection, "_commit", broken)
 
 
+def answer_lost_once(error: Exception | None = None) -> Any:
+    """Make the next commit fail, as a connection that breaks before it happens; the one after it works."""
+    error = error or OperationalError("server closed the connection unexpectedly")
+    commit, commits = connection._commit, []
+
+    def broken_first() -> None:
+        commits.append(1)
+        if len(commits) == 1:
+            raise error
+        commit()
+
+    return mock.patch.object(connection, "_commit", broken_first)
+
+
 def during_commit(act: Any) -> Any:
     """Do this while the next commits are in flight."""
     commit = connection._commit

@@ -1,11 +1,111 @@
 """How a reply's ending is saved."""
 
-from django.test import TestCase
+from datetime import timedelta
+from typing import ClassVar
 
+from django.db.models.functions import Now
+from django.test import TestCase, TransactionTestCase, override_settings
+
+from streaming_chat.engine.completion import Completion
+from streaming_chat.engine.journal import Record
+from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.notifiers import Notifier
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import Event
+from streaming_chat.quotas import Quota
 from tests.factories import end_live, make_conversation, make_live
+
+from .runs import COMPLETED, POISON, Received, save
+
+
+class RecordingNotifier(Notifier):
+    """Notes when followers are told."""
+
+    calls: ClassVar[list[str]] = []
+
+    def notify_on_commit(self, using, message_ids):
+        self.calls.append("notify")
+
+
+class RecordingQuota(Quota):
+    """Notes when it reconciles."""
+
+    def plan(self, request, owner_key, *, input_tokens, output_tokens):
+        return {"tokens": 1}
+
+    def reconcile(self, reconciliations, using):
+        RecordingNotifier.calls.append("reconcile")
+
+
+BACKENDS = {
+    "STREAMING_CHAT_NOTIFIER": {"BACKEND": f"{__name__}.RecordingNotifier"},
+    "STREAMING_CHAT_QUOTA": {"BACKEND": f"{__name__}.RecordingQuota"},
+}
+
+
+@override_settings(**BACKENDS)
+class OrderTests(TransactionTestCase):
+    """Many replies share the quota's rows, so they are locked last: not while followers are told, which may take a while."""
+
+    def setUp(self):
+        RecordingNotifier.calls.clear()
+
+    def check(self):
+        assert RecordingNotifier.calls == ["notify", "reconcile"]
+
+    def make_live(self, **fields) -> LiveReply:
+        return make_live(make_conversation(), Event("text", "It"), reserved={"tokens": 1}, **fields)
+
+    def test_the_ending_of_a_run(self):
+        run = Received("me", "Hello")
+        LiveReply.objects.update(reserved={"tokens": 1})
+        run.outcome = COMPLETED
+        save([run])
+        self.check()
+
+    def test_one_that_the_database_refuses(self):
+        run = Received("me", "Hello")
+        LiveReply.objects.update(reserved={"tokens": 1})
+        run.events.append(POISON)
+        with self.assertLogs("streaming_chat", "ERROR"):
+            save([run])
+        self.check()
+
+    def test_that_of_a_dead_workers_reply(self):
+        recover_reply(self.make_live(expires=-1))
+        self.check()
+
+    def test_one_that_waited_in_the_journal(self):
+        live = self.make_live(worker="me")
+        completion = Completion(live.pk, live.conversation_id, COMPLETED, [Event("text", "It")], worker="me")
+        Record(completion, COMPLETED).save()
+        self.check()
+
+
+class FailingNotifier(Notifier):
+    """A site's own, with a fault."""
+
+    def notify_on_commit(self, using, message_ids):
+        raise KeyError("channel")
+
+    publish = notify_on_commit
+
+
+@override_settings(STREAMING_CHAT_NOTIFIER={"BACKEND": f"{__name__}.FailingNotifier"})
+class FailingNotifierTests(TransactionTestCase):
+    def test_its_fault_harms_no_reply(self):
+        run = Received("me", "Hel")
+        LiveReply.objects.update(followed_until=Now() + timedelta(seconds=60))
+        with self.assertLogs("streaming_chat", "ERROR") as logs:
+            save([run])
+            run.receive("lo")
+            run.outcome = COMPLETED
+            save([run])
+
+        assert run.told == [("completed", 6)]
+        assert run.message.text == "Hello"
+        assert all("KeyError" in line for line in logs.output)
 
 
 class EndReplyTests(TestCase):

@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
 import stat
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from django.db import connections
 from django.db.models.functions import Now
@@ -19,11 +23,13 @@ from streaming_chat.engine.completion import Completion
 from streaming_chat.engine.journal import Journal, Record
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.notifiers import Notifier
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import TEXT, TOOL_CALL, Event
 from tests.factories import make_conversation, make_live
 from tests.servers import outcome
+from tests.test_private_files import SystemCalls
 
 NOT_SAVED = Ending(endings.INTERRUPTED, "not_saved", "not_saved")
 COMPLETED = Ending(endings.COMPLETED, "stop")
@@ -71,6 +77,15 @@ class RecordTests(SimpleTestCase):
         assert "rld" not in repr(self.record())
 
 
+class ForgettingNotifier(Notifier):
+    """Removes a record from the journal while another one is replayed, as another thread does."""
+
+    forget_record: Callable[[], object]
+
+    def notify_on_commit(self, using, message_ids):
+        type(self).forget_record()
+
+
 class JournalTests(TransactionTestCase):
     def setUp(self):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory())) / "journal"
@@ -92,6 +107,13 @@ class JournalTests(TransactionTestCase):
         assert self.names == [path.name]
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(self.folder.stat().st_mode) == 0o700
+
+    def test_a_record_survives_a_crash_of_the_machine(self):
+        calls = SystemCalls()
+        with calls.recorded():
+            make_file(self.folder, "It will rain")
+
+        assert calls.made == [("fsync", ".new"), ("rename", ".json"), ("fsync", "folder")]
 
     def test_what_is_saved_is_what_readers_were_told(self):
         record = make_file(self.folder, "It will ", "rain")
@@ -176,6 +198,40 @@ class JournalTests(TransactionTestCase):
 
         assert replayed == ([record.message_id], False)
         assert self.names == [f"{refused.message_id}.refused"]
+
+    def test_what_is_removed_during_a_replay_stops_nothing(self):
+        """A text may be redacted while the endings before it are replayed."""
+        first, removed, last = (make_record(f"text {number}") for number in range(3))
+        with override_settings(STREAMING_CHAT_JOURNAL_DIR=None):
+            for record in (first, removed, last):
+                self.journal.put(record)
+            ForgettingNotifier.forget_record = partial(self.journal.forget, [removed.message_id])
+            with self.settings(STREAMING_CHAT_NOTIFIER={"BACKEND": f"{__name__}.ForgettingNotifier"}):
+                replayed = self.journal.replay()
+
+        assert replayed == ([first.message_id, last.message_id], False)
+        assert self.message(removed).status == "streaming"
+
+    def test_a_file_that_cannot_be_moved_stops_nothing_and_is_tried_again(self):
+        """A directory stands where it should go: root, as whom tests may run, may move any file."""
+        record = make_file(self.folder, "It will rain")
+        (self.folder / "0.json").write_bytes(b"no record")
+        self.enterContext(mock.patch("streaming_chat.engine.journal._RETRY_SECONDS", 0.0))
+        in_the_way = self.folder / "0.unreadable"
+        (in_the_way / "inside").mkdir(parents=True)
+        with self.assertLogs("streaming_chat", "ERROR"):
+            replayed = self.journal.replay()
+
+        assert replayed == ([record.message_id], True)
+
+        shutil.rmtree(in_the_way)
+        (taken,) = self.folder.glob("0.*.taken")
+        os.utime(taken, (time.time() - 100,) * 2)
+        with self.assertLogs("streaming_chat", "ERROR"):
+            again = self.journal.replay()
+
+        assert again == ([], False)
+        assert self.names == ["0.unreadable"]
 
     def test_two_processes_that_replay_one_folder_save_each_ending_once(self):
         records = [make_file(self.folder, f"text {number}") for number in range(20)]

@@ -9,7 +9,7 @@ from streaming_chat.models import LiveReply
 from streaming_chat.protocol import events
 from tests.servers import outcome
 
-from .runs import COMPLETED, POISON, Received, ended, error_of, make_runs, save
+from .runs import COMPLETED, POISON, Received, answer_lost_once, ended, error_of, make_runs, save
 
 
 class SaverTests(TransactionTestCase):
@@ -65,6 +65,16 @@ class SaverTests(TransactionTestCase):
         run.outcome = COMPLETED
         run.raises = [error_of(DeadlockDetected), error_of(SerializationFailure)]
         done = ended([run])
+
+        assert done == [run]
+        assert run.told == [("completed", 6)]
+
+    def test_a_conflict_at_the_commit_is_retried_at_once_too(self):
+        """A database that serializes says so at the commit only."""
+        run = Received("me", "Hello")
+        run.outcome = COMPLETED
+        with answer_lost_once(error_of(SerializationFailure)):
+            done = ended([run])
 
         assert done == [run]
         assert run.told == [("completed", 6)]

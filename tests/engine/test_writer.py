@@ -1,14 +1,18 @@
-"""Saving: many replies in one transaction, each ending once, and nobody harmed by another's trouble."""
+"""The writer with real servers: outages, other processes, dead workers, and threads that must not end."""
 
 import asyncio
+import contextlib
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 from unittest import mock
 
-from django.db import connection, connections
+import pytest
+from django.db import OperationalError, connection, connections
 from django.db.models.functions import Now
 from django.dispatch import receiver
 from django.test import TransactionTestCase, override_settings
@@ -20,6 +24,7 @@ from streaming_chat.engine.run import Order
 from streaming_chat.engine.runner import Runner, runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.notifiers import Notifier
 from streaming_chat.protocol import events
 from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream
@@ -27,6 +32,8 @@ from streaming_chat.signals import reply_ended
 from tests.factories import make_conversation, make_live, make_steady
 from tests.provider_server import TIMEOUT, Gate, Script
 from tests.servers import ServerTestCase, held, outcome, received_text, wait_until
+
+from .test_journal import make_file
 
 
 class WriterTests(ServerTestCase):
@@ -51,7 +58,7 @@ class WriterTests(ServerTestCase):
         assert len(exchange.endings) == 1
         assert outcome(self.ended(exchange.message_id)) == ("completed", "stop", "")
 
-    def test_a_reply_that_loses_its_claim_ends_as_it_was_settled(self):
+    def test_a_reply_whose_lease_is_lost_ends_as_another_process_ended_it(self):
         """Its worker had paused for longer than its lease, as a suspended machine does."""
         gate = Gate()
         with held(gate):
@@ -105,7 +112,7 @@ class WriterTests(ServerTestCase):
         assert message.text == long.text == "Hello" + "!" * 100
         assert [frame.data["status"] for frame in short.endings] == ["completed"]
 
-    def test_replies_of_dead_workers_are_settled_on_the_way(self):
+    def test_replies_of_dead_workers_are_recovered_on_the_way(self):
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
         writer._takeover.recover_soon()
         make_steady()
@@ -114,7 +121,7 @@ class WriterTests(ServerTestCase):
         assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
         assert self.ended(dead.message_id).text == "Hel"
 
-    def test_replies_of_its_own_that_no_run_writes_are_settled(self):
+    def test_replies_of_its_own_that_no_run_writes_are_recovered(self):
         """The endings that it gave up, and those of requests that broke before their run began."""
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1, worker=writer.worker)
         writer._takeover.recover_soon()
@@ -123,7 +130,7 @@ class WriterTests(ServerTestCase):
 
         assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
 
-    def test_a_dead_reply_that_cannot_be_settled_harms_no_other(self):
+    def test_a_dead_reply_that_cannot_be_recovered_harms_no_other(self):
         odd = make_live(make_conversation(), Event("x", "no object, as a newer version may write"), expires=-2)
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
         writer._takeover.recover_soon()
@@ -136,6 +143,59 @@ class WriterTests(ServerTestCase):
         assert outcome(self.ended(dead.message_id)) == ("interrupted", "lease_expired", "lease_expired")
 
         odd.conversation.delete()
+
+    def test_a_live_reply_of_its_own_is_never_recovered(self):
+        """After a pause its own leases have run out, as those of a dead worker; only its runs renew them."""
+        gate = Gate()
+        self.provider.script(Script(["Hel", "lo"], gates={1: gate}))
+        with held(gate):
+            exchange = self.browser.send("Hello").until_text("Hel")
+            wait_until(lambda: events.text_of(ReplyEvent.objects.stream(exchange.message_id)) == "Hel")
+            dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
+            LiveReply.objects.filter(pk=exchange.message_id).update(expires_at=Now() - timedelta(seconds=1))
+            make_steady()
+            writer._takeover.recover_soon()
+
+            assert outcome(self.ended(dead.message_id))[1] == "lease_expired"
+            gate.open()
+            exchange.rest()
+
+        assert outcome(self.ended(exchange.message_id)) == ("completed", "stop", "")
+
+    def test_endings_of_other_workers_are_replayed_after_an_outage(self):
+        """Their process may be gone, and this one goes on."""
+        folder = self.enterContext(TemporaryDirectory())
+        self.enterContext(override_settings(STREAMING_CHAT_JOURNAL_DIR=folder))
+        gate = Gate()
+        self.provider.script(Script(["Hel", "lo"], gates={1: gate}))
+        with held(gate):
+            exchange = self.browser.send("Hello").until_text("Hel")
+            wait_until(lambda: not writer._takeover.is_replay_due)
+            record = make_file(folder, "It will rain")
+            with self.assertLogs("streaming_chat", "WARNING"), outage():
+                wait_until(lambda: writer._flusher.is_away)
+            replayed = self.ended(record.message_id)
+            is_live = LiveReply.objects.filter(pk=exchange.message_id).exists()
+            gate.open()
+            exchange.rest()
+
+        assert outcome(replayed) == ("interrupted", "not_saved", "not_saved")
+        assert is_live
+
+    def test_it_says_that_it_does_not_work_while_the_database_is_away(self):
+        gate = Gate()
+        self.provider.script(Script(["Hel", "lo"], gates={1: gate}))
+        self.enterContext(mock.patch("streaming_chat.engine.writer._NOT_WORKING_SECONDS", 0.2))
+        with held(gate):
+            exchange = self.browser.send("Hello").until_text("Hel")
+            wait_until(lambda: writer.is_working)
+            with self.assertLogs("streaming_chat", "WARNING"), outage():
+                wait_until(lambda: not writer.is_working)
+            wait_until(lambda: writer.is_working)
+            gate.open()
+            exchange.rest()
+
+        assert outcome(self.ended(exchange.message_id)) == ("completed", "stop", "")
 
     def test_a_signal_follows_the_commit(self):
         heard = []
@@ -150,6 +210,59 @@ class WriterTests(ServerTestCase):
 
         assert exchange.endings
         assert heard == [("completed", "completed", "stop")]
+
+
+class DeadlyNotifier(Notifier):
+    """Ends the first thread that asks it to listen."""
+
+    ended: ClassVar[list[threading.Thread]] = []
+
+    def listen(self, worker, on_wake, using):
+        if not self.ended:
+            self.ended.append(threading.current_thread())
+            raise SystemExit
+
+
+class UnableNotifier(Notifier):
+    """Fails whenever it is asked to listen."""
+
+    def listen(self, worker, on_wake, using):
+        raise KeyError("channel")
+
+
+class ThreadTests(ServerTestCase):
+    """Replies that are accepted and streamed must be saved, whatever else of the site is broken."""
+
+    def check(self, backend: str, **options: str) -> list[str]:
+        """Send with this notifier, and return what the log says of errors."""
+        notifier = {"BACKEND": backend, "OPTIONS": options}
+        with self.settings(STREAMING_CHAT_NOTIFIER=notifier), self.assertLogs("streaming_chat", "ERROR") as logs:
+            for _time in range(2):
+                exchange = self.browser.send("Hello").rest()
+
+                assert [frame.data["status"] for frame in exchange.endings] == ["completed"]
+                assert outcome(self.ended(exchange.message_id)) == ("completed", "stop", "")
+                assert writer.wait_until_idle(TIMEOUT)
+        return logs.output
+
+    def test_a_notifier_that_cannot_be_created(self):
+        """Of a URL that it does not take, as of a package that is missing."""
+        logged = self.check("streaming_chat.notifiers.redis.RedisNotifier", url="redis+tls://localhost")
+
+        assert len(logged) == 1
+        assert "STREAMING_CHAT_NOTIFIER cannot be created" in logged[0]
+
+    def test_a_notifier_that_fails(self):
+        assert "KeyError" in self.check(f"{__name__}.UnableNotifier")[0]
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_a_thread_that_dies(self):
+        DeadlyNotifier.ended.clear()
+        logged = self.check(f"{__name__}.DeadlyNotifier")
+
+        assert not DeadlyNotifier.ended[0].is_alive()
+        assert "streaming_chat.writer had ended and is started again" in logged[0]
+        assert writer.is_working
 
 
 class Endless(Provider, ProviderStream):
@@ -213,6 +326,17 @@ class ClosedLoopTests(TransactionTestCase):
                 loop.close()
 
         self.check(self.run_in(run_and_close))
+
+
+@contextlib.contextmanager
+def outage():
+    """Make every commit of every thread fail, as a database that has gone."""
+
+    def fail(connection):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with mock.patch.object(type(connections["default"]), "_commit", fail):
+        yield
 
 
 def quick_to_give_up():
