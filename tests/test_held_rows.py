@@ -66,7 +66,7 @@ class SettlingTests(HeldRowsCase):
         with self.held(*paused):
             began = time.monotonic()
             settled, more = lookup.recover_abandoned(LiveReply.objects.all())
-            found = lookup.look({live.pk: 1 for live in paused})
+            found = lookup.read({live.pk: 1 for live in paused})
             lasted = time.monotonic() - began
 
         assert (settled, more) == ({dead.pk}, False)

@@ -1,6 +1,6 @@
-"""Opens a reply's stream in this process, wherever the reply is written, or was.
+"""Opens the stream of a reply that another process writes, or that has ended.
 
-One thread of a process looks at the database for all replies that it follows, however many readers they have here.
+One thread of a process reads the database for all replies that the process follows, however many readers they have.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from django.db import DatabaseError, InterfaceError, connections
 
@@ -23,85 +23,90 @@ from streaming_chat.notifiers import get_notifier
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import START, Event, after
+from streaming_chat.threads import BackgroundThread
 
 from . import lookup
 from .lookup import Reading
+from .loops import call_in_loop
 from .stream import ReplyStream
 
-# Between two looks at the database: without a tail that hears, and as a safeguard beside one.
-_LOOK_SECONDS = 0.3
-_SAFEGUARD_SECONDS = 2.0
-_PUSH_SECONDS = 5.0
-# Between tries while the database is away.
-_AWAY_SECONDS = 0.5
-# Events that came over a tail before those that precede them, kept until the database has these: 0.5 s of a fast reply.
-_AHEAD = 1_000
+# Between two reads of the database: without a connected notifier, and with one, which may still lose something.
+_READ_SECONDS = 0.3
+_CONNECTED_READ_SECONDS = 2.0
+# Between two attempts while the database does not answer.
+_OUTAGE_SECONDS = 0.5
+# Between two updates of the rows that say which replies are followed.
+_MARK_SECONDS = 5.0
+# Events that a notifier carried before those that precede them were read: about half a second of a fast reply.
+_MAX_EARLY_EVENTS = 1_000
 
 
 class FollowedReply:
-    """One reply that another process writes, as this one knows it. `stream` is filled in the stream's loop."""
+    """A reply that another process writes, and the stream that this process shows of it.
 
-    def __init__(self, message: Message, *, keeps: bool = True) -> None:
-        """Look once, in the caller's thread; `stream` holds what was found.
+    stream: filled in its loop, which the caller sets. next_start: position of the next row of the database.
+    """
 
-        message: as the database has it now. keeps: whether the reply is to go on for whoever reads this.
+    def __init__(self, message: Message, *, keeps_alive: bool = True) -> None:
+        """Read the database once, in the caller's thread.
+
+        message: as the database has it now. keeps_alive: whether the reply goes on for the sake of these readers.
         """
         self.message_id = message.pk
-        self.keeps = keeps
+        self.keeps_alive = keeps_alive
         self.stream = ReplyStream(message.pk, None, is_authoritative=False, on_follow=self._on_follow)
         self.stream.append([Event(START, message.start_payload())])
-        # Where the next row of the database begins.
-        self.start = 1
-        self._ahead: list[tuple[int, Sequence[Event]]] = []
-        if not message.is_live:
-            self.take(lookup.of_ended(message), 1)
-            return
-        if keeps:
-            lookup.push([message.pk])
-        reading, start = self._look()
-        self.take(reading, start)
-        if reading.worker:
-            # It may carry events from now on; and whoever has just asked for a stop comes here to wait for the ending.
-            get_notifier().wake(live_database(), reading.worker, message.pk)
+        self.next_start = 1
+        self._early: list[tuple[int, Sequence[Event]]] = []
+        if message.is_live:
+            self._read()
+        else:
+            self.append_reading(lookup.from_message(message))
 
-    def advance(self, reading: Reading) -> int:
-        """Note how far the database was read; return where this reading's events begin. In the thread that looks."""
-        start = self.start if reading.end is None else 1
-        self.start = reading.next
-        return start
-
-    def take(self, reading: Reading, start: int) -> None:
-        """Append what a look found. In the stream's loop."""
-        self._append(reading.events, start)
+    def append_reading(self, reading: Reading) -> None:
+        """Append what was read. In the stream's loop."""
+        self._append(reading.events, reading.start)
         if not reading.exists:
-            # Deleted: nobody may read it any more.
+            # The reply was deleted, so nobody may read it any more.
             self.stream.end(endings.payload(Ending(endings.FAILED, error_code="forbidden"), "", None))
-        elif reading.end is not None:
-            if reading.end_position < self.stream.position:
-                self.stream.cut = max(reading.end_position, 1)
-            self.stream.end(reading.end)
-        elif self._ahead:
-            ahead, self._ahead = self._ahead, []
-            for position, events in ahead:
-                self.take_ahead(position, events)
+        elif reading.ending is not None:
+            if reading.ending_position < self.stream.position:
+                self.stream.cut_at(reading.ending_position)
+            self.stream.end(reading.ending)
+        else:
+            early, self._early = self._early, []
+            for position, events in early:
+                self.append_carried(position, events)
 
-    def take_ahead(self, position: int, events: Sequence[Event]) -> bool:
-        """Append what a tail carried; False when the database must be asked for what precedes it. In the stream's loop."""
-        if position > self.stream.position:
-            if len(self._ahead) >= _AHEAD:
-                self._ahead.clear()
-            self._ahead.append((position, events))
-            return False
-        self._append(events, position)
-        return True
+    def append_carried(self, position: int, events: Sequence[Event]) -> bool:
+        """Append what a notifier carried; False if events before it must be read first. In the stream's loop."""
+        if position <= self.stream.position:
+            self._append(events, position)
+            return True
+        if len(self._early) >= _MAX_EARLY_EVENTS:
+            self._early.clear()
+        self._early.append((position, events))
+        return False
 
-    def _look(self) -> tuple[Reading, int]:
-        reading = lookup.look({self.message_id: self.start}).get(self.message_id) or Reading([], self.start)
-        return reading, self.advance(reading)
+    def call_in_loop(self, call: Callable[..., object], *arguments: object) -> None:
+        """Make a call in the stream's loop, unless that is closed: then the next read removes the reply."""
+        if self.stream.loop is not None:
+            call_in_loop(self.stream.loop, call, *arguments)
 
-    def _append(self, events: Iterable[Event], start: int) -> None:
-        new = list(after(events, self.stream.position, start))
-        if new:
+    def _read(self) -> None:
+        if self.keeps_alive:
+            lookup.mark_followed([self.message_id])
+        reading = lookup.read({self.message_id: 1}).get(self.message_id)
+        if reading is None:
+            return
+        self.next_start = reading.next_start
+        self.append_reading(reading)
+        if reading.worker:
+            # It may carry events from now on. And if a stop was just requested, its row must be read now.
+            get_notifier().wake(live_database(), reading.worker, self.message_id)
+
+    def _append(self, events: Iterable[Event], position: int) -> None:
+        if new := list(after(events, self.stream.position, position)):
             self.stream.append(new)
 
     def _on_follow(self, is_followed: bool) -> None:
@@ -109,163 +114,175 @@ class FollowedReply:
 
 
 class Follower:
-    """The thread that looks, made when something is followed, and what is followed here. Streams are shared by loop."""
+    """The thread that reads the database, started when a reply is first followed, and the replies that are followed."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, in a child of a fork."""
+        """Start afresh, in a forked child."""
         self._lock = threading.Lock()
+        self._thread = BackgroundThread("streaming_chat.follower", self._turn)
         self._due = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
-        self._thread: threading.Thread | None = None
-        # Reply -> who of this process follows it: one a loop.
+        # By id; one for each event loop whose readers follow the reply, and one for those that do not keep it alive.
         self._followed: dict[uuid.UUID, list[FollowedReply]] = {}
-        self._next_push = 0.0
+        self._next_mark = 0.0
         self._is_away = False
         self._is_dismissed = False
 
-    def share(self, following: FollowedReply) -> FollowedReply:
-        """Return the one whose stream is to be read: one that is followed in that loop already, or this one."""
-        for other in self._followed.get(following.message_id, ()):
-            shares = (other.stream.loop, other.keeps) == (following.stream.loop, following.keeps)
-            if shares and not other.stream.ended:
+    def share(self, reply: FollowedReply) -> FollowedReply:
+        """Return the same reply if it is followed in that loop already, or this one."""
+        for other in self._followed.get(reply.message_id, ()):
+            is_alike = (other.stream.loop, other.keeps_alive) == (reply.stream.loop, reply.keeps_alive)
+            if is_alike and not other.stream.ended:
                 return other
-        return following
+        return reply
 
-    def add(self, following: FollowedReply) -> None:
-        """Follow from now on; its first reader has come."""
+    def add(self, reply: FollowedReply) -> None:
+        """Follow this reply, whose first reader has come."""
         with self._lock:
-            others = self._followed.setdefault(following.message_id, [])
-            if following not in others:
-                others.append(following)
+            replies = self._followed.setdefault(reply.message_id, [])
+            if reply not in replies:
+                replies.append(reply)
             self._idle.clear()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="streaming_chat.follower", daemon=True)
-                self._thread.start()
-            # Inside: a "no more" of another loop must not overtake it.
-            get_notifier().subscribe(following.message_id, self, live_database())
+            # With the lock: the `unsubscribe` of another loop must not overtake it.
+            get_notifier().subscribe(reply.message_id, self, live_database())
+        self._thread.start()
         self._due.set()
         if self._is_dismissed:
-            following.stream.dismiss()
+            reply.stream.dismiss()
 
-    def remove(self, following: FollowedReply) -> None:
-        """Follow no more: it has ended, or its last reader has gone. However often."""
+    def remove(self, reply: FollowedReply) -> None:
+        """Follow this reply no longer: it has ended, or its last reader has left. May be called repeatedly."""
         with self._lock:
-            others = self._followed.get(following.message_id, [])
-            if following in others:
-                others.remove(following)
-            if others or following.message_id not in self._followed:
+            replies = self._followed.get(reply.message_id, [])
+            if reply in replies:
+                replies.remove(reply)
+            if replies or reply.message_id not in self._followed:
                 return
-            del self._followed[following.message_id]
-            get_notifier().unsubscribe(following.message_id)
+            del self._followed[reply.message_id]
+            get_notifier().unsubscribe(reply.message_id)
         self._due.set()
 
     def dismiss(self) -> None:
-        """Send all readers elsewhere, now and from now on: this process ends. In a signal's handler: takes no lock."""
+        """Dismiss all readers, now and from now on: this process ends. Takes no lock, since a signal handler calls it."""
         self._is_dismissed = True
-        for others in list(self._followed.values()):
-            for following in list(others):
-                _in_loop(following, following.stream.dismiss)
+        for replies in list(self._followed.values()):
+            for reply in list(replies):
+                reply.call_in_loop(reply.stream.dismiss)
 
     def rows_changed(self, message_ids: Iterable[uuid.UUID]) -> None:
-        """Look at the database now, if one of these is followed."""
+        """See notifiers.Subscriber."""
         if any(pk in self._followed for pk in message_ids):
             self._due.set()
 
     def events_received(self, message_id: uuid.UUID, position: int, events: Sequence[Event]) -> None:
-        """Hand events that a tail carried to the streams of this reply."""
-        for following in self._of(message_id):
-            _in_loop(following, self._take_ahead, following, position, events)
+        """See notifiers.Subscriber."""
+        with self._lock:
+            replies = list(self._followed.get(message_id, ()))
+        for reply in replies:
+            reply.call_in_loop(self._append_carried, reply, position, events)
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until nothing is followed and the connection is closed; False when that took longer."""
+        """Wait until nothing is followed and the database connection is closed; False if that took longer."""
         return self._idle.wait(seconds)
 
-    def _take_ahead(self, following: FollowedReply, position: int, events: Sequence[Event]) -> None:
-        if not following.take_ahead(position, events):
+    def _append_carried(self, reply: FollowedReply, position: int, events: Sequence[Event]) -> None:
+        if not reply.append_carried(position, events):
             self._due.set()
 
-    def _work(self) -> None:
-        while True:
-            pause = None if not self._followed else self._look_safely()
-            with self._lock:
-                if not self._followed:
-                    connections.close_all()
-                    self._idle.set()
-                    pause = None
-            self._due.wait(pause)
-            self._due.clear()
+    # The thread
 
-    def _look_safely(self) -> float:
-        """Look once; return for how long not to."""
-        try:
-            self._look_twice()
-        except Exception as error:  # noqa: BLE001  (a thread that died would leave every reader here without an ending)
-            lease_judge.database_failed()
-            if not self._is_away:
-                logger.warning("Replies of other processes cannot be followed now: %s", describe(error))
-            self._is_away = True
+    def _turn(self) -> None:
+        """Read the database once, and wait until it must be read again."""
+        pause = self._read_safely() if self._followed else None
+        if self._become_idle():
+            pause = None
+        self._due.wait(pause)
+        self._due.clear()
+
+    def _become_idle(self) -> bool:
+        """Close the connection if nothing is followed; return whether that is so."""
+        with self._lock:
+            if self._followed:
+                return False
             connections.close_all()
-            return _AWAY_SECONDS
+            self._idle.set()
+            return True
+
+    def _read_safely(self) -> float:
+        """Read the database; return the seconds until the next read."""
+        try:
+            self._read_on_fresh_connection()
+        except Exception as error:  # noqa: BLE001  (each read is a new attempt; meanwhile readers wait)
+            self._note_outage(error)
+            return _OUTAGE_SECONDS
         if self._is_away:
             self._is_away = False
             logger.info("Replies of other processes are followed again.")
-        return _SAFEGUARD_SECONDS if get_notifier().is_connected else _LOOK_SECONDS
+        return _CONNECTED_READ_SECONDS if get_notifier().is_connected else _READ_SECONDS
 
-    def _look_twice(self) -> None:
-        """Look, again on a fresh connection where the old one was ended: that alone is no outage."""
+    def _note_outage(self, error: Exception) -> None:
+        lease_judge.database_failed()
+        connections.close_all()
+        if not self._is_away:
+            self._is_away = True
+            logger.warning("Replies of other processes cannot be followed now: %s", describe(error))
+
+    def _read_on_fresh_connection(self) -> None:
+        """Read the database, a second time if the first failed: an old connection that was ended is no outage."""
         try:
-            self._look()
+            self._read()
         except (DatabaseError, InterfaceError):
             connections.close_all()
-            self._look()
+            self._read()
 
-    def _look(self) -> None:
+    def _read(self) -> None:
+        replies = self._open_replies()
+        self._mark_followed(replies)
+        readings = lookup.read(_first_starts(replies))
+        found = [(reply, readings[reply.message_id]) for reply in replies if reply.message_id in readings]
+        self._deliver([(reply, reading) for reply, reading in found if reading.events or reading.is_final])
+
+    def _open_replies(self) -> list[FollowedReply]:
+        """Return what is followed, without the replies of event loops that were closed with their readers."""
         with self._lock:
-            followings = [following for others in self._followed.values() for following in others]
-        for following in followings:
-            if following.stream.loop is None or following.stream.loop.is_closed():
-                # Its server has gone, and with it everybody who followed there.
-                self.remove(following)
-        starts: dict[uuid.UUID, int] = {}
-        for following in followings:
-            pk = following.message_id
-            starts[pk] = min(starts.get(pk, following.start), following.start)
-        if time.monotonic() >= self._next_push:
-            self._next_push = time.monotonic() + _PUSH_SECONDS
-            lookup.push({following.message_id for following in followings if following.keeps})
-        readings = lookup.look(starts)
-        new: dict[asyncio.AbstractEventLoop | None, list[tuple[FollowedReply, Reading, int]]] = defaultdict(list)
-        for following in followings:
-            pk = following.message_id
-            if (reading := readings.get(pk)) and (reading.events or reading.end or not reading.exists):
-                following.start = starts[pk]
-                new[following.stream.loop].append((following, reading, following.advance(reading)))
-                if reading.end or not reading.exists:
-                    self.remove(following)
-        for taken in new.values():
-            _in_loop(taken[0][0], _take_all, taken)
+            followed = [reply for replies in self._followed.values() for reply in replies]
+        closed = [reply for reply in followed if reply.stream.loop is None or reply.stream.loop.is_closed()]
+        for reply in closed:
+            self.remove(reply)
+        return [reply for reply in followed if reply not in closed]
 
-    def _of(self, message_id: uuid.UUID) -> list[FollowedReply]:
-        with self._lock:
-            return list(self._followed.get(message_id, ()))
+    def _mark_followed(self, replies: Iterable[FollowedReply]) -> None:
+        if time.monotonic() >= self._next_mark:
+            self._next_mark = time.monotonic() + _MARK_SECONDS
+            lookup.mark_followed({reply.message_id for reply in replies if reply.keeps_alive})
+
+    def _deliver(self, found: Iterable[tuple[FollowedReply, Reading]]) -> None:
+        """Append what was read to the streams, with one call for each event loop."""
+        by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[FollowedReply, Reading]]] = defaultdict(list)
+        for reply, reading in found:
+            reply.next_start = reading.next_start
+            by_loop[reply.stream.loop].append((reply, reading))
+            if reading.is_final:
+                self.remove(reply)
+        for some in by_loop.values():
+            some[0][0].call_in_loop(_append_readings, some)
 
 
-def _take_all(taken: Iterable[tuple[FollowedReply, Reading, int]]) -> None:
-    for following, reading, start in taken:
-        following.take(reading, start)
+def _first_starts(replies: Iterable[FollowedReply]) -> Mapping[uuid.UUID, int]:
+    """Return where to read each reply from: where the one that has read least of it goes on."""
+    starts: dict[uuid.UUID, int] = {}
+    for reply in replies:
+        starts[reply.message_id] = min(starts.get(reply.message_id, reply.next_start), reply.next_start)
+    return starts
 
 
-def _in_loop(following: FollowedReply, call: object, *arguments: object) -> None:
-    loop = following.stream.loop
-    try:
-        loop.call_soon_threadsafe(call, *arguments)  # type: ignore[union-attr, arg-type]
-    except RuntimeError:
-        # The loop is closed: the next look finds out.
-        return
+def _append_readings(found: Iterable[tuple[FollowedReply, Reading]]) -> None:
+    for reply, reading in found:
+        reply.append_reading(reading)
 
 
 follower = Follower()

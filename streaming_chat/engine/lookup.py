@@ -1,8 +1,8 @@
-"""What the database holds of replies, for whoever follows them in another process. It is the record: a tail is only faster.
+"""Reads from the database what is saved of replies, for the processes that follow them.
 
-Sound in one order: the claims first, then the events of those that are live, and the message of those without a claim.
-Such a reply has ended, or is gone, by the time that its message is read; read before the claim, the message could still
-be live and the events deleted already.
+It is sound in one order only: leases first, then the events of the replies that have one and the messages of the others.
+A reply without a lease has ended, or is gone, by the time that its message is read. If the message were read before the
+lease, it could still be live while the events are deleted already.
 """
 
 from __future__ import annotations
@@ -11,123 +11,135 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import LiveReply, Message, ReplyEvent
-from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.events import Event, length
 
 from .recovery import RECOVERY_SECONDS, recover_abandoned
 
-# Each process pushes it ahead every 5 s for what it follows; twice that forgives one late update.
+# Each process renews this every 5 s for the replies that it follows; one renewal may be late.
 _FOLLOWED = timedelta(seconds=10)
-# One statement asks for so many replies: SQLite takes an expression of at most 1,000 levels.
-_AT_ONCE = 200
+# Replies of one statement: SQLite takes an expression of at most 1,000 levels.
+_BATCH_SIZE = 200
+# A reply that ends or is recovered during a read takes a second one. Rows that contradict each other stay so.
+_ATTEMPTS = 5
 
 
 class Reading(NamedTuple):
-    """What a look at a reply found.
+    """What is saved of one reply.
 
-    events: those saved from the position asked for. next: where the next row of the database will begin. end: the
-    ending's payload once it is saved, and end_position where the reply then ends. exists: False when there is no such
-    reply any more. worker: who writes it.
+    events: those from `start` on, a position; all from position 1 once the reply has ended. ending: its payload, if the
+    reply has ended, and ending_position where it ends for its readers. exists: False if the reply was deleted. worker: the
+    one that writes the reply.
     """
 
+    start: int
     events: list[Event]
-    next: int
-    end: dict[str, Any] | None = None
-    end_position: int = 0
+    ending: dict[str, Any] | None = None
+    ending_position: int = 0
     exists: bool = True
     worker: str = ""
 
+    @property
+    def next_start(self) -> int:
+        """The position of the next row, from which to read again."""
+        return self.start + length(self.events)
 
-def look(starts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, Reading]:
-    """Return what there is of each of these replies, from the position where one of its rows begins. Blocking.
+    @property
+    def is_final(self) -> bool:
+        return self.ending is not None or not self.exists
 
-    A reply that is just ending may be missing: look again. Those of dead workers are settled on the way, as many as can
-    be in half a second.
+
+def read(starts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, Reading]:
+    """Return what is saved of these replies, by id. Blocking.
+
+    starts: for each reply, the position of one of its rows, from which to read. A reply that is just ending may be missing:
+    read again. Replies of dead workers are recovered first, as many as possible in half a second.
     """
     found: dict[uuid.UUID, Reading] = {}
     ids = list(starts)
-    settle_until = time.monotonic() + RECOVERY_SECONDS
-    for first in range(0, len(ids), _AT_ONCE):
-        some = ids[first : first + _AT_ONCE]
-        workers = _workers(some, settle_until)
-        found |= _live({pk: starts[pk] for pk in workers}, workers)
-        found |= _ended({pk: starts[pk] for pk in some if pk not in workers})
+    recover_until = time.monotonic() + RECOVERY_SECONDS
+    for first in range(0, len(ids), _BATCH_SIZE):
+        batch = ids[first : first + _BATCH_SIZE]
+        workers = _find_workers(batch, recover_until)
+        found |= _read_live({pk: starts[pk] for pk in workers}, workers)
+        found |= _read_ended({pk: starts[pk] for pk in batch if pk not in workers})
     lease_judge.database_answered()
     return found
 
 
-def read(message_id: uuid.UUID) -> Reading:
-    """Return all there is of one reply. Blocking."""
-    # A reply that ends or is settled in between takes two looks; where rows do not fit together, none would be enough.
-    for _look in range(5):
-        if found := look({message_id: 1}):
+def read_all(message_id: uuid.UUID) -> Reading:
+    """Return everything that is saved of one reply. Blocking."""
+    for _attempt in range(_ATTEMPTS):
+        if found := read({message_id: 1}):
             return found[message_id]
-    return Reading([], 1)
+    return Reading(1, [])
 
 
-def of_ended(message: Message) -> Reading:
-    """Return what a reply's own row says, once it has ended; its events are from position 1."""
-    return Reading(message.events(), 1, message.end_payload(), message.end_position)
+def from_message(message: Message) -> Reading:
+    """Return what the row of an ended reply says."""
+    return Reading(1, message.events(), message.end_payload(), message.end_position)
 
 
-def push(message_ids: Iterable[uuid.UUID]) -> None:
-    """Tell the processes which write these that somebody follows, so that they do not count as unfollowed. Blocking."""
+def mark_followed(message_ids: Iterable[uuid.UUID]) -> None:
+    """Tell the processes that write these replies that another process follows them. Blocking."""
+    write_transaction(partial(_mark_followed, list(message_ids)))
+
+
+def _mark_followed(ids: list[uuid.UUID]) -> None:
     using = live_database()
-    with transaction.atomic(using=using):
-        free = list(message_ids)
-        if connections[using].features.has_select_for_update_skip_locked:
-            # Rows that a writer holds are left for the next push: waiting for them while holding others could deadlock.
-            # Not on SQLite: it has no such locks, and a transaction there must begin with a write (models.py).
-            rows = LiveReply.objects.using(using).filter(pk__in=free).order_by("pk")
-            free = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
-        LiveReply.objects.using(using).filter(pk__in=free).update(followed_until=Now() + _FOLLOWED)
+    lives = LiveReply.objects.using(using)
+    # A row that a writer holds is left for the next time: waiting for it while holding others could deadlock. SQLite has
+    # no row locks, and a transaction there must begin with a write.
+    if connections[using].features.has_select_for_update_skip_locked:
+        free = lives.filter(pk__in=ids).order_by("pk").select_for_update(skip_locked=True)
+        ids = list(free.values_list("pk", flat=True))
+    lives.filter(pk__in=ids).update(followed_until=Now() + _FOLLOWED)
 
 
-def _workers(ids: list[uuid.UUID], settle_until: float) -> dict[uuid.UUID, str]:
-    """Return the replies among these that are live, with their workers; settle those whose worker died."""
-    using = live_database()
-    lives = LiveReply.objects.using(using).filter(pk__in=ids)
+def _find_workers(ids: list[uuid.UUID], recover_until: float) -> dict[uuid.UUID, str]:
+    """Return the workers of those replies that are live, by reply. Replies of dead workers are recovered."""
+    lives = LiveReply.objects.using(live_database()).filter(pk__in=ids)
     is_expired = ExpressionWrapper(Q(expires_at__lt=Now()), BooleanField())
     rows = list(lives.annotate(is_expired=is_expired).values_list("pk", "worker", "is_expired"))
     expired = [pk for pk, _worker, is_expired in rows if is_expired]
-    settled = recover_abandoned(lives.filter(pk__in=expired), until=settle_until)[0] if expired else set()
-    return {pk: worker for pk, worker, _is_expired in rows if pk not in settled}
+    recovered = recover_abandoned(lives.filter(pk__in=expired), until=recover_until)[0] if expired else set()
+    return {pk: worker for pk, worker, _is_expired in rows if pk not in recovered}
 
 
-def _live(starts: Mapping[uuid.UUID, int], workers: Mapping[uuid.UUID, str]) -> dict[uuid.UUID, Reading]:
-    if not starts:
-        return {}
-    wanted = reduce(or_, (Q(message_id=pk, position__gte=start) for pk, start in starts.items()))
-    rows = ReplyEvent.objects.using(live_database()).filter(wanted).order_by("message_id", "position")
-    events: dict[uuid.UUID, list[Event]] = {pk: [] for pk in starts}
+def _read_live(starts: Mapping[uuid.UUID, int], workers: Mapping[uuid.UUID, str]) -> dict[uuid.UUID, Reading]:
+    found = {pk: Reading(start, [], worker=workers[pk]) for pk, start in starts.items()}
     ends = dict(starts)
-    for pk, position, kind, payload in rows.values_list("message_id", "position", "kind", "payload"):
+    for pk, position, kind, payload in _saved_events(starts):
+        # Rows after a missing one are left for the next time.
         if position == ends[pk]:
             event = Event(kind, payload)
-            events[pk].append(event)
+            found[pk].events.append(event)
             ends[pk] += event.size
-    return {pk: Reading(events[pk], ends[pk], worker=workers[pk]) for pk in starts}
+    return found
 
 
-def _ended(starts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, Reading]:
+def _saved_events(starts: Mapping[uuid.UUID, int]) -> Iterable[tuple[uuid.UUID, int, str, Any]]:
+    if not starts:
+        return []
+    wanted = reduce(or_, (Q(message_id=pk, position__gte=start) for pk, start in starts.items()))
+    rows = ReplyEvent.objects.using(live_database()).filter(wanted).order_by("message_id", "position")
+    return rows.values_list("message_id", "position", "kind", "payload")
+
+
+def _read_ended(starts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, Reading]:
     if not starts:
         return {}
     messages = Message.objects.using(live_database()).in_bulk(list(starts))
-    found = {}
-    for pk, start in starts.items():
-        message = messages.get(pk)
-        if message is None:
-            found[pk] = Reading([], start, exists=False)
-        elif not message.is_live:
-            found[pk] = of_ended(message)
-    return found
+    found = {pk: Reading(start, [], exists=False) for pk, start in starts.items() if pk not in messages}
+    return found | {pk: from_message(message) for pk, message in messages.items() if not message.is_live}

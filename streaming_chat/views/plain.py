@@ -278,7 +278,7 @@ def _turns(conversation: Conversation, ids: list[uuid.UUID]) -> list[Turn]:
 def _received(message: Message) -> list[Event]:
     if message.is_live:
         # Whoever looks again and again follows it.
-        lookup.push([message.pk])
+        lookup.mark_followed([message.pk])
         return live_events(message)
     return message.events() or [Event(events.TEXT, message.text)] * bool(message.text)
 

@@ -54,7 +54,7 @@ def answer_with_reply(
     followed = None
     if order is None and stream is None:
         message = Message.objects.using(live_database()).get(pk=message_id)
-        followed = FollowedReply(message, keeps=by_owner)
+        followed = FollowedReply(message, keeps_alive=by_owner)
     return ReplyAnswer(
         message_id=message_id,
         order=order,

@@ -93,7 +93,7 @@ def _live_state(message: Message) -> dict[str, Any]:
 def live_events(message: Message) -> list[Event]:
     """Return what has come so far of a reply that is being written, without start and ending."""
     run = runner.find(message.pk)
-    received = run.events[1:] if run else lookup.read(message.pk).events
+    received = run.events[1:] if run else lookup.read_all(message.pk).events
     return [event for event in received if event.kind != events.END]
 
 
