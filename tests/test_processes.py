@@ -1,4 +1,4 @@
-"""Two processes, one database: each follows, resumes and stops what the other writes, however they hear of it."""
+"""Two processes, one database: each follows, resumes and stops what the other writes, with any notifier."""
 
 import uuid
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 from django.test import override_settings
 
-from streaming_chat.engine.writer import writer
+from streaming_chat.engine.runner import runner
 
 from .database import database_url
 from .provider_server import Gate
@@ -16,19 +16,19 @@ from .valkey import Valkey
 
 
 class TwoProcesses(ResumeCase):
-    """`browser` talks to this process, `elsewhere` to another one. tail: how they hear of each other."""
+    """`browser` talks to this process, `elsewhere` to another one. notifier: how they learn of each other's replies."""
 
     named: dict[str, Any] = {}
 
     @classmethod
-    def tail(cls) -> dict[str, Any]:
+    def notifier(cls) -> dict[str, Any]:
         """Return STREAMING_CHAT_NOTIFIER."""
         return {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"}
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        named = {"STREAMING_CHAT_NOTIFIER": cls.tail(), **cls.named}
+        named = {"STREAMING_CHAT_NOTIFIER": cls.notifier(), **cls.named}
         cls.enterClassContext(override_settings(**named))
         cls.other = cls.enterClassContext(ProcessServer({**site(cls.provider), **named}))
 
@@ -39,7 +39,7 @@ class TwoProcesses(ResumeCase):
 
 
 class DatabaseTests(TwoProcesses):
-    """What two processes owe their readers, by looking at the database alone."""
+    """With PollingNotifier: by reading the database alone."""
 
     def test_it_goes_on_elsewhere_at_every_event(self):
         gates = {number: Gate() for number in range(1, len(DELTAS))}
@@ -91,7 +91,7 @@ class DatabaseTests(TwoProcesses):
         assert len(there.endings) == len(late.endings) == 1
 
     def test_a_position_that_is_not_saved_yet_is_waited_for(self):
-        """The process that writes has given it out; the tail lags behind by up to FLUSH_SECONDS."""
+        """The process that writes has given it out; the follower lags behind by up to FLUSH_SECONDS."""
         gate = Gate()
         with held(gate), self.settings(STREAMING_CHAT_FLUSH_SECONDS=1):
             self.script(gates={2: gate})
@@ -147,27 +147,27 @@ class DatabaseTests(TwoProcesses):
 
 
 def wait_until_unfollowed(message_id: uuid.UUID) -> None:
-    """Wait until the writer has asked whether anybody follows elsewhere."""
-    run = wait_until(lambda: next((run for run in writer._runs.values() if run.message_id == message_id), None))
+    """Wait until the writer has asked whether another process follows the reply."""
+    run = wait_until(lambda: runner.find(message_id))
     wait_until(lambda: run.is_unfollowed)
     assert not run.ended.wait(0.5)
 
 
 class RedisTests(DatabaseTests):
-    """The same by Redis."""
+    """The same with RedisNotifier."""
 
     @classmethod
-    def tail(cls) -> dict[str, Any]:
+    def notifier(cls) -> dict[str, Any]:
         """Return STREAMING_CHAT_NOTIFIER."""
         cls.valkey = cls.enterClassContext(Valkey())
         return {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": cls.valkey.url}}
 
 
 class NotifyTests(DatabaseTests):
-    """The same by PostgreSQL's notifications; on SQLite the option hears nothing, and harms nothing."""
+    """The same with PostgresNotifier, which does nothing on SQLite, and does no harm."""
 
     @classmethod
-    def tail(cls) -> dict[str, Any]:
+    def notifier(cls) -> dict[str, Any]:
         """Return STREAMING_CHAT_NOTIFIER."""
         dsn = database_url() if connection.vendor == "postgresql" else "postgres://nobody@127.0.0.1:1/nothing"
         return {"BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier", "OPTIONS": {"listen_dsn": dsn}}
