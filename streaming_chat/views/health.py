@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from streaming_chat.engine.runner import runner
+from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
 
 from .api.responses import error_response, exempt, handler_for, private
@@ -22,9 +23,15 @@ ROUTE = "health"
 
 
 def answer_health(request: HttpRequest | None = None) -> HttpResponse:
-    """Return 200 `ok`, or 503 with one word that says why: `draining` before the process ends."""
-    state = "draining" if runner.is_draining else "ok"
+    """Return 200 `ok`, or 503 with the reason: `draining` before the process ends, `not_saving` if replies are not saved."""
+    state = _state()
     return private(HttpResponse(state, status=200 if state == "ok" else 503, content_type="text/plain"))
+
+
+def _state() -> str:
+    if runner.is_draining:
+        return "draining"
+    return "ok" if writer.is_working else "not_saving"
 
 
 @exempt
