@@ -44,14 +44,14 @@ def main(words: Sequence[str]) -> None:
     options = arguments.parse_args(words)
     django.setup()
     # Only now: they have models.
-    from streaming_chat.admin.passages import passages
+    from streaming_chat.admin.snippets import snippets
     from streaming_chat.models import Message, SearchEntry
     from streaming_chat.search import query
 
     def page(sought: str, *, everything: bool) -> int:
-        found = query.look(sought, everything=everything)
+        found = query.search(sought, everything=everything)
         for hit in found.hits:
-            passages(hit.text, found.terms)
+            snippets(hit.text, found.terms)
         return len(found.hits)
 
     rare = _rare_words()

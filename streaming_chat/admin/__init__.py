@@ -1,9 +1,9 @@
-"""The admin: conversations as a list, each as a read-only transcript, and who of the staff read which.
+"""The admin: lists of conversations, replies and access records, and a read-only transcript of each conversation.
 
-Nothing is added, changed or deleted here; a reply that is being written can be stopped.
+Staff do not add, change or delete rows here. They can review, export and redact, and stop a live reply.
 """
 
-from .accesses import AccessRecordAdmin
+from .access_records import AccessRecordAdmin
 from .conversations import ConversationAdmin
 from .messages import MessageAdmin
 

@@ -1,8 +1,7 @@
-"""Pictures of numbers by day, as what an SVG of a template needs: bars and lines in a plane of WIDTH by HEIGHT.
+"""Charts of numbers by day: bars and lines for an SVG template of WIDTH by HEIGHT.
 
-There is no text inside a picture, so that it may be stretched to any width and mirrored where text runs from right to left;
-its labels are HTML beside it. No style either: classes carry the colours, so that a strict policy (CSP) and
-the admin's dark theme both hold.
+The SVG has no text, so it can be stretched to any width and mirrored for right-to-left languages. Its labels are HTML beside
+it. Its colours are CSS classes, so it works with a strict Content Security Policy and the admin's dark theme.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WIDTH, HEIGHT = 1000, 200
-_WIDEST = 60
+_MAX_BAR_WIDTH = 60
 _STEPS = (1, 2, 4, 6, 8, 10)
 
 
 @dataclass(frozen=True)
 class Series:
-    """One kind of number. name: its class, in English. values: for each day, None for what is not known."""
+    """The numbers of one kind. name: its CSS class. values: for each day, None if unknown. texts: values in words."""
 
     name: str
     label: str
@@ -29,7 +28,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Bar:
-    """A piece of a day's bar. path: a rectangle; as one value, since 90 days have a thousand of them."""
+    """A segment of a day's stacked bar. path: a rectangle."""
 
     name: str
     path: str
@@ -37,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Line:
-    """A run of days whose number is known. points: of a polyline; a single day is a dot."""
+    """Consecutive days with known values. points: of a polyline. x, y: of a single day, which is a dot."""
 
     name: str
     points: str
@@ -47,7 +46,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Column:
-    """A day: its stripe from top to bottom, which a pointer rests on, what it says then, and its piece of each bar."""
+    """A day. title: the tooltip of its whole column. bars: the segments of its stacked bar."""
 
     x: str
     width: str
@@ -57,7 +56,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture with its legend, its labels and the table behind it. ticks: from top to bottom."""
+    """A chart with its legend, labels and table. ticks: from top to bottom."""
 
     name: str
     title: str
@@ -71,29 +70,29 @@ class Chart:
 
     @property
     def ends(self) -> list[str]:
-        """The first day, one in the middle and the last: what is written below."""
+        """The labels of the horizontal axis: the first day, one in the middle, and the last."""
         return [self.days[0], self.days[len(self.days) // 2], self.days[-1]] if len(self.days) > 2 else self.days
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to see."""
+        """Whether all values are zero or unknown."""
         return not any(value for series in self.series for value in series.values)
 
 
-def chart(
+def make_chart(
     name: str,
     title: str,
     days: Sequence[str],
     series: list[Series],
-    write: Callable[[float], str],
+    format: Callable[[float], str],
     *,
     lines: bool = False,
     least: float = 0,
     note: str = "",
 ) -> Chart:
-    """Return bars that stand on each other, or lines. write: a number as people read it. least: height of the picture."""
+    """Return a chart of stacked bars, or of lines. format: returns a number as text. least: lowest top of the scale."""
     top = ceiling(max(least, _highest(series, lines=lines)))
-    texts = [[_text(one, index, write) for one in series] for index in range(len(days))]
+    texts = [[_text(one, index, format) for one in series] for index in range(len(days))]
     width = WIDTH / len(days)
     columns = [
         Column(
@@ -104,17 +103,17 @@ def chart(
         )
         for index, day in enumerate(days)
     ]
-    drawn = [line for one in series for line in _runs(one, width, top)] if lines else []
-    ticks = [write(top), write(top / 2), write(0)]
-    return Chart(name, title, note, series, columns, drawn, ticks, list(days), list(zip(days, texts, strict=True)))
+    line_list = [line for one in series for line in _lines(one, width, top)] if lines else []
+    ticks = [format(top), format(top / 2), format(0)]
+    return Chart(name, title, note, series, columns, line_list, ticks, list(days), list(zip(days, texts, strict=True)))
 
 
 def ceiling(highest: float) -> float:
-    """Return a round number that is not below this one, and whose half is round, too; 2 for nothing."""
+    """Return a round number at or above this one whose half is round, too; 2 for 0."""
     if highest <= 0:
         return 2
     power = 10.0 ** math.floor(math.log10(highest))
-    # Floating point makes 0.3 of 3 * 0.1.
+    # Rounded, since 3 * 0.1 is 0.30000000000000004.
     return next(round(step * power, 10) for step in _STEPS if step * power >= highest * (1 - 1e-9))
 
 
@@ -124,28 +123,31 @@ def _highest(series: list[Series], *, lines: bool) -> float:
     return max((together(value or 0 for value in values) for values in per_day), default=0)
 
 
-def _text(series: Series, index: int, write: Callable[[float], str]) -> str:
+def _text(series: Series, index: int, format: Callable[[float], str]) -> str:
     if series.texts:
         return series.texts[index]
     value = series.values[index]
-    return "–" if value is None else write(value)
+    return "–" if value is None else format(value)
 
 
 def _stack(series: list[Series], index: int, width: float, top: float) -> list[Bar]:
-    gap = max(width / 5, width - _WIDEST)
-    bars, foot = [], float(HEIGHT)
+    gap = max(width / 5, width - _MAX_BAR_WIDTH)
+    bars, bottom = [], float(HEIGHT)
     for one in series:
         if value := one.values[index]:
-            tall = value / top * HEIGHT
-            foot -= tall
-            x, wide = index * width + gap / 2, width - gap
+            height = value / top * HEIGHT
+            bottom -= height
+            x, bar_width = index * width + gap / 2, width - gap
             bars.append(
-                Bar(one.name, f"M{_number(x)} {_number(foot)}h{_number(wide)}v{_number(tall)}h{_number(-wide)}z")
+                Bar(
+                    one.name,
+                    f"M{_number(x)} {_number(bottom)}h{_number(bar_width)}v{_number(height)}h{_number(-bar_width)}z",
+                )
             )
     return bars
 
 
-def _runs(series: Series, width: float, top: float) -> list[Line]:
+def _lines(series: Series, width: float, top: float) -> list[Line]:
     runs: list[list[tuple[str, str]]] = [[]]
     for index, value in enumerate(series.values):
         if value is None:
@@ -160,5 +162,5 @@ def _runs(series: Series, width: float, top: float) -> list[Line]:
 
 
 def _number(value: float) -> str:
-    # As SVG wants it, whatever the language: localize() would write 1,5.
+    # Not localized: in German it would be 1,5, which is invalid in SVG.
     return f"{value:.2f}".rstrip("0").rstrip(".")

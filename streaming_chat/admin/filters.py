@@ -1,4 +1,4 @@
-"""Filters whose choices are known without looking at a row, and whose rows are found by an index."""
+"""Filters of the lists. Their choices need no query, and their rows are found by an index."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from streaming_chat.models import Feedback, LiveReply, Message, ReviewState, Sta
 from streaming_chat.protocol import endings
 from streaming_chat.review.reviews import release_expired
 
-# A list goes no further back than a thousand rows (pages.py); what it is made of need not either. Of 8,000 ratings all took
-# 0.2 s on SQLite.
+# A list ends after a thousand rows (see pagination.py), so newer rows suffice. All of 8,000 ratings took 0.2 s on SQLite.
 _NEWEST = 2_000
 
 
 class OwnerFilter(admin.SimpleListFilter):
-    """Whether whose it is has an account."""
+    """Whether the owner has an account."""
 
     title = _("owner")
     parameter_name = "owned_by"
@@ -34,12 +33,12 @@ class OwnerFilter(admin.SimpleListFilter):
         return [("user", _("user")), ("visitor", _("visitor")), ("erased", _("erased"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep one kind. By the column that says it, which has an index."""
+        """Filter by the column that has an index for this kind."""
         match self.value():
             case "user":
                 return queryset.filter(owner__isnull=False)
             case "visitor":
-                # Not also by the owner: SQLite then takes that index, and sorts all of them (40,000: 0.4 s).
+                # Without `owner=None`: SQLite would use that index, and sort all the rows (40,000: 0.4 s).
                 return queryset.filter(owner_key__startswith="v:")
             case "erased":
                 return queryset.filter(owner=None, owner_key="")
@@ -47,19 +46,19 @@ class OwnerFilter(admin.SimpleListFilter):
 
 
 class ReviewFilter(admin.SimpleListFilter):
-    """How far the review is; each choice is one index's."""
+    """The state of the review. Each choice has an index."""
 
     title = _("review")
     parameter_name = "review"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the states, what needs attention, and what is with who asks."""
+        """Return the states, "needs attention", and "in review by me"."""
         return [("attention", _("needs attention")), *ReviewState.choices, ("mine", _("in review by me"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep one of them."""
+        """Filter by the choice."""
         if self.value() in (ReviewState.UNREVIEWED, ReviewState.IN_REVIEW, "mine"):
-            # What Next would take is not in review. Freed first: "unreviewed, or taken long ago" is no index's.
+            # "Unreviewed, or taken long ago" has no index, so the expired ones are released first.
             release_expired()
         match self.value():
             case "attention":
@@ -72,7 +71,7 @@ class ReviewFilter(admin.SimpleListFilter):
 
 
 class ModelFilter(admin.SimpleListFilter):
-    """The models that may be asked for now; older ones are found by the search."""
+    """The models that are offered now."""
 
     title = _("model")
     parameter_name = "model"
@@ -82,7 +81,7 @@ class ModelFilter(admin.SimpleListFilter):
         return [(model, model) for model in conf.STREAMING_CHAT_MODELS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep one model, or with `alias:*` all of a provider."""
+        """Filter by one model, or with `alias:*` by all models of a provider."""
         model = self.value()
         if not model:
             return queryset
@@ -94,18 +93,18 @@ class ModelFilter(admin.SimpleListFilter):
 
 
 class FeedbackFilter(admin.SimpleListFilter):
-    """What people thought of a reply; of a conversation, of any in it."""
+    """The ratings of a reply, or of any reply of a conversation."""
 
     title = _("feedback")
     parameter_name = "feedback"
     _VALUES = {"good": 1, "bad": -1}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the two."""
+        """Return "bad" and "good"."""
         return [("bad", _("rated bad")), ("good", _("rated good"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep those. By the feedback, of which there is less than of anything else."""
+        """Filter by the feedback rows, which are few."""
         value = self._VALUES.get(self.value() or "")
         if value is None:
             return queryset
@@ -115,7 +114,7 @@ class FeedbackFilter(admin.SimpleListFilter):
 
 
 class LiveFilter(admin.SimpleListFilter):
-    """Whether a reply is being written now."""
+    """Whether a reply is live."""
 
     title = _("now")
     parameter_name = "live"
@@ -125,7 +124,7 @@ class LiveFilter(admin.SimpleListFilter):
         return [("1", _("being written"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep those that have a row of a live reply."""
+        """Filter by the rows of live replies."""
         if self.value() != "1":
             return queryset
         column = "message" if queryset.model is Message else "conversation"
@@ -133,21 +132,21 @@ class LiveFilter(admin.SimpleListFilter):
 
 
 class ErrorFilter(admin.SimpleListFilter):
-    """What broke a reply; of a conversation, any in it."""
+    """The error of a reply, or of any reply of a conversation."""
 
     title = _("error")
     parameter_name = "error"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the codes that an ended reply can have."""
+        """Return the error codes that a reply can end with."""
         return [(code, code) for code in ENDING_CODES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep one code."""
+        """Filter by one code."""
         code = self.value()
         if not code:
             return queryset
-        # Said twice: SQLite takes an index that leaves out some rows only where the query says so, too.
+        # With the condition of the partial index: SQLite uses it only if the query repeats it.
         broken = Message.objects.exclude(error_code="").filter(error_code=code)
         if queryset.model is Message:
             return queryset.exclude(error_code="").filter(error_code=code)
@@ -155,17 +154,17 @@ class ErrorFilter(admin.SimpleListFilter):
 
 
 class ReplyStatusFilter(admin.SimpleListFilter):
-    """How a reply ended. Those that are being written are found by their own rows."""
+    """How a reply ended. Live replies have a filter of their own."""
 
     title = _("status")
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the endings."""
+        """Return the statuses of ended replies."""
         return [choice for choice in Status.choices if choice[0] != Status.STREAMING]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep replies of one status, of the index's own order."""
+        """Filter by status."""
         status = self.value()
         if not status:
             return queryset
@@ -173,34 +172,34 @@ class ReplyStatusFilter(admin.SimpleListFilter):
 
 
 class EndReasonFilter(admin.SimpleListFilter):
-    """Why a reply ended so."""
+    """Why a reply ended."""
 
     title = _("end reason")
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the reasons that there are."""
+        """Return the end reasons."""
         return [(reason, reason) for reason in endings.END_REASONS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep one reason."""
+        """Filter by one reason."""
         reason = self.value()
         return queryset.exclude(end_reason="").filter(end_reason=reason) if reason else queryset
 
 
 class MessageDateFilter(admin.SimpleListFilter):
-    """When a message was made, by its id: there is no index of the time alone."""
+    """When a message was created, by its id, since there is no index of the time alone."""
 
     title = _("date")
     parameter_name = "days"
     _DAYS = {"1": _("past day"), "7": _("past 7 days"), "30": _("past 30 days"), "90": _("past 90 days")}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return how far back."""
+        """Return the spans of time."""
         return list(self._DAYS.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep what is newer."""
+        """Filter by the time in the id."""
         days = self.value()
         if days not in self._DAYS:
             return queryset

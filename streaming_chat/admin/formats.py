@@ -1,4 +1,4 @@
-"""Figures as staff read them: rounded, grouped, and "–" for what is not known."""
+"""Number formats: rounded, with thousands separators, and "–" for unknown values."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from django.utils.formats import number_format
 
 
 def decimal(value: float | Decimal, places: int) -> str:
-    """Return a figure with so many decimal places."""
-    # number_format() cuts off what does not fit.
+    """Return a number rounded to this many decimal places."""
+    # number_format() truncates.
     return number_format(round(Decimal(value), places), decimal_pos=places, force_grouping=True)
 
 

@@ -1,4 +1,4 @@
-"""Lists that nobody changes anything in, of a million rows; and who may read text, in them and in transcripts."""
+"""Read-only lists of a million rows, and the permissions to see them and to read texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.views.decorators.http import require_safe
 
 from streaming_chat.models import AccessRecord
-from streaming_chat.privacy.accesses import record
+from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.text import storable
 
 from .pagination import BoundedPaginator
@@ -24,17 +24,17 @@ else:
 
 
 def may_read(request: HttpRequest) -> bool:
-    """Return whether who asks may read the text of conversations."""
+    """Return whether the user may read the text of conversations."""
     return request.user.has_perm("streaming_chat.view_transcript")
 
 
 def may_see(request: HttpRequest) -> bool:
-    """Return whether who asks may see conversations and replies without their text. To change them is no leave to see."""
+    """Return whether the user may see conversations and replies without text. `change_conversation` does not allow it."""
     return request.user.has_perm("streaming_chat.view_conversation")
 
 
 def record_list(request: HttpRequest, response: Any) -> None:
-    """Put on record that a list is about to show texts of its rows, unless a search in texts is, which says more."""
+    """Save an access record for a list that shows texts, unless a search in texts has saved one, which says more."""
     changelist = (getattr(response, "context_data", None) or {}).get("cl")
     if changelist is None or not may_read(request) or getattr(request, "searched_texts", False):
         return
@@ -44,16 +44,16 @@ def record_list(request: HttpRequest, response: Any) -> None:
 
 
 def query_on_record(request: HttpRequest) -> str:
-    """Return what a list was asked for, to be put on record. Words sought in texts are on record as that, and once only."""
+    """Return the query of a list for its access record, without terms that have a record as a search in texts."""
     query = request.GET.copy()
     if getattr(request, "searched_texts", False):
         query.pop(SEARCH_VAR, None)
-    # As it reads, so that whom it names is found when they are erased.
+    # Unquoted, so that an erasure finds the names in it.
     return storable(unquote_plus(query.urlencode()))
 
 
 class ListAdmin(ModelAdmin):
-    """A list and nothing besides: no page of a row, nothing added or changed."""
+    """A list without pages for its rows, in which nothing is added or changed."""
 
     list_display_links = None
     list_max_show_all = 0
@@ -61,19 +61,19 @@ class ListAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
-    # Not read: it shows the search box, get_search_results finds.
+    # Only makes Django show the search box; get_search_results searches.
     search_fields = ("id",)
     actions = None
-    # With both off, the list's template writes a style element, which a strict policy blocks.
+    # With both off, the template has a style element, which a strict Content Security Policy blocks.
     actions_on_top = True
 
     @property
     def media(self) -> forms.Media:
-        """No script: jQuery, which Django's has, does not run where a policy requires trusted types."""
+        """No script: Django's own needs jQuery, which does not run under a policy that requires Trusted Types."""
         return forms.Media(css={"all": ["streaming_chat/admin/list.css"]})
 
     def get_urls(self) -> list[Any]:
-        """Return the list's address alone, which takes GET and HEAD."""
+        """Return only the list's address, which takes GET and HEAD."""
         urls = [url for url in super().get_urls() if (url.name or "").endswith("_changelist")]
         for url in urls:
             url.callback = require_safe(url.callback)

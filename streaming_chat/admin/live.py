@@ -1,6 +1,6 @@
-"""A reply while it is written, as staff follow and stop it: around the same reader, at addresses of the admin's own.
+"""Following and stopping a live reply as staff, with the API's own reader, at addresses of the admin.
 
-Whoever watches does not keep a reply from being deserted by its owner.
+Staff who follow a reply do not keep it alive: it ends as usual after its owner has disconnected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import AccessRecord, LiveReply, Message
-from streaming_chat.privacy.accesses import record
+from streaming_chat.privacy.audit import record
 from streaming_chat.views.api.parsing import requested_position
 from streaming_chat.views.api.reply_answers import ReplyAnswer, answer_with_reply, encoder_for, require_reader_slot
 from streaming_chat.views.api.responses import handler_for, private, require, require_found
@@ -29,7 +29,7 @@ from streaming_chat.views.api.streaming import answer_error_in_json, reply_view
 
 
 def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
-    """Return the view that streams a reply to staff of this site who may read it, from a position as the API's does."""
+    """Return the view that streams a reply to staff who may read it, from a position as the API does."""
 
     def prepare(request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
         handler = handler_for(request, {"GET": _follow})
@@ -50,13 +50,13 @@ def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.U
     if request.method == "HEAD":
         return HttpResponse(content_type=encoder.content_type)
     require_reader_slot()
-    # Each time, also after a lost connection: who names a position says that they have read up to it, no more.
+    # Also after a lost connection: a position only says how far the client has read.
     record(AccessRecord.Kind.FOLLOW, request.user, conversation=conversation_id, message=message_id)
     return answer_with_reply(message_id, None, position=position, encoder=encoder, by_owner=False)
 
 
 def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
-    """Ask for the end of a reply, and lead back to it; the first stop wins, and a reply that has ended stays as it is.
+    """Stop a reply and redirect to it. The first stop wins; a reply that has ended stays as it is.
 
     Raises PermissionDenied, Http404.
     """

@@ -1,4 +1,4 @@
-"""The list of replies: how each ended, what it took, what people thought. No text: that is in the transcripts."""
+"""The list of replies: how each ended, its tokens, times and cost, and its feedback. Texts are in the transcripts only."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .filters import (
     ReplyStatusFilter,
 )
 from .formats import money
+from .list_search import as_uuid
 from .lists import ListAdmin, may_see
-from .searches import as_uuid
-from .transcripts import owner_name
+from .owners import owner_name
 
 _FILTERS = (
     ReplyStatusFilter,
@@ -57,63 +57,63 @@ _COLUMNS = (
 
 @admin.register(Message)
 class MessageAdmin(ListAdmin):
-    """Replies of all conversations, newest first."""
+    """The replies of all conversations, newest first."""
 
     list_display = (
         "when",
         "owned_by",
         "status",
-        "why",
+        "reason",
         "model",
         "tokens",
         "spent",
         "first_event",
-        "in_all",
-        "judged",
+        "total_time",
+        "ratings",
     )
     list_filter = _FILTERS
     list_per_page = 50
     search_help_text = _("The id of a message, a conversation or a provider's request, a reference, or an owner key.")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """It is part of the conversations."""
+        """Show the list to users who see the conversations."""
         return may_see(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
-        """Whoever sees conversations and their numbers sees these."""
+        """Show the list to users who see the conversations."""
         return may_see(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
-        """Nobody deletes messages here; elsewhere, with their owner, whoever has that permission."""
+        """Nobody deletes messages here; on other pages, such as the owner's, the permission decides."""
         match = request.resolver_match
         if obj is None or match is None or (match.url_name or "").startswith("streaming_chat_"):
             return False
         return super().has_delete_permission(request, obj)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow what the filters ask: any other column would tell a text, letter by letter."""
+        """Allow only the lookups of the filters: others would reveal a text letter by letter."""
         return lookup in {each.parameter_name for each in _FILTERS}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
-        """Return replies without any text, with what people thought of each."""
+        """Load replies without any text, with their ratings."""
         replies = super().get_queryset(request).filter(role=Message.Role.ASSISTANT)
         named = f"conversation__owner__{get_user_model().USERNAME_FIELD}"
         feedback = Prefetch("feedback", Feedback.objects.only("message", "value"))
         return replies.select_related("conversation__owner").only(*_COLUMNS, named).prefetch_related(feedback)
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """Order by the id, which is made of the time; by the index of statuses where one is chosen."""
+        """Order by id, which begins with the time; with a filter by status, in the order of its index."""
         return ("-created_at",) if ReplyStatusFilter.parameter_name in request.GET else ("-id",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
     ) -> tuple[QuerySet[Message], bool]:
-        """Find by ids and references, each by its index."""
+        """Search by ids and references, each in its index."""
         term = search_term.strip()
         if not term:
             return queryset, False
-        if (sought := as_uuid(term)) is not None:
-            return queryset.filter(Q(pk=sought) | Q(conversation=sought)), False
+        if (pk := as_uuid(term)) is not None:
+            return queryset.filter(Q(pk=pk) | Q(conversation=pk)), False
         if term.startswith(("u:", "v:")):
             return queryset.filter(conversation__owner_key=term), False
         messages = Message.objects.order_by()
@@ -124,44 +124,44 @@ class MessageAdmin(ListAdmin):
 
     @admin.display(description=_("when"))
     def when(self, message: Message) -> SafeString:
-        """Return when it began, with a link to it in its transcript."""
+        """When it started, with a link to it in its transcript."""
         url = reverse("admin:streaming_chat_conversation_change", args=[message.conversation_id])
         query = f"?message={message.pk}#m-{message.pk}"
         return format_html('<a href="{}{}">{}</a>', url, query, localize(message.created_at))
 
     @admin.display(description=_("owner"))
     def owned_by(self, message: Message) -> str:
-        """Return whose it is."""
+        """The owner's name."""
         return owner_name(message.conversation)
 
-    @admin.display(description=_("why"))
-    def why(self, message: Message) -> str:
-        """Return what ended it: the error, or the reason."""
+    @admin.display(description=_("reason"))
+    def reason(self, message: Message) -> str:
+        """The error or the reason that ended it."""
         return message.error_code or message.end_reason
 
     @admin.display(description=_("tokens in / out"))
     def tokens(self, message: Message) -> str:
-        """Return what it used."""
+        """The tokens that it used."""
         counts = (message.input_tokens, message.output_tokens)
         return " / ".join("–" if count is None else localize(count) for count in counts)
 
     @admin.display(description=_("cost"))
     def spent(self, message: Message) -> str:
-        """Return what it cost."""
+        """What it cost."""
         return money(message.cost)
 
-    @admin.display(description=_("to first event, ms"))
+    @admin.display(description=_("time to first token, ms"))
     def first_event(self, message: Message) -> int | None:
-        """Return how long nothing came."""
+        """Milliseconds to the first event."""
         return message.first_event_ms
 
-    @admin.display(description=_("in all, ms"))
-    def in_all(self, message: Message) -> int | None:
-        """Return how long it took."""
+    @admin.display(description=_("total time, ms"))
+    def total_time(self, message: Message) -> int | None:
+        """Milliseconds until it ended."""
         return message.duration_ms
 
     @admin.display(description=_("feedback"))
-    def judged(self, message: Message) -> str:
-        """Return what people thought of it."""
+    def ratings(self, message: Message) -> str:
+        """The ratings that it has."""
         values = {feedback.value for feedback in message.feedback.all()}
         return ", ".join(str(words) for value, words in ((1, _("good")), (-1, _("bad"))) if value in values)

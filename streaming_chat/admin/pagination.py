@@ -1,4 +1,4 @@
-"""Pages of a list of a million rows, without counting them."""
+"""Pagination for lists of a million rows, which are not counted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.utils.functional import cached_property
 
-# Further back the filters and the search are the way. Counting 1 000 rows takes 1 ms, a million 100 and more.
+# For rows further back, there are filters and the search. Counting 1,000 rows takes 1 ms, a million 100 ms and more.
 MAX_COUNT = 1_000
 
 
@@ -20,12 +20,12 @@ class MaxCount(int):
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # Generic in the stubs only.
-    """Counts to MAX_COUNT and no further; there is no page beyond."""
+    """Counts up to MAX_COUNT; there are no pages beyond it."""
 
     object_list: Any
 
     @cached_property
     def count(self) -> int:
-        """Rows, at most MAX_COUNT."""
+        """The number of rows, at most MAX_COUNT."""
         found = self.object_list.order_by()[:MAX_COUNT].count()
         return found if found < MAX_COUNT else MaxCount(MAX_COUNT)

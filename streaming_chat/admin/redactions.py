@@ -1,4 +1,4 @@
-"""Redacting a message from its transcript: a POST asks what would go, a second one does it."""
+"""Redacting a message in its transcript: a first POST shows a confirmation, a second one redacts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Feedback, Message
-from streaming_chat.privacy.redactions import StillLiveError, quoting, redact
+from streaming_chat.privacy.redactions import StillLiveError, redact, searches_quoting
 
 from .decorators import post_only, retry_on_lock_timeout
 from .lists import may_read
@@ -26,15 +26,15 @@ else:
 
 
 def may_redact(request: HttpRequest) -> bool:
-    """Return whether who asks may take texts away, which does not take the permission to read them."""
+    """Return whether the user may redact texts, which does not require the permission to read them."""
     return request.user.has_perm("streaming_chat.redact_transcript")
 
 
-class Redacting(ModelAdmin):
-    """The part of the admin of conversations that redacts."""
+class RedactionMixin(ModelAdmin):
+    """The views of the admin of conversations that redact."""
 
     def get_urls(self) -> list[Any]:
-        """Return the address, before the others."""
+        """Add the address before the others."""
         return [
             path(
                 "<uuid:conversation_id>/messages/<uuid:message_id>/redact/",
@@ -46,7 +46,7 @@ class Redacting(ModelAdmin):
 
     @retry_on_lock_timeout
     def redact_message(self, request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
-        """Ask, then redact and return to the transcript. No text is shown on the way."""
+        """Show the confirmation, or redact and redirect to the transcript. Neither shows any text."""
         if not (self.has_view_permission(request) and may_redact(request)):
             raise PermissionDenied
         found = Message.objects.using(live_database()).filter(pk=message_id, conversation_id=conversation_id)
@@ -60,20 +60,20 @@ class Redacting(ModelAdmin):
                 message.status = "streaming"
             else:
                 self.message_user(request, _("The message is redacted."), messages.SUCCESS)
-                return self._to_transcript(conversation_id, message_id)
+                return self._redirect_to_transcript(conversation_id, message_id)
         if message.is_live:
-            told = _("The reply is being written: stop it before you redact it.")
-            self.message_user(request, told, messages.ERROR)
-            return self._to_transcript(conversation_id, message_id)
-        return self._ask(request, message)
+            text = _("The reply is still being written. Stop it before you redact it.")
+            self.message_user(request, text, messages.ERROR)
+            return self._redirect_to_transcript(conversation_id, message_id)
+        return self._confirmation(request, message)
 
-    def _to_transcript(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
+    def _redirect_to_transcript(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
         url = reverse(
             "admin:streaming_chat_conversation_change", args=[conversation_id], current_app=self.admin_site.name
         )
         return HttpResponseRedirect(f"{url}?message={message_id}#m-{message_id}")
 
-    def _ask(self, request: HttpRequest, message: Message) -> HttpResponse:
+    def _confirmation(self, request: HttpRequest, message: Message) -> HttpResponse:
         comments = Feedback.objects.using(live_database()).filter(message=message).exclude(comment="")
         context = {
             **self.admin_site.each_context(request),
@@ -82,8 +82,8 @@ class Redacting(ModelAdmin):
             "message": message,
             "conversation": Conversation(pk=message.conversation_id),
             "comments": comments.count(),
-            # That there are some says something of the text.
-            "searches": quoting(message).count() if may_read(request) else None,
+            # Their number would reveal something about the text.
+            "searches": searches_quoting(message).count() if may_read(request) else None,
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/streaming_chat/conversation/redact_confirmation.html", context)

@@ -25,14 +25,14 @@ from django.utils.translation import gettext_lazy, ngettext
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_busy
 from streaming_chat.models import AccessRecord, Conversation, Review
-from streaming_chat.privacy.accesses import record
+from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.text import storable
 from streaming_chat.review import reviews
 from streaming_chat.review.reviews import Snapshot, StaleReviewError, VerdictChange
 
 from .decorators import lock_timeout_page, post_only, retry_on_lock_timeout
+from .list_search import as_uuid
 from .review_bar import may_review, persistent_query, queue_of
-from .searches import as_uuid
 
 # Two pages of the list: each conversation is a transaction of its own.
 MAX_SELECTED = 100

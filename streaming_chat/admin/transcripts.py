@@ -1,4 +1,4 @@
-"""A conversation as staff read it: who, when and how it ended, then one branch, message by message.
+"""A transcript: what staff see of a conversation. A summary, then one branch, message by message.
 
 The number of queries is the same for any length. Without the permission to read, no text is loaded.
 """
@@ -7,130 +7,83 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
-from django.utils.formats import localize
-from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from streaming_chat.chats.tree import Siblings, Tree
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.recovery import recover_abandoned
-from streaming_chat.exceptions import ERRORS, error_text
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, Status
-from streaming_chat.protocol import events
-from streaming_chat.protocol.events import Event
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, Status
 from streaming_chat.protocol.text import storable_value
-from streaming_chat.rendering.outcomes import in_words
+from streaming_chat.rendering.outcomes import describe_to_staff
 
+from .facts import facts_of
 from .formats import money
+from .owners import owner_name
+from .parts import Part, PartRenderer
 
-# Messages. 50 are painted in 0.35 s, on a busy machine in 0.7, where 100 took 1.1 (benchmarks/paint.py).
+# Messages. A browser paints 50 in 0.35 s (0.7 s under load), 100 in 1.1 s: benchmarks/paint.py.
 PAGE_SIZE = 50
-# A pause that a reader of the page should know of.
-_GAP = timedelta(minutes=10)
-# Ordinary Markdown of this size takes 0.3 s to render, the slowest that was found 2 s; the rest of a page is plain.
-MAX_MARKDOWN_CHARS = 200_000
-
-
-def owner_name(conversation: Conversation) -> str:
-    """Return whose a conversation is, by what the owner signs in with."""
-    if conversation.owner is not None:
-        return str(conversation.owner.get_username())
-    return _("erased") if conversation.erased_at else _("visitor")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A piece of a message. label: what it is, "" for what was said. beyond: after the cut, so its owner never saw it."""
-
-    kind: str
-    html: SafeString = field(repr=False)
-    label: str = ""
-    beyond: bool = False
+# A pause that the page mentions.
+_PAUSE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Bubble:
-    """A message with what is shown of it. gap: how long nothing was said before it, in words; "" for a moment."""
+    """A message as the page shows it. pause: the time since the message before, in words; "" if it is short."""
 
     message: Message
     siblings: Siblings
-    blocks: list[Block] = field(repr=False)
-    gap: str = ""
+    parts: list[Part] = field(repr=False)
+    pause: str = ""
 
     @property
     def outcome(self) -> str:
         """How the reply ended, in words."""
-        return in_words(self.message)
+        return describe_to_staff(self.message)
 
     @property
     def is_ordinary(self) -> bool:
-        """Whether it ended as most replies do, so that nothing needs to be said."""
+        """Whether it ended as most replies do, which the page does not mention."""
         return (self.message.status, self.message.end_reason) == (Status.COMPLETED, "stop")
 
     @property
-    def shown(self) -> list[Block]:
+    def shown(self) -> list[Part]:
         """What its owner saw."""
-        return [block for block in self.blocks if not block.beyond]
+        return [part for part in self.parts if not part.is_beyond_cut]
 
     @property
-    def beyond(self) -> list[Block]:
-        """What arrived, but was cut."""
-        return [block for block in self.blocks if block.beyond]
+    def beyond(self) -> list[Part]:
+        """What arrived after the cut."""
+        return [part for part in self.parts if part.is_beyond_cut]
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """What is known about a reply, as labels and values."""
-        return [(label, value) for label, value in _facts(self.message) if value]
+        """What is known about the reply, as labels and values."""
+        return facts_of(self.message)
 
     @property
     def feedback(self) -> list[Feedback]:
-        """What people thought of it."""
+        """The ratings of the reply."""
         return list(self.message.feedback.all())
 
 
-class Formatter:
-    """Renders the texts of one page, as Markdown until that has cost enough."""
+class Row(NamedTuple):
+    """A message of the tree. is_bad: somebody rated it bad."""
 
-    def __init__(self, max_chars: int = MAX_MARKDOWN_CHARS) -> None:
-        # Not with the admin, which every command loads: the parser is 2.5 of the 62 MB that an export took at its peak.
-        from streaming_chat.rendering.markdown import markdown, plain
-
-        self._left = max_chars
-        self._markdown, self._plain = markdown, plain
-
-    def blocks(self, message: Message, received: Iterable[Event]) -> Iterator[Block]:
-        """Yield what was received, cut where the owner's reply ends."""
-        received = list(received)
-        end = 1 + events.length(received) if message.cut_position is None else message.cut_position
-        for event in events.before(received, end, 1):
-            yield self._block(message, event, beyond=False)
-        for event in events.after(received, end, 1):
-            yield self._block(message, event, beyond=True)
-
-    def _block(self, message: Message, event: Event, *, beyond: bool) -> Block:
-        kind, payload = event
-        if kind == events.TEXT:
-            # What a person typed is no Markdown, and what follows a cut may begin in the middle of some.
-            as_written = beyond or not message.is_reply
-            return Block(kind, self._plain(payload) if as_written else self._formatted(payload), beyond=beyond)
-        if kind == events.REASONING:
-            return Block(kind, self._plain(payload), _reasoning_label(payload), beyond)
-        if kind == events.TOOL_CALL:
-            return Block(kind, self._plain(str(payload.get("arguments", ""))), _tool_call_label(payload), beyond)
-        return Block(kind, self._plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind, beyond)
-
-    def _formatted(self, text: str) -> SafeString:
-        self._left -= len(text)
-        return self._markdown(text) if self._left >= 0 else self._plain(text)
+    id: uuid.UUID
+    parent: uuid.UUID | None
+    request_id: str
+    ref: str
+    status: str
+    is_bad: bool
 
 
 @dataclass(frozen=True)
@@ -138,8 +91,8 @@ class Transcript:
     """A page of one branch of a conversation.
 
     bubbles: its messages in order. page: of the ids on the branch. last: the last message of the branch. onward: the
-    messages that follow it. focus: the message that was asked for, or the first that is flagged. flagged: the messages of
-    the branch that somebody should look at, and why, in words.
+    messages that follow it. focus: the message that was asked for, or else the first flagged one. flagged: the messages
+    of the branch that need attention, and why, in words.
     """
 
     conversation: Conversation
@@ -158,65 +111,53 @@ class Transcript:
         *,
         may_read: bool,
         through: uuid.UUID | None = None,
-        sought: str = "",
+        query: str = "",
         page: str | None = None,
         prepare: Callable[[QuerySet[Conversation]], QuerySet[Conversation]] = lambda rows: rows,
     ) -> Transcript | None:
-        """Return the branch in view, the one through a message, or through the one that a search meant.
+        """Return the branch in view, or the one through a message: the given one, or the one that a search has found.
 
-        sought: the search term. page: its number. prepare: what else is read with the conversation. None when there is no
-        such conversation or message in it. A reply whose worker died is settled first.
+        query: of that search. page: its number. prepare: extends the query of the conversation. Returns None if the
+        conversation, or the message in it, does not exist. The reply of a dead worker is recovered first.
         """
-        _recover_expired(pk)
+        recover_abandoned(LiveReply.objects.filter(conversation_id=pk))
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
-        if conversation is None:
+        rows = {row.id: row for row in _rows(pk)}
+        if conversation is None or (through is not None and through not in rows):
             return None
-        bad = Exists(Feedback.objects.filter(message=OuterRef("pk"), value__lt=0))
-        rows = list(_messages(pk).values_list("pk", "parent_id", "request_id", "ref", "status", bad))
-        tree = Tree((message, parent) for message, parent, *_rest in rows)
-        if through is not None and through not in tree:
-            return None
-        focus = through or _sought_message(rows, sought)
-        path = tree.path_through(focus) if focus else tree.path_to(conversation.head_id or tree.newest())
-        flagged = _flagged(path, {row[0]: row[4] for row in rows}, {row[0] for row in rows if row[5]})
-        focus = focus or next((message for message, _why in flagged), None)
-        paginator = Paginator(path, PAGE_SIZE)
-        shown = paginator.get_page(page or (path.index(focus) // PAGE_SIZE + 1 if focus else 1))
-        found = _load(pk, {*shown.object_list, *path[-1:]}, may_read=may_read)
-        formatter = Formatter()
-        shown_messages = [found[key] for key in shown.object_list if key in found]
+        tree = Tree((row.id, row.parent) for row in rows.values())
+        focus = through or _message_found(rows.values(), query)
+        branch = tree.path_through(focus) if focus else tree.path_to(conversation.head_id or tree.newest())
+        flagged = _flagged([rows[pk] for pk in branch])
+        focus = focus or next((pk for pk, _reason in flagged), None)
+        page_of_ids = _page(branch, page, focus)
+        last = branch[-1] if branch else None
+        messages = _load(conversation.pk, {*page_of_ids.object_list, *branch[-1:]}, may_read=may_read)
+        shown = [messages[pk] for pk in page_of_ids.object_list if pk in messages]
         return cls(
             conversation=conversation,
             may_read=may_read,
-            page=shown,
-            bubbles=[
-                Bubble(
-                    message,
-                    tree.siblings(message.pk),
-                    _blocks(formatter, message) if may_read else [],
-                    _gap(before, message),
-                )
-                for before, message in zip([None, *shown_messages], shown_messages, strict=False)
-            ],
-            last=found.get(path[-1]) if path else None,
-            onward=tree.children.get(path[-1], []) if path else [],
+            page=page_of_ids,
+            bubbles=_bubbles(shown, tree, may_read=may_read),
+            last=messages.get(last) if last else None,
+            onward=tree.children.get(last, []) if last else [],
             focus=focus,
             flagged=flagged,
         )
 
     @property
     def cost(self) -> str:
-        """What its replies cost, as far as that is known; "" where it is of none."""
+        """The known cost of its replies; "" if none is known."""
         return "" if self.conversation.cost is None else money(self.conversation.cost)
 
     @property
     def title(self) -> str:
-        """Its title, or its name without text for who may not read it."""
+        """The title, or for users who may not read it, the id."""
         return (self.may_read and self.conversation.title) or str(self.conversation)
 
     @property
     def owner(self) -> str:
-        """Whose it is."""
+        """The owner's name."""
         return owner_name(self.conversation)
 
     @property
@@ -224,16 +165,16 @@ class Transcript:
         """How the branch ended, in words."""
         if self.last is None:
             return _("There are no messages.")
-        return in_words(self.last) if self.last.is_reply else _("The last message has no reply.")
+        return describe_to_staff(self.last) if self.last.is_reply else _("The last message has no reply.")
 
     @property
     def context(self) -> list[tuple[str, str]]:
-        """What the site or its client said about it, where that is a word or a number: the page, the app's version."""
+        """The metadata that are words or numbers, such as the page and the app's version."""
         return [(name, str(value)) for name, value in self._metadata.items() if isinstance(value, str | int | float)]
 
     @property
     def metadata(self) -> str:
-        """The rest of what was said about it, as JSON; "" for nothing."""
+        """The other metadata, as JSON; "" for none."""
         rest = {name: value for name, value in self._metadata.items() if not isinstance(value, str | int | float)}
         return json.dumps(rest, indent=1, ensure_ascii=False) if rest else ""
 
@@ -241,141 +182,71 @@ class Transcript:
     def _metadata(self) -> dict[str, Any]:
         if not (self.may_read and isinstance(self.conversation.metadata, dict)):
             return {}
-        # What the site's own code has set may hold half a character, which no page does.
-        found: dict[str, Any] = storable_value(self.conversation.metadata)
-        return found
+        # The site's own code may have set half a character (a lone surrogate), which a page cannot have.
+        metadata: dict[str, Any] = storable_value(self.conversation.metadata)
+        return metadata
 
 
 def _conversations(*, may_read: bool) -> Any:
-    found = Conversation.objects.using(live_database()).select_related("owner")
-    return found if may_read else found.defer("title", "system_prompt", "metadata")
+    rows = Conversation.objects.using(live_database()).select_related("owner")
+    return rows if may_read else rows.defer("title", "system_prompt", "metadata")
 
 
 def _messages(conversation: uuid.UUID) -> Any:
     return Message.objects.using(live_database()).filter(conversation_id=conversation)
 
 
-def _load(conversation: uuid.UUID, keys: set[uuid.UUID], *, may_read: bool) -> dict[uuid.UUID, Message]:
+def _rows(conversation: uuid.UUID) -> list[Row]:
+    is_bad = Exists(Feedback.objects.filter(message=OuterRef("pk"), value__lt=0))
+    columns = ("pk", "parent_id", "request_id", "ref", "status", is_bad)
+    return [Row(*values) for values in _messages(conversation).values_list(*columns)]
+
+
+def _load(conversation: uuid.UUID, ids: set[uuid.UUID], *, may_read: bool) -> dict[uuid.UUID, Message]:
     feedback = Feedback.objects.using(live_database()).select_related("by").order_by("created_at", "pk")
     messages = _messages(conversation)
     if not may_read:
         feedback = feedback.defer("comment")
         messages = messages.defer("text", "parts")
-    return messages.prefetch_related(Prefetch("feedback", queryset=feedback)).in_bulk(keys)
+    return messages.prefetch_related(Prefetch("feedback", queryset=feedback)).in_bulk(ids)
 
 
-def _recover_expired(conversation: uuid.UUID) -> None:
-    recover_abandoned(LiveReply.objects.filter(conversation_id=conversation))
-
-
-def _sought_message(rows: list[Any], sought: str) -> uuid.UUID | None:
-    if not sought:
+def _message_found(rows: Iterable[Row], query: str) -> uuid.UUID | None:
+    """Return the message whose id, request id or reference is a search query; None for any other query."""
+    if not query:
         return None
-    return next((row[0] for row in rows if sought.lower() == str(row[0]) or sought in row[2:]), None)
+    return next((row.id for row in rows if query.lower() == str(row.id) or query in (row.request_id, row.ref)), None)
 
 
-def _flagged(path: list[uuid.UUID], statuses: dict[uuid.UUID, str], bad: set[uuid.UUID]) -> list[tuple[uuid.UUID, str]]:
-    """Return which messages of a path somebody should look at, and why. bad: those that somebody rated so."""
-    words: dict[str, str] = {
+def _page(branch: list[uuid.UUID], number: str | None, focus: uuid.UUID | None) -> Page[uuid.UUID]:
+    """Return a page of a branch by its number, or by default the one with the message in focus."""
+    number_of_focus = branch.index(focus) // PAGE_SIZE + 1 if focus else 1
+    return Paginator(branch, PAGE_SIZE).get_page(number or number_of_focus)
+
+
+def _flagged(rows: list[Row]) -> list[tuple[uuid.UUID, str]]:
+    """Return the messages that need attention, and why. Those that somebody rated bad come first."""
+    reasons: dict[str, str] = {
         Status.FAILED: _("failed"),
-        Status.INTERRUPTED: _("broke off"),
+        Status.INTERRUPTED: _("interrupted"),
         Status.STOPPED: _("stopped early"),
     }
-    found = ((message, _("rated bad") if message in bad else words.get(statuses[message], "")) for message in path)
-    flagged = [(message, why) for message, why in found if why]
-    # What a person said comes before what the machine noticed.
-    return sorted(flagged, key=lambda each: each[0] not in bad)
+    bad = [(row.id, _("rated bad")) for row in rows if row.is_bad]
+    return bad + [(row.id, reasons[row.status]) for row in rows if row.status in reasons and not row.is_bad]
 
 
-def _gap(before: Message | None, message: Message) -> str:
+def _bubbles(messages: list[Message], tree: Tree, *, may_read: bool) -> list[Bubble]:
+    renderer = PartRenderer()
+    return [
+        Bubble(
+            message, tree.siblings(message.pk), renderer.render(message) if may_read else [], _pause(before, message)
+        )
+        for before, message in zip([None, *messages], messages, strict=False)
+    ]
+
+
+def _pause(before: Message | None, message: Message) -> str:
     if before is None:
         return ""
     since = before.ended_at or before.created_at
-    return str(timesince(since, message.created_at, depth=1)) if message.created_at - since >= _GAP else ""
-
-
-def _blocks(formatter: Formatter, message: Message) -> list[Block]:
-    if message.is_live:
-        received = ReplyEvent.objects.using(live_database()).stream(message.pk)
-        if not LiveReply.objects.using(live_database()).filter(pk=message.pk).exists():
-            # It ended in between, and its events are parts now.
-            message.refresh_from_db()
-            received = message.events(whole=True)
-        return list(formatter.blocks(message, received))
-    # A turn has parts when a provider wrote it.
-    received = message.events(whole=True) or [Event(events.TEXT, message.text)] * bool(message.text)
-    return list(formatter.blocks(message, received))
-
-
-def _reasoning_label(text: str) -> str:
-    count = len(text)
-    words = ngettext("Reasoning, {count} character", "Reasoning, {count} characters", count)
-    return words.format(count=localize(count))
-
-
-def _tool_call_label(payload: dict[str, Any]) -> str:
-    whole = payload.get("complete", True)
-    words = _("Tool call: {name}") if whole else _("Tool call that was cut off: {name}")
-    return words.format(name=payload.get("name", ""))
-
-
-def _facts(message: Message) -> Iterator[tuple[str, str]]:
-    """Yield what is known about a reply; "" for what is not."""
-    yield _("Model"), message.model or message.provider
-    yield _("Tokens"), _tokens(message)
-    yield _("Cost"), "" if message.cost is None else money(message.cost)
-    yield _("To first event"), _milliseconds(message.first_event_ms)
-    yield _("Reasoning"), _milliseconds(message.reasoning_ms)
-    yield _("Total time"), _milliseconds(message.duration_ms)
-    yield _("Speed"), _speed(message)
-    yield _("Ending"), " / ".join(filter(None, [message.status, message.end_reason]))
-    yield _("Error"), _error(message)
-    yield _("Finish reason"), message.finish_reason
-    yield _("Cut"), _cut(message)
-    yield _("Left out of the prompt"), _left_out(message)
-    yield _("Request id"), message.request_id
-    yield _("Reference"), message.ref
-    yield _("Message"), str(message.pk)
-
-
-def _tokens(message: Message) -> str:
-    found = [
-        words.format(count=localize(count))
-        for words, count in (
-            (_("{count} in"), message.input_tokens),
-            (_("{count} of them cached"), message.cached_input_tokens),
-            (_("{count} out"), message.output_tokens),
-            (_("{count} of them reasoning"), message.reasoning_tokens),
-        )
-        if count is not None
-    ]
-    return ", ".join([*found, _("estimated")] if found and message.tokens_estimated else found)
-
-
-def _milliseconds(count: int | None) -> str:
-    return "" if count is None else _("{count} ms").format(count=localize(count))
-
-
-def _speed(message: Message) -> str:
-    """Return the tokens a second from the first on; "" where either is unknown or too short to say."""
-    took = (message.duration_ms or 0) - (message.first_event_ms or 0)
-    if not message.output_tokens or message.first_event_ms is None or took < 1:
-        return ""
-    return _("{count} tokens/s").format(count=localize(round(1000 * message.output_tokens / took)))
-
-
-def _error(message: Message) -> str:
-    code = message.error_code
-    return f"{code}: {error_text(code)}" if code in ERRORS else code
-
-
-def _cut(message: Message) -> str:
-    if message.cut_position is None:
-        return ""
-    at, of = localize(message.cut_position), localize(message.position)
-    return _("at position {at} of {of}").format(at=at, of=of)
-
-
-def _left_out(message: Message) -> str:
-    count = message.omitted_messages
-    return ngettext("{count} message", "{count} messages", count).format(count=localize(count)) if count else ""
+    return str(timesince(since, message.created_at, depth=1)) if message.created_at - since >= _PAUSE else ""

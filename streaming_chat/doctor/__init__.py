@@ -1,5 +1,4 @@
-"""What `manage.py chatdoctor` does: examines the app from outside, through whatever stands before it.
+"""`manage.py chatdoctor`: checks the app from outside, through its proxies.
 
-probe.py asks over HTTP and watches the clock, findings.py says in plain words what an answer means, examination.py decides
-what to try.
+checkup.py has the checks, probe.py sends requests and measures times, findings.py says what the results mean.
 """

@@ -1,6 +1,6 @@
-"""An HTTP client that watches the clock: asks an app from outside, through whatever stands before it.
+"""An HTTP client that measures times: it sends requests to the app from outside, through its proxies.
 
-Each request has a connection of its own, as a browser's first has. Only the standard library: HTTP/1.1, gzip and deflate.
+Each request has a connection of its own. Standard library only: HTTP/1.1, gzip and deflate.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from urllib.parse import urlsplit
 
 from streaming_chat.protocol.sse import HEARTBEAT
 
-# What closes a connection, or keeps one from being made.
+# Errors of a connection.
 FAULTS = (OSError, HTTPException)
 _NONE: Mapping[str, str] = {}
 _COMPRESSIONS = ("gzip", "deflate")
-# Of zlib: a header of gzip or zlib, and any size.
-_ANY_WINDOW = 47
+# For zlib: detect a gzip or zlib header, with any window size.
+_AUTO_WBITS = 47
 ENDINGS = ("done", "stopped", "interrupted", "failed")
 
 
 class Answer(NamedTuple):
-    """A whole answer. seconds: from the first byte sent to the last one received. at: time.time() in the middle of that."""
+    """A complete response. seconds: from the first byte sent to the last received. at: time.time() in the middle of that."""
 
     status: int
     headers: Headers
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
     at: float
 
     def json(self) -> Any:
-        """Return the body, None when it is no JSON."""
+        """Return the body; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """One frame of the simple format, and when it was here, by time.monotonic()."""
+    """A frame of the simple format. at: when it arrived, by time.monotonic()."""
 
     at: float
     name: str
@@ -62,19 +62,19 @@ class Arrival(NamedTuple):
 class Stream:
     """A reply's stream, as it arrives.
 
-    asked_at: when the request was sent, by time.monotonic(). arrivals: the frames so far. heartbeats: when each was here.
-    is_over: nothing follows. fault: what cut it, if anything did.
+    asked_at: when the request was sent, by time.monotonic(). arrivals: the frames so far. heartbeats: when each arrived.
+    is_over: nothing follows. fault: the error that ended it, if any.
     """
 
     def __init__(self, connection: HTTPConnection, asked_at: float) -> None:
         self._connection = connection
-        # http.client lets go of the socket where the answer ends with the connection.
+        # http.client drops the socket if the response ends with the connection.
         self._socket: socket.socket = connection.sock
         self._response: HTTPResponse = connection.getresponse()
         self._rest = b""
         self.status = self._response.status
         self.headers: Headers = self._response.headers
-        self._inflate = zlib.decompressobj(wbits=_ANY_WINDOW) if self.encoding in _COMPRESSIONS else None
+        self._inflate = zlib.decompressobj(wbits=_AUTO_WBITS) if self.encoding in _COMPRESSIONS else None
         self.asked_at = asked_at
         self.arrivals: list[Arrival] = []
         self.heartbeats: list[float] = []
@@ -83,7 +83,7 @@ class Stream:
 
     @property
     def encoding(self) -> str:
-        """How the body is encoded; "" when it is not."""
+        """The Content-Encoding; "" for none."""
         encoding = self.headers.get("Content-Encoding", "").lower()
         return "" if encoding == "identity" else encoding
 
@@ -102,16 +102,16 @@ class Stream:
 
     @property
     def was_cut(self) -> bool:
-        """Whether it broke off, or ended without its last event."""
+        """Whether it was cut, or ended without its last event."""
         return self.is_over and not self.ending and not isinstance(self.fault, TimeoutError)
 
     @property
     def ending(self) -> str:
-        """The name of its last event, "" while there is none."""
+        """The name of its last event; "" before it."""
         return next((arrival.name for arrival in self.arrivals if arrival.name in ENDINGS), "")
 
     def read(self, until: Callable[[Stream], object], seconds: float) -> bool:
-        """Read until the condition holds; False where the stream is over before, or it took longer."""
+        """Read until the condition holds; False if the stream ends before, or after this many seconds."""
         deadline = time.monotonic() + seconds
         while not until(self):
             left = deadline - time.monotonic()
@@ -120,18 +120,18 @@ class Stream:
             self._read_some(left)
         return True
 
-    def whole_body(self) -> Any:
-        """Return the JSON of an answer that is no stream, None when it is none."""
+    def read_json(self) -> Any:
+        """Return the body of a response that is no stream; None if it is not JSON."""
         try:
             body = self._response.read()
             return json.loads(self._inflate.decompress(body) if self._inflate else body)
         except (ValueError, zlib.error, *FAULTS):
             return None
         finally:
-            self.leave()
+            self.close()
 
-    def leave(self) -> None:
-        """Close the connection, as a tab that is closed."""
+    def close(self) -> None:
+        """Close the connection, as a closed browser tab does."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -146,13 +146,13 @@ class Stream:
             data = self._response.read1(65_536)
             at = time.monotonic()
             self.is_over = not data
-            self._take(self._inflate.decompress(data) if self._inflate else data, at)
+            self._parse(self._inflate.decompress(data) if self._inflate else data, at)
         except (*FAULTS, zlib.error) as error:
-            # A socket that has waited too long cannot be read again.
+            # After a timeout, the socket cannot be read again.
             self.is_over = True
             self.fault = error
 
-    def _take(self, data: bytes, at: float) -> None:
+    def _parse(self, data: bytes, at: float) -> None:
         self._rest += data
         while True:
             if self._rest.startswith(HEARTBEAT):
@@ -163,9 +163,9 @@ class Stream:
             if not end:
                 return
             self._rest = rest
-            self._take_block(block, at)
+            self._parse_block(block, at)
 
-    def _take_block(self, block: bytes, at: float) -> None:
+    def _parse_block(self, block: bytes, at: float) -> None:
         fields = dict(line.partition(": ")[::2] for line in block.decode(errors="replace").split("\n"))
         try:
             data = json.loads(fields.get("data", ""))
@@ -176,19 +176,19 @@ class Stream:
 
 
 class Probe:
-    """Asks the app that is mounted at a URL. headers: of every request, such as the session's cookie.
+    """Sends requests to the app at a URL. headers: of every request, such as the session's cookie.
 
-    is_insecure: certificates are taken as they come. patience: longest wait for any byte, in seconds.
+    is_insecure: accept any certificate. timeout: longest wait for a byte, in seconds.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], *, is_insecure: bool = False, patience: float = 15.0
+        self, url: str, headers: Mapping[str, str], *, is_insecure: bool = False, timeout: float = 15.0
     ) -> None:
-        self.patience = patience
+        self.timeout = timeout
         self.url = url.rstrip("/") + "/"
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"a URL with http or https was wanted, got {url!r}.")
+            raise ValueError(f"the URL must begin with http or https, got {url!r}.")
         self.is_secure = parts.scheme == "https"
         self.host = parts.netloc
         self.origin = f"{parts.scheme}://{parts.netloc}"
@@ -203,8 +203,8 @@ class Probe:
         }
         self._is_insecure = is_insecure
 
-    def ask(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] = _NONE) -> Answer:
-        """Return a whole answer. Raises what FAULTS names."""
+    def request(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] = _NONE) -> Answer:
+        """Return a complete response. Raises FAULTS."""
         started, clock = time.monotonic(), time.time()
         connection = self._send(method, path, body, headers)
         try:
@@ -213,12 +213,12 @@ class Probe:
         finally:
             connection.close()
         if response.headers.get("Content-Encoding", "").lower() in _COMPRESSIONS:
-            content = zlib.decompress(content, wbits=_ANY_WINDOW)
+            content = zlib.decompress(content, wbits=_AUTO_WBITS)
         taken = time.monotonic() - started
         return Answer(response.status, response.headers, content, taken, clock + taken / 2)
 
     def open(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] = _NONE) -> Stream:
-        """Return a stream, once its headers are here. Raises what FAULTS names."""
+        """Return a stream, once its headers have arrived. Raises FAULTS."""
         asked_at = time.monotonic()
         connection = self._send(method, path, body, headers)
         try:
@@ -228,14 +228,14 @@ class Probe:
             raise
 
     def offers_http2(self) -> bool:
-        """Return whether a browser would get HTTP/2, which it speaks over TLS only. Raises what FAULTS names."""
+        """Return whether a browser would use HTTP/2, which requires TLS. Raises FAULTS."""
         if not self.is_secure:
             return False
         context = self._context()
         context.set_alpn_protocols(["h2", "http/1.1"])
         host, port = self._address
         with (
-            socket.create_connection((host, port or 443), self.patience) as plain,
+            socket.create_connection((host, port or 443), self.timeout) as plain,
             context.wrap_socket(plain, server_hostname=host) as secure,
         ):
             return secure.selected_alpn_protocol() == "h2"
@@ -243,9 +243,9 @@ class Probe:
     def _send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> HTTPConnection:
         host, port = self._address
         connection = (
-            HTTPSConnection(host, port, timeout=self.patience, context=self._context())
+            HTTPSConnection(host, port, timeout=self.timeout, context=self._context())
             if self.is_secure
-            else HTTPConnection(host, port, timeout=self.patience)
+            else HTTPConnection(host, port, timeout=self.timeout)
         )
         content = {} if body is None else {"Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()

@@ -1,7 +1,6 @@
-"""Who of the staff read what: one row for each list of texts, opening, search and export, saved before any text is sent.
+"""The table of access records: which member of staff read or changed what, saved before any text is sent.
 
-Rows name what they are about by its id alone, so that they outlive it. models.py imports this, which is where Django looks
-for models.
+Records hold ids rather than foreign keys, so they outlive what they are about.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from django.utils.translation import pgettext_lazy
 
 
 class AccessRecord(models.Model):
-    """One reading by one of the staff, or one thing done to a text. Never changed."""
+    """A list of texts, a transcript, a search or an export that staff read, or a change that they made. Never changed."""
 
     class Kind(models.TextChoices):
         """What was done."""
@@ -34,13 +33,16 @@ class AccessRecord(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
     )
     by_name = models.CharField(
-        _("by name"), max_length=255, blank=True, help_text=_("As it was then; of a command, the account it ran under.")
+        _("by name"),
+        max_length=255,
+        blank=True,
+        help_text=_("The username at that time; for a command, the operating system's account."),
     )
     kind = models.CharField(_("what"), max_length=16, choices=Kind.choices)
     conversation = models.UUIDField(_("conversation"), null=True, blank=True)
     message = models.UUIDField(_("message"), null=True, blank=True)
     owner_key = models.CharField(_("owner key"), max_length=160, blank=True)
-    terms = models.TextField(_("search terms"), blank=True, help_text=_("What was sought: text, and read as such."))
+    terms = models.TextField(_("search terms"), blank=True, help_text=_("Text: only users who may read texts see it."))
     count = models.PositiveBigIntegerField(
         _("how many"), null=True, blank=True, help_text=_("Conversations or messages.")
     )

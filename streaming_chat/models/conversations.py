@@ -28,7 +28,7 @@ TITLE_CHARS = 60
 
 
 class Status(models.TextChoices):
-    """How a reply stands."""
+    """The status of a reply."""
 
     STREAMING = endings.STREAMING, pgettext_lazy("reply", "being written")
     COMPLETED = endings.COMPLETED, pgettext_lazy("reply", "completed")
@@ -43,7 +43,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.owned_by(owner_key).filter(deleted_at=None)
 
     def owned_by(self, owner_key: str) -> ConversationQuerySet:
-        """Return an owner's conversations, with the deleted ones; none for "", which is the key of erased ones."""
+        """Return an owner's conversations, including deleted ones; none for "", the key of erased ones."""
         return self.filter(owner_key=owner_key) if owner_key else self.none()
 
 
@@ -82,7 +82,7 @@ class Conversation(models.Model):
     last_activity = models.DateTimeField(_("last activity"), db_default=Now(), editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
     erased_at = models.DateTimeField(_("erased"), null=True, blank=True, editable=False)
-    # Each with a default of the database's, for workers of an older version, which do not name it.
+    # Defaults of the database, for workers of an older version, which do not set these columns.
     review_state = models.CharField(
         _("review"),
         max_length=16,
@@ -141,7 +141,7 @@ class Conversation(models.Model):
 
 class MessageQuerySet(models.QuerySet["Message"]):
     def for_owner(self, owner_key: str) -> MessageQuerySet:
-        """Return the messages of an owner's conversations, without the deleted ones; none for ""."""
+        """Return the messages of an owner's conversations, without deleted ones; none for ""."""
         if not owner_key:
             return self.none()
         return self.filter(conversation__owner_key=owner_key, conversation__deleted_at=None)
@@ -154,13 +154,13 @@ class Message(models.Model):
     """
 
     class Role(models.TextChoices):
-        """Who speaks."""
+        """Who wrote the message."""
 
         USER = "user", pgettext_lazy("role", "user")
         ASSISTANT = "assistant", pgettext_lazy("role", "assistant")
 
     class Origin(models.TextChoices):
-        """Who supplied the text: this server, or a stateless client that sent it as history."""
+        """Where the text is from: this server, or a stateless client that sent it as history."""
 
         SERVER = "server", pgettext_lazy("origin", "server")
         CLIENT = "client", pgettext_lazy("origin", "client")
@@ -177,7 +177,7 @@ class Message(models.Model):
     text = models.TextField(_("text"), blank=True)
     parts = models.JSONField(_("parts"), default=list, blank=True)
     position = models.PositiveIntegerField(
-        _("position"), default=0, help_text=_("Units received before the ending, the cut not counted.")
+        _("position"), default=0, help_text=_("Units received before the ending, regardless of a cut.")
     )
     cut_position = models.PositiveIntegerField(_("cut at"), null=True, blank=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.COMPLETED)
@@ -196,7 +196,7 @@ class Message(models.Model):
     cost = models.DecimalField(_("cost"), max_digits=16, decimal_places=8, null=True, blank=True)
     first_event_ms = models.PositiveIntegerField(_("milliseconds to first event"), null=True, blank=True)
     reasoning_ms = models.PositiveIntegerField(_("milliseconds of reasoning"), null=True, blank=True)
-    duration_ms = models.PositiveIntegerField(_("milliseconds in all"), null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(_("total milliseconds"), null=True, blank=True)
     omitted_messages = models.PositiveIntegerField(
         _("messages left out"), default=0, help_text=_("Oldest messages that did not fit into the prompt.")
     )
@@ -205,7 +205,7 @@ class Message(models.Model):
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, editable=False)
     redacted_at = models.DateTimeField(_("redacted"), null=True, blank=True, editable=False)
-    # Null rather than "": a column without a default is added to a large table at once.
+    # Null rather than "": a column without a default is added to a large table quickly.
     redacted_by = models.CharField(_("redacted by"), max_length=255, null=True, blank=True, editable=False)
 
     objects = MessageQuerySet.as_manager()
@@ -225,7 +225,7 @@ class Message(models.Model):
             models.Index(fields=["status", "-created_at"], name="streaming_chat_message_status"),
             models.Index(fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")),
             models.Index(fields=["ref"], name="streaming_chat_ref", condition=~Q(ref="")),
-            # Of the admin's list: newest first by the id, which is made of the time.
+            # For the admin's list: newest first by id, which begins with the time.
             models.Index(fields=["model", "-id"], name="streaming_chat_message_model", condition=~Q(model="")),
             models.Index(
                 fields=["end_reason", "-id"], name="streaming_chat_message_reason", condition=~Q(end_reason="")
@@ -245,7 +245,7 @@ class Message(models.Model):
 
     @property
     def is_live(self) -> bool:
-        """Whether it was being written when this row was read."""
+        """Whether the reply was live when this row was read."""
         return self.status == Status.STREAMING
 
     @property
@@ -260,7 +260,7 @@ class Message(models.Model):
 
     @property
     def usage(self) -> dict[str, Any] | None:
-        """The tokens as the API shows them, None when nobody counted."""
+        """The tokens as in the API; None if they are unknown."""
         if self.input_tokens is None and self.output_tokens is None:
             return None
         return {

@@ -1,4 +1,4 @@
-"""Tables of the search index."""
+"""The table of the search index."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _LEXEME = re.compile(r"'([^']*)':([\d,]+)")
 
 
 class WordsField(models.Field):  # type: ignore[type-arg]  # Generic in the stubs only.
-    """A list of words: a tsvector on PostgreSQL, elsewhere text that spaces divide."""
+    """A list of words: a tsvector on PostgreSQL, elsewhere text with spaces between them."""
 
     def db_type(self, connection: Any) -> str:
-        """Return the type of its column."""
+        """Return the type of the column."""
         return "tsvector" if connection.vendor == "postgresql" else "text"
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> str:
-        """Return what the database is given for a list of words."""
+        """Return the database's value for a list of words."""
         return vector(value) if connection.vendor == "postgresql" else " ".join(value)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> list[str]:
-        """Return the list again; on PostgreSQL what its limits have left of it."""
+        """Return the list; on PostgreSQL, what its limits have left of it."""
         return from_vector(value) if connection.vendor == "postgresql" else value.split()
 
     def to_python(self, value: Any) -> Any:
-        """Take a list, or the text of one."""
+        """Return a list from a list or its text."""
         return value.split() if isinstance(value, str) else value
 
     def value_to_string(self, obj: Any) -> str:
@@ -38,10 +38,10 @@ class WordsField(models.Field):  # type: ignore[type-arg]  # Generic in the stub
 
 
 class SearchEntry(models.Model):
-    """The words of a message, or of a conversation's title where message is null.
+    """The words of a message, or of a conversation's title if message is null.
 
-    Its number begins with the millisecond in which the text's id was made, so that the order of numbers is that of time,
-    also for what a rebuild adds later; "newest first" and "of the last 90 days" then need no other column.
+    The id begins with the millisecond of the text's own id, so entries are in the order of their texts, also those that a
+    rebuild adds later. "Newest first" and "of the last 90 days" need no other column.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -75,15 +75,15 @@ class SearchEntry(models.Model):
         return f"Search entry {self.pk}"
 
 
-def vector(found: Sequence[str]) -> str:
-    """Return a tsvector's text. PostgreSQL counts positions to 16 383, and keeps 256 of a word."""
+def vector(words: Sequence[str]) -> str:
+    """Return words as a tsvector. PostgreSQL limits positions to 16 383, and keeps 256 of each word."""
     places: dict[str, list[int]] = {}
-    for position, word in enumerate(found, 1):
+    for position, word in enumerate(words, 1):
         places.setdefault(word, []).append(position)
     return " ".join(f"'{word}':{','.join(map(str, at))}" for word, at in places.items())
 
 
 def from_vector(text: str) -> list[str]:
-    """Return the words of a tsvector's text, in order."""
+    """Return the words of a tsvector, in order."""
     found = [(int(at), word) for word, places in _LEXEME.findall(text) for at in places.split(",")]
     return [word for _at, word in sorted(found)]

@@ -1,6 +1,6 @@
-"""What was used and how it went, by day: a table of sums that outlives the messages, and holds no text and no person.
+"""The table of daily sums of replies, which outlives the messages. It has no text and nothing about a person.
 
-`rollups.py` fills it. models.py imports this, which is where Django looks for models.
+usage/rollups.py fills it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 
 class DailyUsage(models.Model):
-    """The replies of one day (UTC) that one model ended in one way.
+    """The replies of one day (UTC), one model and one way of ending.
 
-    A day that was counted and had none has one row of zeros, without a status.
+    A day without replies has one row of zeros without a status once it has been counted.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -35,7 +35,9 @@ class DailyUsage(models.Model):
     timed_tokens = models.PositiveBigIntegerField(
         default=0, help_text="Output tokens of the replies whose speed is known."
     )
-    timed_ms = models.PositiveBigIntegerField(default=0, help_text="Milliseconds that those took to be written.")
+    timed_ms = models.PositiveBigIntegerField(
+        default=0, help_text="Milliseconds from the first event of those to their ending."
+    )
     speed_counts = models.JSONField(
         default=list, help_text="Replies in each bucket of histograms.TOKENS_PER_SECOND; empty for none."
     )

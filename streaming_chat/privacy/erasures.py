@@ -1,7 +1,7 @@
-"""Erasing an owner: of all their conversations no text is left, and nobody they belong to; the numbers stay.
+"""Erasing an owner: none of their conversations keeps any text or owner; the numbers stay.
 
-Their replies that are being written are stopped first. A few conversations in each transaction, which locks them first, as
-everything here does (models.py).
+Their live replies are stopped first. A few conversations in each transaction, which locks them first (see
+models/conversations.py).
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.apps import apps
 from django.db import OperationalError, router
 from django.db.models import CharField, F, Q, Value
 from django.db.models.functions import Cast, Concat, Now
 
+from streaming_chat.accounts.owners import Owner
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
-from streaming_chat.db.errors import is_conflict, is_locked
+from streaming_chat.db.errors import is_locked
+from streaming_chat.db.paging import write_pages
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.recovery import recover_reply
-from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse
+from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse, Review
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.search import backends, entries
 
 from . import copies
-from .owners import Owner
 
-_AT_ONCE = 50
-_LOOK_SECONDS = 0.2
-# Searches for one or two letters are not for somebody.
-_LEAST_NAME_CHARS = 3
+_PAGE_SIZE = 50
+_POLL_SECONDS = 0.2
+# Searches for one or two letters are not searches for a person.
+_MIN_NAME_CHARS = 3
 
 
-class Holdings(NamedTuple):
-    """What there is of an owner."""
+class OwnerData(NamedTuple):
+    """How many rows there are of an owner. live: live replies. terms: access records whose search terms name them."""
 
     conversations: int
     messages: int
@@ -48,100 +48,96 @@ class Holdings(NamedTuple):
     terms: int
 
 
-def holdings(owner: Owner) -> Holdings:
+def count_data(owner: Owner) -> OwnerData:
     """Return how much `erase` would find."""
-    conversations = _conversations(owner)
-    return Holdings(
-        conversations.count(),
-        Message.objects.using(live_database()).filter(conversation__owner_key=owner.key).count(),
-        _live(owner).count(),
-        _feedback(owner).count(),
-        _quota_uses(owner).count(),
-        _naming(owner).count(),
-    )
+    messages = Message.objects.using(live_database()).filter(conversation__owner_key=owner.key)
+    rows = (_conversations(owner), messages, _live(owner), _feedback(owner), _quota_uses(owner), _searches_for(owner))
+    return OwnerData(*(query.count() for query in rows))
 
 
 def stop(owner: Owner) -> int:
-    """Stop the replies that are being written for an owner; return how many still are after a while. Blocking.
+    """Stop an owner's live replies; return how many are left after two lease times. Blocking.
 
-    A worker that lives ends them within a second; those of a dead one are settled when its claim has not been renewed for
-    LEASE_SECONDS.
+    A running worker ends them within a second. The replies of a dead one are recovered once their lease has not been
+    renewed for LEASE_SECONDS.
     """
-    seen: dict[uuid.UUID, datetime] = {}
-    until = time.monotonic() + 2 * conf.STREAMING_CHAT_LEASE_SECONDS
-    watched_until = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
-    while lives := list(_live(owner)):
-        _request_stop(owner)
-        for live in lives:
-            get_notifier().wake(live_database(), live.worker, live.pk)
-        if time.monotonic() > watched_until:
-            for live in lives:
-                if seen.get(live.pk) == live.expires_at:
-                    recover_reply(live)
-        if time.monotonic() > until:
+    lease_seconds = conf.STREAMING_CHAT_LEASE_SECONDS
+    started = time.monotonic()
+    leases: dict[uuid.UUID, datetime] = {}
+    while live_replies := list(_live(owner)):
+        _request_stop(owner, live_replies)
+        waited = time.monotonic() - started
+        if waited > lease_seconds:
+            _recover_unrenewed(live_replies, leases)
+        if waited > 2 * lease_seconds:
             break
-        for live in lives:
-            seen.setdefault(live.pk, live.expires_at)
-        time.sleep(_LOOK_SECONDS)
-    return len(lives)
+        for live in live_replies:
+            leases.setdefault(live.pk, live.expires_at)
+        time.sleep(_POLL_SECONDS)
+    return len(live_replies)
 
 
-def _request_stop(owner: Owner) -> None:
+def _request_stop(owner: Owner, live_replies: list[LiveReply]) -> None:
     try:
         write_transaction(partial(_live(owner).request_stop, "staff"))
     except OperationalError as error:
-        # A worker that is paused holds one: it is asked again at the next look.
+        # A paused worker holds a row; the next turn asks again.
         if not is_locked(error):
             raise
+    for live in live_replies:
+        get_notifier().wake(live_database(), live.worker, live.pk)
+
+
+def _recover_unrenewed(live_replies: list[LiveReply], leases: dict[uuid.UUID, datetime]) -> None:
+    for live in live_replies:
+        if leases.get(live.pk) == live.expires_at:
+            recover_reply(live)
 
 
 def erase(owner: Owner) -> Iterator[int]:
     """Erase an owner, and yield how many conversations after each transaction. Blocking.
 
-    Those with a live reply, and those whose rows somebody holds, are left: look for them, and call it again.
+    Conversations with a live reply and locked ones are skipped: check `count_data`, and call this again.
     """
-    # Before anything is written: SQLite leaves the text of a row that is only written anew.
-    for alias in {live_database(), router.db_for_write(AccessRecord)}:
-        backends.overwrite_deleted(alias)
-    last = uuid.UUID(int=0)
-    while ids := list(_conversations(owner).filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_AT_ONCE]):
-        last = ids[-1]
-        try:
-            yield write_transaction(partial(_erase, owner, ids))
-        except OperationalError as error:
-            if not (is_locked(error) or is_conflict(error)):
-                raise
-    write_transaction(partial(_forget_elsewhere, owner))
+    # Before any write: SQLite does not overwrite the text of a row that was only written anew.
+    for using in {live_database(), router.db_for_write(AccessRecord)}:
+        backends.overwrite_deleted(using)
+    yield from write_pages(_conversations(owner), _PAGE_SIZE, partial(_erase_conversations, owner))
+    write_transaction(partial(_erase_elsewhere, owner))
+    entries.purge(live_database())
+    copies.empty_log(live_database())
+
+
+def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     using = live_database()
-    entries.purge(using)
-    copies.empty_log(using)
-
-
-def _forget_elsewhere(owner: Owner) -> None:
-    """Remove what names the owner outside conversations."""
-    _anonymise(_feedback(owner))
-    _quota_uses(owner).delete()
-    _naming(owner).update(terms="")
-
-
-def _erase(owner: Owner, ids: list[uuid.UUID]) -> int:
-    using = live_database()
-    mine = _conversations(owner).filter(pk__in=ids)
-    # The write is the lock; what has begun since they were chosen is seen after it.
-    mine.update(last_activity=F("last_activity"))
-    still = list(mine.filter(live=None).values_list("pk", flat=True))
+    rows = _conversations(owner).filter(pk__in=ids)
+    # The write is the lock; replies that began in between are seen after it.
+    rows.update(last_activity=F("last_activity"))
+    still = list(rows.filter(live=None).values_list("pk", flat=True))
     messages = Message.objects.using(using).filter(conversation_id__in=still)
     message_ids = list(messages.values_list("pk", flat=True))
-    # Before the rows: SQLite overwrites what is taken away from then on.
-    copies.forget(message_ids, using, titles_of=still, of_index=False)
-    entries.forget(message_ids, using, titles_of=still, at_once=False)
+    # Before the rows, since it makes SQLite overwrite what is removed after it.
+    copies.remove_outside_index(message_ids, using)
+    entries.remove(message_ids, using, titles_of=still, purge_after_commit=False)
     messages.update(text="", parts=[], send_key=None, body_digest="")
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
+    Review.objects.using(using).filter(conversation_id__in=still).update(notes="")
     Conversation.objects.using(using).filter(pk__in=still).update(
         owner=None, owner_key="", title="", system_prompt="", metadata={}, erased_at=Now()
     )
-    _forget_notes(still, using)
     return len(still)
+
+
+def _erase_elsewhere(owner: Owner) -> None:
+    """Erase what names the owner outside their conversations."""
+    _anonymise(_feedback(owner))
+    _quota_uses(owner).delete()
+    _searches_for(owner).update(terms="")
+
+
+def _anonymise(feedback: Any) -> None:
+    """Keep the values only. The keys differ, since two ratings of one message must not have the same."""
+    feedback.update(comment="", by=None, owner_key=Concat(Value("erased:"), Cast("pk", CharField())))
 
 
 def _conversations(owner: Owner) -> Any:
@@ -157,26 +153,23 @@ def _feedback(owner: Owner) -> Any:
 
 
 def _quota_uses(owner: Owner) -> Any:
-    """Return what `DatabaseQuota` counts for them. Of network addresses it keeps a keyed hash, for three days."""
+    """Return the rows that `DatabaseQuota` counts for an owner. It keeps network addresses as a keyed hash, for 3 days."""
     return QuotaUse.objects.using(live_database()).filter(key=f"owner {owner.key}")
 
 
-def _naming(owner: Owner) -> Any:
-    """Return the access records whose terms name them, whatever else they say: it was what they were sought by."""
+def _searches_for(owner: Owner) -> Any:
+    """Return the access records whose search terms name an owner."""
     about = Q(owner_key=owner.key)
-    for name in owner.names:
+    for name in _names(owner):
         about |= Q(terms__iexact=name)
-        if len(name) >= _LEAST_NAME_CHARS:
+        if len(name) >= _MIN_NAME_CHARS:
             about |= Q(terms__iregex=rf"(^|[^\w@.+-]){re.escape(name)}($|[^\w@.+-])")
     return AccessRecord.objects.using(router.db_for_write(AccessRecord)).filter(~Q(terms=""), about)
 
 
-def _forget_notes(conversation_ids: list[uuid.UUID], using: str) -> None:
-    """Empty what reviewers noted of these, where there are reviews: a note quotes."""
-    if review := apps.all_models["streaming_chat"].get("review"):
-        review._default_manager.using(using).filter(conversation_id__in=conversation_ids).update(notes="")
-
-
-def _anonymise(feedback: Any) -> None:
-    """Keep the values alone. The key of each is its own: two of one message may not have the same."""
-    feedback.update(comment="", by=None, owner_key=Concat(Value("erased:"), Cast("pk", CharField())))
+def _names(owner: Owner) -> list[str]:
+    """Return what staff may have searched for: the owner key, the username, the e-mail address."""
+    names = [owner.key]
+    if owner.user is not None:
+        names += [owner.user.get_username(), getattr(owner.user, owner.user.get_email_field_name(), "")]
+    return [str(name) for name in names if name]

@@ -1,7 +1,7 @@
-"""Taking the text of one message away: it stays in its place as "[redacted]", with who did it and when.
+"""Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
-What goes: text, parts, saved events, the digests of its request, comments on it, the conversation's title where it is the
-message's beginning, and what copies.py knows. What cannot: docs/privacy.md says.
+Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
+beginning of the message, and the copies of copies.py. docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveRepl
 from streaming_chat.search import backends
 
 from . import copies
-from .accesses import record
+from .audit import record
 
 REDACTED = "[redacted]"
-# Shorter terms are words that anybody seeks.
-_LEAST_TERM_CHARS = 4
+# Shorter terms are common words.
+_MIN_TERM_CHARS = 4
 
 
 class StillLiveError(Exception):
-    """The reply is being written: what is taken away now would come again."""
+    """The reply is being written, so the text would come back."""
 
 
 def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False) -> None:
-    """Take the text of a message away, once or again. Blocking.
+    """Redact a message. It may be called again. Blocking.
 
-    by: as in `accesses.record`. terms: clear the terms of searches, made since the message was, that occur in it.
+    by: as in `audit.record`. terms: also clear the terms of later searches that occur in the message.
     Raises Message.DoesNotExist, StillLiveError.
     """
     using = live_database()
-    # Before anything is written: SQLite leaves the text of a row that is only written anew.
+    # Before any write: SQLite does not overwrite the text of a row that was only written anew.
     backends.overwrite_deleted(using)
     conversation_id = Message.objects.using(using).values_list("conversation_id", flat=True).get(pk=message_id)
     write_transaction(partial(_redact, message_id, conversation_id, by, terms=terms), using=using)
@@ -48,47 +48,51 @@ def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False) -> None:
 def _redact(message_id: uuid.UUID, conversation_id: uuid.UUID, by: Any, *, terms: bool) -> None:
     using = live_database()
     conversations = Conversation.objects.using(using).filter(pk=conversation_id)
-    # The write is the lock, which everything here takes first (models.py).
+    # The write is the lock (see models/conversations.py).
     conversations.update(last_activity=F("last_activity"))
     message = Message.objects.using(using).get(pk=message_id)
     if message.is_live or LiveReply.objects.using(using).filter(pk=message_id).exists():
-        raise StillLiveError(f"Message {message_id} is being written.")
-    done = record(AccessRecord.Kind.REDACT, by, conversation=conversation_id, message=message_id)
+        raise StillLiveError(f"message {message_id} is being written.")
+    access_record = record(AccessRecord.Kind.REDACT, by, conversation=conversation_id, message=message_id)
     if terms:
-        quoting(message).update(terms=REDACTED)
+        searches_quoting(message).update(terms=REDACTED)
     title = conversations.values_list("title", flat=True).first()
-    titles_of = [conversation_id] if title and _begins(message, title) else []
-    # Before the row: SQLite overwrites what is taken away from then on.
-    copies.forget([message_id], using, titles_of=titles_of)
+    has_title = bool(title) and _begins_with(message, str(title))
+    # Before the row, since it makes SQLite overwrite what is removed after it.
+    copies.remove([message_id], using, titles_of=[conversation_id] if has_title else [])
     Message.objects.using(using).filter(pk=message_id).update(
-        **_what_stays(message), send_key=None, body_digest="", redacted_at=Now(), redacted_by=done.by_name
+        **_redacted_columns(message),
+        send_key=None,
+        body_digest="",
+        redacted_at=Now(),
+        redacted_by=access_record.by_name,
     )
     Feedback.objects.using(using).filter(message_id=message_id).update(comment="")
-    if titles_of:
+    if has_title:
         conversations.update(title="")
 
 
-def _what_stays(message: Message) -> dict[str, Any]:
-    """Return the columns of the text: the mark in its place, and nothing where nothing was."""
-    mark = REDACTED if message.text or message.parts else ""
-    parts = [{"kind": "text", "text": mark}] if message.parts else []
-    position = 1 + len(mark) if message.parts else message.position
-    return {"text": mark, "parts": parts, "position": position, "cut_position": None}
+def _redacted_columns(message: Message) -> dict[str, Any]:
+    """Return the columns of the text: REDACTED, or nothing if there was nothing."""
+    text = REDACTED if message.text or message.parts else ""
+    parts = [{"kind": "text", "text": text}] if message.parts else []
+    position = 1 + len(text) if message.parts else message.position
+    return {"text": text, "parts": parts, "position": position, "cut_position": None}
 
 
-def _begins(message: Message, title: str) -> bool:
-    """Return whether the title is how the message begins, as `titles.title_of` makes it."""
+def _begins_with(message: Message, title: str) -> bool:
+    """Return whether a message begins with the title, as `chats.titles.title_of` makes it."""
     beginning = title.removesuffix("…").rstrip()
     return bool(beginning) and " ".join(message.text.split()).startswith(" ".join(beginning.split()))
 
 
-def quoting(message: Message) -> Any:
-    """Return the records of searches whose terms occur in a message, made since it was."""
+def searches_quoting(message: Message) -> Any:
+    """Return the access records of later searches whose terms occur in a message."""
     text = "\n".join([message.text, *(str(part.get("text", "")) for part in message.parts)])
-    sought = Replace("terms", Value('"'), Value(""))
+    terms = Replace("terms", Value('"'), Value(""))
     records = AccessRecord.objects.using(router.db_for_write(AccessRecord))
-    # Not to the instant: SQLite compares times as text, and its own have three decimals where Django's have six.
+    # A second earlier: SQLite compares times as text, and its own have three decimals where Django's have six.
     since = message.created_at - timedelta(seconds=1)
     searches = records.filter(kind=AccessRecord.Kind.SEARCH, at__gte=since)
-    long_enough = searches.alias(chars=Length(sought)).filter(chars__gte=_LEAST_TERM_CHARS)
-    return long_enough.alias(said=Value(text, output_field=TextField())).filter(said__icontains=sought)
+    long_enough = searches.alias(chars=Length(terms)).filter(chars__gte=_MIN_TERM_CHARS)
+    return long_enough.alias(message_text=Value(text, output_field=TextField())).filter(message_text__icontains=terms)

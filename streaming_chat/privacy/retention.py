@@ -1,7 +1,6 @@
-"""How long it is kept who of the staff read what, and for how long what they sought.
+"""How long access records are kept, and how long their search terms.
 
-A record is needed for as long as somebody may ask who read a conversation; the terms of a search are text, and may go
-sooner.
+A record is needed for as long as somebody may ask who read a conversation. Search terms are text, and may be removed sooner.
 """
 
 from __future__ import annotations
@@ -14,43 +13,42 @@ from django.db import router
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from streaming_chat.db.paging import key_pages
 from streaming_chat.models import AccessRecord
 from streaming_chat.search import backends
 
 from . import copies
 
-# A statement of its own each: on SQLite who reads meanwhile waits for one of them to leave a record, some milliseconds.
-_AT_ONCE = 500
+# In a statement of its own: on SQLite, staff who read wait some milliseconds for it, to save their own record.
+_PAGE_SIZE = 500
 
 
 def records(age: timedelta) -> QuerySet[AccessRecord]:
-    """Return the records that were made so long ago."""
+    """Return the access records that are at least this old."""
     return AccessRecord._default_manager.using(_database()).filter(at__lt=Now() - age)
 
 
 def records_with_terms(age: timedelta) -> QuerySet[AccessRecord]:
-    """Return those of them that still say what was sought."""
+    """Return those that still have search terms."""
     return records(age).exclude(terms="")
 
 
-def remove(chosen: QuerySet[AccessRecord]) -> Iterator[int]:
-    """Remove these records, and yield how many after each statement. Broken off, it goes on when called again. Blocking."""
-    yield from _by_key(chosen, lambda some: some.delete()[0])
+def remove(rows: QuerySet[AccessRecord]) -> Iterator[int]:
+    """Remove access records, and yield how many after each statement. After an interruption, call it again. Blocking."""
+    yield from _for_each_page(rows, lambda page: page.delete()[0])
 
 
-def forget_terms(chosen: QuerySet[AccessRecord]) -> Iterator[int]:
-    """Take away what was sought, and leave who sought, and when. As `remove`."""
-    yield from _by_key(chosen, lambda some: some.update(terms=""))
+def clear_terms(rows: QuerySet[AccessRecord]) -> Iterator[int]:
+    """Clear the search terms of access records, and keep who searched and when. As `remove`."""
+    yield from _for_each_page(rows, lambda page: page.update(terms=""))
 
 
-def _by_key(chosen: QuerySet[AccessRecord], do: Callable[[Any], int]) -> Iterator[int]:
+def _for_each_page(rows: QuerySet[AccessRecord], write: Callable[[Any], int]) -> Iterator[int]:
     using = _database()
-    # What was sought is text: on SQLite it is to leave the file, too.
+    # Search terms are text: SQLite must overwrite them in its file.
     backends.overwrite_deleted(using)
-    last = 0
-    while ids := list(chosen.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_AT_ONCE]):
-        last = ids[-1]
-        yield do(AccessRecord._default_manager.using(using).filter(pk__in=ids))
+    for keys in key_pages(rows, _PAGE_SIZE):
+        yield write(AccessRecord._default_manager.using(using).filter(pk__in=keys))
     copies.empty_log(using)
 
 

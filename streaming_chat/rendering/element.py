@@ -27,6 +27,8 @@ from streaming_chat.accounts.visitors import session_key
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
 
+from . import outcomes
+
 LAYOUTS = ("box", "page", "corner")
 
 # A name begins ids, and those are named in lists that are split at blanks.
@@ -43,10 +45,10 @@ WORDS = {
     "new_chat": gettext_lazy("New chat"),
     "writing": gettext_lazy("Writing…"),
     "finished": gettext_lazy("Reply finished"),
-    "stopped": gettext_lazy("Stopped"),
+    "stopped": outcomes.STOPPED,
     "broken": gettext_lazy("The reply ended early"),
-    "interrupted": gettext_lazy("The reply was interrupted."),
-    "failed": gettext_lazy("No reply was received."),
+    "interrupted": outcomes.INTERRUPTED,
+    "failed": outcomes.FAILED,
     "gone": gettext_lazy("This conversation no longer exists."),
     "reconnecting": gettext_lazy("Connection lost. Reconnecting…"),
     "offline": gettext_lazy("You are offline. Check your connection and try again."),

@@ -1,6 +1,8 @@
-"""How a reply ended, in words that need no knowledge of this app."""
+"""How a reply ended, in words: for its owner and for staff. The only table of these words."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -9,28 +11,60 @@ from django.utils.translation import gettext_lazy
 from streaming_chat.exceptions import ERRORS, error_text
 from streaming_chat.models import Message, Status
 
-# (status, end reason) -> words. What broke is said by its error code.
-_WORDS: dict[tuple[str, str], Promise] = {
-    (Status.STREAMING, ""): gettext_lazy("The reply is being written now."),
-    (Status.COMPLETED, "stop"): gettext_lazy("The model finished the reply."),
-    (Status.COMPLETED, "length"): gettext_lazy("The model reached its limit of tokens; the reply ends there."),
-    (Status.COMPLETED, "content_filter"): gettext_lazy("The provider's content filter ended the reply."),
-    (Status.COMPLETED, "tool_calls"): gettext_lazy("The model ended the reply by calling a tool."),
-    (Status.COMPLETED, "length_cap"): gettext_lazy("This site's limit of length or time ended the reply."),
-    (Status.STOPPED, "user"): gettext_lazy("The owner stopped the reply."),
-    (Status.STOPPED, "staff"): gettext_lazy("Staff stopped the reply."),
-    (Status.STOPPED, "disconnect"): gettext_lazy("Nobody was following any more, so the reply was stopped."),
+STOPPED = gettext_lazy("Stopped")
+INTERRUPTED = gettext_lazy("The reply was interrupted.")
+FAILED = gettext_lazy("No reply was received.")
+
+
+class Outcome(NamedTuple):
+    """The sentences for the owner ("" if it ended as most replies do) and for staff."""
+
+    owner: str | Promise
+    staff: str | Promise
+
+
+_CUT_OFF = gettext_lazy("This reply was cut off because it reached the maximum length.")
+_FILTERED = gettext_lazy("The provider's content filter ended the reply.")
+_TOOL_CALL = gettext_lazy("The model ended the reply with a tool call.")
+# By status and end reason.
+_OUTCOMES: dict[tuple[str, str], Outcome] = {
+    (Status.STREAMING, ""): Outcome(gettext_lazy("Being written…"), gettext_lazy("The reply is being written.")),
+    (Status.COMPLETED, "stop"): Outcome("", gettext_lazy("The model finished the reply.")),
+    (Status.COMPLETED, "length"): Outcome(_CUT_OFF, gettext_lazy("The reply was cut off at the model's token limit.")),
+    (Status.COMPLETED, "length_cap"): Outcome(
+        _CUT_OFF, gettext_lazy("The reply was cut off at this site's limit of length or time.")
+    ),
+    (Status.COMPLETED, "content_filter"): Outcome(_FILTERED, _FILTERED),
+    (Status.COMPLETED, "tool_calls"): Outcome(_TOOL_CALL, _TOOL_CALL),
+    (Status.STOPPED, "user"): Outcome(STOPPED, gettext_lazy("The owner stopped the reply.")),
+    (Status.STOPPED, "staff"): Outcome(STOPPED, gettext_lazy("Staff stopped the reply.")),
+    (Status.STOPPED, "disconnect"): Outcome(
+        gettext_lazy("Stopped because the connection was closed."),
+        gettext_lazy("The reply was stopped because its owner disconnected."),
+    ),
+}
+# By status alone; an error text follows.
+_BROKEN: dict[str, Outcome] = {
+    Status.INTERRUPTED: Outcome(INTERRUPTED, gettext_lazy("The reply was interrupted. What had arrived was kept.")),
+    Status.FAILED: Outcome(FAILED, gettext_lazy("The reply failed before anything arrived.")),
 }
 
 
-def in_words(message: Message) -> str:
-    """Return a sentence on how a reply ended; an ending of a newer version gets the name of its status."""
-    if words := _WORDS.get((message.status, message.end_reason)):
-        return str(words)
-    if message.status == Status.FAILED:
-        return _("The reply failed before anything arrived. {error}").format(error=_error(message)).rstrip()
-    if message.status == Status.INTERRUPTED:
-        return _("The reply broke off; what had arrived is kept. {error}").format(error=_error(message)).rstrip()
+def describe_to_owner(message: Message) -> str:
+    """Return how a reply ended, for its owner; "" if it ended as most replies do."""
+    if outcome := _OUTCOMES.get((message.status, message.end_reason)):
+        return str(outcome.owner)
+    if outcome := _BROKEN.get(message.status):
+        return f"{outcome.owner} {_error(message)}".rstrip()
+    return str(STOPPED) if message.status == Status.STOPPED else ""
+
+
+def describe_to_staff(message: Message) -> str:
+    """Return how a reply ended, for staff. An outcome of a newer version is described by its status."""
+    if outcome := _OUTCOMES.get((message.status, message.end_reason)):
+        return str(outcome.staff)
+    if outcome := _BROKEN.get(message.status):
+        return f"{outcome.staff} {_error(message)}".rstrip()
     return _("The reply is {status}.").format(status=message.get_status_display())
 
 

@@ -1,7 +1,7 @@
-"""The words of all texts, kept to be searched: an entry for each message, and for each title that a person gave.
+"""The search index: an entry with the words of each message, and of each title that a person gave.
 
-Entries are written where texts are, in the same transaction, and go with their rows. What a database needs to find by
-them is in backends.py; a text is made words in words.py, for both databases alike. models.py imports this.
+Entries are written and deleted in the same transactions as their texts. backends.py has what each database needs to search
+them; tokenizer.py turns a text into words, for both databases alike.
 """
 
 from __future__ import annotations
@@ -23,126 +23,128 @@ from streaming_chat.models import SearchEntry
 from . import backends
 from .tokenizer import words
 
-# The lowest bits of an entry's number say what it is of: a title, what a person wrote, or a reply.
-_TITLE, _SAID, _REPLY = range(3)
+# The lowest two bits of an entry's number are its kind: a title, a user's message, or a reply.
+_TITLE, _MESSAGE, _REPLY = range(3)
 _KINDS = 4
-# Between them and the millisecond are 18 bits of the text's id: those of the time below it, and random ones. Of two
-# transactions that want one number the second waits for the first, and two that want two in another order for each other.
+# Above them are 18 bits of the text's id, and then its millisecond. With fewer bits, transactions would often want the same
+# number and wait for each other, or deadlock.
 _ID_BITS = 18
 _MILLISECOND = _KINDS << _ID_BITS
-# How many numbers are looked at in one query.
-_LOOK = 1_000
+# Numbers that one query checks.
+_RANGE = 1_000
 
 
 def number_of(text: SavedText) -> int:
-    """Return the number of a text's entry, if it is free."""
-    kind = _TITLE if text.message is None else _REPLY if text.is_reply else _SAID
-    made = text.message or text.conversation
-    return at_millisecond(_milliseconds(made)) + _low_bits(made) * _KINDS + kind
+    """Return the number of a text's entry, if that is free."""
+    kind = _TITLE if text.message is None else _REPLY if text.is_reply else _MESSAGE
+    pk = text.message or text.conversation
+    return first_number_at(_milliseconds(pk)) + _low_bits(pk) * _KINDS + kind
+
+
+def first_number_at(milliseconds: int) -> int:
+    """Return the lowest number of entries whose texts were created then; in milliseconds since 1970."""
+    return milliseconds * _MILLISECOND
 
 
 def add(texts: Iterable[SavedText], using: str) -> None:
-    """Let texts be found that are new. Inside the transaction that writes them, which goes on if this fails."""
-    found = [text for text in texts if text.text]
-    with _apart(using):
-        if len(found) == 1:
-            _insert(found[0], using)
-        elif found:
-            # Of one millisecond, often: a client's whole history.
+    """Add new texts to the index, in the transaction that writes them. A failure is logged, and the texts are saved."""
+    texts = [text for text in texts if text.text]
+    with _log_failure(using):
+        if len(texts) == 1:
+            _insert(texts[0], using)
+        elif texts:
             with savepoint(using):
-                insert_each(found, using)
+                insert_all(texts, using)
 
 
-def retitle(conversation: uuid.UUID, title: str, using: str) -> None:
-    """Let a conversation be found by the title that a person gave it, and by no earlier one. As `add`."""
-    with _apart(using), savepoint(using):
+def replace_title(conversation: uuid.UUID, title: str, using: str) -> None:
+    """Index the title that a person gave a conversation in place of an earlier one. Failures as in `add`."""
+    with _log_failure(using), savepoint(using):
         SearchEntry.objects.using(using).filter(conversation=conversation, message=None).delete()
         _insert(SavedText(conversation, None, False, title), using)
 
 
-def forget(
-    message_ids: Collection[uuid.UUID], using: str, *, titles_of: Collection[uuid.UUID] = (), at_once: bool = True
+def remove(
+    message_ids: Collection[uuid.UUID],
+    using: str,
+    *,
+    titles_of: Collection[uuid.UUID] = (),
+    purge_after_commit: bool = True,
 ) -> None:
-    """Take the words of messages, and of the titles of conversations, out of the index; nothing is left in its file.
+    """Remove messages, and the titles of conversations, from the index and from its file.
 
-    With the transaction: they are not found any more. After its commit, at once where there is none: they are not in the
-    bytes of a SQLite file either (`purge`). On PostgreSQL VACUUM takes away what any deletion leaves.
-    at_once: False for who calls `purge` once, after several of these.
-    Call it before the texts themselves are overwritten: it lets SQLite put zeros over what this connection deletes.
-    Raises DatabaseError when that cannot be, for then a redaction must not seem done.
+    Call it before the texts themselves are overwritten: it makes SQLite zero what this connection deletes. After the commit
+    it calls `purge`, unless the caller does. On PostgreSQL, VACUUM removes what any deletion leaves.
+    Raises DatabaseError: a redaction must not seem done if this failed.
     """
     backends.overwrite_deleted(using)
-    of_these = Q(message__in=message_ids) | Q(message=None, conversation__in=titles_of)
-    write_transaction(partial(_delete, of_these, using), using=using)
-    if at_once:
+    condition = Q(message__in=message_ids) | Q(message=None, conversation__in=titles_of)
+    write_transaction(partial(_delete, condition, using), using=using)
+    if purge_after_commit:
         transaction.on_commit(partial(purge, using), using=using)
 
 
-def _delete(of_these: Q, using: str) -> None:
-    with backends.erasing(using):
-        SearchEntry.objects.using(using).filter(of_these).delete()
+def _delete(condition: Q, using: str) -> None:
+    with backends.secure_delete(using):
+        SearchEntry.objects.using(using).filter(condition).delete()
 
 
 def purge(using: str) -> None:
-    """Take what deleted entries have left out of the file, if any did: after a deletion of conversations, too. Blocking.
+    """Remove what deleted entries have left in SQLite's file. Blocking, outside a transaction.
 
-    Outside a transaction. In short ones, between which others write: 1,000,000 messages take seconds.
+    Short transactions, between which others can write: for 1,000,000 messages it takes seconds.
     """
     backends.purge(using)
 
 
-def at_millisecond(milliseconds: int) -> int:
-    """Return the first number of the entries made then; in milliseconds since 1970."""
-    return milliseconds * _MILLISECOND
-
-
-def insert_each(texts: Sequence[SavedText], using: str) -> None:
-    """Add entries by the hundred, with room found for each. Raises IntegrityError when others were added meanwhile."""
-    room = _Room([number_of(text) for text in texts], using)
-    made = ((text, words(text.text)) for text in texts)
+def insert_all(texts: Sequence[SavedText], using: str) -> None:
+    """Insert the entries of many texts. Raises IntegrityError if other transactions have taken their numbers."""
+    numbers = _FreeNumbers([number_of(text) for text in texts], using)
+    tokenized = ((text, words(text.text)) for text in texts)
     SearchEntry.objects.using(using).bulk_create(
-        [_entry(text, found, room.number(number_of(text))) for text, found in made if found], batch_size=500
+        [_entry(text, found, numbers.take(number_of(text))) for text, found in tokenized if found], batch_size=500
     )
 
 
-class _Room:
-    """Numbers that are free. An import makes the ids of thousands of texts in one millisecond."""
+class _FreeNumbers:
+    """Finds free numbers, since an import creates the ids of thousands of texts in one millisecond."""
 
     def __init__(self, wanted: Collection[int], using: str) -> None:
         self._entries = SearchEntry.objects.using(using)
         self._taken = set(self._entries.filter(pk__in=wanted).values_list("pk", flat=True))
         self._free = set(wanted) - self._taken
-        self._given: dict[int, int] = {}
+        # Wanted number -> the last number that was taken for it.
+        self._last: dict[int, int] = {}
 
-    def number(self, wanted: int) -> int:
-        """Return this one, or the next of its kind that is free, and take it."""
-        number = self._given.get(wanted, wanted)
+    def take(self, wanted: int) -> int:
+        """Take this number, or the next free one of its kind."""
+        number = self._last.get(wanted, wanted)
         while number in self._taken or number not in self._free:
-            if number not in self._taken:
-                self._look(number)
-            else:
+            if number in self._taken:
                 number += _KINDS
+            else:
+                self._check_from(number)
         self._taken.add(number)
-        self._given[wanted] = number
+        self._last[wanted] = number
         return number
 
-    def _look(self, number: int) -> None:
-        upto = number + _KINDS * _LOOK
-        self._taken.update(self._entries.filter(pk__gte=number, pk__lt=upto).values_list("pk", flat=True))
-        self._free.update(range(number, upto, _KINDS))
+    def _check_from(self, number: int) -> None:
+        end = number + _KINDS * _RANGE
+        self._taken.update(self._entries.filter(pk__gte=number, pk__lt=end).values_list("pk", flat=True))
+        self._free.update(range(number, end, _KINDS))
 
 
 def _insert(text: SavedText, using: str) -> None:
-    """Insert its entry under the first number that is free. Raises IntegrityError when it has one."""
+    """Insert an entry. Raises IntegrityError if the text has one."""
     if not (found := words(text.text)):
         return
     try:
         with savepoint(using):
             _entry(text, found, number_of(text)).save(force_insert=True, using=using)
     except IntegrityError:
-        # Another text of its kind and millisecond.
+        # The number is taken by another text of the same kind and millisecond.
         with savepoint(using):
-            insert_each([text], using)
+            insert_all([text], using)
 
 
 def _entry(text: SavedText, found: list[str], number: int) -> SearchEntry:
@@ -150,22 +152,22 @@ def _entry(text: SavedText, found: list[str], number: int) -> SearchEntry:
 
 
 @contextlib.contextmanager
-def _apart(using: str) -> Iterator[None]:
-    """Let a failure harm nothing else: what is not indexed, `manage.py rebuildsearch` adds."""
+def _log_failure(using: str) -> Iterator[None]:
+    """Log a failure, so that the caller's transaction goes on. `manage.py rebuildsearch` adds what is missing."""
     try:
         yield
     except Exception as error:
         if connections[using].needs_rollback:
-            # The transaction is lost with it, or the connection: whoever holds it must hear of that.
+            # The transaction or the connection is lost, which the caller must know.
             raise
         logger.error("A text was saved, but cannot be searched: %s", describe(error))
 
 
-def _milliseconds(made: uuid.UUID) -> int:
-    """Return when an id was made; ids of another kind than ours count as made now."""
-    return made.int >> 80 if made.version == 7 else time.time_ns() // 1_000_000
+def _milliseconds(pk: uuid.UUID) -> int:
+    """Return when an id was made; for ids of another version than 7, now."""
+    return pk.int >> 80 if pk.version == 7 else time.time_ns() // 1_000_000
 
 
-def _low_bits(made: uuid.UUID) -> int:
-    """Return what tells ids of one millisecond apart: the 12 bits of time below it that ours have, and 6 random ones."""
-    return (made.int >> 64 & 0xFFF) << 6 | made.int & 0x3F
+def _low_bits(pk: uuid.UUID) -> int:
+    """Return 18 bits that differ between ids of one millisecond: the 12 bits of time below it, and 6 random ones."""
+    return (pk.int >> 64 & 0xFFF) << 6 | pk.int & 0x3F

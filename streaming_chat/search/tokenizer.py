@@ -1,8 +1,8 @@
-"""Texts as the words that a search compares: the same for both databases, and for what is sought. No Django, no I/O.
+"""Turns texts and search terms into words, the same way for both databases. No Django, no I/O.
 
-A word is a run of letters, digits and their marks, without case and accents. Scripts that put no spaces between words
-(Chinese, Japanese, Thai, Lao, Khmer, Burmese) become pairs of neighbouring characters, each run's last one besides by
-itself: most words there have two characters, of which a trigram index finds none without reading everything.
+A word is a run of letters, digits and their marks, without case and accents. Scripts without spaces between words (Chinese,
+Japanese, Thai, Lao, Khmer, Burmese) become pairs of neighbouring characters, and the last character of each run by itself:
+most words there have two characters, which a trigram index cannot find without reading everything.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from functools import cache
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-# Longer ones are encoded files; what is sought is shortened likewise.
+# Longer words are encoded files. Search terms are shortened likewise.
 MAX_WORD_CHARS = 64
-# PostgreSQL refuses a tsvector of more than 1 MB (MAXSTRPOS); each word of it takes up to five bytes besides its own.
+# PostgreSQL refuses a tsvector of more than 1 MB (MAXSTRPOS). Each word takes up to five bytes in addition to its own.
 _MAX_BYTES = 1_000_000
 _WORD_BYTES = 8
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
@@ -29,17 +29,17 @@ _UNSPACED = (
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"  # radicals, kana, Bopomofo
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"  # Chinese characters
 )
-# The marks that make another kana of one; all others that NFKD sets free are accents.
+# Marks that make another letter of a kana. All other marks that NFKD separates are accents.
 _KANA_MARKS = "\u3099\u309a"
 _MAX_TERMS = 20
-# So many words begin with one letter that all of them took 300 ms to find; it is sought as a word.
+# A prefix of one letter matches so many words that it took 300 ms; it is searched as a whole word.
 _MIN_PREFIX = 2
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»「」『』", '"'))
-_PIECE = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
+_TERM = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
 
 
 class Span(NamedTuple):
-    """A word of a text and where it stands there. is_pair: one of a script without spaces, and overlaps the next."""
+    """A word and its place in a text. is_pair: two characters of a script without spaces, which overlap the next pair."""
 
     word: str
     start: int
@@ -48,19 +48,19 @@ class Span(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in order, as many as an index takes: about 90 000 English ones, 70 000 Chinese pairs."""
+    """Return the words of a text in order, up to the index's limit: about 90 000 English words or 70 000 Chinese pairs."""
     return list(_bounded(_ascii_words(text) if text.isascii() else (span.word for span in spans(text))))
 
 
 def spans(text: str) -> Iterator[Span]:
-    """Yield the words of a text in order, with where they stand."""
+    """Yield the words of a text in order, with their places."""
     for found in _word().finditer(text):
         start, written = found.start(), found.group()
         if written.isascii():
             yield Span(written.lower()[:MAX_WORD_CHARS], start, found.end())
         else:
             for run in _run().finditer(written):
-                yield from _of_run(run.group(), start + run.start(), is_unspaced=run.lastgroup == "unspaced")
+                yield from _spans_of_run(run.group(), start + run.start(), is_unspaced=run.lastgroup == "unspaced")
 
 
 def _ascii_words(text: str) -> Iterator[str]:
@@ -76,14 +76,14 @@ def _bounded(found: Iterable[str]) -> Iterator[str]:
         yield word
 
 
-def _of_run(written: str, start: int, *, is_unspaced: bool) -> Iterator[Span]:
+def _spans_of_run(written: str, start: int, *, is_unspaced: bool) -> Iterator[Span]:
     folded = fold(written)
     end = start + len(written)
     if not is_unspaced:
         if folded:
             yield Span(folded[:MAX_WORD_CHARS], start, end)
         return
-    # Where folding has changed the length, its characters do not stand where they stood.
+    # If folding has changed the length, the characters have lost their places.
     is_placed = len(folded) == len(written)
     for index, (one, two) in enumerate(pairwise(folded)):
         yield (
@@ -94,24 +94,24 @@ def _of_run(written: str, start: int, *, is_unspaced: bool) -> Iterator[Span]:
 
 
 def fold(word: str) -> str:
-    """Return a word without case, accents, and differences of width."""
-    freed = unicodedata.normalize("NFKD", word.casefold())
-    kept = "".join(char for char in freed if char in _KANA_MARKS or not unicodedata.combining(char))
-    # Hangul, and kana with their marks, are one character each again. Folding may leave what is no letter: ½ is 1⁄2.
+    """Return a word without case, accents and differences of width."""
+    separated = unicodedata.normalize("NFKD", word.casefold())
+    kept = "".join(char for char in separated if char in _KANA_MARKS or not unicodedata.combining(char))
+    # Compose Hangul, and kana with their marks, again. Folding may leave other characters than letters: ½ is 1⁄2.
     return _not_word().sub("", unicodedata.normalize("NFC", kept).casefold())
 
 
 @cache
 def _marks() -> str:
-    r"""Return what belongs to words besides `\w`: all marks."""
-    # \w has no marks, without which the words of most scripts of India fall to pieces. 44 ms, once a process.
+    r"""Return all marks, which belong to words in addition to `\w`."""
+    # Without marks, the words of most scripts of India would be split. 44 ms, once per process.
     marks = [code for code in range(0x20000) if unicodedata.category(chr(code))[0] == "M"]
     return "".join(map(chr, marks))
 
 
 @cache
 def _word() -> re.Pattern[str]:
-    # One class of both would look up each character in the long list of marks, which is several times as slow.
+    # A single class of both is several times slower, since it looks up each character in the long list of marks.
     return re.compile(rf"[^\W_]+(?:[{_marks()}]+[^\W_]*)*")
 
 
@@ -127,19 +127,19 @@ def _run() -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Words that follow one another in a text. is_prefix: the last is the beginning of one."""
+    """Consecutive words. is_prefix: the last word is the beginning of one."""
 
     words: tuple[str, ...]
     is_prefix: bool = False
 
 
-def terms(sought: str) -> list[Term]:
-    """Return what a text must have: words, "phrases", and beginnings*. Any text is taken; [] when it has no word.
+def terms(query: str) -> list[Term]:
+    """Return the terms of a search: words, "phrases" and prefixes*. Any text is valid; [] if it has no word.
 
-    A piece without spaces that is several words is a phrase: an address, an e-mail, a name in code.
+    Several words without spaces between them are a phrase: an address, an e-mail, a name in code.
     """
     found = []
-    for phrase, phrase_star, piece in _PIECE.findall(sought.translate(_QUOTES)):
+    for phrase, phrase_star, piece in _TERM.findall(query.translate(_QUOTES)):
         is_prefix = bool(phrase_star) or (phrase or piece).rstrip().endswith("*")
         if term := _term(phrase or piece, is_prefix=is_prefix):
             found.append(term)
@@ -151,7 +151,7 @@ def _term(text: str, *, is_prefix: bool) -> Term | None:
     if not found:
         return None
     if found[-1].is_pair:
-        # In the text more may follow: without the run's last character by itself, unless that is all there is of it.
+        # More may follow in a text: drop the last character by itself, unless it is the whole run.
         if len(found) > 1 and found[-2].is_pair and found[-2].end == found[-1].end:
             found.pop()
         else:
@@ -161,15 +161,15 @@ def _term(text: str, *, is_prefix: bool) -> Term | None:
     return Term(tuple(span.word for span in found[:_MAX_TERMS]), is_prefix)
 
 
-def places(text: str, sought: Iterable[Term]) -> list[tuple[int, int]]:
-    """Return where the terms stand in a text, in order, as (start, end); what overlaps is one."""
+def find_matches(text: str, terms: Iterable[Term]) -> list[tuple[int, int]]:
+    """Return the places of terms in a text, in order, as (start, end). Overlapping ones are joined."""
     found = list(spans(text))
     by_word: dict[str, list[int]] = {}
     for index, span in enumerate(found):
         by_word.setdefault(span.word, []).append(index)
     marked = sorted(
         (found[index].start, _end(found[index + len(term.words) - 1], term))
-        for term in sought
+        for term in terms
         for index in _starts(term, by_word, found)
     )
     joined: list[tuple[int, int]] = []
@@ -182,7 +182,7 @@ def places(text: str, sought: Iterable[Term]) -> list[tuple[int, int]]:
 
 
 def _starts(term: Term, by_word: dict[str, list[int]], found: list[Span]) -> Iterator[int]:
-    """Yield the index of each first word of a term."""
+    """Yield the index of the first word of each match."""
     if len(term.words) == 1 and term.is_prefix:
         firsts = [index for word, at in by_word.items() if word.startswith(term.words[0]) for index in at]
     else:

@@ -1,6 +1,7 @@
-"""The numbers of a range of days, added up for a page: from the kept sums of each day, and from what is there of today.
+"""The numbers of the last days for a page: the saved counts of each day, and live counts of today.
 
-No text, no person. At most LIVE_DAYS days are counted while somebody waits, those that no roll-up can have reached yet.
+No text and nothing about a person. At most LIVE_DAYS days are counted during the request: those that no roll-up can have
+saved yet.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from .rollups import count_day, today
 
 # Today, and yesterday until the nightly roll-up has run.
 LIVE_DAYS = 2
-# Models and errors that are listed, the most frequent first: with an `alias:*` people may ask for any name they make up.
-MOST_LISTED = 100
-_FIELDS = (
+# Models and errors in a table, the most frequent first: with `alias:*`, users may ask for any name.
+MAX_ROWS = 100
+_COLUMNS = (
     "day", "model", "provider", "status", "error_code", "replies", "input_tokens", "output_tokens", "cost", "uncosted",
     "first_event_counts", "speed_counts", "good", "bad",
 )  # fmt: skip
 
 
 @dataclass
-class Numbers:
-    """Sums over any replies. cost: None where no cost is known. uncosted: replies of unknown cost that may have one."""
+class Totals:
+    """Sums over replies. cost: None if no cost is known. uncosted: replies without a known cost that may have one."""
 
     replies: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -44,131 +45,134 @@ class Numbers:
     good: int = 0
     bad: int = 0
 
-    def take(self, row: Any) -> None:
+    def add_row(self, row: Any) -> None:
         """Add a row of DailyUsage."""
-        self.replies += row.replies
         self.statuses[row.status] += row.replies
-        self.input_tokens += row.input_tokens
-        self.output_tokens += row.output_tokens
-        if row.cost is not None:
-            self.cost = (self.cost or Decimal(0)) + row.cost
-        if row.status not in {endings.FAILED, endings.STREAMING}:
-            # Nothing came of the others, or not yet.
-            self.uncosted += row.uncosted
-        self.first_event_counts = add(self.first_event_counts, row.first_event_counts)
-        self.speed_counts = add(self.speed_counts, row.speed_counts)
-        self.good += row.good
-        self.bad += row.bad
+        # Failed replies cost nothing, and live ones are not known yet.
+        has_cost = row.status not in {endings.FAILED, endings.STREAMING}
+        self._add(row, uncosted=row.uncosted if has_cost else 0)
 
-    def include(self, other: Numbers) -> None:
-        """Add other sums."""
+    def add(self, other: Totals) -> None:
+        """Add other totals."""
         self.statuses.update(other.statuses)
+        self._add(other, uncosted=other.uncosted)
+
+    def _add(self, other: Any, *, uncosted: int) -> None:
+        self.uncosted += uncosted
+        self.replies += other.replies
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.good += other.good
+        self.bad += other.bad
         if other.cost is not None:
             self.cost = (self.cost or Decimal(0)) + other.cost
-        for name in ("replies", "input_tokens", "output_tokens", "uncosted", "good", "bad"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.first_event_counts = add(self.first_event_counts, other.first_event_counts)
         self.speed_counts = add(self.speed_counts, other.speed_counts)
 
     @property
     def completed(self) -> int:
-        """Replies that their model finished."""
+        """Replies that the model finished."""
         return self.statuses[endings.COMPLETED]
 
     @property
     def stopped(self) -> int:
-        """Replies that someone ended."""
+        """Replies that someone stopped."""
         return self.statuses[endings.STOPPED]
 
     @property
     def interrupted(self) -> int:
-        """Replies that broke off."""
+        """Replies that ended early because of an error."""
         return self.statuses[endings.INTERRUPTED]
 
     @property
     def failed(self) -> int:
-        """Replies of which nothing arrived."""
+        """Replies that ended before any text arrived."""
         return self.statuses[endings.FAILED]
 
     @property
     def others(self) -> int:
-        """Replies that are being written, or ended as a newer version of the app says."""
+        """Live replies, and those with a status of a newer version of the app."""
         return self.replies - self.completed - self.stopped - self.interrupted - self.failed
 
     @property
     def first_event_median(self) -> float | None:
-        """Milliseconds to the first event."""
+        """Median time to the first event, in milliseconds."""
         return FIRST_EVENT_MS.quantile(self.first_event_counts, 0.5)
 
     @property
     def first_event_p95(self) -> float | None:
-        """Milliseconds that 19 of 20 replies did not exceed."""
+        """95th percentile of the time to the first event, in milliseconds."""
         return FIRST_EVENT_MS.quantile(self.first_event_counts, 0.95)
 
     @property
     def speed_median(self) -> float | None:
-        """Tokens a second after the first event."""
+        """Median speed after the first event, in tokens per second."""
         return TOKENS_PER_SECOND.quantile(self.speed_counts, 0.5)
 
     @property
     def speed_p5(self) -> float | None:
-        """Tokens a second that 19 of 20 replies reached."""
+        """Speed that 95 % of replies reached, in tokens per second."""
         return TOKENS_PER_SECOND.quantile(self.speed_counts, 0.05)
 
 
 @dataclass
 class Report:
-    """What a page shows. models: the choices, whatever is chosen. missing: days of the range that nobody has counted."""
+    """What the page shows.
 
-    days: dict[date, Numbers]
-    total: Numbers
-    by_model: list[tuple[str, Numbers]]
+    models: all models, also if the report is about one. errors: (code, provider, count). missing: days without counts.
+    """
+
+    days: dict[date, Totals]
+    total: Totals
+    by_model: list[tuple[str, Totals]]
     errors: list[tuple[str, str, int]]
     models: list[str]
     missing: list[date]
 
     @classmethod
-    def over(cls, days: int, model: str = "") -> Report:
-        """Return the numbers of the last so many days (UTC), today included, of one model or of all.
+    def of_last(cls, days: int, model: str = "") -> Report:
+        """Return the numbers of the last days (UTC), including today, of one model or of all.
 
         At most 5 queries, however many messages there are.
         """
         last = today()
-        report = cls(
-            {last - timedelta(number): Numbers() for number in reversed(range(days))}, Numbers(), [], [], [], []
-        )
+        dates = [last - timedelta(number) for number in reversed(range(days))]
+        report = cls({day: Totals() for day in dates}, Totals(), [], [], [], [])
         report._read(report._rows(last), model)
         return report
 
     def _rows(self, last: date) -> Iterator[Any]:
         usage = DailyUsage.objects.using(live_database()).filter(day__gte=min(self.days), day__lt=last)
         counted = set()
-        # Not as models: of 90 days with 24 rows these took twice as long.
-        for row in usage.order_by("day").values_list(*_FIELDS, named=True):
+        # Named tuples, not models, which took twice as long for 90 days with 24 rows each.
+        for row in usage.order_by("day").values_list(*_COLUMNS, named=True):
             counted.add(row.day)
             yield row
-        left = [day for day in self.days if day not in counted and day >= min(counted, default=min(self.days))]
-        for day in left[-LIVE_DAYS:]:
+        first = min(counted, default=min(self.days))
+        missing = [day for day in self.days if day not in counted and day >= first]
+        for day in missing[-LIVE_DAYS:]:
             if last - day < timedelta(LIVE_DAYS):
-                left.remove(day)
+                missing.remove(day)
                 yield from count_day(day)
-        self.missing = left
+        self.missing = missing
 
     def _read(self, rows: Iterable[Any], model: str) -> None:
-        models: dict[str, Numbers] = defaultdict(Numbers)
+        by_model: dict[str, Totals] = defaultdict(Totals)
         errors: Counter[tuple[str, str]] = Counter()
         for row in rows:
-            models[row.model].take(row)
+            by_model[row.model].add_row(row)
             if model and row.model != model:
                 continue
-            self.days[row.day].take(row)
+            self.days[row.day].add_row(row)
             if row.error_code:
                 errors[row.error_code, row.provider] += row.replies
-        for numbers in self.days.values():
-            self.total.include(numbers)
-        found = sorted(models.items(), key=lambda item: (-item[1].replies, item[0]))
-        self.models = [name for name, _numbers in found if name][:MOST_LISTED]
-        self.by_model = [(name, numbers) for name, numbers in found if numbers.replies and model in {"", name}][
-            :MOST_LISTED
-        ]
-        self.errors = [(code, provider, count) for (code, provider), count in errors.most_common(MOST_LISTED)]
+        for totals in self.days.values():
+            self.total.add(totals)
+        self.errors = [(code, provider, count) for (code, provider), count in errors.most_common(MAX_ROWS)]
+        self._list_models(by_model, model)
+
+    def _list_models(self, by_model: dict[str, Totals], model: str) -> None:
+        by_count = sorted(by_model.items(), key=lambda item: (-item[1].replies, item[0]))
+        self.models = [name for name, _totals in by_count if name][:MAX_ROWS]
+        shown = [(name, totals) for name, totals in by_count if totals.replies and model in {"", name}]
+        self.by_model = shown[:MAX_ROWS]

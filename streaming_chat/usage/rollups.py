@@ -1,7 +1,7 @@
-"""Counts the replies of a day, and keeps the counts of days that are over.
+"""Counts the replies of a day, and saves the counts of days that are over.
 
-A reply belongs to the day (UTC) in which it began, its feedback as well. One query counts a day, another its feedback, both
-through the index on (status, created_at): they look at that day's messages, however many others there are.
+A reply and its feedback belong to the day (UTC) on which the reply started. One query counts a day, another its feedback.
+Both use the index on (status, created_at), so they read only that day's messages.
 """
 
 from __future__ import annotations
@@ -24,76 +24,76 @@ from streaming_chat.models import DailyUsage, Feedback, Message, Status
 
 from .histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND
 
-# People judge a reply days after it was written, and one that began before midnight ends after it.
-AGAIN_DAYS = 7
+# Replies are rated days after they were written, and a reply that starts before midnight may end after it.
+RECOUNTED_DAYS = 7
 _KEYS = ("model", "provider", "status", "end_reason", "error_code")
-# Column of DailyUsage -> what the query calls its sum: a name of its own, since a message's column has the other.
+# Column of DailyUsage -> its annotation in the query, which must not have the name of a column of Message.
 _SUMS = {
     "replies": "count",
-    "input_tokens": "asked",
-    "cached_input_tokens": "cached",
-    "output_tokens": "said",
-    "uncosted": "unpriced",
-    "first_event_ms": "waited",
+    "input_tokens": "input_sum",
+    "cached_input_tokens": "cached_sum",
+    "output_tokens": "output_sum",
+    "uncosted": "uncosted_count",
+    "first_event_ms": "first_event_sum",
 }
 _ONE_DAY = timedelta(days=1)
 
 
 def today() -> date:
-    """Return the day it is in UTC."""
+    """Return the current day in UTC."""
     return timezone.now().astimezone(UTC).date()
 
 
 def roll_up(since: date | None = None, *, rebuild: bool = False) -> Iterator[tuple[date, int]]:
-    """Keep the counts of the days that are over; yield each day with how many replies it had.
+    """Save the counts of the days that are over; yield each day with its number of replies. Blocking.
 
-    Days that were counted are left alone, but for the last AGAIN_DAYS. Each is one transaction: what is killed goes on
-    where it was. since: the first day, by default that of the oldest message. rebuild: count again what was counted, without
-    what has been removed since. Blocking.
+    Days with counts are skipped, except for the last RECOUNTED_DAYS. Each day is a transaction, so a second run continues
+    an interrupted one. since: the first day, by default that of the oldest message. rebuild: count all days again; messages
+    that were removed since are missing then.
     """
     first, end = since or _oldest(), today()
     if first is None:
         return
-    kept = set() if rebuild else counted_days(first)
+    counted = set() if rebuild else counted_days(first)
     for number in range((end - first).days):
         day = first + number * _ONE_DAY
-        if day not in kept or end - day <= AGAIN_DAYS * _ONE_DAY:
-            yield day, _keep(day)
+        if day not in counted or end - day <= RECOUNTED_DAYS * _ONE_DAY:
+            yield day, _save_day(day)
 
 
 def counted_days(first: date) -> set[date]:
-    """Return the days that have been counted, from this one on."""
+    """Return the days with counts, from this one on."""
     return set(_usage().filter(day__gte=first).values_list("day", flat=True).distinct())
 
 
 def count_day(day: date) -> list[DailyUsage]:
-    """Return the counts of a day as they are now, not saved; two queries."""
-    found: dict[tuple[Any, ...], DailyUsage] = {}
+    """Return the current counts of a day, unsaved. Two queries."""
+    by_key: dict[tuple[Any, ...], DailyUsage] = {}
     for row in _groups(day):
         key = tuple(row[name] for name in _KEYS)
-        usage = found.setdefault(key, DailyUsage(day=day, **dict(zip(_KEYS, key, strict=True))))
+        usage = by_key.setdefault(key, DailyUsage(day=day, **dict(zip(_KEYS, key, strict=True))))
         _add(usage, row)
     for *ending, good, bad in _feedback(day):
-        if judged := found.get(tuple(ending)):
-            judged.good, judged.bad = good, bad
-    return list(found.values())
+        if rated := by_key.get(tuple(ending)):
+            rated.good, rated.bad = good, bad
+    return list(by_key.values())
 
 
 def _add(usage: DailyUsage, row: dict[str, Any]) -> None:
     for column, name in _SUMS.items():
         setattr(usage, column, getattr(usage, column) + (row[name] or 0))
-    if row["spent"] is not None:
-        usage.cost = (usage.cost or Decimal(0)) + row["spent"]
+    if row["cost_sum"] is not None:
+        usage.cost = (usage.cost or Decimal(0)) + row["cost_sum"]
     if (bucket := row["first_event_bucket"]) is not None:
         usage.first_event_counts = FIRST_EVENT_MS.count_in(usage.first_event_counts, bucket, row["count"])
     if (bucket := row["speed_bucket"]) is not None:
-        usage.timed_tokens += row["written"]
-        usage.timed_ms += row["writing"]
+        usage.timed_tokens += row["timed_tokens"]
+        usage.timed_ms += row["timed_ms"]
         usage.speed_counts = TOKENS_PER_SECOND.count_in(usage.speed_counts, bucket, row["count"])
 
 
 def _groups(day: date) -> Any:
-    """Return the day's replies by how they ended and by their two buckets: the database does the adding."""
+    """Return sums of the day's replies, grouped by how they ended and by their two buckets."""
     replies = Message.objects.using(live_database()).filter(_of(day))
     return (
         replies.annotate(tokens=_written_tokens(), ms=F("duration_ms") - F("first_event_ms"))
@@ -105,33 +105,33 @@ def _groups(day: date) -> Any:
         .values(*_KEYS, "first_event_bucket", "speed_bucket")
         .annotate(
             count=Count("pk"),
-            asked=Sum("input_tokens"),
-            cached=Sum("cached_input_tokens"),
-            said=Sum("output_tokens"),
-            waited=Sum("first_event_ms"),
-            written=Sum("tokens"),
-            writing=Sum("ms"),
-            spent=Sum("cost"),
-            unpriced=Count("pk", filter=Q(cost=None)),
+            input_sum=Sum("input_tokens"),
+            cached_sum=Sum("cached_input_tokens"),
+            output_sum=Sum("output_tokens"),
+            first_event_sum=Sum("first_event_ms"),
+            timed_tokens=Sum("tokens"),
+            timed_ms=Sum("ms"),
+            cost_sum=Sum("cost"),
+            uncosted_count=Count("pk", filter=Q(cost=None)),
         )
     )
 
 
 def _written_tokens() -> Case:
-    """Return the tokens that were seen coming. Reasoning that was not streamed was done before the first event."""
-    unseen = Case(When(reasoning_ms=None, then=Coalesce(F("reasoning_tokens"), 0)), default=0)
+    """Return the tokens that were streamed. Reasoning that is not streamed happens before the first event."""
+    unstreamed = Case(When(reasoning_ms=None, then=Coalesce(F("reasoning_tokens"), 0)), default=0)
     return Case(
         When(
             tokens_estimated=False,
             output_tokens__gt=0,
             duration_ms__gt=F("first_event_ms"),
-            then=F("output_tokens") - unseen,
+            then=F("output_tokens") - unstreamed,
         )
     )
 
 
 def _speed() -> Case:
-    """Return tokens a second after the first event; null where nobody can say."""
+    """Return tokens per second after the first event; null if unknown."""
     return Case(When(tokens__gt=0, then=Cast(F("tokens") * 1000.0, FloatField()) / F("ms")), output_field=FloatField())
 
 
@@ -146,7 +146,7 @@ def _feedback(day: date) -> Any:
 
 def _of(day: date, prefix: str = "") -> Q:
     start = datetime.combine(day, time(), UTC)
-    # By status, since that is how the index begins.
+    # With the status, which is the index's first column.
     wanted = {
         "status__in": Status.values,
         "created_at__gte": start,
@@ -157,8 +157,8 @@ def _of(day: date, prefix: str = "") -> Q:
     return Q(**{prefix + name: value for name, value in wanted.items()})
 
 
-def _keep(day: date) -> int:
-    """Replace what is kept of a day; return how many replies it had. Who is at it at the same time keeps the same."""
+def _save_day(day: date) -> int:
+    """Replace the counts of a day; return its number of replies. A simultaneous roll-up saves the same."""
     rows = count_day(day)
     with contextlib.suppress(IntegrityError):
         write_transaction(partial(_replace, day, rows or [DailyUsage(day=day)]))
@@ -176,7 +176,7 @@ def _usage() -> Any:
 
 
 def _oldest() -> date | None:
-    """Return the day of the oldest message, by the index as well."""
+    """Return the day of the oldest message, in the same index."""
     messages = Message.objects.using(live_database()).order_by("created_at").values_list("created_at", flat=True)
     found = [messages.filter(status=status).first() for status in Status.values]
     return min((at.astimezone(UTC).date() for at in found if at), default=None)

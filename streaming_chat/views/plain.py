@@ -34,11 +34,12 @@ from streaming_chat.db.leases import lease_judge
 from streaming_chat.engine import lookup
 from streaming_chat.exceptions import APIError, error_text
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol import endings, events
+from streaming_chat.protocol import events
 from streaming_chat.protocol.events import Event
 from streaming_chat.protocol.text import storable
 from streaming_chat.providers import default_model
 from streaming_chat.rendering.markdown import markdown, plain
+from streaming_chat.rendering.outcomes import describe_to_owner
 
 from .api import parsing
 from .api.models import offered_models
@@ -68,13 +69,6 @@ _API_ERRORS: dict[str, Promise] = {
     ),
     "unsupported_media_type": gettext_lazy("This page only accepts its own form."),
     "too_large": gettext_lazy("The message is larger than this site accepts. Go back to edit it."),
-}
-_ENDINGS: dict[tuple[str, str], Promise] = {
-    (endings.COMPLETED, "length"): gettext_lazy("The reply ends here: it has reached its greatest length."),
-    (endings.COMPLETED, "length_cap"): gettext_lazy("The reply ends here: it has reached its greatest length."),
-    (endings.COMPLETED, "content_filter"): gettext_lazy("A filter of the model's provider ended the reply."),
-    (endings.COMPLETED, "tool_calls"): gettext_lazy("The model ended the reply by calling a tool."),
-    (endings.STOPPED, "disconnect"): gettext_lazy("Stopped, because nobody was following any more."),
 }
 
 
@@ -270,7 +264,7 @@ def _turns(conversation: Conversation, ids: list[uuid.UUID]) -> list[Turn]:
     turns = []
     for message in (found[pk] for pk in ids if pk in found):
         is_tame = message.is_reply and budget > 0
-        turns.append(Turn(message, list(_parts(_received(message), is_tame)), _outcome(message)))
+        turns.append(Turn(message, list(_parts(_received(message), is_tame)), describe_to_owner(message)))
         budget -= len(message.text)
     return turns
 
@@ -292,19 +286,6 @@ def _parts(received: Iterable[Event], is_markdown: bool) -> Iterable[Part]:
         elif kind == events.TOOL_CALL:
             label = _("Tool call: {name}").format(name=payload.get("name", ""))
             yield Part(plain(str(payload.get("arguments", ""))), label)
-
-
-def _outcome(message: Message) -> str:
-    if message.is_live:
-        return _("Being written…")
-    if words := _ENDINGS.get((message.status, message.end_reason)):
-        return str(words)
-    error = error_text(message.error_code) if message.error_code else ""
-    if message.status == endings.INTERRUPTED:
-        return f"{_('The reply was interrupted.')} {error}".rstrip()
-    if message.status == endings.FAILED:
-        return f"{_('No reply was received.')} {error}".rstrip()
-    return _("Stopped") if message.status == endings.STOPPED else ""
 
 
 def _in_words(refusal: APIError, draft: Draft) -> str:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from django.test import SimpleTestCase
 
-from streaming_chat.admin.charts import Series, ceiling, chart
+from streaming_chat.admin.charts import Series, ceiling, make_chart
 from streaming_chat.admin.dashboard import money
 
 
@@ -27,7 +27,7 @@ class ChartTests(SimpleTestCase):
                 assert ceiling(highest) == top
 
     def test_bars_stand_on_each_other(self):
-        made = chart("x", "X", ["a", "b"], [Series("one", "1", [1, 0]), Series("two", "2", [1, 2])], str)
+        made = make_chart("x", "X", ["a", "b"], [Series("one", "1", [1, 0]), Series("two", "2", [1, 2])], str)
 
         assert [[bar.path for bar in column.bars] for column in made.columns] == [
             ["M220 100h60v100h-60z", "M220 0h60v100h-60z"],
@@ -36,7 +36,7 @@ class ChartTests(SimpleTestCase):
         assert made.columns[0].title == "a, 1: 1, 2: 1"
 
     def test_a_line_is_broken_where_nothing_is_known(self):
-        made = chart("x", "X", list("abcd"), [Series("one", "1", [1.0, 2.0, None, 1.0])], str, lines=True)
+        made = make_chart("x", "X", list("abcd"), [Series("one", "1", [1.0, 2.0, None, 1.0])], str, lines=True)
 
         assert [line.points for line in made.lines] == ["125,100 375,0", "875,100"]
         assert [bool(line.x) for line in made.lines] == [False, True]

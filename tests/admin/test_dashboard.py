@@ -81,7 +81,7 @@ class PageTests(DashboardTestCase):
         list(roll_up())
         text = self.text()
 
-        assert "Replies 4 Completed 75.0 % Broken or failed 25.0 % 1" in text
+        assert "Replies 4 Completed 75.0 % Interrupted or failed 25.0 % 1" in text
         assert "provider_rate_limited The model is busy. Try again in a moment. demo 1 25.0 %" in text
 
     def test_times_cost_and_feedback(self):
@@ -92,7 +92,7 @@ class PageTests(DashboardTestCase):
         assert re.search(r"Time to first token 0\.[6-9]\d s", text)
         assert re.search(r"Tokens per second (3\d|4\d)", text)
         assert "Cost $12.35 1 reply has no known cost." in text or "Cost $12.34 1 reply has no known cost." in text
-        assert "Good feedback 100.0 % of 1 judged" in text
+        assert "Good feedback 100.0 % of 1 rated" in text
 
     def test_today_and_yesterday_are_counted_without_a_roll_up(self):
         add_reply(ago(1))
@@ -101,7 +101,7 @@ class PageTests(DashboardTestCase):
         text = self.text(days=7)
 
         assert "Replies 2" in text
-        assert "5 days of these have not been counted: manage.py rollup does that, best each night." in text
+        assert "5 days have not been counted yet. Run manage.py rollup every night." in text
 
     def test_a_day_that_is_kept_is_not_counted_again(self):
         add_reply(ago(1))

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from streaming_chat.db.hooks import SavedText
-from streaming_chat.exports import transcripts
+from streaming_chat.exports import rows
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.search import entries
 from tests.factories import make_conversation, make_message, make_reply, make_staff
@@ -226,8 +226,8 @@ class RecordFirstTests(TransactionTestCase):
 class AsgiTests(TestCase):
     async def test_pieces_are_made_one_after_the_other(self):
         """Django would make a list of a plain iterator: the whole export in memory."""
-        self.addCleanup(setattr, transcripts, "_CONVERSATIONS", transcripts._CONVERSATIONS)
-        transcripts._CONVERSATIONS = 1
+        self.addCleanup(setattr, rows, "CONVERSATIONS", rows.CONVERSATIONS)
+        rows.CONVERSATIONS = 1
         client = AsyncClient()
 
         def prepare():

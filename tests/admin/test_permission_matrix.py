@@ -33,7 +33,7 @@ from streaming_chat.models import (
     SearchEntry,
     Verdict,
 )
-from streaming_chat.privacy.accesses import record
+from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import entries
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
@@ -296,7 +296,7 @@ def index() -> None:
     for message in Message.objects.all():
         entries.add([SavedText(message.conversation_id, message.pk, message.is_reply, message.text)], "default")
     for conversation in Conversation.objects.all():
-        entries.retitle(conversation.pk, conversation.title, "default")
+        entries.replace_title(conversation.pk, conversation.title, "default")
 
 
 class NamesTests(TestCase):

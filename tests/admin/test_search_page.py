@@ -47,7 +47,7 @@ class SearchPageTests(PageTestCase):
 
     def test_a_title_leads_to_its_conversation(self):
         conversation = make_conversation(title="Umbrellas", deleted_at=timezone.now())
-        entries.retitle(conversation.pk, conversation.title, USING)
+        entries.replace_title(conversation.pk, conversation.title, USING)
         page = self.page("umbrellas")
 
         assert "Title ·" in page

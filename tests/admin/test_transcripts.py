@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from streaming_chat.admin.transcripts import MAX_MARKDOWN_CHARS, PAGE_SIZE
+from streaming_chat.admin.parts import MAX_MARKDOWN_CHARS
+from streaming_chat.admin.transcripts import PAGE_SIZE
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol.events import Event
 from tests.admin.base import LIST, READER, AdminTestCase, make_full_conversation, transcript_url
@@ -27,7 +28,7 @@ class TranscriptTests(AdminTestCase):
 
         assert (
             page.index("beatriz")
-            < page.index("The reply broke off; what had arrived is kept. The model stopped sending.")
+            < page.index("The reply was interrupted. What had arrived was kept. The model stopped sending.")
             < page.index("Will it rain?")
             < page.index("It will ")
         )
@@ -57,7 +58,7 @@ class TranscriptTests(AdminTestCase):
             "Model openai:gpt-5-mini",
             "Tokens 312 in, 100 of them cached, 12 out, estimated",
             "Cost $0.0012",
-            "To first event 412 ms",
+            "Time to first token 412 ms",
             "Reasoning 1250 ms",
             "Total time 3204 ms",
             "Ending interrupted / provider_stall",
@@ -297,7 +298,7 @@ class LiveReplyTests(AdminTestCase):
 
         page = self.text_of(transcript_url(conversation))
 
-        assert "The reply is being written now." in page
+        assert "The reply is being written." in page
         assert "Tomorrow it will" in page
 
     def test_it_is_followed_by_who_may_read_and_stopped_by_who_may_stop(self):

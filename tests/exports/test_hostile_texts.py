@@ -15,7 +15,9 @@ from django.db.models import CharField, TextField
 from django.test import TestCase
 from markdown_it import MarkdownIt
 
-from streaming_chat.exports import transcripts
+from streaming_chat.exports.formats import _COLUMNS, FORMATS, escape_formula
+from streaming_chat.exports.markdown import export_markdown
+from streaming_chat.exports.transcripts import export
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.rendering.markdown import markdown as rendered
 from tests.factories import make_conversation, make_message, make_reply, make_staff, make_user
@@ -67,11 +69,11 @@ TEXTS = [*HOSTILE.values(), *FORMULAS, *BREAKS, *MARKS]
 
 
 def written(form: str) -> bytes:
-    return b"".join(piece.data for piece in transcripts.export(Conversation.objects.all(), transcripts.FORMATS[form]()))
+    return b"".join(chunk.data for chunk in export(Conversation.objects.all(), FORMATS[form]()))
 
 
 def markdown(conversation: Conversation) -> str:
-    return b"".join(piece.data for piece in transcripts.markdown(conversation.pk)).decode()
+    return b"".join(chunk.data for chunk in export_markdown(conversation.pk)).decode()
 
 
 def cells(data: bytes) -> list[dict[str, str]]:
@@ -106,14 +108,14 @@ class CsvTests(TestCase):
             for name, value in stored.items():
                 with self.subTest(column=name, text=value):
                     assert row[name] in (value, f"'{value}")
-                    assert row[name] == value or transcripts.defused(value) != value
+                    assert row[name] == value or escape_formula(value) != value
             assert self.cells[str(rows.failed.pk)]["error_code"] in (rows.text[:64], f"'{rows.text[:64]}")
 
     def test_no_column_of_text_is_left_out_of_these_tests(self):
         filled = {"text", "end_reason", "error_code", "ref", "provider", "model", "request_id", "finish_reason"}
         of_message = {field.name for field in Message._meta.concrete_fields if isinstance(field, CharField | TextField)}
 
-        assert of_message & {*transcripts._COLUMNS} == filled | {"role", "origin", "status"}
+        assert of_message & {*_COLUMNS} == filled | {"role", "origin", "status"}
 
     def test_the_key_of_a_visitor(self):
         """Every key begins so, and none of these letters begins a formula."""
@@ -127,7 +129,7 @@ class CsvTests(TestCase):
     def test_rows_are_whole(self):
         found = list(csv.reader(io.StringIO(written("csv").decode().removeprefix("\ufeff"), newline="")))
 
-        assert {len(row) for row in found} == {len(transcripts._COLUMNS)}
+        assert {len(row) for row in found} == {len(_COLUMNS)}
         assert len(found) == 1 + Message.objects.count()
 
     def test_spreadsheets_are_told_that_it_is_utf_8(self):
@@ -293,7 +295,7 @@ class WaysOutTests(TestCase):
         ]
 
     def test_all_of_them(self):
-        for form in transcripts.FORMATS:
+        for form in FORMATS:
             whole = written(form)
             for response in self.posts(form):
                 assert self.body(response) == whole
@@ -316,7 +318,7 @@ class WaysOutTests(TestCase):
     def test_a_browser_saves_it_under_a_name_without_text_and_shows_none_of_it(self):
         one = self.rows[0].conversation.pk
         types = {"jsonl": "application/x-ndjson", "csv": "text/csv", "markdown": "text/markdown"}
-        answers = [(form, "transcripts", answer) for form in transcripts.FORMATS for answer in self.posts(form)]
+        answers = [(form, "transcripts", answer) for form in FORMATS for answer in self.posts(form)]
         answers += [
             (
                 form,

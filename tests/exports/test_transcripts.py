@@ -12,7 +12,10 @@ from django.test import SimpleTestCase, TestCase
 from django.test.utils import CaptureQueriesContext
 from markdown_it import MarkdownIt
 
-from streaming_chat.exports import transcripts
+from streaming_chat.exports import rows as rows_module
+from streaming_chat.exports.formats import FORMATS, Jsonl, escape_formula
+from streaming_chat.exports.markdown import export_markdown
+from streaming_chat.exports.transcripts import export
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.protocol.events import Event
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
@@ -23,7 +26,7 @@ from tests.rendering.test_markdown import Elements
 def written(form, conversations=None, after=None):
     """Return the file as text."""
     found = Conversation.objects.all() if conversations is None else conversations
-    return b"".join(piece.data for piece in transcripts.export(found, transcripts.FORMATS[form](), after)).decode()
+    return b"".join(chunk.data for chunk in export(found, FORMATS[form](), after)).decode()
 
 
 def lines(**options):
@@ -35,7 +38,7 @@ def rows():
 
 
 def markdown(conversation, through=None):
-    return b"".join(piece.data for piece in transcripts.markdown(conversation.pk, through)).decode()
+    return b"".join(chunk.data for chunk in export_markdown(conversation.pk, through)).decode()
 
 
 class JsonlTests(TestCase):
@@ -101,45 +104,45 @@ class PagingTests(TestCase):
 
     def small(self, **sizes):
         for name, size in sizes.items():
-            before = getattr(transcripts, name)
-            setattr(transcripts, name, size)
-            self.addCleanup(setattr, transcripts, name, before)
+            before = getattr(rows_module, name)
+            setattr(rows_module, name, size)
+            self.addCleanup(setattr, rows_module, name, before)
 
     def test_pages_of_any_size_make_the_same_file(self):
-        for form in transcripts.FORMATS:
+        for form in FORMATS:
             whole = written(form)
             for conversations, messages, units in ((1, 1, 1), (2, 3, 1_000_000), (3, 100, 20), (7, 5, 1), (100, 1, 1)):
-                self.small(_CONVERSATIONS=conversations, _MESSAGES=messages, _UNITS=units)
+                self.small(CONVERSATIONS=conversations, MESSAGES=messages, UNITS=units)
 
                 assert written(form) == whole, (form, conversations, messages, units)
 
     def test_an_export_goes_on_where_it_was(self):
-        self.small(_CONVERSATIONS=2, _MESSAGES=2)
-        pieces = list(transcripts.export(Conversation.objects.all(), transcripts.Jsonl()))
-        whole = b"".join(piece.data for piece in pieces)
-        for index, piece in enumerate(pieces):
-            if piece.upto is not None:
-                begun = b"".join(each.data for each in pieces[: index + 1])
+        self.small(CONVERSATIONS=2, MESSAGES=2)
+        chunks = list(export(Conversation.objects.all(), Jsonl()))
+        whole = b"".join(chunk.data for chunk in chunks)
+        for index, chunk in enumerate(chunks):
+            if chunk.through is not None:
+                begun = b"".join(each.data for each in chunks[: index + 1])
 
-                assert (begun.decode() + written("jsonl", after=piece.upto)).encode() == whole
+                assert (begun.decode() + written("jsonl", after=chunk.through)).encode() == whole
 
     def test_it_ends_where_others_begin_meanwhile(self):
         """Each page is read once: conversations that begin faster than they are written are no reason to go on."""
-        self.small(_CONVERSATIONS=3)
+        self.small(CONVERSATIONS=3)
         found = 0
-        for piece in transcripts.export(Conversation.objects.all(), transcripts.Jsonl()):
-            found += piece.conversations
-            if piece.upto:
+        for chunk in export(Conversation.objects.all(), Jsonl()):
+            found += chunk.conversations
+            if chunk.through:
                 make_conversation()
 
         assert 7 <= found <= 10
 
     def test_it_counts_what_is_whole(self):
-        self.small(_CONVERSATIONS=2, _MESSAGES=2)
-        pieces = list(transcripts.export(Conversation.objects.all(), transcripts.Jsonl()))
+        self.small(CONVERSATIONS=2, MESSAGES=2)
+        chunks = list(export(Conversation.objects.all(), Jsonl()))
 
-        assert sum(piece.conversations for piece in pieces) == 7
-        assert sum(piece.messages for piece in pieces) == Message.objects.count()
+        assert sum(chunk.conversations for chunk in chunks) == 7
+        assert sum(chunk.messages for chunk in chunks) == Message.objects.count()
 
     def test_queries_are_a_few_for_a_page(self):
         with CaptureQueriesContext(connection) as queries:
@@ -174,14 +177,14 @@ class CsvTests(TestCase):
         assert rows()[1]["text"] == f"'{text}"
 
 
-class DefusedTests(SimpleTestCase):
+class EscapeFormulaTests(SimpleTestCase):
     def test_what_begins_a_formula_begins_with_an_apostrophe(self):
         for text in ("=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", " =1", "＝1", "－1", "=", "\0=1"):
-            assert transcripts.defused(text) == f"'{text}"
+            assert escape_formula(text) == f"'{text}"
 
     def test_other_texts_are_as_they_were(self):
         for text in ("", "a=1", "1-1", "'=1", "*", "a\n=1", "–1"):
-            assert transcripts.defused(text) == text
+            assert escape_formula(text) == text
 
 
 class MarkdownTests(TestCase):

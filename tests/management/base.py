@@ -8,7 +8,7 @@ from pathlib import Path
 from django.core.management import call_command
 from django.test import TestCase
 
-from streaming_chat.exports import transcripts
+from streaming_chat.exports import rows
 
 
 class FolderTestCase(TestCase):
@@ -17,8 +17,8 @@ class FolderTestCase(TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
         self.path = self.folder / "out"
-        self.addCleanup(setattr, transcripts, "_CONVERSATIONS", transcripts._CONVERSATIONS)
-        transcripts._CONVERSATIONS = 2
+        self.addCleanup(setattr, rows, "CONVERSATIONS", rows.CONVERSATIONS)
+        rows.CONVERSATIONS = 2
 
     def run_command(self, *arguments, path=None):
         """Return what it says on standard output and on standard error."""

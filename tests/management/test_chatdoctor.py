@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.test import TransactionTestCase, override_settings
 
-from streaming_chat.doctor.examination import Examination
+from streaming_chat.doctor.checkup import Checkup
 from streaming_chat.doctor.findings import Finding
 from streaming_chat.doctor.probe import Probe
 from streaming_chat.engine.writer import writer
@@ -67,9 +67,9 @@ class Examined:
 def examine(port: int) -> dict[str, Finding]:
     """Return what an impatient examination finds: 4 s in place of 15."""
     with _session(make_user()) as headers:
-        examination = Examination(Probe(f"http://localhost:{port}/chat/", headers, patience=4), is_quick=True)
-        found = {finding.check: finding for finding in examination.run()}
-        examination.clean_up()
+        checkup = Checkup(Probe(f"http://localhost:{port}/chat/", headers, timeout=4), is_quick=True)
+        found = {finding.check: finding for finding in checkup.run()}
+        checkup.clean_up()
     return found
 
 
@@ -220,7 +220,7 @@ class DirectTests(DoctorTestCase):
     def test_no_address(self):
         examined = Examined("chat.example.com")
 
-        assert "http or https was wanted" in examined.error
+        assert "must begin with http or https" in examined.error
 
     def test_nobody_there(self):
         with socket.create_server(("127.0.0.1", 0)) as closed:

@@ -62,11 +62,11 @@ class AnonymousTests(TestCase):
     def test_more_than_one_transaction_takes(self):
         for _number in range(7):
             make_visitors(31)
-        before, cleanup._AT_ONCE = cleanup._AT_ONCE, 3
+        before, cleanup._PAGE_SIZE = cleanup._PAGE_SIZE, 3
         try:
             counts = list(cleanup.remove(cleanup.of_visitors(timedelta(days=30))))
         finally:
-            cleanup._AT_ONCE = before
+            cleanup._PAGE_SIZE = before
 
         assert counts == [3, 3, 1]
         assert not Conversation.objects.exists()
@@ -111,8 +111,8 @@ class AllTests(TestCase):
             age(old, 31)
         tried = run_command("--all", "--older-than", "30", "--dry-run")
 
-        assert tried == ["3 in all to remove."]
-        assert run_command("--all", "--anonymous", "--older-than", "30") == ["3 in all removed."]
+        assert tried == ["3 in total to remove."]
+        assert run_command("--all", "--anonymous", "--older-than", "30") == ["3 in total removed."]
         assert set(Conversation.objects.all()) == {kept, live}
 
 

@@ -12,8 +12,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from streaming_chat.exports import files, transcripts
+from streaming_chat.exports.formats import FORMATS
 from streaming_chat.models import AccessRecord, Conversation
-from streaming_chat.privacy import owners
+from streaming_chat.privacy.audit import account_name
 from tests.factories import make_conversation, make_reply, make_user
 from tests.management.base import FolderTestCase
 
@@ -76,7 +77,7 @@ class ExportTranscriptsTests(FolderTestCase):
         self.run_command("--owner", "ana")
         found = AccessRecord.objects.get()
 
-        assert (found.kind, found.by, found.by_name, found.count) == ("export", None, owners.account(), 1)
+        assert (found.kind, found.by, found.by_name, found.count) == ("export", None, account_name(), 1)
         assert found.owner_key == f"u:{make_user().pk}"
 
     def test_arguments_that_mean_nothing(self):
@@ -108,8 +109,8 @@ class ResumeTests(FolderTestCase):
         super().setUp()
         for _number in range(9):
             make_reply(make_conversation())
-        self.addCleanup(setattr, files, "_BYTES", files._BYTES)
-        files._BYTES = 0
+        self.addCleanup(setattr, files, "_SAVE_BYTES", files._SAVE_BYTES)
+        files._SAVE_BYTES = 0
 
     def kill_after(self, pages, *arguments, by=Killed, seen_as=Killed):
         """Run the command in a process that dies after so many pages, in the middle of the next one."""
@@ -117,12 +118,12 @@ class ResumeTests(FolderTestCase):
 
         def dying(conversations, form, after=None):
             left = pages
-            for piece in real(conversations, form, after):
+            for chunk in real(conversations, form, after):
                 if left == 0:
-                    yield transcripts.Piece(piece.data[:7])
+                    yield transcripts.ExportChunk(chunk.data[:7])
                     raise by
-                left -= piece.upto is not None
-                yield piece
+                left -= chunk.through is not None
+                yield chunk
 
         transcripts.export = dying
         try:
@@ -135,11 +136,11 @@ class ResumeTests(FolderTestCase):
     def test_who_interrupts_it_is_told_how_it_goes_on(self):
         error = self.kill_after(1, by=KeyboardInterrupt, seen_as=CommandError)
 
-        assert str(error) == "broken off; the same command goes on where it was."
+        assert str(error) == "interrupted; run the same command again to continue."
         assert error.returncode == 130
 
     def test_a_resumed_export_is_the_uninterrupted_one_byte_for_byte(self):
-        for form in transcripts.FORMATS:
+        for form in FORMATS:
             self.run_command("--format", form, path=self.folder / "whole")
             whole = (self.folder / "whole").read_bytes()
             (self.folder / "whole").unlink()
@@ -163,7 +164,7 @@ class ResumeTests(FolderTestCase):
 
     def test_the_rest_of_a_file_that_was_not_saved_with_its_state_is_written_again(self):
         self.run_command(path=self.folder / "whole")
-        files._BYTES = 10**9
+        files._SAVE_BYTES = 10**9
         self.kill_after(3)
         self.run_command()
 
@@ -188,5 +189,5 @@ class ResumeTests(FolderTestCase):
     def test_a_state_that_cannot_be_read_is_said(self):
         for text in ("{", "[]", '{"a": 1}'):
             Path(f"{self.path}.state").write_text(text)
-            with self.subTest(text), self.assertRaisesMessage(CommandError, "remove it to begin anew"):
+            with self.subTest(text), self.assertRaisesMessage(CommandError, "remove it to start again"):
                 self.run_command()

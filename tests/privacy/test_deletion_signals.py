@@ -172,8 +172,8 @@ class CostTests(TransactionTestCase):
         """A merge takes seconds where there is much."""
         for _number in range(7):
             make_reply(make_conversation())
-        self.addCleanup(setattr, deletion_signals, "_AT_ONCE", deletion_signals._AT_ONCE)
-        deletion_signals._AT_ONCE = 3
+        self.addCleanup(setattr, deletion_signals, "_PAGE_SIZE", deletion_signals._PAGE_SIZE)
+        deletion_signals._PAGE_SIZE = 3
         waiting = []
         with transaction.atomic():
             make_user("ana").delete()

@@ -14,8 +14,9 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent
 from streaming_chat.notifiers import get_notifier
-from streaming_chat.privacy import erasures, owners
-from streaming_chat.privacy.accesses import record
+from streaming_chat.privacy import erasures
+from streaming_chat.privacy.audit import account_name, record
+from streaming_chat.privacy.owners import find_owner
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import backends, query
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
@@ -103,7 +104,7 @@ class EraseTests(TestCase):
         erase("ana")
         found = AccessRecord.objects.get()
 
-        assert (found.kind, found.by_name, found.owner_key, found.count) == ("erase", owners.account(), self.key, 1)
+        assert (found.kind, found.by_name, found.owner_key, found.count) == ("erase", account_name(), self.key, 1)
 
     def test_a_dry_run_changes_nothing(self):
         make_live(make_conversation(), Event("text", "Hel"))
@@ -141,10 +142,10 @@ class EraseTests(TestCase):
     def test_more_than_one_transaction_takes(self):
         for _number in range(7):
             make_reply(make_conversation())
-        self.addCleanup(setattr, erasures, "_AT_ONCE", erasures._AT_ONCE)
-        erasures._AT_ONCE = 3
+        self.addCleanup(setattr, erasures, "_PAGE_SIZE", erasures._PAGE_SIZE)
+        erasures._PAGE_SIZE = 3
 
-        assert list(erasures.erase(owners.find("ana"))) == [3, 3, 1]
+        assert list(erasures.erase(find_owner("ana"))) == [3, 3, 1]
         assert not Message.objects.exclude(text="").exists()
 
     def test_a_transcript_of_it_is_shown_without_text(self):
@@ -162,7 +163,7 @@ class EraseTests(TestCase):
         erase("ana")
         Conversation.objects.update(last_activity=F("last_activity"))
 
-        assert clear("--all", "--older-than", "300") == ["1 in all removed."]
+        assert clear("--all", "--older-than", "300") == ["1 in total removed."]
 
 
 class LiveTests(TestCase):
@@ -175,7 +176,7 @@ class LiveTests(TestCase):
         """Here nobody writes it, but its claim holds: the command says so, and erases the others."""
         live = make_live(make_conversation(), Event("text", "Hel"), expires=60)
         other = make_conversation()
-        with self.assertRaisesMessage(CommandError, "1 conversations have a reply that is being written"):
+        with self.assertRaisesMessage(CommandError, "1 conversations have a live reply"):
             erase("ana")
 
         assert LiveReply.objects.get(pk=live.pk).stop == "staff"
@@ -223,15 +224,15 @@ class CanaryTests(TransactionTestCase):
             assert query.conversations("tulip")[0] == {others.conversation_id}
 
     @skipIf(
-        connection.vendor != "sqlite" or backends._ERASES,
+        connection.vendor != "sqlite" or backends._HAS_SECURE_DELETE,
         "a newer SQLite takes words out at once, and asks before each",
     )
     def test_the_index_is_merged_once(self):
         """It takes seconds where there is much."""
         for _number in range(7):
             make_reply(make_conversation())
-        self.addCleanup(setattr, erasures, "_AT_ONCE", erasures._AT_ONCE)
-        erasures._AT_ONCE = 3
+        self.addCleanup(setattr, erasures, "_PAGE_SIZE", erasures._PAGE_SIZE)
+        erasures._PAGE_SIZE = 3
         with CaptureQueriesContext(connection) as queries:
             erase("ana")
         merges = [query["sql"] for query in queries if "searchpurge" in query["sql"] and "SELECT" in query["sql"]]

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy import retention
-from streaming_chat.privacy.accesses import record
+from streaming_chat.privacy.audit import record
 from tests.factories import make_conversation, make_staff
 from tests.traces import leave_what_is_deleted, places
 
@@ -83,8 +83,8 @@ class TermsTests(TestCase):
 
 class BatchTests(TestCase):
     def setUp(self):
-        self.addCleanup(setattr, retention, "_AT_ONCE", retention._AT_ONCE)
-        retention._AT_ONCE = 3
+        self.addCleanup(setattr, retention, "_PAGE_SIZE", retention._PAGE_SIZE)
+        retention._PAGE_SIZE = 3
         self.kept = [make_record(1), *(make_record(31) for _ in range(7)), make_record(1)]
 
     def test_so_many_in_a_statement(self):
@@ -113,7 +113,7 @@ class ArgumentTests(TestCase):
             with self.subTest(age), self.assertRaises(CommandError) as raised:
                 run_command("--older-than", age)
 
-            assert f"a number of days was wanted, 1 to 36500, got {age!r}." in str(raised.exception)
+            assert f"must be a number of days, 1 to 36500, got {age!r}." in str(raised.exception)
         with self.assertRaises(CommandError):
             run_command()
         assert AccessRecord.objects.exists()

@@ -3,20 +3,20 @@
 from django.test import SimpleTestCase
 
 from streaming_chat.models import Message
-from streaming_chat.rendering.outcomes import in_words
+from streaming_chat.rendering.outcomes import describe_to_staff
 
 
 class OutcomeTests(SimpleTestCase):
     def assert_words(self, words, *row):
         message = Message(**dict(zip(("status", "end_reason", "error_code"), row, strict=False)))
 
-        assert in_words(message) == words
+        assert describe_to_staff(message) == words
 
     def test_every_ending_has_words(self):
-        self.assert_words("The reply is being written now.", "streaming")
+        self.assert_words("The reply is being written.", "streaming")
         self.assert_words("The model finished the reply.", "completed", "stop")
-        self.assert_words("The model reached its limit of tokens; the reply ends there.", "completed", "length")
-        self.assert_words("Nobody was following any more, so the reply was stopped.", "stopped", "disconnect")
+        self.assert_words("The reply was cut off at the model's token limit.", "completed", "length")
+        self.assert_words("The reply was stopped because its owner disconnected.", "stopped", "disconnect")
 
     def test_what_broke_is_said(self):
         self.assert_words(
@@ -24,7 +24,7 @@ class OutcomeTests(SimpleTestCase):
             *("failed", "", "provider_rate_limited"),
         )
         self.assert_words(
-            "The reply broke off; what had arrived is kept. The model stopped sending.",
+            "The reply was interrupted. What had arrived was kept. The model stopped sending.",
             *("interrupted", "provider_stall", "provider_stall"),
         )
 

@@ -42,7 +42,7 @@ def said(text, conversation=None, **fields):
 
 def found(sought, **options):
     """Return the texts that a search finds, in its order."""
-    return [hit.text for hit in query.look(sought, **options).hits]
+    return [hit.text for hit in query.search(sought, **options).hits]
 
 
 def made(days, chance=0):

@@ -141,7 +141,7 @@ class ForgottenTests(TransactionTestCase):
 
     def test_a_redacted_message_is_forgotten(self):
         with transaction.atomic():
-            entries.forget([self.message.pk], USING)
+            entries.remove([self.message.pk], USING)
             Message.objects.filter(pk=self.message.pk).update(text="", parts=[])
 
         self.assert_gone()
@@ -149,8 +149,8 @@ class ForgottenTests(TransactionTestCase):
     def test_a_title_is_forgotten(self):
         message = self.message
         Message.objects.filter(pk=message.pk).update(text="", parts=[])
-        entries.retitle(message.conversation_id, f"{self.canary} title", USING)
-        entries.forget([message.pk], USING, titles_of=[message.conversation_id])
+        entries.replace_title(message.conversation_id, f"{self.canary} title", USING)
+        entries.remove([message.pk], USING, titles_of=[message.conversation_id])
 
         self.assert_gone()
 
@@ -180,7 +180,7 @@ class ForgottenTests(TransactionTestCase):
 
     def test_a_rebuild_does_not_bring_it_back(self):
         Message.objects.filter(pk=self.message.pk).update(text="", parts=[])
-        entries.forget([self.message.pk], USING)
+        entries.remove([self.message.pk], USING)
 
         assert added_by_rebuilding() == 0
 
@@ -188,7 +188,7 @@ class ForgottenTests(TransactionTestCase):
 
     def test_an_undone_transaction_forgets_nothing(self):
         with self.assertRaises(ZeroDivisionError), transaction.atomic():
-            entries.forget([self.message.pk], USING)
+            entries.remove([self.message.pk], USING)
             1 / 0  # noqa: B018  (any error)
 
         assert len(found(f"{self.canary}*")) == 1

@@ -77,15 +77,15 @@ class FindingTests(TestCase):
 
         assert found("rain") == ["rain of today"]
         assert found("rain", everything=True) == ["rain of today", "rain of last year"]
-        assert found("rain", everything=True, before=query.recent_number()) == ["rain of last year"]
+        assert found("rain", everything=True, before=query.first_recent_number()) == ["rain of last year"]
 
     def test_pages_go_on_where_the_last_one_ended(self):
         conversation = make_conversation()
         for days in range(1, 6):
             said(f"rain {days}", conversation, pk=made(days))
-        first = query.look("rain", size=2)
-        second = query.look("rain", size=2, before=first.next)
-        last = query.look("rain", size=2, before=second.next)
+        first = query.search("rain", size=2)
+        second = query.search("rain", size=2, before=first.next)
+        last = query.search("rain", size=2, before=second.next)
 
         assert [hit.text[-1] for page in (first, second, last) for hit in page.hits] == ["1", "2", "3", "4", "5"]
         assert last.next is None
@@ -96,7 +96,7 @@ class FindingTests(TestCase):
             said("rain", conversation)
 
         with self.assertNumQueries(1):
-            hits = query.look("rain").hits
+            hits = query.search("rain").hits
             assert len({(hit.text, hit.conversation.owner.username) for hit in hits}) == 1
 
     def test_texts_of_one_millisecond_are_all_found(self):
@@ -130,8 +130,8 @@ class WithoutFts5Tests(TransactionTestCase):
         self.client.force_login(make_staff("staff", "view_conversation", "view_transcript"))
 
         assert SearchEntry.objects.count() == 1
-        with self.assertRaises(query.SearchUnavailable):
-            query.look("rain")
+        with self.assertRaises(query.SearchUnavailableError):
+            query.search("rain")
         for url in (f"{SEARCH}?q=rain", f"{LIST}?q=rain"):
             assert "Texts cannot be searched here" in self.client.get(url).content.decode()
         assert self.client.get(LIST, {"q": "ana"}).context["cl"].result_count == 1

@@ -5,7 +5,7 @@ import re
 from django.test import SimpleTestCase
 
 from streaming_chat.models.search import from_vector, vector
-from streaming_chat.search.tokenizer import MAX_WORD_CHARS, Term, places, terms, words
+from streaming_chat.search.tokenizer import MAX_WORD_CHARS, Term, find_matches, terms, words
 from tests.search.factories import HOSTILE
 
 
@@ -71,7 +71,7 @@ class TermTests(SimpleTestCase):
     def test_places_are_those_of_the_text(self):
         text = "Ich möchte MOCHTE, 我想取消订单 now"
 
-        assert [text[start:end] for start, end in places(text, terms("mochte 取消 单 no*"))] == [
+        assert [text[start:end] for start, end in find_matches(text, terms("mochte 取消 单 no*"))] == [
             "möchte", "MOCHTE", "取消", "单", "now",
         ]  # fmt: skip
-        assert places("in Oslo, not in Lisbon", terms('"in lisbon"')) == [(13, 22)]
+        assert find_matches("in Oslo, not in Lisbon", terms('"in lisbon"')) == [(13, 22)]

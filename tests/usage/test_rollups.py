@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from streaming_chat.models import Conversation, DailyUsage, Feedback, Message
 from streaming_chat.usage import rollups
 from streaming_chat.usage.histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND
-from streaming_chat.usage.rollups import AGAIN_DAYS, count_day, roll_up
+from streaming_chat.usage.rollups import RECOUNTED_DAYS, count_day, roll_up
 from tests.factories import make_conversation, make_live
 from tests.usage.factories import DAY, add_reply, ago, at, judge
 
@@ -158,7 +158,7 @@ class RollUpTests(TestCase):
         list(roll_up())
         DailyUsage.objects.filter(day=ago(20)).delete()
 
-        assert [day for day, _count in roll_up()] == [ago(20), *(ago(days) for days in range(AGAIN_DAYS, 0, -1))]
+        assert [day for day, _count in roll_up()] == [ago(20), *(ago(days) for days in range(RECOUNTED_DAYS, 0, -1))]
 
     def test_what_was_ended_in_the_middle_goes_on(self):
         add_reply(ago(30))
@@ -171,12 +171,12 @@ class RollUpTests(TestCase):
         assert next(roll_up()) == (ago(25), 0)
 
     def test_feedback_that_comes_late_is_counted(self):
-        reply = add_reply(ago(AGAIN_DAYS))
+        reply = add_reply(ago(RECOUNTED_DAYS))
         list(roll_up())
         judge(reply, -1)
         list(roll_up())
 
-        assert DailyUsage.objects.get(day=ago(AGAIN_DAYS)).bad == 1
+        assert DailyUsage.objects.get(day=ago(RECOUNTED_DAYS)).bad == 1
 
     def test_days_stay_when_their_conversations_are_removed(self):
         add_reply(ago(30))

@@ -475,7 +475,7 @@ class ShownTests(PlainTestCase):
                 {"status": "interrupted", "end_reason": "shutdown", "error_code": "shutdown"},
                 "was interrupted. The server",
             ),
-            ({"end_reason": "length"}, "greatest length"),
+            ({"end_reason": "length"}, "the maximum length"),
         ):
             with self.subTest(ending=ending):
                 conversation = make_conversation()

@@ -1,4 +1,4 @@
-"""Say in plain words whether replies stream through whatever stands before the app."""
+"""Check whether replies stream through the proxies in front of the app."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from streaming_chat.doctor.examination import Examination
+from streaming_chat.doctor.checkup import Checkup
 from streaming_chat.doctor.findings import FAIL, OK, Finding
 from streaming_chat.doctor.probe import Probe
 
@@ -25,41 +25,43 @@ _CSRF_CHARS = 32
 
 
 class Command(BaseCommand):
-    """Opens replies as a browser would, measures, leaves, resumes, stops; deletes what it made. Exit status 1: a FAIL."""
+    """Opens, resumes and stops replies as a browser does, and deletes them afterwards. Exit status 1 if a check fails."""
 
     help = (
-        "Opens replies at URL, where the app is mounted, as a browser would: says whether they stream, and what is wrong. "
-        "Run it where the app runs, with the app's environment. It asks the demo, which is free, unless --model says else."
+        "Opens replies at the URL where the app is mounted, as a browser does, and reports whether they stream and what is "
+        "wrong. Run it on the app's host, with its environment. By default it uses the demo model, which is free."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the URL and who asks what."""
+        """Add the URL and the options."""
         parser.add_argument("url", metavar="URL", help="Where the app is mounted: https://chat.example.com/chat/")
-        parser.add_argument("--user", help="Ask as this user. Without it a user is made, and deleted afterwards.")
-        parser.add_argument("--model", default="", help="Ask this model, as alias:model. It costs what it costs.")
-        parser.add_argument("--insecure", action="store_true", help="Take any certificate.")
+        parser.add_argument("--user", help="Username. By default, a user is created, and deleted afterwards.")
+        parser.add_argument(
+            "--model", default="", help="Model to use, as alias:model. Its provider charges for the replies."
+        )
+        parser.add_argument("--insecure", action="store_true", help="Accept any certificate.")
         parser.add_argument("--quick", action="store_true", help="Do not wait for a heartbeat.")
 
     def handle(
         self, *args: Any, url: str, user: str | None, model: str, insecure: bool, quick: bool, **options: Any
     ) -> None:
-        """Print one line for each finding. Raises CommandError where something fails."""
-        with _user(user) as found, _session(found) as headers:
+        """Print a line for each finding. Raises CommandError if a check fails."""
+        with _user(user) as asking, _session(asking) as headers:
             try:
                 probe = Probe(url, headers, is_insecure=insecure)
             except ValueError as error:
                 raise CommandError(str(error)) from error
-            examination = Examination(probe, model, is_quick=quick)
+            checkup = Checkup(probe, model, is_quick=quick)
             try:
-                failed = [finding for finding in examination.run() if self._show(finding)]
+                failed = [finding for finding in checkup.run() if self._show(finding)]
             finally:
-                examination.clean_up()
+                checkup.clean_up()
         if failed:
             text = ngettext("%d check failed.", "%d checks failed.", len(failed)) % len(failed)
             raise CommandError(text, returncode=1)
 
     def _show(self, finding: Finding) -> bool:
-        """Print a finding; True where it is a failure."""
+        """Print a finding; True if it is a failure."""
         style = {OK: self.style.SUCCESS, FAIL: self.style.ERROR}.get(finding.level, self.style.WARNING)
         self.stdout.write(f"{style(f'{finding.level:<4}')}  {finding.check}: {finding.text}")
         return finding.level == FAIL
@@ -67,7 +69,7 @@ class Command(BaseCommand):
 
 @contextlib.contextmanager
 def _user(name: str | None) -> Iterator[Any]:
-    """Give the user of this name, or one for as long as the block lasts. Raises CommandError."""
+    """Yield the user with this name, or a temporary user. Raises CommandError."""
     model = get_user_model()
     users = model._default_manager
     if name is not None:
@@ -77,17 +79,17 @@ def _user(name: str | None) -> Iterator[Any]:
             raise CommandError(_("There is no user %r.") % name) from error
         return
     field = model._meta.get_field(model.USERNAME_FIELD)
-    made = f"chatdoctor-{uuid.uuid4().hex[:8]}"
+    name = f"chatdoctor-{uuid.uuid4().hex[:8]}"
     user = model(
-        **{model.USERNAME_FIELD: f"{made}@localhost.invalid" if isinstance(field, models.EmailField) else made}
+        **{model.USERNAME_FIELD: f"{name}@localhost.invalid" if isinstance(field, models.EmailField) else name}
     )
     user.set_unusable_password()
     try:
         user.save()
-    # Whatever a site's own user demands.
+    # The site's own user model may require anything.
     except Exception as error:
-        told = _("No user could be made (%s). Is this the app's database (DATABASE_URL)? Then name a user by --user.")
-        raise CommandError(told % type(error).__name__) from error
+        text = _("No user could be made (%s). Is this the app's database (DATABASE_URL)? Then name a user by --user.")
+        raise CommandError(text % type(error).__name__) from error
     try:
         yield user
     finally:
@@ -96,7 +98,7 @@ def _user(name: str | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _session(user: Any) -> Iterator[dict[str, str]]:
-    """Give the headers of a browser that this user is signed in with, for as long as the block lasts."""
+    """Yield the headers of a browser in which this user is signed in. The session ends with the block."""
     store = import_module(settings.SESSION_ENGINE).SessionStore()
     token = get_random_string(_CSRF_CHARS)
     store[SESSION_KEY] = str(user.pk)

@@ -1,4 +1,4 @@
-"""Remove access records after a while, or only what was sought."""
+"""Remove old access records, or only their search terms."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from streaming_chat.management.durations import days
+from streaming_chat.management.arguments import days
 from streaming_chat.privacy import retention
 
 
 class Command(BaseCommand):
-    """Some hundred records per statement; safe beside staff who read, and a second one of its kind."""
+    """Removes some hundred records per statement. It may run while staff read, and more than once at the same time."""
 
     help = (
-        "Removes, for good, the records of who of the staff read, searched, exported, stopped, redacted or erased what that "
-        "are older than so many days; with --terms only the words that were sought, which are text. How long to keep them: "
-        "docs/privacy.md."
+        "Removes access records (which member of staff read, searched, exported, stopped, redacted or erased what) that are "
+        "older than a number of days. With --terms it removes only the search terms, which are text. docs/privacy.md says "
+        "how long to keep them."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take how old, --terms and --dry-run."""
-        # Never all of them: a slip of the finger would leave nothing to prove.
+        """Add --older-than, --terms and --dry-run."""
+        # Never all of them: a typing error would leave nothing to prove.
         parser.add_argument(
-            "--older-than", type=days(least=1), required=True, metavar="DAYS", help="Made so long ago; 1 at least."
+            "--older-than", type=days(1), required=True, metavar="DAYS", help="Age of the records; at least 1."
         )
-        parser.add_argument(
-            "--terms", action="store_true", help="Remove what was sought; keep who, when and what kind."
-        )
-        parser.add_argument("--dry-run", action="store_true", help="Print how many there are, and remove none.")
+        parser.add_argument("--terms", action="store_true", help="Remove only the search terms.")
+        parser.add_argument("--dry-run", action="store_true", help="Only print how many there are.")
 
     def handle(self, *args: Any, older_than: timedelta, terms: bool, dry_run: bool, **options: Any) -> None:
-        """Print how many."""
-        chosen = retention.records_with_terms(older_than) if terms else retention.records(older_than)
-        which = "search terms" if terms else "access records"
+        """Print how many were removed."""
+        rows = retention.records_with_terms(older_than) if terms else retention.records(older_than)
+        kind = "search terms" if terms else "access records"
         if dry_run:
-            self.stdout.write(f"{chosen.count()} {which} to remove.")
+            self.stdout.write(f"{rows.count()} {kind} to remove.")
             return
-        remove = retention.forget_terms if terms else retention.remove
-        self.stdout.write(f"{sum(remove(chosen))} {which} removed.")
+        remove = retention.clear_terms if terms else retention.remove
+        self.stdout.write(f"{sum(remove(rows))} {kind} removed.")

@@ -1,4 +1,4 @@
-"""Remove visitors' conversations that nobody has claimed, those that owners deleted, or all of them, after a while."""
+"""Remove conversations without activity: those of visitors, those that owners deleted, or all."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from streaming_chat.management.durations import days
+from streaming_chat.management.arguments import days
 from streaming_chat.models import ConversationQuerySet
 from streaming_chat.privacy import cleanup
 
 
 class Command(BaseCommand):
-    """A few conversations per transaction; safe beside running workers and a second one of its kind."""
+    """A few conversations per transaction. It may run beside workers, and more than once at the same time."""
 
     help = (
-        "Removes, for good, the conversations that had no activity for so many days: those of visitors, which is how a chat "
-        "expires that nobody has claimed, those that their owners deleted, or all. None with a reply that is being written."
+        "Removes conversations without activity for a number of days: those of visitors, those that their owners deleted, "
+        "or all. Conversations with a live reply stay."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take which, how old, and --dry-run."""
-        parser.add_argument("--anonymous", action="store_true", help="Those of visitors without an account.")
-        parser.add_argument("--deleted", action="store_true", help="Those that were marked as deleted so long ago.")
-        parser.add_argument("--all", action="store_true", dest="everything", help="Whosever they are, erased ones too.")
+        """Add --anonymous, --deleted, --all, --older-than and --dry-run."""
+        parser.add_argument("--anonymous", action="store_true", help="Conversations of visitors without an account.")
         parser.add_argument(
-            "--older-than", type=days(), required=True, metavar="DAYS", help="Without activity for so long."
+            "--deleted", action="store_true", help="Conversations that their owners deleted this long ago."
         )
-        parser.add_argument("--dry-run", action="store_true", help="Print how many there are, and remove none.")
+        parser.add_argument(
+            "--all", action="store_true", dest="everything", help="All conversations, also erased ones."
+        )
+        parser.add_argument("--older-than", type=days(), required=True, metavar="DAYS", help="Days without activity.")
+        parser.add_argument("--dry-run", action="store_true", help="Only print how many there are.")
 
     def handle(
         self,
@@ -40,20 +42,20 @@ class Command(BaseCommand):
         dry_run: bool,
         **options: Any,
     ) -> None:
-        """Print how many of each kind. Raises CommandError when none is named."""
+        """Print how many of each kind. Raises CommandError if no kind is given."""
         if not (anonymous or deleted or everything):
-            raise CommandError("Name which: --anonymous, --deleted or both, or --all.")
+            raise CommandError("Give --anonymous, --deleted, both, or --all.")
         if everything:
-            self._clear(cleanup.everything(older_than), "in all", dry_run=dry_run)
+            self._clear(cleanup.inactive(older_than), "in total", dry_run=dry_run)
             return
         if anonymous:
             self._clear(cleanup.of_visitors(older_than), "of visitors", dry_run=dry_run)
         if deleted:
-            marked = cleanup.deleted(older_than)
-            # One that a visitor deleted is counted once.
-            rest = marked.exclude(owner_key__startswith="v:") if anonymous else marked
+            rows = cleanup.deleted(older_than)
+            # A visitor's deleted conversation is counted once.
+            rest = rows.exclude(owner_key__startswith="v:") if anonymous else rows
             self._clear(rest, "deleted by their owners", dry_run=dry_run)
 
-    def _clear(self, conversations: ConversationQuerySet, which: str, *, dry_run: bool) -> None:
+    def _clear(self, conversations: ConversationQuerySet, kind: str, *, dry_run: bool) -> None:
         count = conversations.count() if dry_run else sum(cleanup.remove(conversations))
-        self.stdout.write(f"{count} {which} {'to remove' if dry_run else 'removed'}.")
+        self.stdout.write(f"{count} {kind} {'to remove' if dry_run else 'removed'}.")

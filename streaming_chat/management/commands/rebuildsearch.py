@@ -1,4 +1,4 @@
-"""Let the search find what it does not know, and take out of its file what deletions have left."""
+"""Add missing texts to the search index, and remove from its file what deletions have left."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from streaming_chat.search import backends, rebuild
 
 
 class Command(BaseCommand):
-    """In small transactions; safe beside running workers, and goes on where it was broken off."""
+    """Small transactions. It may run beside workers, and continues an interrupted run."""
 
     help = (
-        "Adds the texts to the search that are not in it: once on a site that had messages before, and each night if you "
-        "like, since it also takes the words of what was deleted out of SQLite's file."
+        "Adds missing texts to the search index: once on a site with older messages, and every night if you like, since on "
+        "SQLite it also removes the words of deleted texts from the file."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take --again."""
+        """Add --again."""
         parser.add_argument(
-            "--again", action="store_true", help="Forget everything first. The search finds little until it is done."
+            "--again", action="store_true", help="Delete the index first. The search finds little until this is done."
         )
 
     def handle(self, *args: Any, again: bool, **options: Any) -> None:
-        """Print how many were added so far. Raises CommandError when the database cannot search texts."""
+        """Print how many were added so far. Raises CommandError if the database cannot search texts."""
         using = live_database()
         if again:
             rebuild.clear(using)

@@ -132,13 +132,13 @@ def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uu
 def _insert(conversation: Conversation) -> None:
     conversation.save(using=live_database(), force_insert=True)
     if conversation.title:
-        entries.retitle(conversation.pk, conversation.title, live_database())
+        entries.replace_title(conversation.pk, conversation.title, live_database())
 
 
 def _update(conversation_id: uuid.UUID, changes: dict[str, Any]) -> None:
     Conversation.objects.using(live_database()).filter(pk=conversation_id).update(**changes)
     if "title" in changes:
-        entries.retitle(conversation_id, changes["title"], live_database())
+        entries.replace_title(conversation_id, changes["title"], live_database())
 
 
 def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""One examination: a conversation of its own, a few replies in it, one finding for each fact.
+"""The checks of the doctor: it creates a conversation with a few replies, and yields a finding for each check.
 
-It measures from outside, looks at the rows, and asks the server what it sees itself (views/diagnosis.py).
+It measures from outside, reads the rows, and asks the server what it knows about itself (views/api/diagnosis.py).
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from . import findings
 from .findings import FAIL, OK, WARN, Finding
 from .probe import FAULTS, Answer, Probe, Stream
 
-# "long" makes the demo write for half a minute; a model does as it is told.
+# "long" makes the demo write for half a minute; a model follows the instruction.
 _LONG_PROMPT = "Write a long text: count from 1 to 500 in words, one number a line, without any other word."
 _EVENTS = 60
-_NOTICE_SECONDS = 10.0
-_SLOW_NOTICE_SECONDS = 3.0
-# Longer than leaving takes to be noticed where that ends a reply.
-_ALONE_SECONDS = 1.5
+_DISCONNECT_SECONDS = 10.0
+_SLOW_DISCONNECT_SECONDS = 3.0
+# Longer than it takes to end a reply after a disconnect.
+_AWAY_SECONDS = 1.5
 _LAG_SECONDS = 3.0
-_ASKED_FOR_PROCESSES = 12
+_DIAGNOSIS_REQUESTS = 12
 _FOLLOWERS = 4
 
 
-class NoWayOnError(Exception):
-    """A failure, in the words of a finding, after which nothing else can be examined."""
+class StopCheckupError(Exception):
+    """A failure after which nothing else can be checked. Its message is the text of the finding."""
 
 
-class Examination:
-    """Examines the app as the user whose session the probe has.
+class Checkup:
+    """Checks the app as the user whose session the probe has.
 
-    model: to ask, "" for the demo. is_quick: without the check that waits for a heartbeat.
+    model: to use, "" for the demo. is_quick: without the check that waits for a heartbeat.
     """
 
     def __init__(self, probe: Probe, model: str = "", *, is_quick: bool = False) -> None:
@@ -56,10 +56,10 @@ class Examination:
         self._model = model or _demo_model()
         self._is_demo = self._model == _demo_model()
         self._is_quick = is_quick
-        self._patience = probe.patience
+        self._timeout = probe.timeout
         self._conversation = ""
         self._processes: set[str] = set()
-        # What the server says of itself; until it does, what this process would.
+        # What the server says about itself; until then, the settings of this process.
         self._server: dict[str, Any] = {
             "tail": conf.STREAMING_CHAT_NOTIFIER["BACKEND"],
             "grace": conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
@@ -67,155 +67,151 @@ class Examination:
         }
 
     def run(self) -> Iterator[Finding]:
-        """Yield what is found, as it is found."""
+        """Yield the findings, each as soon as it is known."""
         checks = {
-            _("reachable"): self._reach,
-            _("session"): self._sign_in,
-            _("server"): self._ask_server,
-            _("protocol"): self._look_at_protocol,
-            _("clocks"): self._compare_clocks,
-            _("sending"): self._begin_conversation,
-            _("stream"): self._stream,
-            _("disconnect"): self._leave,
-            _("grace"): self._return,
-            _("idle"): self._be_idle,
-            _("processes"): self._follow_elsewhere,
+            _("reachable"): self._check_health,
+            _("session"): self._check_session,
+            _("server"): self._check_server,
+            _("protocol"): self._check_protocol,
+            _("clocks"): self._check_clocks,
+            _("sending"): self._create_conversation,
+            _("stream"): self._check_stream,
+            _("disconnect"): self._check_disconnect,
+            _("grace"): self._check_grace,
+            _("idle"): self._check_heartbeat,
+            _("processes"): self._check_processes,
         }
         for name, check in checks.items():
             try:
                 yield from check()
-            except NoWayOnError as error:
+            except StopCheckupError as error:
                 yield Finding(FAIL, name, str(error))
                 return
             except FAULTS as error:
                 yield Finding(FAIL, name, _("The connection broke: %s.") % error)
 
     def clean_up(self) -> None:
-        """End what is still being written, and delete the conversation."""
+        """Stop live replies, and delete the conversation."""
         if self._conversation:
             live = LiveReply.objects.using(live_database()).filter(conversation_id=self._conversation)
             live.request_stop("user")
-            _wait_until(lambda: not live.exists(), _NOTICE_SECONDS)
+            _wait_until(lambda: not live.exists(), _DISCONNECT_SECONDS)
             Conversation.objects.using(live_database()).filter(pk=self._conversation).delete()
 
-    # Is it there, and what is it?
-
-    def _reach(self) -> Iterator[Finding]:
+    def _check_health(self) -> Iterator[Finding]:
         try:
-            answer = self._probe.ask("GET", "health")
+            answer = self._probe.request("GET", "health")
         except ssl.SSLCertVerificationError as error:
             text = _("The certificate is not accepted: %s. Use --insecure for one of your own.")
-            raise NoWayOnError(text % error.verify_message) from error
+            raise StopCheckupError(text % error.verify_message) from error
         except FAULTS as error:
             text = _("Nothing answers at %(url)s: %(error)s.")
-            raise NoWayOnError(text % {"url": self._probe.url, "error": error}) from error
+            raise StopCheckupError(text % {"url": self._probe.url, "error": error}) from error
         if answer.status != 200 or answer.body.strip() != b"ok":
-            raise NoWayOnError(findings.why_not_healthy(answer, self._probe.url))
+            raise StopCheckupError(findings.why_not_healthy(answer, self._probe.url))
         measured = {"ms": answer.seconds * 1000, "server": answer.headers.get("Server", "-")}
         text = _("Healthy, in %(ms).0f ms; the server calls itself %(server)s.")
         yield Finding(OK, _("reachable"), text % measured)
 
-    def _sign_in(self) -> Iterator[Finding]:
-        answer = self._probe.ask("GET", "api/models")
-        # `streaming_chat.asgi` answers the health check before these settings and middleware count.
+    def _check_session(self) -> Iterator[Finding]:
+        answer = self._probe.request("GET", "api/models")
+        # `streaming_chat.asgi` answers the health check before ALLOWED_HOSTS and the redirect to HTTPS apply.
         if answer.status in findings.NOT_LET_THROUGH:
-            raise NoWayOnError(findings.why_not_healthy(answer, self._probe.url, "api/models"))
+            raise StopCheckupError(findings.why_not_healthy(answer, self._probe.url, "api/models"))
         offered = answer.json()
         if answer.status != 200 or not isinstance(offered, dict):
             text = _(
                 "The session's cookie is not accepted (%d): does this command run with the app's environment "
                 "(DATABASE_URL, SECRET_KEY), and does everything in between pass the Cookie header on?"
             )
-            raise NoWayOnError(text % answer.status)
+            raise StopCheckupError(text % answer.status)
         models = [entry["id"] for entry in offered["results"]]
         if not _is_offered(self._model, models):
             text = _(
                 "The model %(model)s is not offered; name another by --model, which costs what it costs: %(models)s."
             )
-            raise NoWayOnError(text % {"model": self._model or "demo", "models": ", ".join(models)})
+            raise StopCheckupError(text % {"model": self._model or "demo", "models": ", ".join(models)})
         yield Finding(OK, _("session"), _("Accepted; %s may be asked.") % self._model)
 
-    def _ask_server(self) -> Iterator[Finding]:
-        answers = [self._ask_diagnosis() for _number in range(_ASKED_FOR_PROCESSES)]
-        told = [answer.json() for answer in answers if answer is not None]
-        if not told:
+    def _check_server(self) -> Iterator[Finding]:
+        answers = [self._diagnosis() for _number in range(_DIAGNOSIS_REQUESTS)]
+        servers = [answer.json() for answer in answers if answer is not None]
+        if not servers:
             text = _("The app does not say what it sees: it has another SECRET_KEY than this command, or is older.")
             yield Finding(WARN, _("server"), text)
             return
-        self._server = told[0]
-        self._processes = {server["process"] for server in told}
+        self._server = servers[0]
+        self._processes = {server["process"] for server in servers}
         yield findings.interface_finding(self._server, len(self._processes))
         yield findings.address_finding(self._server, self._probe.origin)
 
-    def _ask_diagnosis(self) -> Answer | None:
-        answer = self._probe.ask("GET", "api/diagnosis", headers={HEADER: make_token()})
+    def _diagnosis(self) -> Answer | None:
+        answer = self._probe.request("GET", "api/diagnosis", headers={HEADER: make_token()})
         return answer if answer.status == 200 else None
 
-    def _look_at_protocol(self) -> Iterator[Finding]:
+    def _check_protocol(self) -> Iterator[Finding]:
         yield findings.protocol_finding(offers_http2=self._probe.offers_http2())
 
-    def _compare_clocks(self) -> Iterator[Finding]:
+    def _check_clocks(self) -> Iterator[Finding]:
         offsets = {_("database"): _database_offset()}
-        answer = self._ask_diagnosis()
+        answer = self._diagnosis()
         if answer is not None:
             offsets[_("app")] = answer.json()["time"] - answer.at
         else:
-            answer = self._probe.ask("GET", "health")
+            answer = self._probe.request("GET", "health")
         if date := answer.headers.get("Date"):
-            # It is cut to whole seconds.
+            # It is truncated to whole seconds.
             offsets[_("Date header")] = parsedate_to_datetime(date).timestamp() + 0.5 - answer.at
         yield findings.clocks_finding(offsets)
 
-    # Replies
-
-    def _begin_conversation(self) -> Iterator[Finding]:
-        answer = self._probe.ask("POST", "api/conversations", {"title": "chatdoctor"})
+    def _create_conversation(self) -> Iterator[Finding]:
+        answer = self._probe.request("POST", "api/conversations", {"title": "chatdoctor"})
         if answer.status != 201:
-            raise NoWayOnError(findings.why_refused(answer.status, answer.json()))
-        begun = answer.json()["id"]
-        if not Conversation.objects.using(live_database()).filter(pk=begun).exists():
-            raise NoWayOnError(_("The app writes to another database than this command reads."))
-        self._conversation = begun
+            raise StopCheckupError(findings.why_refused(answer.status, answer.json()))
+        conversation = answer.json()["id"]
+        if not Conversation.objects.using(live_database()).filter(pk=conversation).exists():
+            raise StopCheckupError(_("The app writes to another database than this command reads."))
+        self._conversation = conversation
         yield Finding(OK, _("sending"), _("The security token and the origin are accepted."))
 
     def _send(self, content: str = _LONG_PROMPT, **body: Any) -> Stream:
-        """Send at the root, so that a model is not sent what it wrote before. Raises NoWayOnError where that is refused."""
+        """Send a message at the root, so the prompt has no earlier replies. Raises StopCheckupError if it is refused."""
         sent = {"content": content, "model": self._model, "parent": None, **body}
         path = f"api/conversations/{self._conversation}/messages"
         stream = self._probe.open("POST", path, sent)
         if stream.status != 200:
-            raise NoWayOnError(findings.why_refused(stream.status, stream.whole_body()))
+            raise StopCheckupError(findings.why_refused(stream.status, stream.read_json()))
         return stream
 
-    def _stream(self) -> Iterator[Finding]:
+    def _check_stream(self) -> Iterator[Finding]:
         try:
             stream = self._send()
         except TimeoutError:
-            raise NoWayOnError(self._why_nothing_came()) from None
-        stream.read(lambda stream: len(stream.arrivals) > _EVENTS or stream.ending, self._patience)
+            raise StopCheckupError(self._why_no_events()) from None
+        stream.read(lambda stream: len(stream.arrivals) > _EVENTS or stream.ending, self._timeout)
         yield findings.headers_finding(stream)
         yield findings.encoding_finding(stream)
         if not stream.arrivals:
-            stream.leave()
-            raise NoWayOnError(self._why_nothing_came())
+            stream.close()
+            raise StopCheckupError(self._why_no_events())
         yield findings.first_event_finding(stream)
         gaps = findings.gaps_finding(stream, is_steady=self._is_demo)
         if gaps.level == FAIL:
-            stream.leave()
+            stream.close()
             yield gaps
-            raise NoWayOnError(_("What else streams do can be examined when that is mended."))
+            raise StopCheckupError(_("What else streams do can be examined when that is mended."))
         yield gaps
-        yield from self._resume_and_stop(stream)
+        yield from self._check_resume_and_stop(stream)
 
-    def _why_nothing_came(self) -> str:
+    def _why_no_events(self) -> str:
         replies = Message.objects.using(live_database()).filter(conversation_id=self._conversation, role="assistant")
         if not replies.exists():
-            return _("Nothing came in %d s, and no reply was begun.") % self._patience
+            return _("Nothing came in %d s, and no reply was begun.") % self._timeout
         text = _("Buffering: nothing came in %d s, though the reply is being written.")
-        return f"{text % self._patience} {findings.unbuffer()}"
+        return f"{text % self._timeout} {findings.unbuffer()}"
 
-    def _resume_and_stop(self, stream: Stream) -> Iterator[Finding]:
-        """Go on from the middle on a second connection, leave the first, stop, and compare what came with the row."""
+    def _check_resume_and_stop(self, stream: Stream) -> Iterator[Finding]:
+        """Resume from the middle on a second connection, close the first, stop, and compare the text with the row."""
         message_id = _message_id(stream)
         read, until_middle = stream.text, stream.arrivals[: len(stream.arrivals) // 2]
         seen = "".join(arrival.data.get("text", "") for arrival in until_middle)
@@ -223,15 +219,15 @@ class Examination:
             follower = self._follow(message_id, until_middle[-1].id if until_middle else "")
         except TimeoutError:
             text = _("A second connection waited %d s in vain while a reply was open: is one request at a time served?")
-            yield Finding(FAIL, _("resume"), text % self._patience)
-            stream.leave()
+            yield Finding(FAIL, _("resume"), text % self._timeout)
+            stream.close()
             self._stop(message_id)
             return
-        follower.read(lambda follower: len(seen + follower.text) >= len(read) or follower.ending, self._patience)
-        stream.leave()
+        follower.read(lambda follower: len(seen + follower.text) >= len(read) or follower.ending, self._timeout)
+        stream.close()
         answer = self._stop(message_id)
-        follower.read(lambda follower: follower.ending, self._patience)
-        follower.leave()
+        follower.read(lambda follower: follower.ending, self._timeout)
+        follower.close()
         row = _message(message_id)
         yield _text_finding(
             _("resume"), seen + follower.text, row, _("Cut in the middle and resumed: the very same text.")
@@ -250,22 +246,22 @@ class Examination:
         return self._probe.open("GET", f"api/messages/{message_id}/events", headers=headers)
 
     def _stop(self, message_id: uuid.UUID) -> Answer:
-        return self._probe.ask("POST", f"api/messages/{message_id}/stop", {})
+        return self._probe.request("POST", f"api/messages/{message_id}/stop", {})
 
-    def _leave(self) -> Iterator[Finding]:
-        """Leave a reply that its client wants stopped then: the row says when that was noticed."""
-        message_id = self._begin_and_leave(disconnect="stop")
-        left_at = time.monotonic()
-        if not _wait_until(lambda: not _is_live(message_id), _NOTICE_SECONDS):
+    def _check_disconnect(self) -> Iterator[Finding]:
+        """Disconnect from a reply with disconnect="stop", and see in its row when the server noticed."""
+        message_id = self._start_and_disconnect(disconnect="stop")
+        closed_at = time.monotonic()
+        if not _wait_until(lambda: not _is_live(message_id), _DISCONNECT_SECONDS):
             text = _(
                 "Not noticed in %d s: what stands before the app keeps its connection when the client has gone (nginx: "
                 "proxy_ignore_client_abort must be off)."
             )
-            yield Finding(FAIL, _("disconnect"), text % _NOTICE_SECONDS)
+            yield Finding(FAIL, _("disconnect"), text % _DISCONNECT_SECONDS)
             self._stop(message_id)
             return
-        seconds, row = time.monotonic() - left_at, _message(message_id)
-        if row.end_reason == "disconnect" and seconds < _SLOW_NOTICE_SECONDS:
+        seconds, row = time.monotonic() - closed_at, _message(message_id)
+        if row.end_reason == "disconnect" and seconds < _SLOW_DISCONNECT_SECONDS:
             yield Finding(OK, _("disconnect"), _("Noticed, and the row is stopped, after %.1f s.") % seconds)
         elif row.end_reason == "disconnect":
             text = _("Noticed only after %.1f s: what stands before the app reads on when the client has gone.")
@@ -273,76 +269,74 @@ class Examination:
         else:
             yield Finding(WARN, _("disconnect"), _("The reply was over before that: %s.") % row.status)
 
-    def _begin_and_leave(self, **body: Any) -> uuid.UUID:
+    def _start_and_disconnect(self, **body: Any) -> uuid.UUID:
         stream = self._send(**body)
-        stream.read(lambda stream: len(stream.arrivals) > 5 or stream.ending, self._patience)
-        stream.leave()
+        stream.read(lambda stream: len(stream.arrivals) > 5 or stream.ending, self._timeout)
+        stream.close()
         return _message_id(stream)
 
-    def _return(self) -> Iterator[Finding]:
-        """Leave as a reload does, come back, and compare with what DISCONNECT_GRACE_SECONDS says."""
+    def _check_grace(self) -> Iterator[Finding]:
+        """Disconnect as a reload does, resume, and compare with DISCONNECT_GRACE_SECONDS."""
         grace = self._server["grace"]
-        message_id = self._begin_and_leave()
-        if _wait_until(lambda: not _is_live(message_id), _ALONE_SECONDS):
-            yield _alone_finding(_message(message_id), grace)
+        message_id = self._start_and_disconnect()
+        if _wait_until(lambda: not _is_live(message_id), _AWAY_SECONDS):
+            yield _ended_finding(_message(message_id), grace)
             return
-        back = self._follow(message_id)
-        back.read(lambda back: len(back.arrivals) > 5 or back.ending, self._patience)
+        resumed = self._follow(message_id)
+        resumed.read(lambda stream: len(stream.arrivals) > 5 or stream.ending, self._timeout)
         self._stop(message_id)
-        back.read(lambda back: back.ending, self._patience)
-        back.leave()
-        if grace is not None and grace < _ALONE_SECONDS / 2:
+        resumed.read(lambda stream: stream.ending, self._timeout)
+        resumed.close()
+        if grace is not None and grace < _AWAY_SECONDS / 2:
             text = _("The reply goes on alone, though DISCONNECT_GRACE_SECONDS is %s.")
             yield Finding(FAIL, _("grace"), text % grace)
             return
         text = _("A reply that nobody reads goes on (DISCONNECT_GRACE_SECONDS is %s); who comes back finds all of it.")
-        yield _text_finding(_("grace"), back.text, _message(message_id), text % grace)
+        yield _text_finding(_("grace"), resumed.text, _message(message_id), text % grace)
 
-    def _be_idle(self) -> Iterator[Finding]:
-        """Let the demo be silent for longer than a heartbeat takes."""
+    def _check_heartbeat(self) -> Iterator[Finding]:
+        """Make the demo pause for longer than a heartbeat interval."""
         heartbeat = float(self._server["heartbeat"])
         silence = int(heartbeat) + 3
         if self._is_quick or not self._is_demo or silence >= get_provider(split_model(self._model)[0]).stall_timeout:
             return
         stream = self._send(f"pause {silence}")
-        stream.read(lambda stream: stream.heartbeats or stream.ending, self._patience + silence)
-        stream.leave()
+        stream.read(lambda stream: stream.heartbeats or stream.ending, self._timeout + silence)
+        stream.close()
         self._stop(_message_id(stream))
         yield findings.idle_finding(stream, heartbeat)
 
-    # Several processes
-
-    def _follow_elsewhere(self) -> Iterator[Finding]:
-        """Follow one reply on several connections, of which some meet another process, and compare their times."""
+    def _check_processes(self) -> Iterator[Finding]:
+        """Follow a reply on several connections, some of which reach another process, and compare their times."""
         if len(self._processes) < 2:
             return
         stream, is_over = self._send(), threading.Event()
-        stream.read(lambda stream: stream.arrivals, self._patience)
+        stream.read(lambda stream: stream.arrivals, self._timeout)
         message_id = _message_id(stream)
         with ThreadPoolExecutor(_FOLLOWERS + 1) as pool:
-            pool.submit(stream.read, lambda _stream: is_over.is_set(), 3 * self._patience)
+            pool.submit(stream.read, lambda _stream: is_over.is_set(), 3 * self._timeout)
             lags = list(pool.map(lambda _number: self._lag(message_id, stream), range(_FOLLOWERS)))
             is_over.set()
-        stream.leave()
+        stream.close()
         self._stop(message_id)
         measured = {"lag": max(lags) * 1000, "tail": self._server["tail"].rpartition(".")[2], "count": _FOLLOWERS}
         text = _("The slowest of %(count)d other readers was %(lag).0f ms behind the first; the tail is %(tail)s.")
         yield Finding(OK if max(lags) < _LAG_SECONDS else WARN, _("processes"), text % measured)
 
     def _lag(self, message_id: uuid.UUID, first: Stream) -> float:
-        """Return how far a reader is behind the first one, in seconds: the median over what comes to it live."""
+        """Return how many seconds a reader is behind the first one: the median over live events."""
         follower = self._follow(message_id)
-        # What was there before it came is no measure.
+        # Events from before it connected do not count.
         caught_up = time.monotonic() + 1
-        follower.read(lambda stream: stream.arrivals and stream.arrivals[-1].at > caught_up + 3, self._patience)
-        follower.leave()
+        follower.read(lambda stream: stream.arrivals and stream.arrivals[-1].at > caught_up + 3, self._timeout)
+        follower.close()
         times = {arrival.position: arrival.at for arrival in list(first.arrivals)}
         live = [arrival for arrival in follower.arrivals if arrival.at > caught_up and arrival.position in times]
-        return statistics.median([arrival.at - times[arrival.position] for arrival in live] or [self._patience])
+        return statistics.median([arrival.at - times[arrival.position] for arrival in live] or [self._timeout])
 
 
 def _demo_model() -> str:
-    """Return the demo's name among what may be asked for, "" where it is not offered."""
+    """Return the name of the demo model; "" if it is not offered."""
     aliases = {alias for alias, entry in conf.STREAMING_CHAT_PROVIDERS.items() if entry.get("BACKEND") == DEMO_PROVIDER}
     offered = (name for name in conf.STREAMING_CHAT_MODELS if name.partition(":")[0] in aliases)
     return next((name.replace("*", "demo") for name in offered), "")
@@ -353,7 +347,7 @@ def _is_offered(model: str, models: list[str]) -> bool:
 
 
 def _message_id(stream: Stream) -> uuid.UUID:
-    """Return the reply that a stream is of. Raises ConnectionError where it broke before it said so."""
+    """Return the reply of a stream. Raises ConnectionError if the stream broke before its first event."""
     try:
         return uuid.UUID(stream.last_id.partition("/")[0])
     except ValueError:
@@ -371,23 +365,23 @@ def _is_live(message_id: uuid.UUID) -> bool:
 def _database_offset() -> float:
     """Return how far the database's clock is ahead of this host's, in seconds."""
     before = time.time()
-    # Any table with a row: the session's user is there.
+    # Any table with a row: the session's user exists.
     now = get_user_model()._default_manager.using(live_database()).values_list(Now(), flat=True)[:1][0]
     return float(now.timestamp() - (before + time.time()) / 2)
 
 
-def _text_finding(check: str, seen: str, row: Message, praise: str) -> Finding:
-    if seen == row.text:
-        return Finding(OK, check, praise)
+def _text_finding(check: str, received: str, row: Message, success: str) -> Finding:
+    if received == row.text:
+        return Finding(OK, check, success)
     text = _("What came is not what is saved: %(seen)d characters came, %(saved)d are saved, and the row says %(row)s.")
-    return Finding(FAIL, check, text % {"seen": len(seen), "saved": len(row.text), "row": row.status})
+    return Finding(FAIL, check, text % {"seen": len(received), "saved": len(row.text), "row": row.status})
 
 
-def _alone_finding(row: Message, grace: float | None) -> Finding:
-    """Return what it means that a reply ended soon after its reader had left."""
+def _ended_finding(row: Message, grace: float | None) -> Finding:
+    """Return the finding for a reply that ended soon after its reader had disconnected."""
     if row.end_reason != "disconnect":
         return Finding(WARN, _("grace"), _("The reply was over before that: %s.") % row.status)
-    if grace is None or grace > _ALONE_SECONDS:
+    if grace is None or grace > _AWAY_SECONDS:
         text = _("The reply was stopped at once, though DISCONNECT_GRACE_SECONDS is %s.")
         return Finding(FAIL, _("grace"), text % grace)
     text = _(

@@ -1,7 +1,9 @@
-"""Access records: who of the staff read what, saved before any text is sent."""
+"""Access records: which member of staff read or changed what, saved before any text is sent."""
 
 from __future__ import annotations
 
+import getpass
+import os
 import uuid
 from typing import Any
 
@@ -20,10 +22,10 @@ def record(
     terms: str = "",
     count: int | None = None,
 ) -> AccessRecord:
-    """Save that somebody reads, on the database that is written to; it is committed unless the caller's transaction is open.
+    """Save an access record in the database for writes. It is committed unless the caller has opened a transaction.
 
-    kind: of AccessRecord.Kind. by: the user, or the name of the account that a command runs under.
-    Raises DatabaseError when it cannot be saved: then nothing may be shown.
+    kind: of AccessRecord.Kind. by: the user, or for a command `account_name()`.
+    Raises DatabaseError if it cannot be saved; the caller must show nothing then.
     """
     named = {"by_name": by} if isinstance(by, str) else {"by": by, "by_name": str(by.get_username())[:255]}
     return AccessRecord._default_manager.using(router.db_for_write(AccessRecord)).create(
@@ -35,3 +37,12 @@ def record(
         count=count,
         **named,
     )
+
+
+def account_name() -> str:
+    """Return the name of the operating system's account that this process runs under."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # In a container, the user may have no entry in /etc/passwd.
+        return f"uid {os.getuid()}"

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.models import AccessRecord, Conversation
-from streaming_chat.privacy.accesses import record
+from streaming_chat.privacy.audit import record
 from tests.factories import make_conversation, make_reply, make_staff, make_user
 from tests.hostile import HOSTILE
 

@@ -1,4 +1,4 @@
-"""Who of the staff read what: a list that nobody changes."""
+"""The list of access records: which member of staff read what. Read-only."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from django.utils.translation import gettext_lazy as _
 from streaming_chat.models import AccessRecord
 
 from .decorators import retry_on_lock_timeout
+from .list_search import as_uuid
 from .lists import ListAdmin, may_read, record_list
-from .searches import as_uuid
 
 
 @admin.register(AccessRecord)
 class AccessRecordAdmin(ListAdmin):
-    """Readings, newest first. What was sought is text: only who may read texts sees it."""
+    """Access records, newest first. Search terms are text: only users who may read texts see them."""
 
     list_display = ("at", "named", "kind", "about", "count")
     list_filter = ("kind", "at")
     list_per_page = 100
     ordering = ("-at", "-id")
-    search_help_text = _("The id of a conversation or message, an owner key, or the name of who read.")
+    search_help_text = _("The id of a conversation or message, an owner key, or the name of a member of staff.")
 
     @retry_on_lock_timeout
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Answer with the list, in which what was sought is text."""
+        """Show the list. It has an access record, since search terms are text."""
         response = super().changelist_view(request, extra_context)
         record_list(request, response)
         return response
@@ -41,37 +41,37 @@ class AccessRecordAdmin(ListAdmin):
         return False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow what the filters' links ask: any other column would tell what was sought, letter by letter."""
+        """Allow only the lookups of the filters: others would reveal search terms letter by letter."""
         return lookup in {"kind__exact", "at__gte", "at__lt"}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AccessRecord]:
-        """Return records, without what was sought for who may not read texts."""
+        """Do not load search terms for users who may not read texts."""
         records = super().get_queryset(request).defer("by")
         return records if may_read(request) else records.defer("by", "terms")
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Show what was sought only to who may read texts."""
+        """Show search terms only to users who may read texts."""
         return [*self.list_display, "terms"] if may_read(request) else self.list_display
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AccessRecord], search_term: str
     ) -> tuple[QuerySet[AccessRecord], bool]:
-        """Find by what it was about, or who it was."""
+        """Search by conversation, message, owner key or name."""
         term = search_term.strip()
         if not term:
             return queryset, False
-        if (sought := as_uuid(term)) is not None:
-            return queryset.filter(Q(conversation=sought) | Q(message=sought)), False
+        if (pk := as_uuid(term)) is not None:
+            return queryset.filter(Q(conversation=pk) | Q(message=pk)), False
         return queryset.filter(Q(by_name=term) | Q(owner_key=term)), False
 
     @admin.display(description=_("by"))
     def named(self, record: AccessRecord) -> SafeString:
-        """Return who it was, by the name of then."""
+        """The name that the user had then."""
         return format_html("<bdi>{}</bdi>", record.by_name or "–")
 
     @admin.display(description=_("about"))
     def about(self, record: AccessRecord) -> str | SafeString:
-        """Link what was read; it may be gone since."""
+        """A link to what was read, which may be deleted since."""
         if record.conversation is None:
             return record.owner_key
         url = reverse("admin:streaming_chat_conversation_change", args=[record.conversation])

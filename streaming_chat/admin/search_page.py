@@ -1,0 +1,132 @@
+"""The page of a search in all texts: messages, newest first, with snippets. Each page has an access record, saved first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from streaming_chat.models import AccessRecord
+from streaming_chat.privacy.audit import record
+from streaming_chat.search import query
+from streaming_chat.search.query import Hit, SearchPage, SearchUnavailableError
+from streaming_chat.search.tokenizer import terms
+
+from .list_search import clean_query
+from .lists import may_read
+from .owners import owner_name
+from .snippets import snippets
+
+_MAX_PAGES = query.MAX_HITS // query.PAGE_SIZE
+
+
+@dataclass(frozen=True)
+class Result:
+    """A hit as the page shows it."""
+
+    hit: Hit
+    url: str
+    snippets: list[SafeString] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """The role of the message, or that it is a title."""
+        return str(self.hit.message.get_role_display()) if self.hit.message else _("title")
+
+    @property
+    def when(self) -> Any:
+        """When it was created."""
+        return (self.hit.message or self.hit.conversation).created_at
+
+    @property
+    def owner(self) -> str:
+        """The name of the conversation's owner."""
+        return owner_name(self.hit.conversation)
+
+
+class SearchRequest:
+    """The parameters of the page's address. Invalid ones are ignored. page: starts at 1."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.text = clean_query(request.GET.get("q", ""))
+        self.before = _number(request.GET.get("before", ""))
+        self.everything = request.GET.get("older") == "1"
+        self.page = _number(request.GET.get("page", "")) or 1
+
+    def next_url(self, found: SearchPage) -> str:
+        """Return the address of the next page; "" if there is none."""
+        if found.next is None or self.page >= _MAX_PAGES:
+            return ""
+        return self._url(found.next, self.page + 1, everything=self.everything)
+
+    def older_url(self, found: SearchPage) -> str:
+        """Return the address of older texts; "" if this page shows them."""
+        if self.everything or not found.terms:
+            return ""
+        return self._url(query.first_recent_number(), 1, everything=True)
+
+    def _url(self, before: int, page: int, *, everything: bool) -> str:
+        parameters = {"q": self.text, "before": str(before), "page": str(page)}
+        if everything:
+            parameters["older"] = "1"
+        return f"?{urlencode(parameters)}"
+
+
+def search_view(request: HttpRequest, model_admin: Any) -> HttpResponse:
+    """Show the results of a search. Raises PermissionDenied for users who may not read texts."""
+    if not (may_read(request) and model_admin.has_view_permission(request)):
+        raise PermissionDenied
+    asked = SearchRequest(request)
+    found = SearchPage([], [])
+    is_unavailable = False
+    if terms(asked.text):
+        record(AccessRecord.Kind.SEARCH, request.user, terms=asked.text)
+        try:
+            found = query.search(asked.text, before=asked.before, everything=asked.everything)
+        except SearchUnavailableError:
+            is_unavailable = True
+    site = model_admin.admin_site
+    request.current_app = site.name
+    context = {
+        **site.each_context(request),
+        **_context(asked, found, site.name),
+        "opts": model_admin.opts,
+        "is_unavailable": is_unavailable,
+    }
+    return TemplateResponse(request, "admin/streaming_chat/conversation/search.html", context)
+
+
+def _context(asked: SearchRequest, found: SearchPage, site: str) -> dict[str, Any]:
+    return {
+        "title": _("Search texts"),
+        "media": forms.Media(css={"all": ["streaming_chat/admin/search.css"]}),
+        "query": asked.text,
+        "has_terms": bool(found.terms),
+        "is_older": asked.everything,
+        "is_first": asked.before is None,
+        "results": [Result(hit, _hit_url(hit, site), snippets(hit.text, found.terms)) for hit in found.hits],
+        "next": asked.next_url(found),
+        "older": asked.older_url(found),
+        "is_full": found.next is not None and asked.page >= _MAX_PAGES,
+        "most": query.MAX_HITS,
+        "days": query.RECENT.days,
+    }
+
+
+def _number(text: str) -> int | None:
+    # An entry's number has at most 19 digits.
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 19 else None
+
+
+def _hit_url(hit: Hit, site: str) -> str:
+    """Return the address of a hit in its transcript."""
+    url = reverse("admin:streaming_chat_conversation_change", args=[hit.conversation.pk], current_app=site)
+    return f"{url}?message={hit.message.pk}#m-{hit.message.pk}" if hit.message else url

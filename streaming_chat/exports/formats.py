@@ -1,0 +1,118 @@
+"""File formats for any number of conversations.
+
+jsonl: a conversation per line, with all its messages (every branch, oldest first), their parts and feedback.
+csv: a message per row, without parts. A cell that a spreadsheet would take for a formula begins with an apostrophe.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import Any
+
+from .rows import Row, to_json, to_text
+
+_COLUMNS = (
+    "conversation", "title", "owner", "owner_key", "message", "parent", "role", "origin", "status", "end_reason",
+    "error_code", "ref", "provider", "model", "request_id", "finish_reason", "input_tokens", "cached_input_tokens",
+    "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms",
+    "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments", "text",
+)  # fmt: skip
+# Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms.
+# They drop a tab or a line break before one, and may drop invisible characters: blanks, controls, marks of direction.
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = re.compile(
+    r"[\t\r\n]|[\s\0-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*[=+\-@＝＋－＠﹦﹢﹣﹫]"
+)
+
+
+class Jsonl:
+    """A conversation per line."""
+
+    suffix, content_type = "jsonl", "application/x-ndjson; charset=utf-8"
+    head = b""
+
+    def __init__(self) -> None:
+        self._is_first = True
+
+    def begin(self, conversation: Row) -> str:
+        """Return what precedes the messages of a conversation."""
+        self._is_first = True
+        return f'{to_json(conversation)[:-1]}, "messages": ['
+
+    def message(self, conversation: Row, message: Row) -> str:
+        """Return a message."""
+        separator = "" if self._is_first else ", "
+        self._is_first = False
+        return separator + to_json(message)
+
+    def end(self) -> str:
+        """Return what follows the messages of a conversation."""
+        return "]}\n"
+
+
+class Csv:
+    """A message per row; a conversation without messages has none. UTF-8 with a byte order mark, for spreadsheets."""
+
+    suffix, content_type = "csv", "text/csv; charset=utf-8"
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._rows = csv.writer(_Writable(self._lines), quoting=csv.QUOTE_ALL)
+        self._rows.writerow(_COLUMNS)
+        self.head = b"\xef\xbb\xbf" + self._take_lines().encode()
+
+    def begin(self, conversation: Row) -> str:
+        """Return nothing."""
+        return ""
+
+    def message(self, conversation: Row, message: Row) -> str:
+        """Return the row of a message."""
+        feedback = message["feedback"]
+        row = {
+            **message,
+            "conversation": conversation["id"],
+            "message": message["id"],
+            "title": conversation["title"],
+            "owner": conversation["owner"],
+            "owner_key": conversation["owner_key"],
+            "feedback": " ".join("good" if one["value"] > 0 else "bad" for one in feedback),
+            "comments": "\n".join(one["comment"] for one in feedback if one["comment"]),
+        }
+        self._rows.writerow([_cell(row[name]) for name in _COLUMNS])
+        return self._take_lines()
+
+    def end(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def _take_lines(self) -> str:
+        text = "".join(self._lines)
+        self._lines.clear()
+        return text
+
+
+class _Writable:
+    """The only method of a file that csv.writer uses."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.write = lines.append
+
+
+Format = Jsonl | Csv
+FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv}
+
+
+def escape_formula(text: str) -> str:
+    """Return the text of a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return escape_formula(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, int) else to_text(value)
