@@ -4,12 +4,16 @@ import asyncio
 import json
 import re
 import sys
+import tempfile
+import uuid
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 from django.contrib.auth.models import Group
-from django.test import SimpleTestCase, override_settings
+from django.db import transaction
+from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
 from streaming_chat import checks
 from streaming_chat.encoders import ENCODERS
@@ -18,6 +22,7 @@ from tests.factories import make_user
 from tests.native import Api, ApiTestCase, error_of
 
 from .received import PROMPT, receive
+from .servers import wait_until
 from .test_docs import ROOT
 
 
@@ -32,7 +37,8 @@ def example(page: str) -> Any:
     return module
 
 
-PROVIDER, ENCODER, QUOTA, PERMISSIONS = map(example, ("provider", "encoder", "quota", "permissions"))
+PAGES = ("provider", "encoder", "notifier", "quota", "permissions")
+PROVIDER, ENCODER, NOTIFIER, QUOTA, PERMISSIONS = map(example, PAGES)
 
 
 def backend(module: Any, name: str, **options: Any) -> dict[str, Any]:
@@ -97,6 +103,58 @@ class EncoderTests(ApiTestCase):
 
     def test_it_starts_again(self):
         assert ENCODER.PlainTextEncoder("id").reset() == b"\n[starting again]\n"
+
+
+class NotifierTests(TransactionTestCase):
+    """Two processes, as two notifiers that share nothing but the folder."""
+
+    def setUp(self):
+        self.folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.writing, self.following = self.notifier(), self.notifier()
+        self.reply = uuid.uuid4()
+        self.changed, self.woken = [], []
+
+    def notifier(self):
+        notifier = NOTIFIER.FolderNotifier(folder=self.folder)
+        self.addCleanup(notifier.close)
+        return notifier
+
+    def rows_changed(self, message_ids):
+        self.changed.extend(message_ids)
+
+    def test_a_subscriber_is_notified_after_the_commit(self):
+        self.following.subscribe(self.reply, self, "default")
+        with transaction.atomic():
+            self.writing.notify_on_commit("default", [uuid.uuid4(), self.reply])
+            assert self.changed == []
+
+        wait_until(lambda: self.changed == [self.reply])
+        assert self.following.is_connected
+
+    def test_a_worker_is_woken(self):
+        self.writing.listen("one", self.woken.extend, "default")
+        self.following.wake("default", "another", self.reply)
+        self.following.wake("default", "one", self.reply)
+
+        wait_until(lambda: self.woken == [self.reply])
+
+    def test_a_process_that_has_ended_is_forgotten(self):
+        self.following.subscribe(self.reply, self, "default")
+        self.following.close()
+        wait_until(lambda: self.writing.send("changed") or not list(Path(self.folder).iterdir()))
+
+    def test_an_error_does_not_end_the_thread(self):
+        self.writing.listen("one", self.woken.extend, "default")
+        with self.assertLogs(NOTIFIER.__name__, "ERROR"):
+            self.following.send("nonsense")
+            self.following.wake("default", "one", self.reply)
+            wait_until(lambda: self.woken)
+
+    def test_its_options_are_checked(self):
+        for folder, found in ((self.folder, []), (f"{self.folder}/missing", ["streaming_chat.E004"])):
+            chosen = backend(NOTIFIER, "FolderNotifier", folder=folder)
+            with self.subTest(folder), override_settings(STREAMING_CHAT_NOTIFIER=chosen):
+                assert [message.id for message in checks.check_backends()] == found
 
 
 class QuotaTests(ApiTestCase):
