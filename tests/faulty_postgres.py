@@ -35,7 +35,7 @@ from .postgres import Postgres
 from .provider_server import ProviderServer
 from .servers import Browser, Exchange, ProcessServer, outcome, received_text, site, wait_until
 
-# In place of 30 s, in which a reader is told nothing of an ending that cannot be saved.
+# In place of 30 s, in which an ending that cannot be saved is tried again.
 ENDING_SECONDS = float(os.environ.get("STREAMING_CHAT_TEST_ENDING_SECONDS", "2"))
 
 
@@ -119,7 +119,7 @@ def _replace_default(settings: dict[str, Any]) -> None:
 
 
 class OutageCase(TransactionTestCase):
-    """Has a provider, a spool's folder and servers in processes of their own, over the default database of the moment."""
+    """Has a provider, a journal's folder and servers in processes of their own, over the default database of the moment."""
 
     SETTINGS: dict[str, Any] = {
         "STREAMING_CHAT_FLUSH_SECONDS": 0.2,
@@ -134,7 +134,7 @@ class OutageCase(TransactionTestCase):
         cls.enterClassContext(cls.database())
         call_command("migrate", verbosity=0)
         super().setUpClass()
-        cls.journal = Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "spool"
+        cls.journal = Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "journal"
         cls.provider = cls.enterClassContext(ProviderServer())
         cls.server = cls.enterClassContext(cls.serve())
 

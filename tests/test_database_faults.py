@@ -79,7 +79,7 @@ class PostgresTests(FaultCase):
         assert caught_up == 1
         self.check("crashed in mid-reply, and recovered", exchange)
 
-    def test_at_the_ending_nobody_is_told_before_the_commit(self):
+    def test_no_ending_is_sent_before_the_commit(self):
         gate = Gate()
         with held(gate):
             exchange = self.open_half("At the ending", gate)
@@ -89,13 +89,13 @@ class PostgresTests(FaultCase):
                 gate.open()
                 self.wait_until_sent("At the ending")
                 self.wait_until_away(before + 1)
-                told = list(exchange.endings)
+                early = list(exchange.endings)
             reading.join()
 
-        assert told == []
+        assert early == []
         self.check("restarted at the ending", exchange)
 
-    def test_for_longer_than_readers_wait_the_ending_waits_in_the_spool(self):
+    def test_for_longer_than_readers_wait_the_ending_waits_in_the_journal(self):
         gate = Gate()
         with held(gate):
             exchange = self.open_half("For long", gate)
@@ -107,7 +107,7 @@ class PostgresTests(FaultCase):
             wait_until(lambda: not file.exists())
 
         assert mode == 0o600
-        self.check(f"away for longer than {ENDING_SECONDS:g} s, then spooled and replayed", exchange, NOT_SAVED)
+        self.check(f"away for longer than {ENDING_SECONDS:g} s, then journaled and replayed", exchange, NOT_SAVED)
         assert self.ended(exchange).finish_reason == "stop"
 
     def test_a_server_that_stands_still_is_no_different(self):
@@ -123,7 +123,7 @@ class PostgresTests(FaultCase):
             wait_until(lambda: not file.exists())
 
         assert waited
-        self.check(f"paused for longer than {ENDING_SECONDS:g} s, then spooled and replayed", exchange, NOT_SAVED)
+        self.check(f"paused for longer than {ENDING_SECONDS:g} s, then journaled and replayed", exchange, NOT_SAVED)
 
     def test_a_short_pause_is_waited_for(self):
         gate = Gate()
@@ -166,10 +166,10 @@ class PostgresTests(FaultCase):
                 self.wait_until_away(before + 1)
                 refused = self.browser.send("Meanwhile")
                 status, code = refused.status, refused.json()["error"]["code"]
-                told = list(exchange.endings)
+                early = list(exchange.endings)
             reading.join()
 
-        assert told == []
+        assert early == []
         assert (status, code) == (503, "database_away")
         self.check("read-only (25006) at the ending", exchange)
 
@@ -192,7 +192,7 @@ class PostgresTests(FaultCase):
         self.check("a row held elsewhere: its reply, once free", exchanges["held"])
 
     def test_a_value_that_is_refused_harms_its_own_reply_only(self):
-        """What was saved before it is the reply, and its reader is told so, though the rest was seen."""
+        """What was saved before it is the reply, and its reader gets that ending, though the rest was seen."""
         table = "ALTER TABLE streaming_chat_replyevent"
         self.postgres.execute(f"{table} ADD CONSTRAINT taste CHECK (payload::text NOT LIKE '%poison%')")
         self.addCleanup(self.postgres.execute, f"{table} DROP CONSTRAINT taste")
@@ -247,7 +247,7 @@ class PostgresTests(FaultCase):
 class ProcessTests(FaultCase):
     """What a worker does that ends, or stands still, itself."""
 
-    def test_sigterm_while_away_spools_what_the_next_start_saves(self):
+    def test_sigterm_while_away_journals_what_the_next_start_saves(self):
         self.check_sigterm("away", self.postgres.away())
 
     def test_sigterm_while_it_stands_still_does_so_too(self):
@@ -300,13 +300,13 @@ class ProcessTests(FaultCase):
             server.process.send_signal(signal.SIGSTOP)
             wait_until(lambda: LiveReply.objects.expired().exists())
             call_command("recoverreplies", "--now", verbosity=0)
-            settled = Message.objects.filter(pk=exchange.message_id).values().get()
+            recovered = Message.objects.filter(pk=exchange.message_id).values().get()
             server.process.send_signal(signal.SIGCONT)
             exchange.rest()
             self.provider.wait_for(lambda: self.provider.calls[0].ended)
 
         assert self.provider.calls[0].closed_early
-        assert Message.objects.filter(pk=exchange.message_id).values().get() == settled
+        assert Message.objects.filter(pk=exchange.message_id).values().get() == recovered
         self.check("a worker stopped for longer than its lease", exchange, ("interrupted",) + ("lease_expired",) * 2)
 
     def test_sigterm_sends_those_who_follow_elsewhere(self):
@@ -369,10 +369,10 @@ class SqliteTests(OutageCase):
                 wait_until(lambda: "The database is away;" in self.server.log)
                 refused = self.browser.send("Meanwhile")
                 status = refused.status
-                told = list(exchange.endings)
+                early = list(exchange.endings)
             reading.join()
 
-        assert told == []
+        assert early == []
         assert status == 503
         self.check("SQLite locked for longer than its timeout, at the ending", exchange)
 
@@ -387,5 +387,5 @@ class SqliteTests(OutageCase):
             wait_until(lambda: not list(self.journal.iterdir()))
 
         self.check(
-            f"SQLite locked for longer than {ENDING_SECONDS:g} s, then spooled and replayed", exchange, NOT_SAVED
+            f"SQLite locked for longer than {ENDING_SECONDS:g} s, then journaled and replayed", exchange, NOT_SAVED
         )

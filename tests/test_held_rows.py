@@ -1,4 +1,4 @@
-"""Rows that somebody else holds, on PostgreSQL: a worker that is paused while it saves, or a commit that takes long."""
+"""Rows that another session holds, on PostgreSQL: a worker that is paused while it saves, or a commit that takes long."""
 
 import contextlib
 import tempfile
@@ -51,8 +51,8 @@ class HeldRowsCase(TransactionTestCase):
             yield session
 
 
-class SettlingTests(HeldRowsCase):
-    """A process that settles others' replies has its own to look after meanwhile."""
+class RecoveryTests(HeldRowsCase):
+    """A process that recovers others' replies must keep its own leases meanwhile."""
 
     def setUp(self):
         self.addCleanup(lease_judge.reset)
@@ -65,30 +65,30 @@ class SettlingTests(HeldRowsCase):
         *paused, dead = self.lives
         with self.held(*paused):
             began = time.monotonic()
-            settled, more = lookup.recover_abandoned(LiveReply.objects.all())
+            recovered, more = lookup.recover_abandoned(LiveReply.objects.all())
             found = lookup.read({live.pk: 1 for live in paused})
             lasted = time.monotonic() - began
 
-        assert (settled, more) == ({dead.pk}, False)
+        assert (recovered, more) == ({dead.pk}, False)
         assert [found[live.pk].events for live in paused] == [[Event(TEXT, "Hel")]] * 4
         assert lasted < 1
 
-    def test_they_are_settled_when_it_has_let_them_go(self):
+    def test_they_are_recovered_once_they_are_unlocked(self):
         with self.held(*self.lives):
             lookup.recover_abandoned(LiveReply.objects.all())
-        settled, _more = lookup.recover_abandoned(LiveReply.objects.all())
+        recovered, _more = lookup.recover_abandoned(LiveReply.objects.all())
 
-        assert settled == {live.pk for live in self.lives}
+        assert recovered == {live.pk for live in self.lives}
         assert {outcome(message)[1] for message in Message.objects.filter(role="assistant")} == {"lease_expired"}
 
     def test_a_transaction_of_the_sites_own_goes_on_waiting_as_before(self):
         """Its view may send a message for a user whose last reply was abandoned."""
         with transaction.atomic():
             before = lock_timeout("1234ms")
-            settled, _more = lookup.recover_abandoned(LiveReply.objects.all())
+            recovered, _more = lookup.recover_abandoned(LiveReply.objects.all())
             after = lock_timeout()
 
-        assert len(settled) == 5
+        assert len(recovered) == 5
         assert (before, after) == ("1234ms", "1234ms")
 
 
@@ -125,11 +125,11 @@ class LateCommitTests(HeldRowsCase):
         saving = save([self.run_])
         committer.join()
 
-        assert (saving.postponed, saving.outage, self.run_.told) == ([], None, [])
+        assert (saving.postponed, saving.outage, self.run_.sent) == ([], None, [])
         assert rows() == [(1, "Hello"), (6, " world")]
 
     def test_what_came_after_it_is_saved_once_it_has_let_go(self):
-        """It was left out before, though nobody had saved it."""
+        """It was left out before, though it was not saved."""
         self.run_.receive(" world")
         with self.assertLogs("streaming_chat", "WARNING"):
             postponed = save([self.run_]).postponed

@@ -37,7 +37,7 @@ class HeldLease(NamedTuple):
 
 
 class SavedEnding(NamedTuple):
-    """What a run's readers are told after the commit. is_ours: this process ended it, and sends the signal."""
+    """What a run's readers are sent after the commit. is_ours: this process ended it, and sends the signal."""
 
     payload: dict[str, Any]
     end_position: int
@@ -124,7 +124,7 @@ class Batch:
         self._begin_commit()
 
     def finish(self) -> list[Progress]:
-        """Note what is saved and tell the runs, after the commit; return those whose ending is saved."""
+        """Note what is saved and inform the runs, after the commit; return those whose ending is saved."""
         now = time.monotonic()
         for part in self._slices:
             part.mark_saved()
@@ -133,7 +133,7 @@ class Batch:
         for part, lease in self._stops:
             part.run.request_stop(lease.stop or "", lease.stop_position)
         for progress, ending in self._endings.items():
-            tell(progress, ending)
+            send_ending(progress, ending)
         return list(self._endings)
 
     def _lock_conversations(self, ending: Sequence[RunSlice]) -> None:
@@ -218,8 +218,8 @@ def begin_commit(ending: Iterable[Progress]) -> None:
         raise GivenUp
 
 
-def tell(progress: Progress, ending: SavedEnding) -> None:
-    """Tell a run's readers of its ending, after the commit; not if it was given up during the commit."""
+def send_ending(progress: Progress, ending: SavedEnding) -> None:
+    """Send a run's ending to its readers, after the commit; not if it was given up during the commit."""
     progress.stop_publishing()
     if not progress.move(SavingState.SAVED):
         return

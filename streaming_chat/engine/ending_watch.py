@@ -1,6 +1,6 @@
 """Looks after runs beside the writer's thread, which a database that does not answer may keep waiting.
 
-An ending that cannot be saved for ENDING_SECONDS is given up: its readers are told `not_saved`, and the journal keeps it.
+An ending that cannot be saved for ENDING_SECONDS is given up: its readers get `not_saved`, and the journal keeps it.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class EndingWatch:
     def hand_over(self) -> None:
         """Leave unsaved endings to another process: this one ends. From any thread.
 
-        No reader was told of them, so they stay what they are; clients find them when they come back.
+        No reader was sent an ending, so each stays what it is; clients find it when they come back.
         """
         for progress in list(self._runs.values()):
             if progress.move(SavingState.HANDED_OVER):
-                journal.put(Record.untold(progress.run, self._worker), in_memory=False)
+                journal.put(Record.unsent(progress.run, self._worker), in_memory=False)
                 self._runs.pop(progress.message_id, None)
                 progress.run.dismiss()
 
     def _is_overdue(self, progress: Progress) -> bool:
-        """Return whether an ending has waited for so long that its readers are told."""
+        """Return whether an ending has waited for so long that it is given up."""
         if progress.run.outcome is None:
             return False
         if progress.waiting_since is None:
@@ -68,8 +68,8 @@ class EndingWatch:
         return waited >= timeout
 
     def _give_up(self, progress: Progress) -> None:
-        # Before its readers are told, who may leave at once and take the run's loop with them.
-        record = Record.told_not_saved(progress.run, self._worker)
+        # While it is complete: the run is gone once its readers have the ending.
+        record = Record.not_saved(progress.run, self._worker)
         if not progress.move(SavingState.GIVEN_UP):
             return
         logger.error("The ending of reply %s could not be saved.", progress.message_id)

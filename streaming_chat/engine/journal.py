@@ -76,7 +76,7 @@ class Replayed(NamedTuple):
 class Record:
     """The end of one reply, as it is kept. Its repr is the default one: no text in logs.
 
-    completion: with the ending that readers were told, or will be. outcome: the ending that could not be saved; a commit
+    completion: with the ending that readers were sent, or will be. outcome: the ending that could not be saved; a commit
     whose answer did not come may have saved it.
     """
 
@@ -84,17 +84,17 @@ class Record:
     outcome: Ending
 
     @classmethod
-    def told_not_saved(cls, run: SavedRun, worker: str) -> Record:
-        """Return the record of a run whose readers are told that its ending was not saved."""
-        own = cls.untold(run, worker)
+    def not_saved(cls, run: SavedRun, worker: str) -> Record:
+        """Return the record of a run whose readers are sent `not_saved`."""
+        own = cls.unsent(run, worker)
         outcome, completion = own.outcome, own.completion
         broken = endings.broken("not_saved", received=bool(completion.received), ref=outcome.ref)
         ending = Ending(broken.status, broken.end_reason, broken.error_code, broken.ref, outcome.cut_position)
         return cls(completion.with_ending(ending), outcome)
 
     @classmethod
-    def untold(cls, run: SavedRun, worker: str) -> Record:
-        """Return the record of a run whose readers are told nothing: its own outcome stands."""
+    def unsent(cls, run: SavedRun, worker: str) -> Record:
+        """Return the record of a run whose readers are sent no ending: its own outcome stands."""
         received = list(events.merge(run.events[1:]))
         outcome = run.outcome or endings.broken("shutdown", received=bool(received))
         completion = Completion(run.message_id, run.conversation_id, outcome, received, run.columns(), worker)
@@ -164,7 +164,7 @@ class Journal:
     """Where records are kept. `put` in any thread, `replay` in one at a time."""
 
     def __init__(self) -> None:
-        # Those that no file holds.
+        # Records that no file holds.
         self._in_memory: dict[uuid.UUID, Record] = {}
         # Names of records that could not be replayed, and the monotonic time until which they are left.
         self._postponed: dict[str, float] = {}
@@ -237,7 +237,7 @@ class Journal:
             self._postponed[name] = time.monotonic() + _RETRY_SECONDS
 
     def _waiting(self) -> Iterator[tuple[str, Callable[[], Replay | None]]]:
-        """Yield what waits, each as its reply's id and what replays it."""
+        """Yield the waiting records, each as its reply's id and what replays it."""
         for pk in list(self._in_memory):
             yield str(pk), partial(self._replay_from_memory, pk)
         for path in self._waiting_files():

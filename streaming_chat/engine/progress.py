@@ -20,7 +20,7 @@ class SavedRun(Protocol):
     conversation_id: uuid.UUID
     outcome: Ending | None
     events: list[Event]
-    # Set once its readers have been told of the ending.
+    # Set once its readers have been sent the ending.
     ended: threading.Event
 
     @property
@@ -51,7 +51,7 @@ class SavedRun(Protocol):
         """Forget it: the journal keeps its ending for another process, and its readers are sent there."""
 
     def mark_saved(self, payload: dict[str, Any], end_position: int) -> None:
-        """Tell its readers the ending that was saved, whichever process saved it."""
+        """Send its readers the ending that was saved, by this process or another."""
 
 
 class SavingState(enum.Enum):
@@ -63,11 +63,11 @@ class SavingState(enum.Enum):
     COMMITTING = "committing"
     # The answer to that commit has not come for so long that it is no longer waited for.
     OVERDUE = "overdue"
-    # Its ending is saved; its readers are told which.
+    # Its ending is saved, and sent to its readers.
     SAVED = "saved"
-    # Its ending could not be saved in time; its readers are told so, and the journal keeps it if it can.
+    # Its ending could not be saved in time; its readers get `not_saved`, and the journal keeps it if it can.
     GIVEN_UP = "given up"
-    # The process ends; the journal keeps the ending for another process, and readers are told nothing.
+    # The process ends; the journal keeps the ending for another process, and readers are sent none.
     HANDED_OVER = "handed over"
 
 
@@ -85,7 +85,7 @@ TRANSITIONS: dict[SavingState, frozenset[SavingState]] = {
 class Progress:
     """The saving of one run.
 
-    `move` may be called in any thread: whichever thread moves it to a final state tells the run's readers. The other
+    `move` may be called in any thread: the thread that moves it to a final state informs the run's readers. The other
     attributes are written by the thread that saves the run, except for is_flush_requested, waiting_since and
     is_over_memory.
     """

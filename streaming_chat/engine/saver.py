@@ -21,7 +21,7 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.models import Conversation, LiveReply, ReplyEvent
 from streaming_chat.protocol import endings
 
-from .batch import Batch, GivenUp, SavedEnding, begin_commit, ended_elsewhere, tell
+from .batch import Batch, GivenUp, SavedEnding, begin_commit, ended_elsewhere, send_ending
 from .completion import Completion, finish_transaction, save_ending
 from .progress import Progress, SavingState
 
@@ -150,7 +150,7 @@ class Saver:
         except GivenUp:
             return False
         progress.run.request_stop("user", None)
-        tell(progress, ending)
+        send_ending(progress, ending)
         return True
 
     def _write_refused(self, progress: Progress, using: str) -> SavedEnding:

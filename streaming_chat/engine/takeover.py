@@ -70,7 +70,7 @@ class Takeover:
         """End the replies of dead workers, once a lease; see `db.leases`."""
         if time.monotonic() < self._next_recovery or not lease_judge.may_expire_others:
             return
-        # By reply, not by worker: nobody else ends one of this worker's that no run writes any more.
+        # By reply, not by worker: a reply of this worker whose run is gone must be recovered, too.
         recovered, is_more = recover_abandoned(LiveReply.objects.all(), exclude=self._own)
         if not (recovered and is_more):
             self._next_recovery = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS

@@ -1,8 +1,8 @@
 """The one thread of a process that saves what its runs receive, and each ending exactly once.
 
-All runs' new events go into one transaction, at most every FLUSH_SECONDS. Readers are told of an ending only after its
+All runs' new events go into one transaction, at most every FLUSH_SECONDS. Readers get an ending only after its
 commit. While the database is away, text waits in memory; endings are tried for 30 s, then the journal keeps them and
-readers are told so.
+readers get `not_saved`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Writer:
         self._idle.set()
         self._is_flush_due = False
         self._next_flush = 0.0
-        # The runs whose readers have not been told of an ending.
+        # The runs whose readers have not been sent an ending.
         self._runs: dict[uuid.UUID, Progress] = {}
         self._flusher = Flusher(Saver(self.worker))
         self._takeover = Takeover(self._runs)

@@ -30,9 +30,9 @@ from .invariants import FINDERS, judge, sends_without_a_call
 from .provider import Provider
 
 _MOST_FAILURES = 8
-# What a claim that has run out may take beyond the lease: a poll, a settling, and the way to the last reader; and the
+# What a lease that has run out may take longer: a poll, a recovery, and the way to the last reader; and the
 # longest reply, on a machine with other work.
-_SETTLING_SECONDS = 5.0
+_RECOVERY_SECONDS = 5.0
 _LONGEST_REPLY_SECONDS = 15.0
 
 
@@ -135,12 +135,12 @@ async def _disturb(crowd: Crowd, clients: list[Client], disturber: Disturber, se
 
 async def _quieten(crowd: Crowd, clients: list[Client], cluster: Cluster, lease: float) -> None:
     """Have everybody come back to what they left, while one goes on sending, until nothing is live or it is time."""
-    deadline = time.monotonic() + max(lease + _SETTLING_SECONDS, _LONGEST_REPLY_SECONDS)
+    deadline = time.monotonic() + max(lease + _RECOVERY_SECONDS, _LONGEST_REPLY_SECONDS)
     by_owner = {client.owner: client for client in clients}
     home = [asyncio.create_task(by_owner[view.owner].come_home(view)) for view in crowd.views]
     is_quiet = False
     while not is_quiet and (left := deadline - time.monotonic()) > 0:
-        # A worker's flush settles what nobody follows. The visitor's own reply must not be what is found.
+        # A worker's flush recovers what nobody follows. The visitor's own reply must not be what is found.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(clients[0].visit(), left)
         await asyncio.sleep(0.3)

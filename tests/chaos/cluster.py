@@ -109,14 +109,14 @@ class Worker:
 
 
 class Cluster:
-    """Everything that can be disturbed. folder: for data, logs and spools."""
+    """Everything that can be disturbed. folder: for data, logs and the journal."""
 
     def __init__(self, folder: Path, provider_url: str, *, tail: str, workers: int, lease: float, plant: str) -> None:
         self.folder = folder
         (folder / "postgres").mkdir()
         self.database = Postgres(folder / "postgres", **_DURABLE)
         self.valkey = _valkey() if tail == "redis" else None
-        journal = folder / "spool"
+        journal = folder / "journal"
         journal.mkdir(mode=0o700)
         self._environment = {
             **os.environ,
@@ -125,7 +125,7 @@ class Cluster:
             "CHAOS_TAIL": tail,
             "CHAOS_LEASE": str(lease),
             "CHAOS_PLANT": plant,
-            "CHAOS_SPOOL": str(journal),
+            "CHAOS_JOURNAL": str(journal),
         }
         self._environment.pop("DJANGO_SETTINGS_MODULE", None)
         if self.valkey:

@@ -16,7 +16,7 @@ from .provider import CANARY
 
 Invariant = Callable[[History], Iterator[str]]
 
-# Faults after which a worker may be taken for dead: its claim was not renewed in time.
+# Faults after which a worker may be taken for dead: its lease was not renewed in time.
 _SILENCES = (
     "kill",
     "pause",

@@ -22,7 +22,7 @@ POISON = Event(TOOL_CALL, {"id": "1", "name": "f", "arguments": float("nan"), "c
 
 
 class Received:
-    """A run as the writer sees it. told: what its readers were told."""
+    """A run as the writer sees it. sent: the endings its readers were sent."""
 
     def __init__(self, worker: str, *texts: str) -> None:
         live = make_live(make_conversation(), worker=worker)
@@ -36,7 +36,7 @@ class Received:
         # What asking for its columns raises, in place of the database: the last first.
         self.raises: list[Exception] = []
         self.stops: list = []
-        self.told: list = []
+        self.sent: list = []
         self.is_dismissed = False
         self.progress = Progress(self)
         self.receive(*texts)
@@ -59,7 +59,7 @@ class Received:
         self.is_dismissed = True
 
     def mark_saved(self, payload: dict, end_position: int) -> None:
-        self.told.append((payload["status"], end_position))
+        self.sent.append((payload["status"], end_position))
         self.ended.set()
 
     @property

@@ -48,7 +48,7 @@ class SavingTests(TransactionTestCase):
         done = ended([run])
 
         assert done == [run]
-        assert run.told == [("completed", 6)]
+        assert run.sent == [("completed", 6)]
         assert (run.message.text, run.message.position) == ("Hello", 6)
         assert not LiveReply.objects.exists()
         assert not ReplyEvent.objects.exists()
@@ -64,7 +64,7 @@ class SavingTests(TransactionTestCase):
 
         assert recovered
         assert done == [run]
-        assert run.told == [("interrupted", 4)]
+        assert run.sent == [("interrupted", 4)]
         assert outcome(run.message) == ("interrupted", "lease_expired", "lease_expired")
         assert run.message.text == "Hel"
         assert not ReplyEvent.objects.exists()
@@ -84,7 +84,7 @@ class SavingTests(TransactionTestCase):
         done = ended([run, other])
 
         assert done == [run]
-        assert len(run.told) == 1
+        assert len(run.sent) == 1
         assert other.rows == [Event(TEXT, "text of 1")]
 
     def test_what_was_saved_by_a_commit_whose_answer_was_lost_is_not_saved_again(self):
@@ -105,7 +105,7 @@ class SavingTests(TransactionTestCase):
 
         assert run.rows == [Event(TEXT, "Hello world")]
 
-    def test_an_ending_whose_commits_answer_was_lost_is_told_as_it_was_saved(self):
+    def test_an_ending_whose_commits_answer_was_lost_is_sent_as_it_was_saved(self):
         run = Received("me", "Hello")
         run.outcome = COMPLETED
         with answer_lost():
@@ -115,7 +115,7 @@ class SavingTests(TransactionTestCase):
 
         assert failed.outage is not None
         assert done == [run]
-        assert run.told == [("completed", 6)]
+        assert run.sent == [("completed", 6)]
 
     def test_after_a_lost_answer_every_reply_of_that_commit_is_checked(self):
         """The next save may be of those only that have ended."""
@@ -128,7 +128,7 @@ class SavingTests(TransactionTestCase):
 
         assert isinstance(outage, OperationalError)
         assert second.rows == [Event(TEXT, "text of 1, and more")]
-        assert second.told == []
+        assert second.sent == []
 
     def test_a_stop_from_elsewhere_is_handed_over_once_saved(self):
         run = Received("me", "Hello")
@@ -155,10 +155,10 @@ class SavingTests(TransactionTestCase):
         done = ended([given_up, other])
 
         assert done == [other]
-        assert (given_up.message.status, given_up.told) == ("streaming", [])
+        assert (given_up.message.status, given_up.sent) == ("streaming", [])
         assert other.message.status == "completed"
 
-    def test_nobody_is_told_of_an_ending_that_was_given_up_during_its_commit(self):
+    def test_an_ending_that_was_given_up_during_its_commit_is_not_sent(self):
         run = Received("me", "Hello")
         run.outcome = COMPLETED
 
@@ -170,10 +170,10 @@ class SavingTests(TransactionTestCase):
             save([run])
 
         assert run.message.status == "completed"
-        assert run.told == []
+        assert run.sent == []
 
     def test_an_ending_in_flight_is_not_given_up(self):
-        """Its commit may happen: readers would be told `not_saved` of a reply that is saved."""
+        """Its commit may happen: readers would get `not_saved` of a reply that is saved."""
         run = Received("me", "Hello")
         run.outcome = COMPLETED
         given_up = []
@@ -181,7 +181,7 @@ class SavingTests(TransactionTestCase):
             save([run])
 
         assert given_up == [False]
-        assert run.told == [("completed", 6)]
+        assert run.sent == [("completed", 6)]
 
 
 class LeaseTests(TransactionTestCase):

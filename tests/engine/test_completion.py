@@ -20,7 +20,7 @@ from .runs import COMPLETED, POISON, Received, save
 
 
 class RecordingNotifier(Notifier):
-    """Notes when followers are told."""
+    """Notes when followers are notified."""
 
     calls: ClassVar[list[str]] = []
 
@@ -46,7 +46,7 @@ BACKENDS = {
 
 @override_settings(**BACKENDS)
 class OrderTests(TransactionTestCase):
-    """Many replies share the quota's rows, so they are locked last: not while followers are told, which may take a while."""
+    """Many replies share the quota's rows, so these are locked last, after followers are notified."""
 
     def setUp(self):
         RecordingNotifier.calls.clear()
@@ -103,7 +103,7 @@ class FailingNotifierTests(TransactionTestCase):
             run.outcome = COMPLETED
             save([run])
 
-        assert run.told == [("completed", 6)]
+        assert run.sent == [("completed", 6)]
         assert run.message.text == "Hello"
         assert all("KeyError" in line for line in logs.output)
 

@@ -38,19 +38,19 @@ class EndingWatchTests(TransactionTestCase):
         with self.assertLogs("streaming_chat", "ERROR"):
             self.watch.look()
 
-        assert overdue.told == [("interrupted", 6)]
+        assert overdue.sent == [("interrupted", 6)]
         assert overdue.progress.state is SavingState.GIVEN_UP
         assert journal.names() == [str(overdue.message_id)]
         assert self.journaled == [True]
-        assert (recent.told, list(self.runs)) == ([], [recent.message_id])
+        assert (recent.sent, list(self.runs)) == ([], [recent.message_id])
 
     def test_one_whose_commit_is_in_flight_is_given_up_later(self):
-        """That commit may happen, and readers would have been told `not_saved` of a reply that is saved."""
+        """That commit may happen, and readers would have got `not_saved` of a reply that is saved."""
         run = self.make_run("Hello", waited=ending_watch.ENDING_SECONDS)
         with during_commit(self.watch.look):
             save([run])
 
-        assert run.told == [("completed", 6)]
+        assert run.sent == [("completed", 6)]
         assert journal.names() == []
 
     def test_but_not_much_later(self):
@@ -59,7 +59,7 @@ class EndingWatchTests(TransactionTestCase):
         with self.assertLogs("streaming_chat", "ERROR"), during_commit(self.watch.look):
             save([run])
 
-        assert run.told == [("interrupted", 6)]
+        assert run.sent == [("interrupted", 6)]
         assert journal.names() == [str(run.message_id)]
 
     def test_the_time_begins_when_the_ending_is_first_seen(self):
@@ -71,7 +71,7 @@ class EndingWatchTests(TransactionTestCase):
 
         assert without is None
         assert run.progress.waiting_since <= time.monotonic()
-        assert run.told == []
+        assert run.sent == []
 
     def test_the_longest_replies_end_when_too_much_waits(self):
         short, long = self.make_run("Hello"), self.make_run("Hello" * 20)
@@ -80,17 +80,17 @@ class EndingWatchTests(TransactionTestCase):
             self.watch.look()
 
         assert (long.progress.is_over_memory, short.progress.is_over_memory) == (True, False)
-        assert long.told == [("interrupted", 101)]
-        assert short.told == []
+        assert long.sent == [("interrupted", 101)]
+        assert short.sent == []
 
     def test_a_process_that_ends_leaves_its_endings_to_another(self):
-        """Nobody is told of them: clients find them when they come back."""
+        """Readers are sent none: clients find them when they come back."""
         ended, cut = self.make_run("Hello", waited=0), self.make_run("Hel")
         self.watch.hand_over()
 
         assert self.runs == {}
         assert [run.progress.state for run in (ended, cut)] == [SavingState.HANDED_OVER] * 2
-        assert [(run.told, run.is_dismissed) for run in (ended, cut)] == [([], True)] * 2
+        assert [(run.sent, run.is_dismissed) for run in (ended, cut)] == [([], True)] * 2
         assert len(journal.names()) == 2
 
         assert len(journal.replay().saved) == 2

@@ -53,5 +53,5 @@ class FlusherTests(TransactionTestCase):
         with answer_lost_once():
             self.flush()
 
-        assert self.run_.told == [("completed", 6)]
+        assert self.run_.sent == [("completed", 6)]
         assert self.run_.progress.is_final

@@ -1,4 +1,4 @@
-"""Endings that wait for the database in a folder: written whole, replayed once, whoever comes by."""
+"""Endings that wait for the database in a folder: written completely, and replayed once by any process."""
 
 import json
 import os
@@ -64,7 +64,7 @@ class RecordTests(SimpleTestCase):
 
         assert Record.decode(record.encode()) == record
 
-    def test_readers_are_told_of_the_text_up_to_their_cut(self):
+    def test_readers_are_sent_the_text_up_to_their_cut(self):
         record = self.record(ending=Ending(endings.INTERRUPTED, "not_saved", "not_saved", cut_position=6))
 
         completion = Record.decode(record.encode()).completion
@@ -115,7 +115,7 @@ class JournalTests(TransactionTestCase):
 
         assert calls.made == [("fsync", ".new"), ("rename", ".json"), ("fsync", "folder")]
 
-    def test_what_is_saved_is_what_readers_were_told(self):
+    def test_what_is_saved_is_what_readers_were_sent(self):
         record = make_file(self.folder, "It will ", "rain")
         replayed = self.journal.replay()
         message = self.message(record)

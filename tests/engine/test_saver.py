@@ -30,7 +30,7 @@ class SaverTests(TransactionTestCase):
         assert done == [runs[1]]
         assert outcome(runs[1].message) == ("interrupted", "not_saved", "not_saved")
         assert runs[1].message.text == "text of 1"
-        assert runs[1].told == [("interrupted", 10)]
+        assert runs[1].sent == [("interrupted", 10)]
         assert runs[1].stops
         assert [events.text_of(run.rows) for run in runs[::2]] == ["text of 0 and more", "text of 2 and more"]
 
@@ -67,7 +67,7 @@ class SaverTests(TransactionTestCase):
         done = ended([run])
 
         assert done == [run]
-        assert run.told == [("completed", 6)]
+        assert run.sent == [("completed", 6)]
 
     def test_a_conflict_at_the_commit_is_retried_at_once_too(self):
         """A database that serializes says so at the commit only."""
@@ -77,10 +77,10 @@ class SaverTests(TransactionTestCase):
             done = ended([run])
 
         assert done == [run]
-        assert run.told == [("completed", 6)]
+        assert run.sent == [("completed", 6)]
 
     def test_one_that_seems_to_take_the_database_away_holds_up_no_other(self):
-        """Once it is known that the database answers, it is looked for, and set aside."""
+        """Once it is known that the database answers, the batch is divided to find it, and it is saved by itself."""
         runs = make_runs(5)
         odd = runs[2]
         odd.outcome = COMPLETED

@@ -49,7 +49,7 @@ class TakeoverTests(TransactionTestCase):
         assert set(LiveReply.objects.values_list("pk", flat=True)) == {own.pk}
         assert outcome(Message.objects.get(pk=dead.pk))[1] == "lease_expired"
 
-    def test_without_a_lease_of_unbroken_service_nobody_is_judged(self):
+    def test_no_worker_is_taken_for_dead_before_the_database_has_worked_for_a_lease(self):
         make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
         lease_judge.database_failed()
         work = Takeover({})

@@ -38,7 +38,7 @@ from .test_journal import make_file
 
 class WriterTests(ServerTestCase):
     def test_a_database_that_is_locked_for_a_while_loses_nothing(self):
-        """Endings wait for it, and so do readers: they are told of what is saved, not of what was tried."""
+        """Endings wait for it, and so do readers: they get what is saved, not what was tried."""
         gate, end = Gate(), Gate()
         with held(gate, end), quick_to_give_up():
             self.provider.script(Script(["Hel", "lo ", "world"], gates={2: gate, 3: end}))
@@ -48,10 +48,10 @@ class WriterTests(ServerTestCase):
                 exchange.until_text("Hello world")
                 end.open()
                 wait_until(lambda: runner.find(exchange.message_id).outcome and logs.output)
-                told = list(exchange.endings)
+                early = list(exchange.endings)
             exchange.rest()
 
-        assert told == []
+        assert early == []
         # SQLite's lock is that of the whole database, PostgreSQL's that of the reply.
         assert ("is away" if connection.vendor == "sqlite" else "cannot be saved now") in logs.output[0]
         assert exchange.text == "Hello world"
@@ -101,12 +101,12 @@ class WriterTests(ServerTestCase):
             with self.assertLogs("streaming_chat", "WARNING"), locked(long.message_id):
                 gates["long"].open()
                 long.rest()
-                told = outcome(Message.objects.get(pk=long.message_id))
+                early = outcome(Message.objects.get(pk=long.message_id))
             gates["short"].open()
             short.rest()
         message = self.ended(long.message_id)
 
-        assert told[0] == "streaming"
+        assert early[0] == "streaming"
         assert [frame.data["end_reason"] for frame in long.endings] == ["not_saved"]
         assert outcome(message) == ("interrupted", "not_saved", "not_saved")
         assert message.text == long.text == "Hello" + "!" * 100

@@ -32,7 +32,7 @@ class SettleRepliesTests(TestCase):
     def test_abandoned_replies_end_with_what_was_saved(self):
         dead = make_dead(Event("text", "It will "), Event("text", "rain"))
 
-        assert run_command("--now") == [str(dead.pk), "0 saved, 1 settled."]
+        assert run_command("--now") == [str(dead.pk), "0 saved, 1 recovered."]
 
         message = Message.objects.get(pk=dead.pk)
 
@@ -50,7 +50,7 @@ class SettleRepliesTests(TestCase):
     def test_replies_whose_worker_lives_are_left_alone(self):
         alive = make_dead(expires=60)
 
-        assert run_command("--now") == ["0 saved, 0 settled."]
+        assert run_command("--now") == ["0 saved, 0 recovered."]
         assert LiveReply.objects.get().pk == alive.pk
         assert Message.objects.get(pk=alive.pk).status == "streaming"
 
@@ -61,24 +61,24 @@ class SettleRepliesTests(TestCase):
         with self.assertLogs("streaming_chat", "ERROR"):
             printed = run_command("--now")
 
-        assert printed == [str(dead.pk), "0 saved, 1 settled."]
+        assert printed == [str(dead.pk), "0 saved, 1 recovered."]
         assert LiveReply.objects.get().pk == odd.pk
 
     def test_the_longest_abandoned_is_first(self):
         dead = [make_dead(name=f"user{expires}", expires=expires) for expires in (-1, -3, -2)]
 
-        assert run_command("--now") == [str(dead[1].pk), str(dead[2].pk), str(dead[0].pk), "0 saved, 3 settled."]
+        assert run_command("--now") == [str(dead[1].pk), str(dead[2].pk), str(dead[0].pk), "0 saved, 3 recovered."]
 
     def test_twice_is_once(self):
         make_dead()
         run_command("--now")
 
-        assert run_command("--now") == ["0 saved, 0 settled."]
+        assert run_command("--now") == ["0 saved, 0 recovered."]
 
     def test_a_dry_run_changes_nothing(self):
         dead = make_dead(Event("text", "It will"))
 
-        assert run_command("--now", "--dry-run") == [str(dead.pk), "0 to save, 1 to settle."]
+        assert run_command("--now", "--dry-run") == [str(dead.pk), "0 to save, 1 to recover."]
         assert LiveReply.objects.count() == 1
         assert ReplyEvent.objects.count() == 1
         assert Message.objects.get(pk=dead.pk).status == "streaming"
@@ -89,13 +89,13 @@ class SettleRepliesTests(TestCase):
         assert "secret" not in "".join(run_command("--now"))
 
     def test_what_waits_in_the_spool_is_saved_first(self):
-        """Its worker is dead, too: settled first, its text would be lost."""
+        """Its worker is dead, too: recovered first, its text would be lost."""
         with tempfile.TemporaryDirectory() as folder, override_settings(STREAMING_CHAT_JOURNAL_DIR=folder):
             waiting, dead = make_file(folder, "It will rain", expires=-1), make_dead(Event("text", "No"), name="ben")
             dry = run_command("--now", "--dry-run")
 
-            assert dry == [str(waiting.message_id), str(dead.pk), "1 to save, 1 to settle."]
-            assert run_command("--now") == [str(waiting.message_id), str(dead.pk), "1 saved, 1 settled."]
+            assert dry == [str(waiting.message_id), str(dead.pk), "1 to save, 1 to recover."]
+            assert run_command("--now") == [str(waiting.message_id), str(dead.pk), "1 saved, 1 recovered."]
             assert Message.objects.get(pk=waiting.message_id).text == "It will rain"
 
 
@@ -106,14 +106,14 @@ class WatchTests(TransactionTestCase):
         alive, dead = make_dead(name="ana"), make_dead(name="ben")
         printed = []
 
-        def settle():
+        def recover():
             printed.extend(run_command())
             connection.close()
 
-        thread = threading.Thread(target=settle)
+        thread = threading.Thread(target=recover)
         thread.start()
         LiveReply.objects.filter(pk=alive.pk).update(expires_at=Now() + timedelta(seconds=60))
         thread.join()
 
-        assert printed == [str(dead.pk), "0 saved, 1 settled."]
+        assert printed == [str(dead.pk), "0 saved, 1 recovered."]
         assert LiveReply.objects.get().pk == alive.pk

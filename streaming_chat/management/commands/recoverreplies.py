@@ -21,8 +21,8 @@ class Command(BaseCommand):
 
     help = (
         "Saves the endings that wait in JOURNAL_DIR, then ends the replies whose worker died, with what was saved of them, "
-        "and prints their ids. An outage of the database makes every claim run out, also those of workers that live and "
-        "renew it within a second: so it looks, waits for LEASE_SECONDS, and ends those that nobody has renewed meanwhile."
+        "and prints their ids. After an outage of the database every lease has run out, also those of workers that live "
+        "and renew them within a second: so it waits for LEASE_SECONDS, and ends those that were not renewed meanwhile."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,17 +35,17 @@ class Command(BaseCommand):
         saved = journal.names() if dry_run else [str(pk) for pk in journal.replay()[0]]
         for name in saved:
             self.stdout.write(name)
-        settled = 0
+        recovered = 0
         for live in self._expired() if now else self._watch():
             # Before they are saved, those that wait have run out, too.
             if str(live.pk) not in saved and (dry_run or recover_reply(live)):
                 self.stdout.write(str(live.pk))
-                settled += 1
-        done = "{} to save, {} to settle." if dry_run else "{} saved, {} settled."
-        self.stdout.write(done.format(len(saved), settled))
+                recovered += 1
+        done = "{} to save, {} to recover." if dry_run else "{} saved, {} recovered."
+        self.stdout.write(done.format(len(saved), recovered))
 
     def _watch(self) -> list[LiveReply]:
-        """Return those whose claim nobody renews for LEASE_SECONDS."""
+        """Return those whose lease is not renewed for LEASE_SECONDS."""
         lives = self._expired()
         until = time.monotonic() + conf.STREAMING_CHAT_LEASE_SECONDS
         while lives and (left := until - time.monotonic()) > 0:
