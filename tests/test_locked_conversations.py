@@ -7,11 +7,12 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from streaming_chat.asgi import get_asgi_application
+from streaming_chat.db.leases import lease_judge
 from streaming_chat.exceptions import error_text
 from streaming_chat.models import Conversation, Feedback, LiveReply
 from streaming_chat.testing import scripted_provider
 
-from .factories import make_conversation, make_live, make_reply, make_user
+from .factories import make_conversation, make_live, make_reply, make_steady, make_user
 from .held_rows import HeldRowsCase
 from .native import Api, error_of
 from .servers import Browser, ThreadServer, wait_until
@@ -40,6 +41,15 @@ class ApiTests(HeldRowsCase):
 
         assert Conversation.objects.get().message_count == 2
         assert self.api.send("Hi", self.conversation).text == "Hello, world"
+
+    def test_a_lock_says_nothing_of_the_database(self):
+        """One locked conversation would keep this process from ending the replies of workers that died."""
+        self.addCleanup(lease_judge.reset)
+        make_steady()
+        with self.held(self.conversation), self.assertLogs("streaming_chat", "ERROR"):
+            self.check_away(self.api.patch(self.path, {"title": "Snow"}))
+
+        assert lease_judge.may_expire_others
 
     def test_regenerate(self):
         with self.held(self.conversation), self.assertLogs("streaming_chat", "ERROR"):

@@ -28,7 +28,7 @@ class TranscriptTests(AdminTestCase):
 
         assert (
             page.index("beatriz")
-            < page.index("The reply was interrupted. What had arrived was kept. The model stopped sending.")
+            < page.index("The reply was interrupted. What had arrived was kept. The model stopped responding.")
             < page.index("Will it rain?")
             < page.index("It will ")
         )
@@ -62,7 +62,7 @@ class TranscriptTests(AdminTestCase):
             "Reasoning 1250 ms",
             "Total time 3204 ms",
             "Ending interrupted / provider_stall",
-            "Error provider_stall: The model stopped sending.",
+            "Error provider_stall: The model stopped responding.",
             "Left out of the prompt 4 messages",
             "Request id req_1",
             "Reference 8f3ac21b",

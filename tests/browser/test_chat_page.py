@@ -278,7 +278,7 @@ class TestErrors:
         chat.say("Hi")
         chat.expect_end("failed")
 
-        expect(chat.replies.last).to_contain_text("The site's access to the model was refused.")
+        expect(chat.replies.last).to_contain_text("The model provider rejected this site's credentials.")
         expect(chat.users).to_have_text("Hi")
         chat.button("Try again").click()
         expect(chat.reply()).to_have_text("Better")
@@ -290,7 +290,7 @@ class TestErrors:
         chat.expect_end("interrupted")
 
         expect(chat.reply()).to_have_text("Half")
-        expect(chat.replies.last).to_contain_text("The reply was cut off on its way.")
+        expect(chat.replies.last).to_contain_text("The connection to the model was lost before the reply was complete.")
         chat.reload()
         expect(chat.reply()).to_have_text("Half")
         expect(chat.button("Continue")).to_be_visible()

@@ -24,7 +24,7 @@ class OutcomeTests(SimpleTestCase):
             *("failed", "", "provider_rate_limited"),
         )
         self.assert_words(
-            "The reply was interrupted. What had arrived was kept. The model stopped sending.",
+            "The reply was interrupted. What had arrived was kept. The model stopped responding.",
             *("interrupted", "provider_stall", "provider_stall"),
         )
 

@@ -18,7 +18,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 
 from streaming_chat.accounts.permissions import get_permissions
-from streaming_chat.db.errors import is_away
+from streaming_chat.db.errors import is_away, is_busy
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.exceptions import APIError, error_object
 from streaming_chat.logs import describe, logger
@@ -99,12 +99,20 @@ def api_error_from(error: Exception) -> APIError:
         return APIError(413, "too_large")
     ref = uuid.uuid4().hex[:12]
     if is_away(error):
-        lease_judge.database_failed()
-        logger.error("The database is away (%s); ref %s.", type(error).__name__, ref)
-        return APIError(503, "database_away", retry_after=2, ref=ref)
+        return _database_away(error, ref)
     # Not exc_info: an error mail shows the locals of each frame, and those hold what people wrote.
     logger.error("A request failed; ref %s: %s", ref, describe(error))
     return APIError(500, "internal", ref=ref)
+
+
+def _database_away(error: Exception, ref: str) -> APIError:
+    if is_busy(error):
+        # Another session holds what is written: the database itself works.
+        logger.error("A lock was not released in time (%s); ref %s.", type(error).__name__, ref)
+    else:
+        lease_judge.database_failed()
+        logger.error("The database is away (%s); ref %s.", type(error).__name__, ref)
+    return APIError(503, "database_away", retry_after=2, ref=ref)
 
 
 def api_error_response(refusal: APIError) -> HttpResponse:
