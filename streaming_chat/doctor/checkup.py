@@ -88,7 +88,7 @@ class Checkup:
                 yield Finding(FAIL, name, str(error))
                 return
             except FAULTS as error:
-                yield Finding(FAIL, name, _("The connection broke: %s.") % error)
+                yield Finding(FAIL, name, _("The connection failed: %s.") % error)
 
     def clean_up(self) -> None:
         """Stop live replies, and delete the conversation."""
@@ -102,7 +102,7 @@ class Checkup:
         try:
             answer = self._probe.request("GET", "health")
         except ssl.SSLCertVerificationError as error:
-            text = _("The certificate is not accepted: %s. Use --insecure for one of your own.")
+            text = _("The certificate is not accepted: %s. Use --insecure for a self-signed one.")
             raise StopCheckupError(text % error.verify_message) from error
         except FAULTS as error:
             text = _("Nothing answers at %(url)s: %(error)s.")
@@ -110,7 +110,7 @@ class Checkup:
         if answer.status != 200 or answer.body.strip() != b"ok":
             raise StopCheckupError(findings.why_not_healthy(answer, self._probe.url))
         measured = {"ms": answer.seconds * 1000, "server": answer.headers.get("Server", "-")}
-        text = _("Healthy, in %(ms).0f ms; the server calls itself %(server)s.")
+        text = _("Healthy, in %(ms).0f ms. The Server header is %(server)s.")
         yield Finding(OK, _("reachable"), text % measured)
 
     def _check_session(self) -> Iterator[Finding]:
@@ -121,23 +121,27 @@ class Checkup:
         offered = answer.json()
         if answer.status != 200 or not isinstance(offered, dict):
             text = _(
-                "The session's cookie is not accepted (%d): does this command run with the app's environment "
-                "(DATABASE_URL, SECRET_KEY), and does everything in between pass the Cookie header on?"
+                "The session cookie is not accepted (%d). Does this command run with the app's "
+                "environment (DATABASE_URL, SECRET_KEY), and do all proxies forward the Cookie header?"
             )
             raise StopCheckupError(text % answer.status)
         models = [entry["id"] for entry in offered["results"]]
         if not _is_offered(self._model, models):
             text = _(
-                "The model %(model)s is not offered; name another by --model, which costs what it costs: %(models)s."
+                "The model %(model)s is not offered. Choose another one with --model, for which its "
+                "provider charges: %(models)s."
             )
             raise StopCheckupError(text % {"model": self._model or "demo", "models": ", ".join(models)})
-        yield Finding(OK, _("session"), _("Accepted; %s may be asked.") % self._model)
+        yield Finding(OK, _("session"), _("Accepted. The model %s is available.") % self._model)
 
     def _check_server(self) -> Iterator[Finding]:
         answers = [self._diagnosis() for _number in range(_DIAGNOSIS_REQUESTS)]
         servers = [answer.json() for answer in answers if answer is not None]
         if not servers:
-            text = _("The app does not say what it sees: it has another SECRET_KEY than this command, or is older.")
+            text = _(
+                "The app does not answer the diagnosis request: its SECRET_KEY differs from the one of "
+                "this command, or its version is older."
+            )
             yield Finding(WARN, _("server"), text)
             return
         self._server = servers[0]
@@ -170,9 +174,9 @@ class Checkup:
             raise StopCheckupError(findings.why_refused(answer.status, answer.json()))
         conversation = answer.json()["id"]
         if not Conversation.objects.using(live_database()).filter(pk=conversation).exists():
-            raise StopCheckupError(_("The app writes to another database than this command reads."))
+            raise StopCheckupError(_("The app writes to a different database than this command reads."))
         self._conversation = conversation
-        yield Finding(OK, _("sending"), _("The security token and the origin are accepted."))
+        yield Finding(OK, _("sending"), _("The CSRF token and the origin are accepted."))
 
     def _send(self, content: str = _LONG_PROMPT, **body: Any) -> Stream:
         """Send a message at the root, so the prompt has no earlier replies. Raises StopCheckupError if it is refused."""
@@ -199,15 +203,15 @@ class Checkup:
         if gaps.level == FAIL:
             stream.close()
             yield gaps
-            raise StopCheckupError(_("What else streams do can be examined when that is mended."))
+            raise StopCheckupError(_("Fix this first; the other checks of streams depend on it."))
         yield gaps
         yield from self._check_resume_and_stop(stream)
 
     def _why_no_events(self) -> str:
         replies = Message.objects.using(live_database()).filter(conversation_id=self._conversation, role="assistant")
         if not replies.exists():
-            return _("Nothing came in %d s, and no reply was begun.") % self._timeout
-        text = _("Buffering: nothing came in %d s, though the reply is being written.")
+            return _("Nothing arrived in %d s, and no reply was started.") % self._timeout
+        text = _("Buffering: nothing arrived in %d s, although the reply is being written.")
         return f"{text % self._timeout} {findings.unbuffer()}"
 
     def _check_resume_and_stop(self, stream: Stream) -> Iterator[Finding]:
@@ -218,7 +222,10 @@ class Checkup:
         try:
             follower = self._follow(message_id, until_middle[-1].id if until_middle else "")
         except TimeoutError:
-            text = _("A second connection waited %d s in vain while a reply was open: is one request at a time served?")
+            text = _(
+                "A second connection got no response in %d s while a reply was open. Does the server "
+                "handle one request at a time?"
+            )
             yield Finding(FAIL, _("resume"), text % self._timeout)
             stream.close()
             self._stop(message_id)
@@ -230,15 +237,15 @@ class Checkup:
         follower.close()
         row = _message(message_id)
         yield _text_finding(
-            _("resume"), seen + follower.text, row, _("Cut in the middle and resumed: the very same text.")
+            _("resume"), seen + follower.text, row, _("Cut in the middle and resumed: the text is identical.")
         )
         measured = {"ms": answer.seconds * 1000, "status": answer.status, "row": row.status}
         if answer.status == 200 and row.status == "stopped":
             yield Finding(OK, _("stop"), _("Stopped and saved in %(ms).0f ms.") % measured)
         elif answer.status == 200:
-            yield Finding(WARN, _("stop"), _("The reply was over before that: %(row)s.") % measured)
+            yield Finding(WARN, _("stop"), _("The reply had ended before: %(row)s.") % measured)
         else:
-            text = _("Not stopped after %(ms).0f ms: the answer was %(status)d, the row says %(row)s.")
+            text = _("Not stopped after %(ms).0f ms: the response was %(status)d, the row says %(row)s.")
             yield Finding(FAIL, _("stop"), text % measured)
 
     def _follow(self, message_id: uuid.UUID, last_id: str = "") -> Stream:
@@ -254,20 +261,20 @@ class Checkup:
         closed_at = time.monotonic()
         if not _wait_until(lambda: not _is_live(message_id), _DISCONNECT_SECONDS):
             text = _(
-                "Not noticed in %d s: what stands before the app keeps its connection when the client has gone (nginx: "
-                "proxy_ignore_client_abort must be off)."
+                "Not noticed in %d s: the proxy keeps its connection to the app after the client has "
+                "disconnected (nginx: proxy_ignore_client_abort must be off)."
             )
             yield Finding(FAIL, _("disconnect"), text % _DISCONNECT_SECONDS)
             self._stop(message_id)
             return
         seconds, row = time.monotonic() - closed_at, _message(message_id)
         if row.end_reason == "disconnect" and seconds < _SLOW_DISCONNECT_SECONDS:
-            yield Finding(OK, _("disconnect"), _("Noticed, and the row is stopped, after %.1f s.") % seconds)
+            yield Finding(OK, _("disconnect"), _("Noticed after %.1f s; the reply is stopped.") % seconds)
         elif row.end_reason == "disconnect":
-            text = _("Noticed only after %.1f s: what stands before the app reads on when the client has gone.")
+            text = _("Noticed only after %.1f s: the proxy continues to read after the client has disconnected.")
             yield Finding(WARN, _("disconnect"), text % seconds)
         else:
-            yield Finding(WARN, _("disconnect"), _("The reply was over before that: %s.") % row.status)
+            yield Finding(WARN, _("disconnect"), _("The reply had ended before: %s.") % row.status)
 
     def _start_and_disconnect(self, **body: Any) -> uuid.UUID:
         stream = self._send(**body)
@@ -288,10 +295,13 @@ class Checkup:
         resumed.read(lambda stream: stream.ending, self._timeout)
         resumed.close()
         if grace is not None and grace < _AWAY_SECONDS / 2:
-            text = _("The reply goes on alone, though DISCONNECT_GRACE_SECONDS is %s.")
+            text = _("The reply continues without a reader, although DISCONNECT_GRACE_SECONDS is %s.")
             yield Finding(FAIL, _("grace"), text % grace)
             return
-        text = _("A reply that nobody reads goes on (DISCONNECT_GRACE_SECONDS is %s); who comes back finds all of it.")
+        text = _(
+            "A reply continues without a reader (DISCONNECT_GRACE_SECONDS is %s), and a returning "
+            "reader receives all of it."
+        )
         yield _text_finding(_("grace"), resumed.text, _message(message_id), text % grace)
 
     def _check_heartbeat(self) -> Iterator[Finding]:
@@ -320,7 +330,7 @@ class Checkup:
         stream.close()
         self._stop(message_id)
         measured = {"lag": max(lags) * 1000, "tail": self._server["tail"].rpartition(".")[2], "count": _FOLLOWERS}
-        text = _("The slowest of %(count)d other readers was %(lag).0f ms behind the first; the tail is %(tail)s.")
+        text = _("The slowest of %(count)d other readers was %(lag).0f ms behind the first. The notifier is %(tail)s.")
         yield Finding(OK if max(lags) < _LAG_SECONDS else WARN, _("processes"), text % measured)
 
     def _lag(self, message_id: uuid.UUID, first: Stream) -> float:
@@ -373,20 +383,23 @@ def _database_offset() -> float:
 def _text_finding(check: str, received: str, row: Message, success: str) -> Finding:
     if received == row.text:
         return Finding(OK, check, success)
-    text = _("What came is not what is saved: %(seen)d characters came, %(saved)d are saved, and the row says %(row)s.")
+    text = _(
+        "The received text differs from the saved one: %(seen)d characters arrived, %(saved)d are"
+        " saved, and the row says %(row)s."
+    )
     return Finding(FAIL, check, text % {"seen": len(received), "saved": len(row.text), "row": row.status})
 
 
 def _ended_finding(row: Message, grace: float | None) -> Finding:
     """Return the finding for a reply that ended soon after its reader had disconnected."""
     if row.end_reason != "disconnect":
-        return Finding(WARN, _("grace"), _("The reply was over before that: %s.") % row.status)
+        return Finding(WARN, _("grace"), _("The reply had ended before: %s.") % row.status)
     if grace is None or grace > _AWAY_SECONDS:
-        text = _("The reply was stopped at once, though DISCONNECT_GRACE_SECONDS is %s.")
+        text = _("The reply was stopped immediately, although DISCONNECT_GRACE_SECONDS is %s.")
         return Finding(FAIL, _("grace"), text % grace)
     text = _(
-        "A reload or a lost connection ends the reply, since DISCONNECT_GRACE_SECONDS is %s. 30 lets people come back; "
-        "none lets every reply come to its end."
+        "A reload or a lost connection ends the reply, since DISCONNECT_GRACE_SECONDS is %s. With"
+        " 30, users can come back; with None, every reply is finished."
     )
     return Finding(WARN, _("grace"), text % grace)
 

@@ -1,6 +1,6 @@
-"""The `<streaming-chat>` element as the server writes it: for the app's own pages, and for any page by the template tag.
+"""The HTML of the `<streaming-chat>` element, for the app's own pages and for the template tag.
 
-What it says is in templates/streaming_chat/element.html; here are the words that its script puts together.
+Its texts are in templates/streaming_chat/element.html; the texts that its script inserts are here.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from . import outcomes
 
 LAYOUTS = ("box", "page", "corner")
 
-# A name begins ids, and those are named in lists that are split at blanks.
+# A name is the beginning of ids, and lists of ids are split at spaces.
 _NAME = re.compile(r"[A-Za-z][\w-]*")
-# Messages have headings one level below the chat's.
+# Messages have headings one level below that of the chat.
 _LEVELS = range(1, 6)
 
-# A connection counts as dead when two heartbeats in a row have not come, with 5 s for the network.
+# A connection counts as dead after two missed heartbeats, with 5 s for the network.
 _MISSED_HEARTBEATS = 2
 _SLACK_SECONDS = 5
 
@@ -88,9 +88,9 @@ def render_element(
     level: int | None = None,
     name: str = "",
 ) -> SafeString:
-    """Return the element for who asks, with its script and style sheet when it is the page's first (number 1).
+    """Return the element for the user of a request. The first one of a page (number 1) has its script and style sheet.
 
-    Raises ValueError for a conversation that is no id, a level that is not 1 to 5, or a name that cannot begin an id.
+    Raises ValueError for an invalid conversation id, level or name.
     """
     if conversation and not isinstance(conversation, uuid.UUID):
         conversation = _id(conversation)
@@ -109,20 +109,20 @@ def render_element(
         "name": name or f"sc-{layout}-{number}",
         "conversation_id": conversation or "",
         "label": label,
-        # Several landmarks of one name are told apart by it.
+        # Distinguishes several landmarks of the same name.
         "label_prefix": "" if layout == "page" else f"{label}: ",
         "heading": heading or _("New chat"),
         "level": level or (1 if layout == "page" else 2),
         "with_assets": number == 1,
         "may_chat": owner is not None,
         "owner": _tag(owner),
-        # As a WSGI server names it: "HTTP_X_CSRFTOKEN".
+        # The setting has the WSGI name, "HTTP_X_CSRFTOKEN".
         "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),
         "is_stranger": owner is not None and not owner.key,
         "may_claim": owner is not None and owner.user is not None and bool(session_key(request)),
         "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS + _SLACK_SECONDS,
         "login_url": redirect_to_login(request.get_full_path()).url,
-        # An attribute: Trusted Types refuse any <script>, also one of data, in what a site's script puts into a page.
+        # In an attribute: under Trusted Types, a page's script cannot insert a <script> element, even one with data.
         "words": json.dumps({key: str(text) for key, text in WORDS.items()}),
     }
     return render_to_string("streaming_chat/element.html", context, request=request)
@@ -136,7 +136,7 @@ def _id(text: str) -> uuid.UUID:
 
 
 def _owner(request: HttpRequest) -> Owner | None:
-    """Return who asks, None when that is nobody who may chat."""
+    """Return the owner; None for users who may not chat."""
     permissions = get_permissions()
     try:
         owner = permissions.identify(request)
@@ -146,8 +146,8 @@ def _owner(request: HttpRequest) -> Owner | None:
 
 
 def _tag(owner: Owner | None) -> str:
-    """Return what keeps one owner's drafts, in a browser that several people use, from the next."""
+    """Return a key that separates the drafts of several users of one browser."""
     if owner is None or owner.user is None:
-        # A visitor's key is made by the first message: what was written before must be found after it.
+        # A visitor's own key does not exist before their first message, but their draft must be found after it.
         return "visitor"
     return salted_hmac("streaming_chat.element", owner.key, algorithm="sha256").hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""Markdown that a model wrote, as HTML that is safe to show. No I/O.
+"""Renders a model's Markdown as safe HTML. No I/O.
 
-Nothing is trusted: raw HTML stays text, images stay their description and address, and an allow-list has the last word
-over whatever the Markdown library gave. markup.json holds that list, for this module and for the browser's. Work is
-bounded by the text's size and shape: what is too large, or built to be slow, is shown as it was written.
+Raw HTML stays text, images become their description and address, and an allow-list filters the Markdown library's output.
+markup.json has that list, for this module and for the browser. Text that is too large, or built to be slow, is shown
+as plain text.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ALIGNMENTS = {f"text-align:{side}": side for side in ("left", "center", "right"
 
 
 def markdown(text: str) -> SafeString:
-    """Return Markdown as safe HTML; text that is too large or too intricate as it is, in one `pre`."""
+    """Return Markdown as safe HTML; text that is too large or too complex as plain text in a `pre`."""
     text = storable(text)
     if not _is_tame(text):
         return plain(text)
@@ -50,21 +50,21 @@ def markdown(text: str) -> SafeString:
 
 
 def plain(text: str) -> SafeString:
-    """Return text as it is, escaped, in one `pre`."""
+    """Return escaped text in a `pre`."""
     return format_html('<pre dir="auto">{}</pre>', text)
 
 
 def clean(html: str) -> SafeString:
-    """Return what the allow-list keeps of some HTML."""
-    kept = nh3.clean(
+    """Return HTML filtered by the allow-list."""
+    cleaned = nh3.clean(
         html,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
-        attribute_filter=_kept_value,
+        attribute_filter=_filter_attribute,
         url_schemes=set(_MARKUP["schemes"]),
         link_rel=_MARKUP["rel"],
     )
-    return mark_safe(kept)  # noqa: S308  (the allow-list has just seen it)
+    return mark_safe(cleaned)  # noqa: S308  (filtered by the allow-list)
 
 
 def _is_tame(text: str) -> bool:
@@ -74,7 +74,7 @@ def _is_tame(text: str) -> bool:
     return max(line.count("|") for line in lines) * len(lines) <= MAX_CELLS
 
 
-def _kept_value(tag: str, attribute: str, value: str) -> str | None:
+def _filter_attribute(tag: str, attribute: str, value: str) -> str | None:
     if attribute == "href":
         return value if _SAFE_ADDRESS.match(value) else None
     if attribute == "class":
@@ -83,9 +83,9 @@ def _kept_value(tag: str, attribute: str, value: str) -> str | None:
 
 
 def _adapt_blocks(state: StateCore) -> None:
-    """Give each outer block its own direction; say alignment without style, which a strict policy blocks.
+    """Give each outer block its own direction, and replace style attributes, which a strict policy blocks, with `align`.
 
-    An inner one would hide its text from the outer one's `auto`, whose bullets would then be on the wrong side.
+    With `dir` on an inner block, the outer one's `auto` would ignore its text and put bullets on the wrong side.
     """
     for token in state.tokens:
         if token.nesting == 1 and token.level == 0 and token.tag in _DIRECTED:
@@ -96,26 +96,26 @@ def _adapt_blocks(state: StateCore) -> None:
 
 
 def _describe_image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> SafeString:
-    """Say what the image is and where: fetching it would tell its host who reads what."""
+    """Show the description and address of an image: loading it would tell its host who reads what."""
     token = tokens[index]
     alt = renderer.renderInlineAsText(token.children or [], options, env)
     return format_html(_("[Image: {alt} {address}]"), alt=alt, address=token.attrs["src"])
 
 
 class _Markdown(MarkdownIt):
-    def validateLink(self, url: str) -> bool:  # noqa: N802  (its own name)
-        """Refuse, beside what can do harm, relative addresses, which would be pages of this site."""
+    def validateLink(self, url: str) -> bool:  # noqa: N802  (markdown-it's name)
+        """Refuse unsafe addresses, and relative ones, which would be pages of this site."""
         return bool(_SAFE_ADDRESS.match(url))
 
 
 def _make_markdown() -> MarkdownIt:
-    made = _Markdown("commonmark", {"html": False, "breaks": True, "maxNesting": _MARKUP["max_nesting"]})
-    made.enable(["table", "strikethrough"])
-    made.core.ruler.push("adapt_blocks", _adapt_blocks)
-    made.add_render_rule("image", _describe_image)
-    # Its rules are compiled at the first use, which two threads at once would see half done.
-    made.render("a")
-    return made
+    parser = _Markdown("commonmark", {"html": False, "breaks": True, "maxNesting": _MARKUP["max_nesting"]})
+    parser.enable(["table", "strikethrough"])
+    parser.core.ruler.push("adapt_blocks", _adapt_blocks)
+    parser.add_render_rule("image", _describe_image)
+    # The first use compiles the rules, which is not thread-safe.
+    parser.render("a")
+    return parser
 
 
 _MARKDOWN = _make_markdown()

@@ -16,12 +16,12 @@ _COUNT = "streaming_chat_elements"
 
 @register.simple_tag(takes_context=True)
 def streaming_chat(context: template.Context, layout: str = "box", **options: Any) -> SafeString:
-    """Render a chat for whoever sees the page.
+    """Render a chat for the user of the page.
 
     layout: `box` fills its place in the page, `corner` is a button in the corner that opens it, `page` fills the window.
-    options: conversation (id of the one to open), label (its name where a page has several), heading (its title before
-    anything was said), level (of its heading, 1 to 5), name (of the element; tells those of one page apart).
-    Raises TemplateSyntaxError without the request, or for a layout, an option or a value that there is not.
+    options: conversation (id of the one to open), label (its accessible name, if the page has several chats), heading (its
+    title before the first message), level (of its heading, 1 to 5), name (of the element, unique on the page).
+    Raises TemplateSyntaxError without a request, and for an unknown layout or option or an invalid value.
     """
     request = getattr(context, "request", None) or context.get("request")
     if request is None:
@@ -30,7 +30,7 @@ def streaming_chat(context: template.Context, layout: str = "box", **options: An
         )
     if layout not in LAYOUTS:
         raise template.TemplateSyntaxError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
-    # Of the page, not of the template: one that is included, with a context of its own or not, counts on.
+    # Counted on the request: an included template may have a context of its own.
     number = getattr(request, _COUNT, 0) + 1
     setattr(request, _COUNT, number)
     try:

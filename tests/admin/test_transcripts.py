@@ -316,7 +316,7 @@ class LiveReplyTests(AdminTestCase):
 
         assert shown == {"reads": (True, False), "stops": (False, True), "both": (True, True)}
 
-    def test_a_reply_whose_worker_died_is_settled(self):
+    def test_a_reply_whose_worker_died_is_recovered(self):
         conversation = make_conversation()
         live = make_live(conversation, Event("text", "Tomorrow it "), expires=-1)
         make_steady()

@@ -13,8 +13,8 @@ class FindingTests(SimpleTestCase):
             "warn",
             "clocks",
             (
-                "They are 30.2 s apart (against this host: database +0.2 s, app -30.0 s). Replies go by the database's "
-                "clock alone; sessions, signed values and logs do not. Synchronise them."
+                "They differ by 30.2 s (relative to this host: database +0.2 s, app -30.0 s). Replies use the database's "
+                "clock only, but sessions, signed values and logs do not. Synchronise them."
             ),
         )
 

@@ -52,7 +52,7 @@ class AnonymousTests(TestCase):
         assert Conversation.objects.get() == erased
 
     def test_none_with_a_live_reply(self):
-        """Also not that of a worker that died: it is settled first, and has been active then."""
+        """Also not that of a worker that died: it is recovered first, and has been active then."""
         for expires in (60, -60):
             age(make_live(make_visitors(0), Event("text", "Hel"), expires=expires).conversation, 400)
 

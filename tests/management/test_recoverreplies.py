@@ -26,7 +26,7 @@ def run_command(*arguments):
     return out.getvalue().splitlines()
 
 
-class SettleRepliesTests(TestCase):
+class RecoverRepliesTests(TestCase):
     """At once: that it watches first is told below."""
 
     def test_abandoned_replies_end_with_what_was_saved(self):

@@ -15,10 +15,10 @@ from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import deletion_signals
 from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.search import query
+from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted
 from tests.factories import make_conversation, make_live, make_reply, make_user
 from tests.management.test_clearconversations import run_command as clear
 from tests.servers import wait_until
-from tests.traces import CANARY, keys, leave_what_is_deleted, places, planted
 from tests.valkey import Valkey
 
 

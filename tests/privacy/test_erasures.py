@@ -19,11 +19,11 @@ from streaming_chat.privacy.audit import account_name, record
 from streaming_chat.privacy.owners import find_owner
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import backends, query
+from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
 from tests.management.test_clearconversations import age
 from tests.management.test_clearconversations import run_command as clear
 from tests.servers import wait_until
-from tests.traces import CANARY, keys, leave_what_is_deleted, places, planted
 from tests.valkey import Valkey
 
 
@@ -183,7 +183,7 @@ class LiveTests(TestCase):
         assert Conversation.objects.get(pk=live.conversation_id).title == "Rain in Lisbon"
         assert Conversation.objects.get(pk=other.pk).title == ""
 
-    def test_a_reply_whose_worker_died_is_settled_first(self):
+    def test_a_reply_whose_worker_died_is_recovered_first(self):
         live = make_live(make_conversation(), Event("text", "Hel"), expires=-1)
         with self.assertLogs("streaming_chat", "WARNING"):
             erase("ana")

@@ -20,9 +20,9 @@ from streaming_chat.privacy import copies
 from streaming_chat.privacy.audit import record
 from streaming_chat.privacy.redactions import REDACTED, StillLiveError, redact
 from streaming_chat.protocol.events import Event
+from tests.copies import CANARY, keys, leave_in_spool, leave_what_is_deleted, places, planted
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff
 from tests.servers import wait_until
-from tests.traces import CANARY, keys, leave_in_spool, leave_what_is_deleted, places, planted
 from tests.valkey import Valkey
 
 LIST = "/admin/streaming_chat/conversation/"

@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy import retention
 from streaming_chat.privacy.audit import record
+from tests.copies import leave_what_is_deleted, places
 from tests.factories import make_conversation, make_staff
-from tests.traces import leave_what_is_deleted, places
 
 # Another word than that of the tests whose rows were deleted before, past the app.
 CANARY = "tulip9c2e41d"

@@ -88,7 +88,10 @@ def _user(name: str | None) -> Iterator[Any]:
         user.save()
     # The site's own user model may require anything.
     except Exception as error:
-        text = _("No user could be made (%s). Is this the app's database (DATABASE_URL)? Then name a user by --user.")
+        text = _(
+            "No user could be created (%s). Is this the app's database (DATABASE_URL)? If it is, "
+            "choose a user with --user."
+        )
         raise CommandError(text % type(error).__name__) from error
     try:
         yield user
