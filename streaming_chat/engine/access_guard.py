@@ -25,6 +25,7 @@ from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.logs import describe, logger
 from streaming_chat.models import Message
+from streaming_chat.threads import BackgroundThread
 
 # The most replies in one statement; SQLite takes 32,766 parameters.
 _BATCH_SIZE = 10_000
@@ -52,7 +53,7 @@ class AccessGuard:
         # Reentrant: the collector may close a reader that is in a cycle, in the thread that holds the lock.
         self._lock = threading.RLock()
         self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread("streaming_chat.access_guard", self._turn)
         # Weak: a reader that is dropped unregisters itself.
         self._guarded: dict[object, weakref.ref[GuardedReader]] = {}
         self.count = 0
@@ -68,7 +69,8 @@ class AccessGuard:
             self.count += 1
             if guarded:
                 self._guarded[entry] = weakref.ref(reader)
-                self._start()
+                self._thread.start()
+                self._wake.set()
         return partial(self._unregister, entry)
 
     def check(self) -> None:
@@ -85,20 +87,13 @@ class AccessGuard:
             self.count -= 1
             self._guarded.pop(entry, None)
 
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="streaming_chat.access_guard", daemon=True)
-            self._thread.start()
-        self._wake.set()
-
-    def _work(self) -> None:
-        while True:
+    def _turn(self) -> None:
+        if not self._guarded:
             self._wake.wait()
             self._wake.clear()
-            while self._guarded:
-                _sleep_one_heartbeat()
-                if self._guarded:
-                    self._check_safely()
+        _sleep_one_heartbeat()
+        if self._guarded:
+            self._check_safely()
 
     def _check_safely(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Who may not read any more is told so within two heartbeats; the reply, and others who read it, are not disturbed."""
+"""A reader whose owner may no longer read is ended within two heartbeats; the reply and its other readers go on."""
 
 import time
 import uuid
@@ -65,7 +65,7 @@ class OpenReaderTests(ServerTestCase):
         assert theirs.text == "Hello wörld"
         assert outcome(self.ended(mine.message_id)) == ("completed", "stop", "")
 
-    def test_who_waits_for_the_whole_reply_is_refused_as_well(self):
+    def test_a_client_that_waits_for_the_complete_reply_is_denied_access_as_well(self):
         gate = Gate()
         with held(gate):
             self.provider.default = Script(DELTAS, gates={2: gate})
@@ -88,7 +88,7 @@ class OpenReaderTests(ServerTestCase):
 
         assert [frame.data["error"]["code"] for frame in exchange.endings] == ["forbidden"]
 
-    def test_who_may_read_reads_on_over_many_heartbeats(self):
+    def test_a_reader_with_access_reads_on_over_many_heartbeats(self):
         gate = Gate()
         with held(gate):
             self.provider.default = Script(DELTAS, gates={2: gate})
@@ -115,7 +115,7 @@ class LookTests(TransactionTestCase):
         assert self.guard.count == 0
         return [reader.denial for reader in readers]
 
-    def test_one_query_asks_for_all_readers(self):
+    def test_one_query_checks_all_readers(self):
         readers = [Reading(make_reply(make_conversation(make_user(f"user{n}"))).pk) for n in range(5)]
         gone = Reading(uuid.uuid4())
         for reader in (*readers, gone):
@@ -144,13 +144,13 @@ class LookTests(TransactionTestCase):
 
         assert refused == [""]
 
-    def test_staff_who_watch_are_not_asked_about(self):
+    def test_staff_are_not_checked(self):
         make_user_inactive(self.reply)
 
         assert self.look(Reading(self.reply.pk), guarded=False) == [""]
         assert self.look(Reading(self.reply.pk)) == ["forbidden"]
 
-    def test_a_database_that_is_away_ends_nobody(self):
+    def test_a_database_that_is_away_denies_no_reader(self):
         connections.databases["away"] = {**connections.databases["default"], "NAME": "/nowhere/at/all", "PORT": "1"}
         self.addCleanup(connections.databases.pop, "away")
         reader = Reading(uuid.uuid4())
@@ -171,7 +171,7 @@ class IdleTests(SimpleTestCase):
         fresh = AccessGuard()
         unwatched = fresh.register(Reading(uuid.uuid4()), guarded=False)
 
-        assert fresh._thread is None
+        assert fresh._thread._thread is None
         unwatched()
         assert fresh.count == 0
 
