@@ -4,18 +4,22 @@ PYTHON3 ?= python3
 PORT ?= 8000
 SECONDS ?= 600
 TAIL ?= redis
+WORKERS ?= 2
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+# Many tests wait for a process or a server, so two workers take half the time on two cores.
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal
 PIP := $(PYTHON) -m pip --disable-pip-version-check -qq
 REQUIREMENTS := pyproject.toml constraints.txt
 MODULES := frontend/node_modules/.package-lock.json
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test browser frontend proxy chaos lint lint-frontend format bench clean
+.PHONY: help demo test sqlite postgres fast browser frontend proxy chaos lint lint-frontend format bench clean
 
 help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
-	@echo "make test     run the tests on SQLite, then on PostgreSQL"
+	@echo "make test     run the tests on SQLite, then on PostgreSQL; WORKERS=$(WORKERS) at once (make sqlite, make postgres: one of them)"
+	@echo "make fast     run the tests that start no process and do not sleep, on SQLite"
 	@echo "make browser  run the browser tests; needs Chromium, Node.js 20 and npm"
 	@echo "make frontend build the browser module from its source; needs Node.js 20 and npm"
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
@@ -28,18 +32,25 @@ help:
 demo: $(VENV)/demo.stamp
 	@PORT=$(PORT) $(PYTHON) -m chatproject.demo
 
-test: $(VENV)/test.stamp
-	env -u DATABASE_URL $(PYTHON) -m pytest
-	$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -m "not browser and not nginx and not once"
+test: sqlite postgres
+
+sqlite: $(VENV)/test.stamp
+	env -u DATABASE_URL $(PYTEST)
+
+postgres: $(VENV)/test.stamp
+	$(PYTHON) -m tests.postgres $(PYTEST) -m "not browser and not nginx and not once and not any_database"
+
+fast: $(VENV)/test.stamp
+	env -u DATABASE_URL $(PYTEST) -m fast
 
 browser: $(VENV)/test.stamp $(MODULES)
-	$(PYTHON) -m pytest -m browser
+	$(PYTEST) -m browser
 
 frontend: $(MODULES)
 	npm --prefix frontend run build
 
 proxy: $(VENV)/test.stamp
-	$(PYTHON) -m pytest -m nginx
+	$(PYTEST) -m nginx
 
 chaos: $(VENV)/test.stamp
 	$(PYTHON) -m tests.chaos --seconds $(SECONDS) --tail $(TAIL)

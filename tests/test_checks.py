@@ -6,6 +6,7 @@ import subprocess
 import sys
 from unittest.mock import patch
 
+import pytest
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.core import checks as django_checks
@@ -258,6 +259,7 @@ class BackendTests(ChecksTestCase):
                 assert message.id == "streaming_chat.E004"
                 assert "secret-key" not in f"{message.msg} {message.hint}"
 
+    @pytest.mark.slow
     def test_no_sdk_is_imported(self):
         """They take 0.5 to 2.8 s, and manage.py runs checks at every start."""
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "chatproject.settings", "DEBUG": "1"}

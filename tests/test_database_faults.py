@@ -19,7 +19,7 @@ from .faulty_postgres import ENDING_SECONDS, FaultCase, OutageCase, Reading, def
 from .provider_server import Gate, Script
 from .servers import Exchange, held, outcome, received_text, wait_until
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.any_database
 
 WORDS = tuple(f"wörd{number} " for number in range(10))
 WHOLE = "".join(WORDS)

@@ -12,7 +12,7 @@ from django.test import SimpleTestCase
 
 from .demo import demo, passwords_in, read_until_address
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.any_database, pytest.mark.slow]
 
 
 class DemoTests(SimpleTestCase):

@@ -23,7 +23,7 @@ from .provider_server import Gate, ProviderServer, Script
 from .servers import Browser, Exchange, Supervisor, held, site, wait_until
 from .test_example_settings import run_with
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.any_database
 
 # Django's own, which is no variable.
 SETTINGS = {"CONN_MAX_AGE"}
@@ -81,6 +81,7 @@ class EnvironmentTests(SimpleTestCase):
 
         assert set(named) <= set(CHAT_SETTINGS)
 
+    @pytest.mark.slow
     def test_the_example_is_fit_for_production(self):
         secret = "0123456789-abcdefghijklmnopqrstuvwxyz-0123456789-ABCDEFGHIJ"
         done = run_with(
@@ -91,6 +92,7 @@ class EnvironmentTests(SimpleTestCase):
 
 
 class DatabaseTests(SimpleTestCase):
+    @pytest.mark.slow
     def test_the_parameters_of_the_address_are_postgresqls(self):
         """And the statement in the document does what it says."""
         shown = environ.Env.db_url_config(environment()["DATABASE_URL"] + "&DISABLE_SERVER_SIDE_CURSORS=true")

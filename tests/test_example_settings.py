@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from django.test import SimpleTestCase
+
+pytestmark = [pytest.mark.any_database, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = {

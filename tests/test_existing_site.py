@@ -8,7 +8,7 @@ from django.test import SimpleTestCase
 
 from .existing import ROOT, SETTINGS_LINE, URLS_LINE, ExistingSite
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.any_database, pytest.mark.slow]
 
 
 class ExistingSiteTests(SimpleTestCase):

@@ -15,7 +15,7 @@ from .provider_server import TIMEOUT, Gate, ProviderServer, Script
 from .servers import Browser, Exchange, GunicornServer, held, outcome, received_text, site, wait_until
 from .test_slow_readers import Staller
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.any_database
 
 WORDS = tuple(f"wörd{number} " for number in range(20))
 HALF = "".join(WORDS[:10])

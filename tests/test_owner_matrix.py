@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
@@ -96,6 +97,7 @@ CLIENT_ID = "sled"
 KNOWN, NEW = "known visitor", "new visitor"
 
 
+@pytest.mark.slow
 class OwnerMatrixTests(ApiTestCase):
     maxDiff = None
 

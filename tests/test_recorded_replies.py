@@ -15,7 +15,7 @@ from . import test_recorded_streams as recorded
 from .provider_server import Script, blocks
 from .servers import Exchange, ServerTestCase
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.any_database
 
 WAYS: dict[str, dict[str, Any]] = {
     "event by event": {},

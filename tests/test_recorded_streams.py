@@ -380,6 +380,7 @@ END_REASONS = {
 }
 
 
+@pytest.mark.slow
 class RecordedStreamTests(SimpleTestCase):
     @classmethod
     def setUpClass(cls):

@@ -15,7 +15,7 @@ from streaming_chat.engine.access_guard import access_guard
 from .provider_server import Script
 from .servers import Browser, ServerTestCase, ThreadServer, outcome, wait_until
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.any_database
 
 # More than the kernel takes for a client that reads nothing: 4 MB at most (net.ipv4.tcp_wmem).
 DELTA = "wörd " * 1000

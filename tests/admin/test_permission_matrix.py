@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
@@ -359,6 +360,7 @@ class MatrixTestCase(TestCase):
         return client.generic(case.method, path)
 
 
+@pytest.mark.slow
 class MatrixTests(MatrixTestCase):
     def test_whoever_is_not_of_the_staff(self):
         everybody = {
@@ -506,6 +508,7 @@ class CsrfTests(MatrixTestCase):
         assert rows() == self.before
 
 
+@pytest.mark.slow
 class InferenceTests(MatrixTestCase):
     """Whoever may not read is answered the same, to the last byte, whatever the texts are.
 

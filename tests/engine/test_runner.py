@@ -5,6 +5,7 @@ import uuid
 import warnings
 from unittest import mock
 
+import pytest
 from django.test import SimpleTestCase
 
 from streaming_chat.db.uuid7 import uuid7
@@ -43,6 +44,7 @@ class ExpectingTests(SimpleTestCase):
         assert self.runner._expected == {}
 
 
+@pytest.mark.slow
 class ForkTests(SimpleTestCase):
     def test_a_child_begins_anew(self):
         """Threads do not survive a fork, so what they were to save is the parent's alone."""

@@ -27,7 +27,7 @@ from tests.factories import make_user
 from tests.nginx import Nginx
 from tests.servers import ProcessServer, Supervisor, ThreadServer, wait_until
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.any_database
 
 
 DEMO = {"demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider", "OPTIONS": {"words_per_second": 50}}}

@@ -6,6 +6,7 @@ import threading
 import uuid
 
 import psycopg
+import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.db.backends.signals import connection_created
@@ -52,6 +53,7 @@ class ConfigurationTests(SimpleTestCase):
         for dsn in ("postgresql://me@host:5433/name?sslmode=require", "host=/run/postgresql dbname=name"):
             assert not PostgresNotifier(listen_dsn=dsn).is_connected
 
+    @pytest.mark.slow
     def test_without_psycopg_it_says_what_to_install(self):
         program = "\n".join(
             [

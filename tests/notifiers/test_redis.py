@@ -20,7 +20,7 @@ from streaming_chat.protocol.events import END, REASONING, START, TEXT, TOOL_CAL
 from tests.servers import wait_until
 from tests.valkey import Valkey
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.any_database, pytest.mark.slow]
 
 CALL = Event(TOOL_CALL, {"id": "1", "name": "weather", "arguments": "{}", "complete": True})
 DONE = Event(END, {"status": "completed"})

@@ -35,6 +35,7 @@ def _end(reason: str, **usage: int) -> dict[str, Any]:
 STOP = {"type": "message_stop"}
 
 
+@pytest.mark.slow
 class ServedTests(SimpleTestCase):
     """Serves replies on loopback."""
 

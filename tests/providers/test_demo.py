@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+import pytest
 from django.test import SimpleTestCase
 
 from streaming_chat.providers.base import Prompt, Turn
@@ -20,6 +21,7 @@ async def _reply(*texts: str) -> Received:
 
 
 class DemoTests(SimpleTestCase):
+    @pytest.mark.slow
     async def test_every_reply_says_that_no_model_is_behind_it(self):
         for text in ("Hello", *(word for word in SCRIPTS if word != "fail")):
             with self.subTest(text):
@@ -50,6 +52,7 @@ class DemoTests(SimpleTestCase):
         assert len(received.text.split()) > 1000
         assert received.text.count("###") == 20
 
+    @pytest.mark.slow
     async def test_it_is_silent_for_as_long_as_it_is_asked(self):
         started = monotonic()
         received = await _reply("pause 1")
@@ -69,6 +72,7 @@ class DemoTests(SimpleTestCase):
         assert received.events == []
         assert received.code == "provider_unavailable"
 
+    @pytest.mark.slow
     async def test_thinking_comes_as_reasoning(self):
         received = await _reply("think")
 
@@ -95,6 +99,7 @@ class DemoTests(SimpleTestCase):
 
         assert 0.09 < monotonic() - began < 2
 
+    @pytest.mark.slow
     async def test_it_is_cancelled_between_words(self):
         provider = DemoProvider("demo", script=[{"text": "one"}, {"pause": 3600}])
         async with provider.stream(_prompt("x")) as stream:

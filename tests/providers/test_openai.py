@@ -33,6 +33,7 @@ KEY = "sk-very-secret"
 WORDS = "very private words"
 
 
+@pytest.mark.slow
 class ServedTests(SimpleTestCase):
     """Serves replies on loopback."""
 
@@ -611,6 +612,7 @@ class ConnectionTests(ServedTests):
 
 
 class SetupTests(SimpleTestCase):
+    @pytest.mark.slow
     def test_importing_the_module_imports_no_sdk(self):
         """An SDK takes 0.5-2.8 s and 50-80 MB."""
         code = "import sys, streaming_chat.providers.openai, streaming_chat.providers.anthropic\n"

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from decimal import Decimal
 
+import pytest
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from streaming_chat import checks
@@ -130,6 +131,7 @@ class PackageTests(SimpleTestCase):
     def test_an_alias_that_is_gone_has_no_price(self):
         assert cost_of("gone:gpt-4o", USED) is None
 
+    @pytest.mark.slow
     def test_without_the_package_the_cost_is_not_known(self):
         """None in sys.modules is how Python says that a module is not there."""
         code = (
@@ -145,6 +147,7 @@ class PackageTests(SimpleTestCase):
 
         assert (run.stdout.strip(), run.stderr) == ("None", "")
 
+    @pytest.mark.slow
     def test_it_is_imported_only_where_it_may_have_a_price(self):
         """Beside no SDK its import takes a second."""
         code = (

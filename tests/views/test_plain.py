@@ -620,7 +620,7 @@ class AsgiTests(ServerTestCase):
         assert (reply.status, reply.text) == ("completed", "It rains")
 
 
-@pytest.mark.once
+@pytest.mark.any_database
 class WsgiTests(TransactionTestCase):
     """gunicorn with one worker that serves one request at a time: a wait that needed another would never end."""
 
