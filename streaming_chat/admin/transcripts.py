@@ -130,15 +130,14 @@ class Transcript:
         branch = tree.path_through(focus) if focus else tree.path_to(conversation.head_id or tree.newest())
         flagged = _flagged([rows[pk] for pk in branch])
         focus = focus or next((pk for pk, _reason in flagged), None)
-        page_of_ids = _page(branch, page, focus)
         last = branch[-1] if branch else None
-        messages = _load(conversation.pk, {*page_of_ids.object_list, *branch[-1:]}, may_read=may_read)
-        shown = [messages[pk] for pk in page_of_ids.object_list if pk in messages]
+        shown = _page(branch, page, focus)
+        messages = _load(conversation.pk, {*shown.object_list, *branch[-1:]}, may_read=may_read)
         return cls(
-            conversation=conversation,
-            may_read=may_read,
-            page=page_of_ids,
-            bubbles=_bubbles(shown, tree, may_read=may_read),
+            conversation,
+            may_read,
+            page=shown,
+            bubbles=_bubbles([messages[pk] for pk in shown.object_list if pk in messages], tree, may_read=may_read),
             last=messages.get(last) if last else None,
             onward=tree.children.get(last, []) if last else [],
             focus=focus,

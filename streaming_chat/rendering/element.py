@@ -98,13 +98,11 @@ def render_element(
         raise ValueError(f"level must be 1 to 5, got {level!r}")
     if name and not _NAME.fullmatch(name):
         raise ValueError(f"name must begin with a letter and have letters, digits, - and _ only, got {name!r}")
-    owner = _owner(request)
     label = label or (_("Chat") if number == 1 else _("Chat {number}").format(number=number))
     root = reverse("streaming_chat:chat")
     context: dict[str, Any] = {
         "root": root,
         "action": reverse("streaming_chat:conversation", args=[conversation]) if conversation else root,
-        "client_id": secrets.token_urlsafe(16),
         "layout": layout,
         "name": name or f"sc-{layout}-{number}",
         "conversation_id": conversation or "",
@@ -114,8 +112,18 @@ def render_element(
         "heading": heading or _("New chat"),
         "level": level or (1 if layout == "page" else 2),
         "with_assets": number == 1,
+        **_request_context(request),
+    }
+    return render_to_string("streaming_chat/element.html", context, request=request)
+
+
+def _request_context(request: HttpRequest) -> dict[str, Any]:
+    """Return what depends on the user and the settings, and not on the tag's options."""
+    owner = _owner(request)
+    return {
+        "client_id": secrets.token_urlsafe(16),
         "may_chat": owner is not None,
-        "owner": _tag(owner),
+        "owner": _draft_key(owner),
         # The setting has the WSGI name, "HTTP_X_CSRFTOKEN".
         "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),
         "is_stranger": owner is not None and not owner.key,
@@ -125,7 +133,6 @@ def render_element(
         # In an attribute: under Trusted Types, a page's script cannot insert a <script> element, even one with data.
         "words": json.dumps({key: str(text) for key, text in WORDS.items()}),
     }
-    return render_to_string("streaming_chat/element.html", context, request=request)
 
 
 def _id(text: str) -> uuid.UUID:
@@ -145,7 +152,7 @@ def _owner(request: HttpRequest) -> Owner | None:
     return owner if permissions.may_read(request, owner) else None
 
 
-def _tag(owner: Owner | None) -> str:
+def _draft_key(owner: Owner | None) -> str:
     """Return a key that separates the drafts of several users of one browser."""
     if owner is None or owner.user is None:
         # A visitor's own key does not exist before their first message, but their draft must be found after it.
