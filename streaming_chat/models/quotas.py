@@ -1,4 +1,4 @@
-"""The row of `DatabaseQuota`. models.py imports it, which is where Django looks for models."""
+"""The table of `DatabaseQuota`."""
 
 from __future__ import annotations
 

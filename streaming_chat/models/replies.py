@@ -22,11 +22,11 @@ from .conversations import Conversation, Message
 
 class LiveReplyQuerySet(models.QuerySet["LiveReply"]):
     def expired(self) -> LiveReplyQuerySet:
-        """Return the replies whose worker has not renewed its claim in time, by the database's clock."""
+        """Return the replies whose worker has not renewed its lease in time, by the database's clock."""
         return self.filter(expires_at__lt=Now())
 
     def abandoned(self) -> LiveReplyQuerySet:
-        """Return the expired ones, if this process may judge (see lease_judge.py); else none."""
+        """Return the expired ones, if this process may expire other workers' replies (see db/leases.py); else none."""
         return self.expired() if lease_judge.may_expire_others else self.none()
 
     def request_stop(self, by: str, position: int | None = None) -> int:
@@ -70,7 +70,7 @@ class LiveReply(models.Model):
 
     @classmethod
     def lease(cls) -> Any:
-        """Return when a claim made now runs out, by the database's clock."""
+        """Return when a lease that starts now expires, by the database's clock."""
         return Now() + timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS)
 
 

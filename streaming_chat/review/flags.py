@@ -1,4 +1,4 @@
-"""Review flags: columns of a conversation that say whether it waits for a reviewer."""
+"""Review flags: the columns of a conversation that put it into the queues."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from streaming_chat.models import ReviewState
 
 
 def columns_on_change(went_wrong: bool) -> dict[str, Any]:
-    """Return what changes if something is added to a conversation: a finished review is open again."""
+    """Return the columns to set if something is added to a conversation: a finished review is open again."""
     done = When(review_state=ReviewState.DONE, then=Value(ReviewState.UNREVIEWED))
     columns: dict[str, Any] = {"review_state": Case(done, default=F("review_state"))}
-    # Otherwise it stays as it was.
     if went_wrong:
         columns["needs_attention"] = True
     return columns
