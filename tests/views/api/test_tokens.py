@@ -1,4 +1,4 @@
-"""`api/models` and `api/token`."""
+"""CSRF tokens for pages that stay open."""
 
 from typing import Any
 
@@ -7,18 +7,6 @@ from django.test import override_settings
 
 from tests.native import Api, ApiTestCase, error_of
 from tests.test_csrf_matrix import without_middleware
-
-
-class ModelsTests(ApiTestCase):
-    @override_settings(STREAMING_CHAT_MODELS=["scripted:*", "scripted:one", "scripted:two"])
-    def test_what_may_be_asked_for(self):
-        assert self.api.get("api/models").json() == {
-            "results": [
-                {"id": "scripted:*", "default": False},
-                {"id": "scripted:one", "default": True},
-                {"id": "scripted:two", "default": False},
-            ]
-        }
 
 
 class TokenTests(ApiTestCase):

@@ -1,0 +1,63 @@
+"""The messages that a new reply comes after."""
+
+from uuid import UUID
+
+from django.test import TestCase
+
+from streaming_chat.chats.history import new_messages, stored_messages
+from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Message
+from streaming_chat.providers.base import Turn
+from tests.factories import make_conversation, make_message, make_reply
+
+
+class StoredTests(TestCase):
+    def setUp(self):
+        self.conversation = make_conversation()
+        self.first = make_reply(self.conversation)
+        self.second = make_reply(self.conversation)
+
+    def stored(self, **fields):
+        request = SendRequest(conversation_id=self.conversation.pk, **fields)
+        return [message.pk for message in stored_messages(self.conversation, request)]
+
+    def test_without_a_parent_it_is_the_branch_in_view(self):
+        path = [self.first.parent_id, self.first.pk, self.second.parent_id, self.second.pk]
+
+        assert self.stored() == path
+
+    def test_a_parent_begins_another_branch(self):
+        assert self.stored(parent=self.first.pk) == [self.first.parent_id, self.first.pk]
+        assert self.stored(parent=None) == []
+
+    def test_a_regeneration_comes_after_the_message_that_was_replied_to(self):
+        assert self.stored(regenerate=self.first.pk) == [self.first.parent_id]
+
+    def test_a_parent_is_a_reply_of_this_conversation(self):
+        other = make_reply(make_conversation())
+        for parent in (other.pk, self.first.parent_id):
+            with self.subTest(parent=parent), self.assertRaises(APIError) as raised:
+                self.stored(parent=parent)
+
+            assert list(raised.exception.fields) == ["parent"]
+
+    def test_a_reply_to_nothing_cannot_be_written_again(self):
+        root = make_message(self.conversation, "Hello!", role=Message.Role.ASSISTANT, parent=None)
+        with self.assertRaises(APIError) as raised:
+            self.stored(regenerate=root.pk)
+
+        assert list(raised.exception.fields) == ["id"]
+
+
+class NewTests(TestCase):
+    def test_the_turns_of_a_stateless_client_follow_each_other(self):
+        request = SendRequest(content="Three", earlier=[Turn("user", "One"), Turn("assistant", "Two")], stateless=True)
+        ids = [UUID(int=number) for number in (1, 2, 3)]
+        messages = new_messages(make_conversation(), request, ids, None)
+
+        assert [(message.role, message.text) for message in messages] == [
+            ("user", "One"), ("assistant", "Two"), ("user", "Three"),
+        ]  # fmt: skip
+        assert [message.parent_id for message in messages] == [None, *ids[:2]]
+        assert {message.origin for message in messages} == {Message.Origin.CLIENT}

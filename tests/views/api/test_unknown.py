@@ -1,0 +1,12 @@
+"""Unknown addresses below `api/`."""
+
+from tests.native import ApiTestCase, error_of
+
+
+class UnknownTests(ApiTestCase):
+    def test_every_method_is_answered_in_json(self):
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            with self.subTest(method=method):
+                response = self.api.ask(method, "api/nothing/here", {})
+
+                assert (response.status_code, error_of(response)["code"]) == (404, "not_found")
