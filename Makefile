@@ -3,7 +3,7 @@
 PYTHON3 ?= python3
 PORT ?= 8000
 SECONDS ?= 600
-TAIL ?= redis
+NOTIFIER ?= redis
 WORKERS ?= 2
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -23,7 +23,7 @@ help:
 	@echo "make browser  run the browser tests; needs Chromium, Node.js 20 and npm"
 	@echo "make frontend build the browser module from its source; needs Node.js 20 and npm"
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
-	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), TAIL=$(TAIL) or database, notify)"
+	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), NOTIFIER=$(NOTIFIER) or polling, notify)"
 	@echo "make lint     check style, format, types and the layers of imports"
 	@echo "make lint-frontend  the same for the browser module, and run its tests without a browser"
 	@echo "make bench    measure the cost of a streamed token and of a request"
@@ -53,7 +53,7 @@ proxy: $(VENV)/test.stamp
 	$(PYTEST) -m nginx
 
 chaos: $(VENV)/test.stamp
-	$(PYTHON) -m tests.chaos --seconds $(SECONDS) --tail $(TAIL)
+	$(PYTHON) -m tests.chaos --seconds $(SECONDS) --notifier $(NOTIFIER)
 
 lint: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff check

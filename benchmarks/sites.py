@@ -1,4 +1,4 @@
-"""A whole site for one measurement: PostgreSQL, Valkey where the tail wants it, a provider, users, and uvicorn processes.
+"""A whole site for one measurement: PostgreSQL, Valkey where it is the notifier, a provider, users, and uvicorn processes.
 
 PostgreSQL is durable as in production (fsync and full page writes on), which the tests' own is not.
 """
@@ -28,7 +28,7 @@ from .clients import answer, until
 from .users import SESSION
 
 ROOT = Path(__file__).resolve().parent.parent
-TAILS = ("redis", "notify", "polling")
+NOTIFIERS = ("redis", "notify", "polling")
 _DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 _START_SECONDS = 60
@@ -86,12 +86,13 @@ class Server:
 class Site:
     """Everything but the servers, which `serve` adds; all of it ends with the block.
 
-    tail: how processes hear of one another. users: how many are signed in. settings: beyond benchmarks/settings.py.
+    notifier: how processes learn of each other's replies. users: how many are signed in. settings: in addition to those
+    of benchmarks/settings.py.
     """
 
-    def __init__(self, tail: str = "polling", users: int = 1, **settings: Any) -> None:
+    def __init__(self, notifier: str = "polling", users: int = 1, **settings: Any) -> None:
         self._stack = contextlib.ExitStack()
-        self._tail = tail
+        self._notifier = notifier
         self._users = users
         self._settings = settings
         self.valkey: Valkey | None = None
@@ -109,7 +110,7 @@ class Site:
             self.postgres = Postgres(self._folder / "postgres", **_DURABLE)
             stack.callback(self.postgres.stop)
             self.postgres.start()
-            if self._tail == "redis":
+            if self._notifier == "redis":
                 self.valkey = stack.enter_context(Valkey())
             self._provider = self._start_provider()
             stack.callback(_end, self._provider)
@@ -152,7 +153,7 @@ class Site:
 
     def _environment(self, name: str, settings: dict[str, Any]) -> dict[str, str]:
         named = {**self._settings, **settings}
-        if self._tail == "notify":
+        if self._notifier == "notify":
             options = {"listen_dsn": self.postgres.url.replace("postgres://", "postgresql://")}
             named["STREAMING_CHAT_NOTIFIER"] = {
                 "BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier",

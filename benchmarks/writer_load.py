@@ -23,7 +23,7 @@ from .sites import Server, Site
 
 _ENDING_SECONDS = 5.0
 _HEADS = [
-    "tail",
+    "notifier",
     "live replies",
     "tokens/s",
     "flushes/s",
@@ -69,10 +69,10 @@ def main(words: Sequence[str]) -> None:
     counts = [int(count) for count in options.count.split(",")]
     print(machine(), flush=True)
     rows = []
-    for tail in options.notifiers.split(","):
+    for notifier in options.notifiers.split(","):
         for count in counts:
-            with Site(tail, count) as site:
-                rows.append([tail, *uvloop.run(measure(site, count, options))])
+            with Site(notifier, count) as site:
+                rows.append([notifier, *uvloop.run(measure(site, count, options))])
     print(table([*_HEADS, *(_FOLLOWED_HEADS if options.followed else [])], rows))
 
 

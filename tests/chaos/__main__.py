@@ -1,7 +1,7 @@
 """Breaks everything at random while clients chat, then judges what they saw and what was stored.
 
     python -m tests.chaos --seconds 30
-    python -m tests.chaos --seconds 600 --tail redis --seed 7
+    python -m tests.chaos --seconds 600 --notifier redis --seed 7
     python -m tests.chaos --plant fence --expect-failure
     python -m tests.chaos --check FOLDER/history.jsonl
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from . import database
 from .clients import Client, Crowd
-from .cluster import TAILS, Cluster
+from .cluster import NOTIFIERS, Cluster
 from .disturber import Disturber
 from .history import History
 from .invariants import FINDERS, judge, sends_without_a_call
@@ -45,7 +45,9 @@ def main() -> int:
     # PostgreSQL may run as another user.
     folder.chmod(0o755)
     history = History(folder / "history.jsonl")
-    _say(f"seed {options.seed}, tail {options.tail}, lease {options.lease:g} s, {options.seconds:g} s; {folder}")
+    _say(
+        f"seed {options.seed}, notifier {options.notifier}, lease {options.lease:g} s, {options.seconds:g} s; {folder}"
+    )
     try:
         asyncio.run(_run(options, folder, history))
     finally:
@@ -60,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=30, help="how long to disturb")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--tail", choices=TAILS, default="database")
+    parser.add_argument("--notifier", choices=NOTIFIERS, default="polling")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--users", type=int, default=6)
     parser.add_argument("--tabs", type=int, default=3, help="clients of each user")
@@ -86,7 +88,7 @@ async def _run(options: argparse.Namespace, folder: Path, history: History) -> N
         cluster = Cluster(
             folder,
             provider.url,
-            tail=options.tail,
+            notifier=options.notifier,
             workers=options.workers,
             lease=options.lease,
             plant=options.plant,
@@ -95,7 +97,7 @@ async def _run(options: argparse.Namespace, folder: Path, history: History) -> N
         sessions = await cluster.make_site(options.users)
         crowd = Crowd(history, cluster.workers, options.seed, sessions)
         canaries = {owner.name: owner.canary for owner in crowd.owners}
-        history.write("run", seed=options.seed, tail=options.tail, lease=options.lease, canaries=canaries)
+        history.write("run", seed=options.seed, notifier=options.notifier, lease=options.lease, canaries=canaries)
         await cluster.start_workers()
         clients = [
             Client(crowd, owner, f"{options.seed}/{owner.name}/{tab}")

@@ -1,4 +1,4 @@
-"""The processes under test: workers, PostgreSQL and, where the tail wants it, Valkey; each at an address it keeps.
+"""The processes under test: workers, PostgreSQL and, where it is the notifier, Valkey; each at an address it keeps.
 
 Nothing here is random. Whatever blocks runs in a thread, so that clients go on.
 """
@@ -25,7 +25,7 @@ from tests.postgres import Postgres, _free_port
 from .connection import Connection
 
 ROOT = Path(__file__).parent.parent.parent
-TAILS = ("database", "redis", "notify")
+NOTIFIERS = ("polling", "redis", "notify")
 # uvicorn's own limit begins after the app's drain.
 _EXIT_SECONDS = 25.0
 _START_SECONDS = 60.0
@@ -111,18 +111,20 @@ class Worker:
 class Cluster:
     """Everything that can be disturbed. folder: for data, logs and the journal."""
 
-    def __init__(self, folder: Path, provider_url: str, *, tail: str, workers: int, lease: float, plant: str) -> None:
+    def __init__(
+        self, folder: Path, provider_url: str, *, notifier: str, workers: int, lease: float, plant: str
+    ) -> None:
         self.folder = folder
         (folder / "postgres").mkdir()
         self.database = Postgres(folder / "postgres", **_DURABLE)
-        self.valkey = _valkey() if tail == "redis" else None
+        self.valkey = _valkey() if notifier == "redis" else None
         journal = folder / "journal"
         journal.mkdir(mode=0o700)
         self._environment = {
             **os.environ,
             "DATABASE_URL": self.database.url,
             "CHAOS_PROVIDER": provider_url,
-            "CHAOS_TAIL": tail,
+            "CHAOS_NOTIFIER": notifier,
             "CHAOS_LEASE": str(lease),
             "CHAOS_PLANT": plant,
             "CHAOS_JOURNAL": str(journal),

@@ -19,7 +19,7 @@ STREAMING_CHAT_PROVIDERS = {
 }
 STREAMING_CHAT_MODELS = ["openai:any", "openai:*"]
 _NOTIFIERS = {
-    "database": {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"},
+    "polling": {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"},
     "notify": {
         "BACKEND": "streaming_chat.notifiers.postgres.PostgresNotifier",
         "OPTIONS": {"listen_dsn": os.environ.get("DATABASE_URL", "")},
@@ -29,7 +29,7 @@ _NOTIFIERS = {
         "OPTIONS": {"url": os.environ.get("REDIS_URL", "")},
     },
 }
-STREAMING_CHAT_NOTIFIER = _NOTIFIERS[os.environ.get("CHAOS_TAIL", "database")]
+STREAMING_CHAT_NOTIFIER = _NOTIFIERS[os.environ.get("CHAOS_NOTIFIER", "polling")]
 STREAMING_CHAT_LEASE_SECONDS = float(os.environ.get("CHAOS_LEASE", "15"))
 # Fewer than an owner's clients want, so that the cap is met.
 STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = 3
