@@ -110,30 +110,30 @@ async def _stops(site: Site, count: int) -> list[list[Any]]:
     first, second = await two(site)
     rows = []
     for way, writer, stopper in (("same process", first, first), ("A → B", first, second), ("B → A", second, first)):
-        seconds: list[float] = []
         # Five at once, one after the other in each hand.
         hands = [range(hand, count, 5) for hand in range(5)]
-        await asyncio.gather(*(_stop_each(site, (writer, stopper), way, hand, seconds) for hand in hands))
+        found = await asyncio.gather(*(_stop_each(site, (writer, stopper), way, hand) for hand in hands))
+        seconds = [each for hand in found for each in hand]
         figures = [percentile(seconds, 50), percentile(seconds, 95), max(seconds)]
         rows.append([way, len(seconds), *map(milliseconds, figures)])
     return rows
 
 
-async def _stop_each(
-    site: Site, servers: tuple[Server, Server], way: str, numbers: range, seconds: list[float]
-) -> None:
-    """Stop one reply after the other, written by the first server, by the second; add how long each took."""
-    for number in numbers:
-        key, session = f"{way} {number}", site.sessions[number]
-        exchange = await send(servers[0].port, session, key=key, **_FOR_EVER)
-        # The first reply of a process imports the provider's SDK; before that there is no call to close.
-        await until(lambda: exchange.text, _FIRST_TOKEN_SECONDS)
-        # At any moment of the writer's and the follower's rounds.
-        await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311  (a moment, no secret)
-        asked = time.monotonic()
-        await answer(servers[1].port, "POST", f"/chat/api/messages/{exchange.message}/stop", {}, session)
-        await exchange.ended
-        seconds.append((await site.calls())[key]["closed"] - asked)
+async def _stop_each(site: Site, servers: tuple[Server, Server], way: str, numbers: range) -> list[float]:
+    """Stop one reply after the other, written by the first server, by the second; return how long each took."""
+    return [await _stop(site, servers, f"{way} {number}", site.sessions[number]) for number in numbers]
+
+
+async def _stop(site: Site, servers: tuple[Server, Server], key: str, session: str) -> float:
+    exchange = await send(servers[0].port, session, key=key, **_FOR_EVER)
+    # The first reply of a process imports the provider's SDK; before that there is no call to close.
+    await until(lambda: exchange.text, _FIRST_TOKEN_SECONDS)
+    # At any moment of the writer's and the follower's rounds.
+    await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311  (a moment, no secret)
+    asked = time.monotonic()
+    await answer(servers[1].port, "POST", f"/chat/api/messages/{exchange.message}/stop", {}, session)
+    await exchange.ended
+    return (await site.calls())[key]["closed"] - asked
 
 
 # Kills
