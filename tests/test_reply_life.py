@@ -9,7 +9,7 @@ from .servers import WIRES, ServerTestCase, held, outcome, received_text, site
 
 DELTAS = ("Hel", "lo ", "wörld", " 😀")
 TEXT = "".join(DELTAS)
-# Enough that no provider's patience ends first on a busy machine, and that a test does not wait long.
+# Long enough that no other timeout ends first on a busy machine, short enough for a test.
 SHORT = 0.6
 
 

@@ -1,4 +1,4 @@
-"""A client that stops reading: it is cut, and neither the reply nor another reader notices. Real uvicorn, raw sockets."""
+"""A client that stops reading is disconnected; neither the reply nor another reader notices. Real uvicorn, raw sockets."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.any_database
 DELTA = "wörd " * 1000
 DELTAS = [f"{number} {DELTA}" for number in range(2000)]
 TEXT = "".join(DELTAS)
-PATIENCE = 1.0
+TIMEOUT_SECONDS = 1.0
 
 
 class Staller:
@@ -51,12 +51,12 @@ class Staller:
 
 
 @override_settings(
-    STREAMING_CHAT_SEND_TIMEOUT_SECONDS=PATIENCE,
+    STREAMING_CHAT_SEND_TIMEOUT_SECONDS=TIMEOUT_SECONDS,
     STREAMING_CHAT_MAX_REPLY_CHARS=2 * len(TEXT),
     STREAMING_CHAT_HEARTBEAT_SECONDS=600.0,
 )
 class StalledReaderTests(ServerTestCase):
-    """The heartbeat is longer than patience with a stalled reader: what cuts it must not wait for that."""
+    """The heartbeat is longer than the timeout: what disconnects a stalled reader must not wait for it."""
 
     def stall(self, server: ThreadServer) -> Staller:
         self.provider.default = Script(DELTAS)
