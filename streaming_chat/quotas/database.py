@@ -66,11 +66,12 @@ def remote_address(request: HttpRequest) -> str:
 class DatabaseQuota(Quota):
     """Counts replies and tokens. What is not limited is not counted.
 
-    owner_replies, owner_tokens: Limit each user.
-    visitor_replies, visitor_tokens: Limit each visitor.
-    address_replies, address_tokens: Limit all visitors of one network address together, since a visitor who deletes the
-        cookie is a new visitor. Users do not count here: they are known by their account, and an office shares an address.
-    site_replies, site_tokens: Limit all users and visitors together.
+    owner_replies, owner_tokens: The limit for each user.
+    visitor_replies, visitor_tokens: The limit for each visitor.
+    address_replies, address_tokens: The limit for all visitors of one network address together, since a visitor who deletes
+        the cookie is a new visitor. Users do not count here: they are known by their account, and an office shares an
+        address.
+    site_replies, site_tokens: The limit for all users and visitors together.
     address: The dotted path of a function that takes the request and returns the client's address. See [Quotas behind
         proxies](deployment.md#quotas-behind-proxies).
     """
