@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
@@ -45,6 +46,7 @@ def backend(module: Any, name: str, **options: Any) -> dict[str, Any]:
     return {"BACKEND": f"{module.__name__}.{name}", "OPTIONS": options}
 
 
+@pytest.mark.slow
 class ProviderTests(SimpleTestCase):
     async def receive(self, *lines: str, status: str = "200 OK"):
         """Return what is received from a server that answers so, and what it was asked."""
