@@ -27,7 +27,7 @@ _END = 6
 
 
 def planted(**fields: Any) -> tuple[Conversation, Message]:
-    """Return a conversation with the canary in all of its texts, and its reply, of which the spool and events have some."""
+    """Return a conversation with the canary in all of its texts, and its reply; events and journal have some of it."""
     zero_what_is_deleted()
     owner = make_user("ana")
     conversation = make_conversation(
@@ -49,13 +49,13 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
     )
     # As a crash between two versions of the app might leave some.
     ReplyEvent.objects.create(message=reply, position=1, kind="text", payload=CANARY)
-    leave_in_spool(reply)
+    leave_in_journal(reply)
     # The rows were made past the app.
     call_command("rebuildsearch", stdout=StringIO())
     return conversation, reply
 
 
-def leave_in_spool(reply: Message) -> None:
+def leave_in_journal(reply: Message) -> None:
     """Let an ending of this reply wait that another process has saved differently; and what became of earlier ones."""
     if folder := conf.STREAMING_CHAT_JOURNAL_DIR:
         completion = Completion(reply.pk, reply.conversation_id, reply.ending, [Event("text", CANARY)], worker="w")
@@ -96,7 +96,7 @@ def tables(text: str) -> list[str]:
 
 
 def files(text: str) -> list[str]:
-    """Return the files of the database (SQLite) and of the spool that have it."""
+    """Return the files of the database (SQLite) and of the journal that have it."""
     paths = []
     if connection.vendor == "sqlite":
         name = str(connection.settings_dict["NAME"])

@@ -88,7 +88,7 @@ class RecoverRepliesTests(TestCase):
 
         assert "secret" not in "".join(run_command("--now"))
 
-    def test_what_waits_in_the_spool_is_saved_first(self):
+    def test_what_waits_in_the_journal_is_saved_first(self):
         """Its worker is dead, too: recovered first, its text would be lost."""
         with tempfile.TemporaryDirectory() as folder, override_settings(STREAMING_CHAT_JOURNAL_DIR=folder):
             waiting, dead = make_file(folder, "It will rain", expires=-1), make_dead(Event("text", "No"), name="ben")

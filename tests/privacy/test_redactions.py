@@ -20,7 +20,7 @@ from streaming_chat.privacy import copies
 from streaming_chat.privacy.audit import record
 from streaming_chat.privacy.redactions import REDACTED, StillLiveError, redact
 from streaming_chat.protocol.events import Event
-from tests.copies import CANARY, keys, leave_in_spool, leave_what_is_deleted, places, planted
+from tests.copies import CANARY, keys, leave_in_journal, leave_what_is_deleted, places, planted
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff
 from tests.servers import wait_until
 from tests.valkey import Valkey
@@ -208,7 +208,7 @@ class CanaryTests(TransactionTestCase):
     def test_what_waits_of_others_stays(self):
         _conversation, reply = planted(system_prompt="", metadata={})
         other = make_reply(make_conversation())
-        leave_in_spool(other)
+        leave_in_journal(other)
         self.carry(other)
         redact(reply.pk, make_staff("staff"))
         left = {name.partition(".")[0] for name in places() if name.startswith(str(other.pk))}
@@ -226,11 +226,11 @@ class CanaryTests(TransactionTestCase):
         assert time.monotonic() - began < 10
         assert Message.objects.get(pk=reply.pk).text == REDACTED
 
-    def test_a_spool_of_another_host_saves_nothing_of_it_later(self):
+    def test_a_journal_of_another_host_saves_nothing_of_it_later(self):
         """Its file is found when it is replayed: the reply is redacted, so there is nothing to keep for operators."""
         _conversation, reply = planted(system_prompt="", metadata={})
         redact(reply.pk, make_staff("staff"))
-        leave_in_spool(reply)
+        leave_in_journal(reply)
         journal.replay()
 
         assert f"{reply.pk}.json" not in [name for name in places() if name.endswith((".json", ".fenced"))]
