@@ -1,7 +1,6 @@
-"""What can go wrong, as codes of the contract. Imports nothing of ours.
+"""Error codes of the API and of replies, and the exceptions of this package.
 
-A code is what clients and rows carry; the text people read is made where it is written out, so that it is translated
-for its reader.
+Clients and rows have the code. The text is looked up when it is shown, in the language of its reader.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 # error code -> (safe text, retryable)
-# Before the first byte.
+# Of a request, before the first byte.
 _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "method_not_allowed": (_("This method is not allowed here."), False),
     "not_signed_in": (_("Please sign in."), False),
@@ -55,7 +54,7 @@ ENDING_CODES = tuple(_ENDINGS)
 
 
 def error_text(code: str) -> str:
-    """Return the text for people, in the active language; codes of newer versions get the general one."""
+    """Return the text of a code, in the active language; an unknown code gets a general text."""
     return str(ERRORS.get(code, ERRORS["internal"])[0])
 
 

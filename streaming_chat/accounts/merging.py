@@ -1,7 +1,7 @@
-"""What a visitor wrote becomes a user's, all of it at once, when the user says so. No HTTP.
+"""Merges what a visitor wrote into a user's account, all of it at once. No HTTP.
 
-Replies that are being written go on. Their rows keep the visitor's key and slot, since these only hold the cap per owner:
-the user may have as many live ones already, and each claim is gone within MAX_REPLY_SECONDS.
+Live replies go on. Their rows keep the visitor's key and slot, which only limit the live replies of an owner: the user may
+already have as many, and each row is deleted within MAX_REPLY_SECONDS.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def offer(visitor_key: str) -> tuple[int, list[str]]:
 
 
 def merge_visitor(visitor_key: str, owner: Owner) -> int:
-    """Move everything of a visitor's to a user; return how many conversations, those they deleted not counted."""
+    """Move everything of a visitor's to a user; return how many conversations, without deleted ones."""
     if not visitor_key:
         return 0
     return write_transaction(partial(_move, visitor_key, owner))
@@ -36,7 +36,7 @@ def _move(visitor_key: str, owner: Owner) -> int:
     conversations = Conversation.objects.using(using)
     theirs = {"owner": owner.user, "owner_key": owner.key}
     moved = conversations.for_owner(visitor_key).update(**theirs)
-    # Deleted ones as well: they can be restored for a minute.
+    # Deleted ones, too: they can be restored for a minute.
     conversations.owned_by(visitor_key).update(**theirs)
     feedback = Feedback.objects.using(using).filter(owner_key=visitor_key)
     feedback.filter(message__conversation__owner_key=owner.key).update(owner_key=owner.key, by=owner.user)

@@ -16,7 +16,7 @@ def user_key(user: Any) -> str:
 
 
 def request_key(request: HttpRequest) -> str:
-    """Return the owner key of who asks, "" when that is nobody who owns anything."""
+    """Return the owner key of the request's user or visitor, "" for neither."""
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         return user_key(user) if user.is_active else ""
@@ -24,7 +24,10 @@ def request_key(request: HttpRequest) -> str:
 
 
 class Owner(NamedTuple):
-    """Who asks. user: None for a visitor. key: as in Conversation.owner_key, "" for a visitor who owns nothing yet."""
+    """The user or visitor of a request.
+
+    user: None for a visitor. key: as Conversation.owner_key, "" before a visitor has an id.
+    """
 
     user: Any
     key: str

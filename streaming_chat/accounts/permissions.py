@@ -1,6 +1,6 @@
-"""May this request read, send, stop, use this model? One method per question, replaceable by STREAMING_CHAT_PERMISSIONS.
+"""Who may read, send, stop, and use which model: one method for each, replaceable by STREAMING_CHAT_PERMISSIONS.
 
-A method answers True or False, or raises APIError for another answer than 403, such as 429 with a time to wait.
+A method returns whether it is allowed, or raises APIError for another status than 403, such as 429 with a time to wait.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class _CsrfCheck(CsrfViewMiddleware):
 
 
 class Permissions(Backend):
-    """Signed-in, active users, and visitors where ALLOW_ANONYMOUS is on; everything of their own, nothing of others."""
+    """Active users, and visitors if ALLOW_ANONYMOUS is on, may do everything with what they own."""
 
     def identify(self, request: HttpRequest) -> Owner:
-        """Return who asks, for pages, which only show. Makes nothing. Raises APIError: 401 not_signed_in."""
+        """Return the owner, for pages that only show. Writes nothing. Raises APIError: 401 not_signed_in."""
         if may_visit(request):
             return Owner(None, request_key(request))
         if key := request_key(request):
@@ -39,12 +39,12 @@ class Permissions(Backend):
         raise APIError(401, "not_signed_in")
 
     def authenticate(self, request: HttpRequest) -> Owner:
-        """Return who asks the API. Raises APIError: 401 not_signed_in, 403 csrf_failed.
+        """Return the owner, for the API. Raises APIError: 401 not_signed_in, 403 csrf_failed.
 
-        The session's cookie is sent by the browser whoever made the request, so an unsafe one needs the token: here and
-        not only in the site's middleware, so that the answer is JSON and the check is there without it.
+        The browser sends the session's cookie with requests of other sites, too, so an unsafe request needs the CSRF token.
+        It is checked here, so that the answer is JSON and the site's middleware is not required.
 
-        A visitor is given an id by an unsafe request only, so that crawlers make no sessions.
+        A visitor gets an id with an unsafe request only, so that crawlers create no sessions.
         """
         owner = self.identify(request)
         self.check_csrf(request)
@@ -53,10 +53,10 @@ class Permissions(Backend):
         return owner
 
     def check_csrf(self, request: HttpRequest) -> None:
-        """Raise APIError for an unsafe request without the token. Backends that read no cookie leave it out."""
+        """Raise APIError for an unsafe request without the token. Override it to do nothing for requests without cookies."""
         check = _CsrfCheck(lambda request: None)  # type: ignore[arg-type]  # process_view alone is called
         check.process_request(request)
-        # The view is exempt from the site's middleware, which would answer in HTML.
+        # The view is exempt from the site's own check, which would answer in HTML.
         if check.process_view(request, None, (), {}):  # type: ignore[arg-type]  # no callback: none is exempt
             raise APIError(403, "csrf_failed")
 

@@ -1,4 +1,4 @@
-"""Visitors, who chat without an account: a random id in their session's data, and the owner key that is made of it.
+"""Visitors, who chat without an account: a random id in the session's data, and an owner key derived from it.
 
 Never the session's key: it changes at login before `user_logged_in` is sent, and signed-cookie sessions change it at each
 save. The data outlive a login, and end with a logout or when another user signs in.
@@ -17,7 +17,7 @@ from streaming_chat.conf import conf
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-# 256 bits: nobody guesses the id of another.
+# 256 bits cannot be guessed.
 _ID_BYTES = 32
 _ID = "streaming_chat_visitor"
 # The owner key of the visitor that this user was, once they have merged it.
@@ -25,10 +25,10 @@ _MERGED = "streaming_chat_merged_visitor"
 
 
 def may_visit(request: HttpRequest) -> bool:
-    """Return whether who asks may be a visitor: allowed by the site, with a session, which is of no account.
+    """Return whether the request can be a visitor's: the site allows it, and there is a session, which is of no account.
 
-    Django takes a user who was deactivated for an anonymous one, but their session names the account until it ends.
-    They are nobody: whom the site has shut out does not go on in the same browser under another name.
+    For Django a deactivated user is anonymous, but the session names the account until it ends. Such a user is no visitor: a
+    person whom the site has locked out must not go on in the same browser under another name.
     """
     session = _session(request)
     user = getattr(request, "user", None)
@@ -38,7 +38,7 @@ def may_visit(request: HttpRequest) -> bool:
 
 
 def visitor_key(request: HttpRequest) -> str:
-    """Return the owner key of the visitor who asks, "" when that is none, or one who has no id yet."""
+    """Return the owner key of the request's visitor, "" for none and for one without an id."""
     return session_key(request) if may_visit(request) else ""
 
 
@@ -50,13 +50,13 @@ def session_key(request: HttpRequest) -> str:
 
 
 def make_visitor(request: HttpRequest) -> str:
-    """Put an id into the session unless it has one, and return the owner key. Call before the answer begins."""
+    """Put an id into the session unless it has one, and return the owner key. Call it before the response starts."""
     request.session.setdefault(_ID, secrets.token_hex(_ID_BYTES))
     return session_key(request)
 
 
 def forget_visitor(request: HttpRequest, *, merged: bool = False) -> None:
-    """Take the id out of the session. merged: what it owned is the user's now; see `merged_key`."""
+    """Remove the id from the session. merged: the user owns what the visitor owned; see `merged_key`."""
     session = _session(request)
     if session is None or _ID not in session:
         return
@@ -66,16 +66,16 @@ def forget_visitor(request: HttpRequest, *, merged: bool = False) -> None:
 
 
 def merged_key(request: HttpRequest) -> str:
-    """Return the owner key under which the user wrote in this session before they merged, "" for none.
+    """Return the owner key of the visitor that was merged into the user in this session, "" for none.
 
-    It owns nothing any more. What they sent with a `client_id` before is found by it, when they send it again.
+    It owns nothing any more. A message that the visitor sent with a `client_id` is found by it if it is sent again.
     """
     session = _session(request)
     return session.get(_MERGED, "") if session is not None else ""
 
 
 def _session(request: HttpRequest) -> Any:
-    """Return the session; None on a site without sessions, and for requests that no middleware has seen."""
+    """Return the session; None on a site without sessions, and for a request without middleware."""
     return getattr(request, "session", None)
 
 

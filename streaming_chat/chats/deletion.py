@@ -1,4 +1,4 @@
-"""Deleting a conversation for its owner, which can be undone for a while. The rows go later: see cleanup.py."""
+"""Deletion by the owner, which can be undone for a while. privacy/cleanup.py deletes the rows later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def delete_for_owner(conversation_id: uuid.UUID) -> bool:
 
 
 def restore(conversation_id: uuid.UUID, within: timedelta) -> bool:
-    """Undo a deletion that is not older than this; False if it is too late or there is none."""
+    """Undo a deletion that is not older than `within`; False if there is none."""
     recent = Conversation.objects.filter(pk=conversation_id, deleted_at__gte=Now() - within)
     return bool(write_transaction(partial(recent.update, deleted_at=None)))
 

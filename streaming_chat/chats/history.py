@@ -20,7 +20,7 @@ def stored_messages(conversation: Conversation, send_request: SendRequest) -> li
     parent_id = _parent_id(conversation, send_request)
     history = path_messages(conversation, parent_id, without=["parts"]) if parent_id else []
     if send_request.regenerate and not history:
-        raise APIError(422, "invalid", fields={"id": "a reply to a user's message was wanted."})
+        raise APIError(422, "invalid", fields={"id": "Must be a reply to a user's message."})
     return history
 
 
@@ -48,7 +48,7 @@ def new_messages(
 
 def unknown_parent() -> APIError:
     """Return the error of a parent that is no reply of the conversation."""
-    return APIError(422, "invalid", fields={"parent": "a reply of this conversation was wanted."})
+    return APIError(422, "invalid", fields={"parent": "Must be a reply of this conversation."})
 
 
 def _parent_id(conversation: Conversation, send_request: SendRequest) -> uuid.UUID | None:

@@ -1,4 +1,4 @@
-"""What a provider is asked: the system prompt and the turns of the conversation, as many of the newest as fit."""
+"""The prompt for a provider: the system prompt and the turns of the conversation, as many of the newest as fit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from streaming_chat.providers.base import Turn
 def prompt(
     request: HttpRequest, conversation: Conversation, history: Sequence[Message], max_chars: int
 ) -> tuple[str, list[Turn], int]:
-    """Return the system prompt, the turns, and how many of these were left out. STREAMING_CHAT_PROMPT has its say.
+    """Return the system prompt, the turns, and how many turns were left out.
 
-    history: the messages of the branch, oldest first. max_chars: the most code points of the turns together.
+    history: the messages of the branch, oldest first; STREAMING_CHAT_PROMPT may replace them and the system prompt.
+    max_chars: the most code points of all turns together.
     """
     system = conversation.system_prompt
     messages: Iterable[Message] = history
@@ -29,7 +30,7 @@ def prompt(
 
 
 def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:
-    """Return the newest turns that fit, whole, and how many were left out; the last is always there."""
+    """Return the newest turns that fit, whole, and how many were left out; the last is never left out."""
     kept: list[Turn] = []
     for turn in reversed(turns):
         chars -= len(turn.text)
@@ -37,14 +38,14 @@ def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:
             break
         kept.append(turn)
     kept.reverse()
-    # Providers want a user's turn first.
+    # Providers require a user's turn first.
     while len(kept) > 1 and kept[0].role == Message.Role.ASSISTANT:
         kept.pop(0)
     return kept, len(turns) - len(kept)
 
 
 def _join(turns: list[Turn]) -> list[Turn]:
-    """Return the turns with neighbours of one role joined: providers refuse two users in a row."""
+    """Return the turns with neighbours of one role joined: providers reject two turns of a user in a row."""
     joined: list[Turn] = []
     for turn in turns:
         if joined and joined[-1].role == turn.role:

@@ -120,7 +120,7 @@ class SendTransaction:
         """Return the model that was asked for, or else the conversation's. Raises APIError: 403, 422."""
         model = self._send_request.model or (current if is_offered(current) else default_model())
         if not is_offered(model):
-            raise APIError(422, "invalid", fields={"model": f"one of GET api/models was wanted, got {model!r}."})
+            raise APIError(422, "invalid", fields={"model": f"Must be one of GET api/models, got {model!r}."})
         if not get_permissions().may_use_model(self._request, self._owner, model):
             raise APIError(403, "forbidden")
         return model

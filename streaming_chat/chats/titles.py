@@ -1,4 +1,4 @@
-"""The title of a conversation that nobody has given one."""
+"""The title that a conversation gets from its first message."""
 
 from __future__ import annotations
 

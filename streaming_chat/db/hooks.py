@@ -24,13 +24,13 @@ class SavedText(NamedTuple):
 
 
 class Hook(Generic[P, T]):
-    """Receivers of one fact, called with its arguments."""
+    """Functions to call when one thing happens."""
 
     def __init__(self) -> None:
         self._receivers: list[Callable[P, T]] = []
 
     def register(self, receiver: Callable[P, T]) -> None:
-        """Call this function from now on, once however often it is registered."""
+        """Call this function from now on. Registering it again changes nothing."""
         if receiver not in self._receivers:
             self._receivers.append(receiver)
 
@@ -41,7 +41,7 @@ class Hook(Generic[P, T]):
 
 # (texts, using): new texts were written.
 texts_saved: Hook[[Sequence[SavedText], str], object] = Hook()
-# (went_wrong) -> columns of the conversation to set in the caller's UPDATE: something was added to it. went_wrong: a reply
+# Something was added to a conversation. (went_wrong) -> columns of it to set in the caller's UPDATE. went_wrong: a reply
 # ended early, or its owner disliked it.
 conversation_changed: Hook[[bool], dict[str, Any]] = Hook()
 

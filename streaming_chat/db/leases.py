@@ -1,7 +1,9 @@
-"""Whether this process may judge others by their leases: only if its own database has worked unbroken for a lease.
+"""Whether this process may end the replies of others whose leases have expired.
 
-After an outage every lease has run out, also those of workers that live; the first process to reconnect would otherwise
-end everybody's replies before their workers could renew.
+Only if its own database has worked without interruption for the length of a lease.
+
+After an outage all leases have expired, also those of living workers. The first
+process to reconnect would otherwise end all replies before their workers could renew the leases.
 """
 
 from __future__ import annotations
@@ -13,32 +15,32 @@ from streaming_chat.conf import conf
 
 
 class LeaseJudge:
-    """What is known of the database's recent past. From any thread: each field is written whole."""
+    """Remembers since when the database has answered. Safe to use from any thread: each field is one assignment."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.reset()
 
     def reset(self) -> None:
-        """Know nothing."""
+        """Forget everything."""
         self._since: float | None = None
         self._last = 0.0
 
     def database_answered(self) -> None:
         """Note that the database has just answered."""
         now = self._clock()
-        # A silence of a lease says nothing about what happened in it.
+        # It may have failed in a silence as long as a lease.
         if self._since is None or now - self._last > conf.STREAMING_CHAT_LEASE_SECONDS:
             self._since = now
         self._last = now
 
     def database_failed(self) -> None:
-        """Note that it has just failed."""
+        """Note that the database has just failed."""
         self._since = None
 
     @property
     def may_expire_others(self) -> bool:
-        """Whether it has worked for LEASE_SECONDS, up to now, without a failure or a silence of that length."""
+        """Whether the database has worked for LEASE_SECONDS until now, without a failure or a silence of that length."""
         since, lease = self._since, conf.STREAMING_CHAT_LEASE_SECONDS
         now = self._clock()
         return since is not None and now - since >= lease and now - self._last <= lease

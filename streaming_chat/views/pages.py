@@ -1,6 +1,6 @@
-"""The chat page, for a new chat and for a conversation. It is a frame: its messages come through the native API.
+"""The chat page, for a new chat and for a conversation. Its script loads the messages from the native API.
 
-`?view=plain` is the one without JavaScript (plain.py), which the frame's form leads to, too.
+`?view=plain` is the page without JavaScript (plain.py).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .plain import plain_page, with_form
 
 
 def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
-    """Let those in who may read conversations; whoever is nobody to the chat goes to the login page.
+    """Decorator: require the permission to read; without an owner, redirect to the login page.
 
-    The check is ours: the site's PERMISSIONS backend decides, which a LoginRequiredMiddleware knows nothing of.
+    Not by LoginRequiredMiddleware, which does not know the site's STREAMING_CHAT_PERMISSIONS.
     """
 
     @with_form
@@ -40,9 +40,9 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
     def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         try:
             owner = get_permissions().identify(request)
-        except APIError as refusal:
-            if refusal.status != HTTPStatus.UNAUTHORIZED:
-                raise PermissionDenied from refusal
+        except APIError as error:
+            if error.status != HTTPStatus.UNAUTHORIZED:
+                raise PermissionDenied from error
             return _to_login(request)
         if not get_permissions().may_read(request, owner):
             raise PermissionDenied
@@ -53,13 +53,13 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
 
 @_page
 def chat(request: HttpRequest, owner: Owner) -> HttpResponse:
-    """Show a chat in which nothing has been said."""
+    """Show a new chat."""
     return plain_page(request, owner) if _is_plain(request) else _render(request)
 
 
 @_page
 def conversation(request: HttpRequest, owner: Owner, conversation_id: UUID) -> HttpResponse:
-    """Show a conversation of who asks; 404 for one that is not theirs, or is not there."""
+    """Show a conversation of the owner's; 404 for any other."""
     mine = Conversation.objects.using(live_database()).for_owner(owner.key)
     conversation = mine.filter(pk=conversation_id).first()
     if conversation is None:

@@ -1,14 +1,14 @@
 """The chat without JavaScript: a form that posts, and a page that the server renders.
 
-A post sends, waits for the reply's ending, and leads to the page of the conversation; one that is refused shows the page
-again, with what was written still in its form.
+A post sends, waits for the reply's ending, and redirects to the page of the conversation. After an error the page is shown
+again, with the text still in its form.
 """
 
 from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -31,37 +30,30 @@ from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.tree import path_ids
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
-from streaming_chat.engine import lookup
 from streaming_chat.exceptions import APIError, error_text
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol import events
-from streaming_chat.protocol.events import Event
 from streaming_chat.protocol.text import storable
 from streaming_chat.providers import default_model
-from streaming_chat.rendering.markdown import markdown, plain
-from streaming_chat.rendering.outcomes import describe_to_owner
 
 from .api import parsing
 from .api.models import offered_models
 from .api.replies import begin_reply, grace_seconds
 from .api.reply_answers import ReplyAnswer
 from .api.responses import api_error_from, keep_token, private
-from .api.serializers import live_events
 from .api.streaming import reply_view
+from .plain_turns import turns_of
 
 # How long a post waits for the ending: proxies give up after 30 s and more.
-_WAIT_SECONDS = 25.0
-# Between two looks of a page at a reply that is being written: each is a whole page.
+_ENDING_TIMEOUT = 25.0
+# How often a page reloads while a reply is being written: each is a whole page.
 _REFRESH_SECONDS = 3
 _PAGE = 50
 _CONVERSATIONS = 20
-# Ordinary Markdown of this size takes 0.3 s to render, the slowest that was found 2 s; the rest of a page is plain.
-_MAX_MARKDOWN_CHARS = 200_000
 _FORM = "application/x-www-form-urlencoded"
-# Of these nothing was read.
+# With these statuses nothing of the request was read.
 _UNREAD = {413, 415}
 
-# What this page says in other words than the API.
+# Errors whose text for this page differs from the API's.
 _API_ERRORS: dict[str, Promise] = {
     "csrf_failed": gettext_lazy("This page has expired. Send your message again."),
     "idempotency_mismatch": gettext_lazy(
@@ -74,7 +66,7 @@ _API_ERRORS: dict[str, Promise] = {
 
 @dataclass(frozen=True, repr=False)
 class Draft:
-    """What the form holds. Its repr is the default one: no text in logs and error pages."""
+    """The fields of the form. Its repr is the default one: no text in logs and error pages."""
 
     content: str = ""
     model: str = ""
@@ -82,47 +74,42 @@ class Draft:
     client_id: str = ""
 
     @classmethod
-    def posted(cls, request: HttpRequest) -> Draft:
-        """Return what was written. A form ends its lines with CRLF."""
-        said = {name: storable(request.POST.get(name, "")) for name in ("content", "model", "parent", "client_id")}
-        return cls(**said | {"content": said["content"].replace("\r\n", "\n")})
+    def from_post(cls, request: HttpRequest) -> Draft:
+        """Return what was posted. A form ends its lines with CRLF."""
+        posted = {name: storable(request.POST.get(name, "")) for name in ("content", "model", "parent", "client_id")}
+        return cls(**posted | {"content": posted["content"].replace("\r\n", "\n")})
 
     @property
-    def said(self) -> dict[str, str]:
-        """What of it was filled in; the text always counts."""
-        filled = {name: getattr(self, name) for name in ("model", "parent", "client_id")}
-        return {"content": self.content} | {name: value for name, value in filled.items() if value}
+    def filled(self) -> dict[str, str]:
+        """The fields that are not empty, and the text in any case."""
+        others = {name: getattr(self, name) for name in ("model", "parent", "client_id")}
+        return {"content": self.content} | {name: value for name, value in others.items() if value}
 
 
-@dataclass(frozen=True, repr=False)
-class Part:
-    """A piece of a message. label: what it is, "" for what is said."""
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What one page shows. owner: None to show nothing of the database. address: where its form posts."""
 
-    html: SafeString
-    label: str = ""
-
-
-@dataclass(frozen=True, repr=False)
-class Turn:
-    """A message as the page shows it. outcome: how a reply ended, in words; "" where it ended as most do."""
-
-    message: Message
-    parts: list[Part]
-    outcome: str
+    draft: Draft
+    address: str
+    owner: Owner | None = None
+    conversation: Conversation | None = None
+    error: APIError | None = None
 
 
 def with_form(page: Callable[..., HttpResponse]) -> Callable[..., Any]:
-    """Return the view of an address that shows a page, (request, **url), and takes what its form sends."""
+    """Return a view that shows a page, (request, **url), and also accepts its form."""
 
     def prepare(request: HttpRequest, **url: Any) -> ReplyAnswer | HttpResponse:
         return _send(request, **url) if request.method == "POST" else page(request, **url)
 
-    return reply_view(prepare, sync_to_async(_failed, thread_sensitive=True))
+    return reply_view(prepare, sync_to_async(_show_error, thread_sensitive=True))
 
 
 def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | None = None) -> HttpResponse:
-    """Show a conversation of theirs, or a new one."""
-    return _render(request, Draft(), owner, conversation)
+    """Show a conversation of the owner's, or a new one."""
+    address = _address(conversation.pk if conversation else None)
+    return _render(request, Page(draft=Draft(), address=address, owner=owner, conversation=conversation))
 
 
 def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> ReplyAnswer:
@@ -134,18 +121,18 @@ def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Rep
         "parent": parsing.identifier,
         "client_id": parsing.client_id,
     }
-    body = parsing.cleaned(Draft.posted(request).said, checks)
+    body = parsing.cleaned(Draft.from_post(request).filled, checks)
     send_request = SendRequest.from_body(body, conversation_id=conversation_id, grace_seconds=grace_seconds(None))
     answer = begin_reply(request, owner, send_request)
     lease_judge.database_answered()
-    answer.timeout = _WAIT_SECONDS
+    answer.timeout = _ENDING_TIMEOUT
     # Not a closure over `answer`: a cycle would keep the whole prompt until the garbage collector runs.
     answer.finish = partial(_redirect, answer.message_id)
     return answer
 
 
 def _require_form(request: HttpRequest) -> None:
-    """Raise APIError for what is too large, or no form: the check of CSRF reads it all."""
+    """Raise APIError if the body is too large, or is not a form: the CSRF check reads all of it."""
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -156,33 +143,34 @@ def _require_form(request: HttpRequest) -> None:
         raise APIError(415, "unsupported_media_type")
 
 
-def _redirect(message_id: uuid.UUID, ended: bool) -> HttpResponse:
+def _redirect(message_id: uuid.UUID, has_ended: bool) -> HttpResponse:
     message = Message.objects.using(live_database()).only("conversation_id").get(pk=message_id)
     response = HttpResponseRedirect(f"{_address(message.conversation_id)}?view=plain#m-{message_id}")
     response.status_code = 303
     return private(response)
 
 
-def _failed(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
-    """Answer a post with the page and what was written; leave everything else to the site's own error pages."""
+def _show_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
+    """Answer a post with the page and what was posted; leave everything else to the site's own error pages."""
     is_hostile = isinstance(error, SuspiciousOperation) and not isinstance(error, RequestDataTooBig)
     if request.method != "POST" or is_hostile:
         raise error
-    refusal = api_error_from(error)
-    draft = Draft() if refusal.status in _UNREAD else Draft.posted(request)
-    owner = conversation = None
-    # Where the form posts again: to the same conversation, though it cannot be shown.
-    address = _address(None if refusal.code == "not_found" else url.get("conversation_id"))
-    # A page without anything of the database's, where that is away.
-    if refusal.status not in _UNREAD and refusal.code != "database_away":
-        owner = _reading_owner(request)
+    api_error = api_error_from(error)
+    is_unread = api_error.status in _UNREAD
+    # While the database is away, a page without anything of the database's.
+    owner = None if is_unread or api_error.code == "database_away" else _reading_owner(request)
+    # The form posts to the same conversation again, even if it cannot be shown.
+    address = _address(None if api_error.code == "not_found" else url.get("conversation_id"))
+    conversation = None
     if owner is not None and "conversation_id" in url:
-        conversation = _mine(owner).filter(pk=url["conversation_id"]).first()
-    return _render(request, draft, owner, conversation, refusal, address=address)
+        conversation = _conversations(owner).filter(pk=url["conversation_id"]).first()
+    draft = Draft() if is_unread else Draft.from_post(request)
+    page = Page(draft=draft, address=address, owner=owner, conversation=conversation, error=api_error)
+    return _render(request, page)
 
 
 def _reading_owner(request: HttpRequest) -> Owner | None:
-    """Return who asks, None for who may not read."""
+    """Return the owner that the request is from, None without the permission to read."""
     permissions = get_permissions()
     try:
         owner = permissions.authenticate(request)
@@ -191,47 +179,51 @@ def _reading_owner(request: HttpRequest) -> Owner | None:
         return None
 
 
-def _mine(owner: Owner) -> QuerySet[Conversation]:
+def _conversations(owner: Owner) -> QuerySet[Conversation]:
     return Conversation.objects.using(live_database()).for_owner(owner.key)
 
 
-def _render(
-    request: HttpRequest,
-    draft: Draft,
-    owner: Owner | None,
-    conversation: Conversation | None,
-    refusal: APIError | None = None,
-    *,
-    address: str = "",
-) -> HttpResponse:
-    address = address or _address(conversation.pk if conversation else None)
-    ids, has_earlier = _shown_ids(request, conversation) if conversation else ([], False)
-    turns = _turns(conversation, ids) if conversation else []
-    is_live = any(turn.message.is_live for turn in turns)
-    # A send that may have worked is to be found again by its client_id.
-    keeps_client_id = refusal is not None and refusal.status >= 500
-    models = [name for name in offered_models(request, owner) if not name.endswith(":*")] if owner else []
-    context = {
-        "address": address,
-        "conversation": conversation,
-        "conversations": _mine(owner).order_by("-last_activity", "-id")[:_CONVERSATIONS] if owner else [],
-        "turns": turns,
-        "earlier": ids[0] if has_earlier else None,
-        # Not beside a text that it would take away.
-        "refresh": _refresh(request, turns[-1].message) if is_live and refusal is None else "",
-        "draft": draft,
-        "client_id": (keeps_client_id and draft.client_id) or secrets.token_urlsafe(16),
-        "models": models,
-        "model": draft.model or (conversation.model if conversation else "") or default_model(),
-        "error": _in_words(refusal, draft) if refusal else "",
-        "login_url": redirect_to_login(address).url if refusal and refusal.status == 401 else "",
-    }
-    response = render(request, "streaming_chat/plain.html", context, status=refusal.status if refusal else 200)
-    if refusal and refusal.retry_after is not None:
-        response.headers["Retry-After"] = str(refusal.retry_after)
-    # Said in the log where there is more to say; Django would mail the admins for each 503 of a restart.
+def _render(request: HttpRequest, page: Page) -> HttpResponse:
+    error = page.error
+    context = _context(request, page) | _form_context(request, page)
+    response = render(request, "streaming_chat/plain.html", context, status=error.status if error else 200)
+    if error and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    # Logged already if there is more to say; Django would mail the admins for each 503 of a restart.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return keep_token(request, private(response))
+
+
+def _context(request: HttpRequest, page: Page) -> dict[str, Any]:
+    conversation = page.conversation
+    ids, has_earlier = _shown_ids(request, conversation) if conversation else ([], False)
+    turns = turns_of(conversation, ids) if conversation else []
+    is_live = any(turn.message.is_live for turn in turns)
+    recent = _conversations(page.owner).order_by("-last_activity", "-id")[:_CONVERSATIONS] if page.owner else []
+    return {
+        "conversation": conversation,
+        "conversations": recent,
+        "turns": turns,
+        "earlier": ids[0] if has_earlier else None,
+        # Not with an error: reloading would remove the text from the form.
+        "refresh": _refresh(request, turns[-1].message) if is_live and page.error is None else "",
+    }
+
+
+def _form_context(request: HttpRequest, page: Page) -> dict[str, Any]:
+    draft, error = page.draft, page.error
+    # A send that may have worked is found again by its client_id.
+    keeps_client_id = error is not None and error.status >= 500
+    models = offered_models(request, page.owner) if page.owner else []
+    return {
+        "address": page.address,
+        "draft": draft,
+        "client_id": (keeps_client_id and draft.client_id) or secrets.token_urlsafe(16),
+        "models": [name for name in models if not name.endswith(":*")],
+        "model": draft.model or (page.conversation.model if page.conversation else "") or default_model(),
+        "error": _in_words(error, draft) if error else "",
+        "login_url": redirect_to_login(page.address).url if error and error.status == 401 else "",
+    }
 
 
 def _address(conversation_id: uuid.UUID | None) -> str:
@@ -241,16 +233,16 @@ def _address(conversation_id: uuid.UUID | None) -> str:
 
 
 def _refresh(request: HttpRequest, message: Message) -> str:
-    """Return when to look again, and where: at another address each time.
+    """Return when to reload, and from where: another address each time.
 
-    The page's own, which names a message, would be a place in the page that is there: Chromium loads nothing for it.
+    The page's own address with a fragment would only scroll: Chromium loads nothing for it.
     """
     look = "2" if request.GET.get("look") == "1" else "1"
     return f"{_REFRESH_SECONDS};url={_address(message.conversation_id)}?view=plain&look={look}#m-{message.pk}"
 
 
 def _shown_ids(request: HttpRequest, conversation: Conversation) -> tuple[list[uuid.UUID], bool]:
-    """Return the newest messages of the path in view, or those `before` one of them; and whether there are earlier ones."""
+    """Return the newest ids of the branch in view, or those `before` one of them; and whether there are earlier ones."""
     path = path_ids(conversation, conversation.head_id)
     before = request.GET.get("before", "")
     end = next((index for index, pk in enumerate(path) if str(pk) == before), len(path))
@@ -258,42 +250,10 @@ def _shown_ids(request: HttpRequest, conversation: Conversation) -> tuple[list[u
     return path[start:end], start > 0
 
 
-def _turns(conversation: Conversation, ids: list[uuid.UUID]) -> list[Turn]:
-    found = Message.objects.using(live_database()).filter(conversation=conversation).in_bulk(ids)
-    budget = _MAX_MARKDOWN_CHARS
-    turns = []
-    for message in (found[pk] for pk in ids if pk in found):
-        is_tame = message.is_reply and budget > 0
-        turns.append(Turn(message, list(_parts(_received(message), is_tame)), describe_to_owner(message)))
-        budget -= len(message.text)
-    return turns
-
-
-def _received(message: Message) -> list[Event]:
-    if message.is_live:
-        # Whoever looks again and again follows it.
-        lookup.mark_followed([message.pk])
-        return live_events(message)
-    return message.events() or [Event(events.TEXT, message.text)] * bool(message.text)
-
-
-def _parts(received: Iterable[Event], is_markdown: bool) -> Iterable[Part]:
-    for kind, payload in events.merge(received):
-        if kind == events.TEXT:
-            yield Part(markdown(payload) if is_markdown else plain(payload))
-        elif kind == events.REASONING:
-            yield Part(plain(payload), _("Reasoning"))
-        elif kind == events.TOOL_CALL:
-            label = _("Tool call: {name}").format(name=payload.get("name", ""))
-            yield Part(plain(str(payload.get("arguments", ""))), label)
-
-
-def _in_words(refusal: APIError, draft: Draft) -> str:
-    fields = refusal.fields or {}
+def _in_words(error: APIError, draft: Draft) -> str:
+    fields = error.fields or {}
     if "content" in fields:
-        if not draft.content.strip():
-            return _("Write a message first.")
-        return fields["content"]
+        return fields["content"] if draft.content.strip() else _("Write a message first.")
     if "model" in fields:
         return error_text("model_unknown")
-    return str(_API_ERRORS.get(refusal.code) or refusal.message or error_text(refusal.code))
+    return str(_API_ERRORS.get(error.code) or error.message or error_text(error.code))

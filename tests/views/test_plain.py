@@ -366,7 +366,7 @@ class RefusedTests(PlainTestCase):
         with backend(Metered):
             response = self.post(content="Précis <b>")
 
-        self.check_it_works(self.check(response, 429, "what you may for now"))
+        self.check_it_works(self.check(response, 429, "reached your limit"))
         assert response.headers["Retry-After"] == "3600"
 
     def test_a_server_that_restarts(self):
@@ -413,7 +413,7 @@ class RefusedTests(PlainTestCase):
         conversation = make_conversation()
         form = self.page(plain_path(conversation)).form | {"content": "Précis <b>"}
         delete_for_owner(conversation.pk)
-        page = self.check(post(self.client, f"/chat/c/{conversation.pk}", form), 404, "nothing here")
+        page = self.check(post(self.client, f"/chat/c/{conversation.pk}", form), 404, "could not be found")
 
         assert page.one("form", method="post", class_="scp-form").attrs["action"] == "/chat/"
         self.check_it_works(page)
@@ -572,7 +572,7 @@ class WaitingTests(TransactionTestCase):
         gate = Gate()
         with (
             scripted_provider(Script(["It ", "rains"], gates={1: gate})),
-            mock.patch.object(plain, "_WAIT_SECONDS", 0.3),
+            mock.patch.object(plain, "_ENDING_TIMEOUT", 0.3),
         ):
             sent = post(client, "/chat/", {"content": "Hi"})
             half = Page(client.get(sent.headers["Location"]).content)
@@ -609,7 +609,7 @@ class AsgiTests(ServerTestCase):
     def test_a_reply_that_takes_longer_goes_on_for_who_looks_again(self):
         gate = ServerGate()
         self.provider.script(ServerScript(["It ", "rains"], gates={1: gate}))
-        with held(gate), mock.patch.object(plain, "_WAIT_SECONDS", 0.3):
+        with held(gate), mock.patch.object(plain, "_ENDING_TIMEOUT", 0.3):
             exchange = post_form(self.browser, "", "Hi")
             status = exchange.status
             # Were it deserted, the writer would have stopped it within one of its flushes, of 0.1 s.

@@ -1,4 +1,4 @@
-"""A stateless client's chat: it sends the whole history with each request, and keeps nothing of ours but the reply."""
+"""A stateless client's chat: it sends the whole history with each request."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def stateless_chat(request: HttpRequest, owner: Owner) -> ReplyAnswer:
 
 def _turns(value: Any) -> list[Turn]:
     if not isinstance(value, list) or not value:
-        raise ValueError("a list of {role, content} was wanted.")
+        raise ValueError("Must be a list of {role, content}.")
     turns = [_turn(item) for item in value]
     if turns[-1].role != "user":
-        raise ValueError("the last was wanted to be of role user.")
+        raise ValueError("The last message must have the role user.")
     return turns
 
 
 def _turn(item: Any) -> Turn:
     if not isinstance(item, dict) or set(item) != {"role", "content"}:
-        raise ValueError("each was wanted to have role and content, and nothing else.")
+        raise ValueError("Each message must have role and content, and nothing else.")
     if item["role"] not in ("user", "assistant"):
-        raise ValueError("role was wanted to be user or assistant.")
+        raise ValueError("The role must be user or assistant.")
     return Turn(item["role"], parsing.message_text()(item["content"]))
 
 

@@ -1,4 +1,4 @@
-"""Conversations: list, make, read, change, delete, restore."""
+"""Conversations: list, create, read, change, delete, restore."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .responses import Answer, api, require, require_found
 from .serializers import serialize_conversation, serialize_messages
 
 _PAGE = 30
-# SQLite refuses a LIKE pattern of more than 50,000 bytes; nobody looks for so much.
+# SQLite refuses a LIKE pattern of more than 50,000 bytes; no real search is that long.
 _SEARCH_CHARS = 200
 _LARGEST_PAGE = 100
 _UNDO = timedelta(seconds=60)
@@ -43,13 +43,13 @@ def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
     """The owner's conversations, newest first, a page at a time."""
     require(get_permissions().may_read(request, owner))
     found = Conversation.objects.for_owner(owner.key)
-    # No row holds what storable() takes away, and PostgreSQL refuses to look for NUL.
+    # No row holds what storable() removes, and PostgreSQL refuses to search for NUL.
     if words := storable(request.GET.get("search", "")).strip()[:_SEARCH_CHARS]:
         found = _matching(found, words)
     limit = _limit(request.GET.get("limit", ""))
     if cursor := request.GET.get("before", ""):
         moment, pk = _read_cursor(cursor)
-        # SQLite compares text, and Now() writes three digits where a parameter has six: the cast writes three, too.
+        # SQLite compares times as text, and Now() writes three decimals where a parameter has six: so does the cast.
         activity = Cast(Value(moment), DateTimeField())
         found = found.filter(Q(last_activity__lt=activity) | Q(last_activity=activity, pk__lt=pk))
     page = list(found.order_by("-last_activity", "-id")[: limit + 1])
@@ -58,8 +58,8 @@ def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
     return {"results": [serialize_conversation(item) for item in page], "next": _cursor(page[-1]) if more else None}
 
 
-def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
-    """Make a conversation without messages."""
+def create_conversation(request: HttpRequest, owner: Owner) -> Answer:
+    """Create a conversation without messages."""
     checks: dict[str, parsing.Check] = {
         "title": parsing.text(200),
         "system": parsing.text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS),
@@ -69,7 +69,7 @@ def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
     body = parsing.read_body(request, checks)
     require(get_permissions().may_send(request, owner, None))
     if "system" in body and not get_permissions().may_set_system_prompt(request, owner):
-        raise APIError(422, "invalid", fields={"system": "this site sets the system prompt."})
+        raise APIError(422, "invalid", fields={"system": "This site sets the system prompt."})
     model = body.get("model", "") or default_model()
     _check_model(request, owner, model)
     conversation = Conversation(
@@ -85,13 +85,13 @@ def make_conversation(request: HttpRequest, owner: Owner) -> Answer:
 
 
 def get_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
-    """A conversation with its messages on the path in view."""
+    """A conversation with the messages of the branch in view."""
     require(get_permissions().may_read(request, owner))
     return _with_messages(find_conversation(owner, conversation_id), owner)
 
 
 def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
-    """Change its title, its model or the message in view."""
+    """Change the title, the model or the message in view."""
     checks: dict[str, parsing.Check] = {
         "title": parsing.text(200),
         "model": parsing.text(255, shortest=1),
@@ -110,7 +110,7 @@ def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
 
 
 def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
-    """Mark it deleted; its live reply is stopped first."""
+    """Mark a conversation as deleted, and stop its live reply."""
     conversation = find_conversation(owner, conversation_id)
     delete_for_owner(conversation.pk)
     for run in runner.live:
@@ -149,13 +149,13 @@ def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:
 def _leaf(conversation: Conversation, message_id: uuid.UUID | None) -> uuid.UUID | None:
     messages = Message.objects.using(live_database()).filter(conversation_id=conversation.pk)
     if message_id and not messages.filter(pk=message_id).exists():
-        raise APIError(422, "invalid", fields={"head": "a message of this conversation was wanted."})
+        raise APIError(422, "invalid", fields={"head": "Must be a message of this conversation."})
     return message_id
 
 
 def _check_model(request: HttpRequest, owner: Owner, model: str) -> None:
     if not is_offered(model):
-        raise APIError(422, "invalid", fields={"model": f"one of GET api/models was wanted, got {model!r}."})
+        raise APIError(422, "invalid", fields={"model": f"Must be one of GET api/models, got {model!r}."})
     require(get_permissions().may_use_model(request, owner, model))
 
 
@@ -168,7 +168,7 @@ def _limit(value: str) -> int:
     if not value:
         return _PAGE
     if not (value.isascii() and value.isdecimal() and len(value) <= 3 and 1 <= int(value) <= _LARGEST_PAGE):
-        raise APIError(422, "invalid", fields={"limit": f"1 to {_LARGEST_PAGE} was wanted."})
+        raise APIError(422, "invalid", fields={"limit": f"Must be 1 to {_LARGEST_PAGE}."})
     return int(value)
 
 
@@ -186,9 +186,9 @@ def _read_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
             raise ValueError
         return read.astimezone(UTC), uuid.UUID(pk)
     except (ValueError, OverflowError, binascii.Error):
-        raise APIError(422, "invalid", fields={"before": "the `next` of an earlier page was wanted."}) from None
+        raise APIError(422, "invalid", fields={"before": "Must be the `next` of an earlier page."}) from None
 
 
-conversations_view = api(GET=list_conversations, POST=make_conversation)
+conversations_view = api(GET=list_conversations, POST=create_conversation)
 conversation_view = api(GET=get_conversation, PATCH=change_conversation, DELETE=delete_conversation)
 restore_view = api(POST=restore_conversation)

@@ -1,6 +1,6 @@
-"""What this process says of itself, and of a request as it arrived: for `manage.py chatdoctor` alone.
+"""What this process and the request look like on the server's side, for `manage.py chatdoctor`.
 
-Only who has the site's SECRET_KEY can ask; for everybody else there is nothing at this address.
+It takes the site's SECRET_KEY to ask; any other request gets 404.
 """
 
 from __future__ import annotations

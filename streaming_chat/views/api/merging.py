@@ -1,7 +1,7 @@
 """Merging what a visitor wrote into the account that the visitor has signed in to: offer, accept, decline.
 
-Never by itself. The session may be somebody else's, planted in this browser or left on a shared computer: only the user can
-tell.
+Never by itself. Somebody else may have written in this session, planted in this browser or left on a shared computer; only
+the user can tell.
 """
 
 from __future__ import annotations

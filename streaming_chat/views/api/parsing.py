@@ -1,4 +1,4 @@
-"""What requests say, in JSON bodies and in addresses: bounded, of a known shape, every fault named by its field."""
+"""Parses JSON bodies and query strings: limited in size, of a known shape, each error named by its field."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
 from streaming_chat.protocol.text import storable, storable_value
 
-# A check takes a value and returns it cleaned, or raises ValueError with what was wanted.
+# A check takes a value and returns it cleaned, or raises ValueError with what was expected.
 Check = Callable[[Any], Any]
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# Beyond 64 bits no id, position or number of ours is meant; int() of a giant costs quadratic time.
+# No id, position or number of the API has more than 64 bits; int() takes quadratic time.
 _MAX_DIGITS = 19
-# Python's own limit is about 1,000 levels, differs by version, and ends in RecursionError wherever it is met next.
+# Python's own limit is about 1,000 levels, differs between versions, and raises RecursionError anywhere later.
 _MAX_DEPTH = 32
 # The largest body in bytes, unless longer messages are allowed; and what a body has in addition to its message.
 _MIN_BODY_BYTES = 1_048_576
 _ENVELOPE_BYTES = 65_536
 # A character outside the BMP is two escapes (\ud83c\udf89) in ASCII JSON, and four of three bytes each in a form.
 _BYTES_PER_CHAR = 12
-_TOO_LONG = "at most {longest} characters were wanted, got {count}."
+_TOO_LONG = "Must have at most {longest} characters, got {count}."
 
 
 def read_body(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
@@ -41,40 +41,40 @@ def read_body(request: HttpRequest, checks: dict[str, Check], required: Collecti
 
 
 def read_query(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
-    """Return what an address says after its `?`, checked; other names are not ours. Raises APIError: 422."""
-    said = request.GET.dict()
-    return cleaned({name: said[name] for name in checks if name in said}, checks, required)
+    """Return the parameters of the query string that have a check, checked. Raises APIError: 422."""
+    query = request.GET.dict()
+    return cleaned({name: query[name] for name in checks if name in query}, checks, required)
 
 
-def cleaned(said: dict[str, Any], checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
-    """Return what was said, checked name by name. Raises APIError: 422 with `fields`."""
-    faults: dict[str, str] = {}
+def cleaned(values: dict[str, Any], checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+    """Return these values, checked by name. Raises APIError: 422 with `fields`."""
+    errors: dict[str, str] = {}
     kept: dict[str, Any] = {}
-    for name, value in said.items():
+    for name, value in values.items():
         if name not in checks:
-            faults[storable(name)[:64]] = f"unknown; known are: {', '.join(checks) or 'none'}."
+            errors[storable(name)[:64]] = f"Unknown field; the fields are: {', '.join(checks) or 'none'}."
             continue
         try:
             kept[name] = checks[name](value)
         except ValueError as error:
-            faults[name] = str(error)
+            errors[name] = str(error)
     for name in required:
-        if name not in said:
-            faults[name] = "required."
-    if faults:
-        raise APIError(422, "invalid", fields=faults)
+        if name not in values:
+            errors[name] = "This field is required."
+    if errors:
+        raise APIError(422, "invalid", fields=errors)
     return kept
 
 
 def read_optional_body(request: HttpRequest, checks: dict[str, Check]) -> dict[str, Any]:
-    """Return the same of a request that may as well have no body; then {}."""
+    """Return the same for a request whose body may be missing; {} then."""
     return read_body(request, checks) if has_body(request) else {}
 
 
 def has_body(request: HttpRequest) -> bool:
-    """Return whether a request brings anything; read only where it says that it is JSON.
+    """Return whether a request has a body, which is read only if it is JSON.
 
-    The check of CSRF looks for a token in forms, after which Django gives out no bytes.
+    The CSRF check looks for a token in forms; after that Django does not return the body.
     """
     if request.content_type == "application/json":
         return bool(request.body)
@@ -104,16 +104,16 @@ def _parse(request: HttpRequest) -> dict[str, Any]:
         raw = request.body
     except (OSError, ValueError):
         # Django closes the body of a client that has left.
-        raise APIError(422, "invalid", fields={"body": "it broke off."}) from None
+        raise APIError(422, "invalid", fields={"body": "The body is incomplete."}) from None
     if len(raw) > max_body_bytes():
         raise APIError(413, "too_large")
     try:
         body = json.loads(raw, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
         _require_shallow(body)
     except (ValueError, RecursionError):
-        raise APIError(422, "invalid", fields={"body": "a JSON object was wanted."}) from None
+        raise APIError(422, "invalid", fields={"body": "Must be a JSON object."}) from None
     if not isinstance(body, dict):
-        raise APIError(422, "invalid", fields={"body": f"a JSON object was wanted, got {type(body).__name__}."})
+        raise APIError(422, "invalid", fields={"body": f"Must be a JSON object, got {_kind(body)}."})
     return body
 
 
@@ -123,21 +123,21 @@ def _refuse_constant(name: str) -> Any:
 
 def _int(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:
-        raise ValueError(f"numbers may have {_MAX_DIGITS} digits.")
+        raise ValueError(f"Numbers may have {_MAX_DIGITS} digits.")
     return int(digits)
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise ValueError(f"{digits} is beyond all numbers.")
+        raise ValueError(f"{digits} is too large.")
     return value
 
 
 def _require_shallow(value: Any, depth: int = 0) -> None:
-    """Raise ValueError for what is nested too deeply."""
+    """Raise ValueError if a value is nested too deeply."""
     if depth > _MAX_DEPTH:
-        raise ValueError(f"at most {_MAX_DEPTH} levels were wanted.")
+        raise ValueError(f"Must have at most {_MAX_DEPTH} levels.")
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inside:
         _require_shallow(item, depth + 1)
@@ -148,20 +148,20 @@ def text(longest: int, *, shortest: int = 0, too_long: str = _TOO_LONG) -> Check
 
     def check(value: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"a string was wanted, got {_kind(value)}.")
+            raise ValueError(f"Must be a string, got {_kind(value)}.")
         value = storable(value)
         if len(value) > longest:
             raise ValueError(too_long.format(longest=longest, count=len(value)))
         if len(value.strip()) < shortest:
-            raise ValueError("a text was wanted, got an empty one.")
+            raise ValueError("Must not be empty.")
         return value
 
     return check
 
 
 def message_text() -> Check:
-    """Return the check for what a user says."""
-    # In the reader's language: people meet this one, not only programs.
+    """Return the check for the text of a message."""
+    # Translated: people see this one, not only programs.
     too_long = _("The message is too long: it has {count} characters, and the limit is {longest}.")
     return text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS, shortest=1, too_long=too_long)
 
@@ -174,7 +174,7 @@ def optional(check: Check) -> Check:
 def boolean(value: Any) -> bool:
     """Check true or false."""
     if not isinstance(value, bool):
-        raise ValueError(f"true or false was wanted, got {_kind(value)}.")
+        raise ValueError(f"Must be true or false, got {_kind(value)}.")
     return value
 
 
@@ -183,7 +183,7 @@ def one_of(*choices: Any) -> Check:
 
     def check(value: Any) -> Any:
         if isinstance(value, bool) or value not in choices:
-            raise ValueError("one of " + ", ".join(map(str, choices)) + " was wanted.")
+            raise ValueError("Must be one of: " + ", ".join(map(str, choices)) + ".")
         return value
 
     return check
@@ -192,7 +192,7 @@ def one_of(*choices: Any) -> Check:
 def client_id(value: Any) -> str:
     """Check the id that makes a send idempotent."""
     if not isinstance(value, str) or not _CLIENT_ID.fullmatch(value):
-        raise ValueError("1 to 64 of A-Z, a-z, 0-9, _ and - were wanted.")
+        raise ValueError("Must have 1 to 64 characters of A-Z, a-z, 0-9, _ and -.")
     return value
 
 
@@ -201,7 +201,7 @@ def identifier(value: Any) -> uuid.UUID:
     try:
         return uuid.UUID(value if isinstance(value, str) else "")
     except ValueError:
-        raise ValueError(f"a UUID was wanted, got {_kind(value)}.") from None
+        raise ValueError(f"Must be a UUID, got {_kind(value)}.") from None
 
 
 def requested_position(request: HttpRequest, message_id: uuid.UUID) -> int | None:
@@ -218,28 +218,28 @@ def position_of(event_id: str, message_id: uuid.UUID) -> int | None:
         return 0
     head, slash, number = event_id.rpartition("/")
     if slash and head != str(message_id):
-        raise APIError(422, "invalid", fields={"position": f"an id of message {message_id} was wanted."})
+        raise APIError(422, "invalid", fields={"position": f"Must be an id of message {message_id}."})
     if number == "end":
         return None
     if not (number.isascii() and number.isdecimal() and len(number) <= 9):
-        raise APIError(422, "invalid", fields={"position": "an id <message>/<number> was wanted."})
+        raise APIError(422, "invalid", fields={"position": "Must be an id, <message>/<number>."})
     return int(number)
 
 
 def stop_position(value: Any, message_id: uuid.UUID) -> int | None:
     """Return the position at which a client wants a reply to end. Raises APIError: 422."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise APIError(422, "invalid", fields={"position": "an event's id or its number was wanted."})
+        raise APIError(422, "invalid", fields={"position": "Must be an event's id or its number."})
     return position_of(str(value), message_id)
 
 
 def metadata(value: Any) -> dict[str, Any]:
     """Check an object of at most 4 KB of JSON."""
     if not isinstance(value, dict):
-        raise ValueError(f"an object was wanted, got {_kind(value)}.")
+        raise ValueError(f"Must be an object, got {_kind(value)}.")
     size = len(json.dumps(value).encode())
     if size > 4096:
-        raise ValueError(f"at most 4096 bytes of JSON were wanted, got {size}.")
+        raise ValueError(f"Must have at most 4096 bytes of JSON, got {size}.")
     return storable_value(value)
 
 

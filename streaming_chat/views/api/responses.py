@@ -1,6 +1,6 @@
-"""What all API views share: who asks, errors as JSON, and the traps of Django's request cycle closed.
+"""What all API views share: authentication, methods, and errors as JSON.
 
-A view is a plain function of (request, owner, …) that runs in a thread, or prepares a stream (streaming.py).
+A handler is a function of (request, owner, …) that runs in a thread; streaming.py has those that answer with a reply.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def exempt(view: View) -> View:
-    """Take a view out of what the site does to its pages.
+    """Exempt a view from what the site does to its pages.
 
-    The CSRF middleware answers in HTML and LoginRequiredMiddleware with a redirect, which a fetch follows; both checks
-    are ours. ATOMIC_REQUESTS refuses async views, and would hold a reply's rows back until the response has ended.
+    The CSRF middleware answers in HTML and LoginRequiredMiddleware with a redirect, which a fetch follows; the API
+    does both checks itself. ATOMIC_REQUESTS does not allow async views, and would not commit a reply's rows before the
+    response has ended.
     """
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
@@ -41,7 +42,7 @@ def exempt(view: View) -> View:
 
 
 def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
-    """Return the view of an address: one handler a method, each (request, owner, **url) -> a dict or a response."""
+    """Return a view. handlers: one for each method, (request, owner, **url) -> a dict or a response."""
 
     @exempt
     @wraps(next(iter(handlers.values())))
@@ -59,7 +60,7 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
 
 
 def as_response(answer: Answer) -> HttpResponse:
-    """Return a handler's answer as a response that no cache keeps."""
+    """Return a handler's answer as a response that no cache stores."""
     return private(answer if isinstance(answer, HttpResponse) else JsonResponse(answer))
 
 
@@ -73,7 +74,7 @@ def handler_for(request: HttpRequest, handlers: dict[str, Callable[..., Any]]) -
 
 
 def private(response: HttpResponse) -> HttpResponse:
-    """Keep a response out of every cache: it is its owner's."""
+    """Keep a response out of every cache: it is for its owner alone."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Cookie, Accept-Language"
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -81,7 +82,7 @@ def private(response: HttpResponse) -> HttpResponse:
 
 
 def keep_token(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Have the browser keep the secret of the CSRF token that an answer holds, where the site has no middleware for it."""
+    """Set the cookie for the CSRF token in a response, in case the site does not use the middleware."""
     CsrfViewMiddleware(lambda request: response).process_response(request, response)
     return response
 
@@ -92,7 +93,7 @@ def error_response(error: Exception) -> HttpResponse:
 
 
 def api_error_from(error: Exception) -> APIError:
-    """Return an error as what it is to a client; one that is not a refusal is logged under a reference."""
+    """Return an error as clients get it; an unexpected one is logged with a reference."""
     if isinstance(error, APIError):
         return error
     if isinstance(error, RequestDataTooBig):
@@ -100,7 +101,7 @@ def api_error_from(error: Exception) -> APIError:
     ref = uuid.uuid4().hex[:12]
     if is_away(error):
         return _database_away(error, ref)
-    # Not exc_info: an error mail shows the locals of each frame, and those hold what people wrote.
+    # Without exc_info: an error mail shows the local variables of each frame, and those hold what people wrote.
     logger.error("A request failed; ref %s: %s", ref, describe(error))
     return APIError(500, "internal", ref=ref)
 
@@ -115,25 +116,25 @@ def _database_away(error: Exception, ref: str) -> APIError:
     return APIError(503, "database_away", retry_after=2, ref=ref)
 
 
-def api_error_response(refusal: APIError) -> HttpResponse:
-    """Return `{"error": {"code", "message", "retryable", …}}` with the refusal's status."""
-    extra = dict(refusal.extra)
+def api_error_response(api_error: APIError) -> HttpResponse:
+    """Return `{"error": {"code", "message", "retryable", …}}` with the error's status."""
+    extra = dict(api_error.extra)
     allow = extra.pop("allow", None)
-    if refusal.fields is not None:
-        extra["fields"] = refusal.fields
-    error = error_object(refusal.code, refusal.message, ref=refusal.ref, **extra)
-    response = private(JsonResponse({"error": error}, status=refusal.status))
-    # Said in the log where there is more to say; Django would mail the admins for each 503 of a restart.
-    response._has_been_logged = refusal.status >= 500  # type: ignore[attr-defined]
-    if refusal.retry_after is not None:
-        response.headers["Retry-After"] = str(refusal.retry_after)
+    if api_error.fields is not None:
+        extra["fields"] = api_error.fields
+    error = error_object(api_error.code, api_error.message, ref=api_error.ref, **extra)
+    response = private(JsonResponse({"error": error}, status=api_error.status))
+    # Logged already if there is more to say; Django would mail the admins for each 503 of a restart.
+    response._has_been_logged = api_error.status >= 500  # type: ignore[attr-defined]
+    if api_error.retry_after is not None:
+        response.headers["Retry-After"] = str(api_error.retry_after)
     if allow:
         response.headers["Allow"] = str(allow)
     return response
 
 
 def require(allowed: bool) -> None:
-    """Raise APIError unless a permission was given."""
+    """Raise APIError 403 unless allowed."""
     if not allowed:
         raise APIError(403, "forbidden")
 
@@ -142,7 +143,7 @@ Found = TypeVar("Found")
 
 
 def require_found(found: Found | None) -> Found:
-    """Return what was found. Raises APIError: the same for an unknown id and a foreign one, so nobody learns which are."""
+    """Return what was found. Raises APIError: the same 404 for an unknown id and for another owner's."""
     if found is None:
         raise APIError(404, "not_found")
     return found

@@ -1,4 +1,4 @@
-"""Rows out: the JSON of conversations and messages, as docs/http-api.md has it."""
+"""The JSON of conversations and messages, as docs/http-api.md describes it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def serialize_messages(messages: Iterable[Message], owner_key: str) -> list[dict
     messages = list(messages)
     if not messages:
         return []
-    # From where the messages came: a replica may not have them yet.
+    # From the same database as the messages: a replica may not have them yet.
     using = messages[0]._state.db
     tree = Tree.load(Message.objects.using(using).filter(conversation_id=messages[0].conversation_id))
     feedback = {
@@ -81,7 +81,7 @@ def _serialize_message(message: Message, siblings: Siblings, feedback: Feedback 
 
 
 def _live_state(message: Message) -> dict[str, Any]:
-    """Return what has come so far of a reply that is being written."""
+    """Return what has been received of a live reply."""
     received = live_events(message)
     return {
         "text": events.text_of(received),
@@ -91,14 +91,14 @@ def _live_state(message: Message) -> dict[str, Any]:
 
 
 def live_events(message: Message) -> list[Event]:
-    """Return what has come so far of a reply that is being written, without start and ending."""
+    """Return what has been received of a live reply, without start and ending."""
     run = runner.find(message.pk)
     received = run.events[1:] if run else lookup.read_all(message.pk).events
     return [event for event in received if event.kind != events.END]
 
 
 def serialize_error(code: str, ref: str = "") -> dict[str, Any] | None:
-    """Return what is said of an error of ours."""
+    """Return the error of a reply, None for none."""
     return error_object(code, ref=ref) if code else None
 
 
