@@ -31,11 +31,12 @@ class HeldRowsCase(TransactionTestCase):
         super().setUpClass()
 
     @contextlib.contextmanager
-    def held(self, row: Model) -> Iterator[psycopg.Connection]:
-        """Hold this row in an open transaction, of the session that is returned."""
+    def held(self, *rows: Model) -> Iterator[psycopg.Connection]:
+        """Hold these rows, of one model, in an open transaction of the session that is returned."""
+        table, column = rows[0]._meta.db_table, rows[0]._meta.pk.column
         with psycopg.connect(self.postgres.url) as session:
-            lock = f"SELECT 1 FROM {row._meta.db_table} WHERE {row._meta.pk.column} = %s FOR UPDATE"  # noqa: S608  (our names)
-            session.execute(lock, [row.pk])
+            lock = f"SELECT 1 FROM {table} WHERE {column} = ANY(%s) FOR UPDATE"  # noqa: S608  (names of our tables)
+            session.execute(lock, [[row.pk for row in rows]]).fetchall()
             let_go = threading.Timer(_HELD_SECONDS, session.rollback)
             let_go.start()
             try:

@@ -1,16 +1,11 @@
 """Rows that another session holds, on PostgreSQL: a worker that is paused while it saves, or a commit that takes long."""
 
-import contextlib
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import psycopg
-from django.core.management import call_command
 from django.db import connection, transaction
-from django.test import TransactionTestCase, override_settings
+from django.test import override_settings
 
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.engine import lookup
@@ -21,34 +16,12 @@ from streaming_chat.protocol.events import TEXT, Event
 from .engine.runs import Received, answer_lost, save
 from .engine.test_journal import make_file
 from .factories import make_conversation, make_live, make_steady, make_user
-from .faulty_postgres import FaultyPostgres, default_database
+from .held_rows import HeldRowsCase
 from .servers import outcome
 
-LOCK = "SELECT 1 FROM streaming_chat_livereply WHERE message_id = ANY(%s) FOR UPDATE"
 INSERT = """
     INSERT INTO streaming_chat_replyevent (message_id, position, kind, payload) VALUES (%s, 1, 'text', '"Hello"')
 """
-
-
-class HeldRowsCase(TransactionTestCase):
-    """Has a PostgreSQL of its own, and sessions beside the test's."""
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        folder = cls.enterClassContext(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        cls.postgres = FaultyPostgres(Path(folder))
-        cls.postgres.start()
-        cls.addClassCleanup(cls.postgres.stop)
-        cls.enterClassContext(default_database(cls.postgres.url))
-        call_command("migrate", verbosity=0)
-        super().setUpClass()
-
-    @contextlib.contextmanager
-    def held(self, *lives: LiveReply) -> Iterator[psycopg.Connection]:
-        """Hold these rows in an open transaction, of the session that is returned."""
-        with psycopg.connect(self.postgres.url) as session:
-            session.execute(LOCK, [[live.pk for live in lives]]).fetchall()
-            yield session
 
 
 class RecoveryTests(HeldRowsCase):

@@ -19,8 +19,6 @@ from tests.held_rows import HeldRowsCase
 from tests.servers import wait_until
 
 PACKAGE = Path(streaming_chat.__file__).parent
-# To be converted with the rest of the engine.
-_NOT_YET = {"engine/lookup.py"}
 # These would open one, or end one that somebody else has opened.
 NAMES = {"atomic", "set_autocommit", "commit", "rollback"}
 
@@ -43,7 +41,7 @@ class OnlyPlaceTests(SimpleTestCase):
         """One that did would wait for a locked row for as long as another session holds it."""
         found = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if set(calls(path))}
 
-        assert found - _NOT_YET == {"db/transactions.py"}
+        assert found == {"db/transactions.py"}
 
 
 class WriteTransactionTests(TestCase):

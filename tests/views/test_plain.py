@@ -394,7 +394,7 @@ class RefusedTests(PlainTestCase):
 
     def test_whoever_may_not_send(self):
         with backend(Closed):
-            self.check(self.post(content="Précis <b>"), 403, "may not")
+            self.check(self.post(content="Précis <b>"), 403, "permission")
 
     @scripted_provider()
     def test_a_model_that_is_not_offered(self, provider):
