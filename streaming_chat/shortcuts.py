@@ -19,7 +19,7 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 
 
 def send_message(

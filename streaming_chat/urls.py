@@ -3,7 +3,18 @@
 from django.urls import path, re_path
 
 from .views import health, pages
-from .views.api import chat, conversations, diagnosis, feedback, merging, messages, models, replies, tokens, unknown
+from .views.api import (
+    available_models,
+    chat,
+    conversations,
+    csrf_tokens,
+    diagnosis,
+    feedback,
+    merging,
+    messages,
+    not_found,
+    replies,
+)
 
 app_name = "streaming_chat"
 
@@ -26,9 +37,9 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/feedback", feedback.feedback_view, name="api-feedback"),
     path("api/chat", chat.chat_view, name="api-chat"),
     path("api/claim", merging.merge_view, name="api-claim"),
-    path("api/models", models.models_view, name="api-models"),
-    path("api/token", tokens.token_view, name="api-token"),
+    path("api/models", available_models.models_view, name="api-models"),
+    path("api/token", csrf_tokens.token_view, name="api-token"),
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
-    re_path("^api/(?P<path>.*)$", unknown.unknown_view, name="api-unknown"),
+    re_path("^api/(?P<path>.*)$", not_found.unknown_view, name="api-unknown"),
     path(health.ROUTE, health.health_view, name="health"),
 ]

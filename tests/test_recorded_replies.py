@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streaming_chat.models import Message
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 
 from . import test_recorded_streams as recorded
 from .provider_server import Script, blocks

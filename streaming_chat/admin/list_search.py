@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 
 from streaming_chat.models import AccessRecord, Conversation, Message
 from streaming_chat.privacy.audit import record
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 from streaming_chat.search import query
 from streaming_chat.search.tokenizer import terms
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from streaming_chat.models import AccessRecord
 from streaming_chat.privacy.audit import record
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 
 from .pagination import BoundedPaginator
 

@@ -26,7 +26,7 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_busy
 from streaming_chat.models import AccessRecord, Conversation, Review
 from streaming_chat.privacy.audit import record
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 from streaming_chat.review import reviews
 from streaming_chat.review.reviews import Snapshot, StaleReviewError, VerdictChange
 

@@ -28,7 +28,7 @@ from streaming_chat.quotas import get_quota, tokens_in
 from . import prompts
 from .history import new_messages, stored_messages, unknown_parent
 from .idempotency import find_sent
-from .live_replies import insert_live_reply
+from .live_reply_limit import insert_live_reply
 from .send_request import SendRequest, Sent
 from .titles import title_of
 

@@ -21,11 +21,11 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.db.models import Q
 
+from streaming_chat.background_threads import BackgroundThread
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.logs import describe, logger
 from streaming_chat.models import Message
-from streaming_chat.threads import BackgroundThread
 
 # The most replies in one statement; SQLite takes 32,766 parameters.
 _BATCH_SIZE = 10_000

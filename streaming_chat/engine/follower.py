@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from django.db import DatabaseError, InterfaceError, connections
 
+from streaming_chat.background_threads import BackgroundThread
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.logs import describe, logger
@@ -23,11 +24,10 @@ from streaming_chat.notifiers import get_notifier
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import START, Event, after
-from streaming_chat.threads import BackgroundThread
 
 from . import lookup
+from .event_loops import call_in_loop
 from .lookup import Reading
-from .loops import call_in_loop
 from .stream import ReplyStream
 
 # Between two reads of the database: without a connected notifier, and with one, which may still lose something.

@@ -21,8 +21,8 @@ from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 
 from .cursor import Cursor, OnePiece
-from .loops import call_in_loop
-from .send_watch import SendWatch
+from .event_loops import call_in_loop
+from .slow_clients import SendWatch
 from .stream import LoopWaiter, ReplyStream, ThreadWaiter, Waiter
 from .subscription import RECONNECT_SECONDS, Subscription
 from .writer import writer

@@ -14,7 +14,7 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import DELTAS, START, before
-from streaming_chat.protocol.text import TextCleaner
+from streaming_chat.protocol.storable_text import TextCleaner
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream
 
 from .measurements import Measurements

@@ -19,12 +19,12 @@ from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import START, Event
 
-from .grace import GracePeriod
-from .loops import call_in_loop
+from .disconnect_grace import GracePeriod
+from .event_loops import call_in_loop
+from .provider_timeouts import ReplyTimeouts
 from .receiver import Order, Receiver
 from .run_state import RunState, StateMachine
 from .stream import ReplyStream
-from .timeouts import ReplyTimeouts
 
 __all__ = ["RELEASE_SECONDS", "Order", "Run"]
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from streaming_chat.protocol.events import DELTAS, END, Event
 
-from .loops import call_in_loop, running_loop
+from .event_loops import call_in_loop, running_loop
 
 
 class Waiter(Protocol):

@@ -16,18 +16,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import DatabaseError, InterfaceError, connections
 
+from streaming_chat.background_threads import BackgroundThread
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.logs import describe, logger
 from streaming_chat.notifiers import get_notifier
-from streaming_chat.threads import BackgroundThread
 
-from .ending_watch import EndingWatch
 from .flusher import Flusher
 from .progress import Progress, SavedRun
 from .saver import Saver
 from .takeover import Takeover
 from .transaction_saver import TransactionSaver
+from .unsaved_endings import EndingWatch
 
 # Endings that come together are saved together: 20 ms are not noticed, and 100 replies that end at once cost one commit.
 _LINGER_SECONDS = 0.02

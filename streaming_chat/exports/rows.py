@@ -19,7 +19,7 @@ from django.db.models import F, QuerySet
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.paging import pages
 from streaming_chat.models import Conversation, Feedback, Message
-from streaming_chat.protocol.text import storable_value
+from streaming_chat.protocol.storable_text import storable_value
 
 # Conversations per page. Their messages are read in groups of this many, and of this many units of received text.
 CONVERSATIONS = 50

@@ -16,7 +16,7 @@ from typing import Any, Self, Unpack
 
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
-from streaming_chat.protocol.text import storable_value
+from streaming_chat.protocol.storable_text import storable_value
 
 from .base import Prompt, Provider, ProviderOptions, ProviderStream
 

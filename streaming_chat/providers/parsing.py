@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from streaming_chat.protocol.events import TOOL_CALL, Event
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 
 try:
     from jiter import from_json

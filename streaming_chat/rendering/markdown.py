@@ -1,7 +1,7 @@
 """Renders a model's Markdown as safe HTML. No I/O.
 
 Raw HTML stays text, images become their description and address, and an allow-list filters the Markdown library's output.
-markup.json has that list, for this module and for the browser. Text that is too large, or built to be slow, is shown
+allowed_html.json has that list, for this module and for the browser. Text that is too large, or built to be slow, is shown
 as plain text.
 """
 
@@ -22,9 +22,9 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 
-_MARKUP = json.loads(Path(__file__).with_name("markup.json").read_text())
+_MARKUP = json.loads(Path(__file__).with_name("allowed_html.json").read_text())
 
 # A reply of 4096 tokens is about 16 000 code points. 32 000 of ordinary Markdown take 50 ms (markdown-it-py 4.3).
 MAX_CHARS = 32_000

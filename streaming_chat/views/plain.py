@@ -32,11 +32,11 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.exceptions import APIError, error_text
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 from streaming_chat.providers import default_model
 
 from .api import parsing
-from .api.models import offered_models
+from .api.available_models import offered_models
 from .api.replies import begin_reply, grace_seconds
 from .api.reply_answers import ReplyAnswer
 from .api.responses import api_error_from, keep_token, private

@@ -16,7 +16,7 @@ from tests.provider_server import Script
 
 from .chat import ChatPage
 
-MARKUP = json.loads((Path(streaming_chat.__file__).parent / "rendering/markup.json").read_text())
+MARKUP = json.loads((Path(streaming_chat.__file__).parent / "rendering/allowed_html.json").read_text())
 # What is not of the allow-list inside a reply, and elements made from what is text only.
 STRAY = """(markup) => {
     const address = new RegExp(`^${markup.address}`, "i");

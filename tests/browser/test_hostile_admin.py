@@ -49,7 +49,7 @@ TITLE_CHARS, SOUGHT_CHARS, FILTER_CHARS = 200, 450, 1_000
 # The button beside the actions, which each Django names otherwise.
 ACTION = "index"
 NAME = "".join(HOSTILE[name] for name in ("script", "image handler", "svg handler"))
-MARKUP = json.loads((Path(streaming_chat.__file__).parent / "rendering/markup.json").read_text())
+MARKUP = json.loads((Path(streaming_chat.__file__).parent / "rendering/allowed_html.json").read_text())
 # The shape of each element but those that are made of Markdown; what no page may have; and all that can be read.
 LOOK = """(markup) => {
     const address = new RegExp(`^${markup.address}`, "i");

@@ -23,7 +23,7 @@ from streaming_chat.protocol.events import (
     text_of,
     to_parts,
 )
-from streaming_chat.protocol.text import TextCleaner, storable, storable_value
+from streaming_chat.protocol.storable_text import TextCleaner, storable, storable_value
 
 # Everything a JSON string can bring, lone surrogates and NUL too; the marks are there more often than by chance.
 ANY_TEXT = st.text(st.one_of(st.characters(), st.sampled_from("\0\r\n\u2028\ud83d\ude00\ud800\udfff🦜é ")), max_size=12)

@@ -7,7 +7,7 @@
 
 import { Lexer, Tokenizer } from "marked";
 
-import markup from "../../../streaming_chat/rendering/markup.json" with { type: "json" };
+import markup from "../../../streaming_chat/rendering/allowed_html.json" with { type: "json" };
 
 /**
  * A token as marked makes it; which properties there are depends on its type.

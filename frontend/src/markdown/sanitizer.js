@@ -2,7 +2,7 @@
 
 import createPurifier from "dompurify";
 
-import markup from "../../../streaming_chat/rendering/markup.json" with { type: "json" };
+import markup from "../../../streaming_chat/rendering/allowed_html.json" with { type: "json" };
 
 const LANGUAGE = new RegExp(`^${markup.language}$`);
 const TOKEN = /^hljs-[\w -]+$/;

@@ -23,7 +23,7 @@ from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, ConversationQuerySet, Message
-from streaming_chat.protocol.text import storable
+from streaming_chat.protocol.storable_text import storable
 from streaming_chat.providers import default_model, is_offered
 from streaming_chat.search import entries
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
-from streaming_chat.protocol.text import storable, storable_value
+from streaming_chat.protocol.storable_text import storable, storable_value
 
 # A check takes a value and returns it cleaned, or raises ValueError with what was expected.
 Check = Callable[[Any], Any]

@@ -8,7 +8,7 @@ from django.utils import translation
 from django.utils.translation import gettext_lazy
 
 from streaming_chat.exceptions import APIError
-from streaming_chat.views.api.models import models_view
+from streaming_chat.views.api.available_models import models_view
 from streaming_chat.views.api.responses import error_response
 from tests.factories import make_conversation, make_live, make_reply
 from tests.native import ApiTestCase

@@ -4,8 +4,8 @@ import asyncio
 
 from django.test import SimpleTestCase
 
-from streaming_chat.engine import grace
-from streaming_chat.engine.grace import GracePeriod
+from streaming_chat.engine import disconnect_grace
+from streaming_chat.engine.disconnect_grace import GracePeriod
 
 
 class GracePeriodTests(SimpleTestCase):
@@ -51,4 +51,4 @@ class GracePeriodTests(SimpleTestCase):
         due = period._timer.when()
         period.cancel()
 
-        assert due >= before + grace._FIRST_READER_SECONDS
+        assert due >= before + disconnect_grace._FIRST_READER_SECONDS

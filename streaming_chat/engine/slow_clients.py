@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from streaming_chat.conf import conf
 
-from .loops import call_in_loop
+from .event_loops import call_in_loop
 
 if TYPE_CHECKING:
     from .reader import Reader

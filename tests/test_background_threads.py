@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.test import SimpleTestCase
 
-from streaming_chat.threads import BackgroundThread
+from streaming_chat.background_threads import BackgroundThread
 from tests.provider_server import TIMEOUT
 from tests.servers import wait_until
 

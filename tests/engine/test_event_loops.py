@@ -4,7 +4,7 @@ import asyncio
 
 from django.test import SimpleTestCase
 
-from streaming_chat.engine.loops import call_in_loop, running_loop
+from streaming_chat.engine.event_loops import call_in_loop, running_loop
 
 
 class LoopTests(SimpleTestCase):

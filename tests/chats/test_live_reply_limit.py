@@ -3,7 +3,7 @@
 from django.db import IntegrityError, connection, transaction
 from django.test import TestCase, override_settings
 
-from streaming_chat.chats.live_replies import insert_live_reply
+from streaming_chat.chats.live_reply_limit import insert_live_reply
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import LiveReply
