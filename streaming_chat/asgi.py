@@ -8,7 +8,7 @@ Django gives every request under ASGI a thread of its own to its end: 1,000 open
 
 The synchronous code of all requests runs on these threads, one call at a time on each. A slow synchronous view, or a
 synchronous middleware around a slow asynchronous view, delays the requests that share its thread. Needs asgiref 3.13.
-Four threads send as many messages as eight, and another page waits a sixth as long as with two (benchmarks/README.md).
+With four, another page waits 59 ms while messages are sent, with two 150; eight send fewer (benchmarks/README.md).
 
 The health check is answered on the event loop, before Django and its middleware: it answers even if all threads are busy.
 
