@@ -5,6 +5,7 @@ from decimal import Decimal
 from io import StringIO
 from unittest import skipIf
 
+import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
@@ -166,6 +167,7 @@ class EraseTests(TestCase):
         assert clear("--all", "--older-than", "300") == ["1 in total removed."]
 
 
+@pytest.mark.slow
 class LiveTests(TestCase):
     def setUp(self):
         settings = override_settings(STREAMING_CHAT_LEASE_SECONDS=0.3)
