@@ -279,10 +279,15 @@ class RedisNotifier(Notifier):
     async def _send_notifications(self, client: Any) -> None:
         if time.monotonic() >= self._next_heartbeat:
             self._next_heartbeat = time.monotonic() + _HEARTBEAT_SECONDS
-            self._notifications.add(Notification(self._process_key, HEARTBEAT))
+            await _execute(client, Notification(self._process_key, HEARTBEAT).commands())
         for batch in _in_batches(list(self._notifications)):
-            await _execute(client, (command for each in batch for command in each.commands()))
+            # Removed first: one that is repeated in the meantime is about a later commit.
             self._notifications.difference_update(batch)
+            try:
+                await _execute(client, (command for each in batch for command in each.commands()))
+            except Exception:
+                self._notifications.update(batch)
+                raise
 
     async def _send_events(self, client: Any) -> None:
         for batch in _in_batches([(pk, each) for pk, each in list(self._publications.items()) if each.is_due]):

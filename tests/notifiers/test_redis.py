@@ -1,5 +1,6 @@
 """RedisNotifier with a real Valkey: what it carries, and that Redis may fail in any way at any time."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -10,12 +11,13 @@ import warnings
 
 import psutil
 import pytest
+import redis.asyncio
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.test import SimpleTestCase, TransactionTestCase
 
 from streaming_chat.notifiers.redis import RedisNotifier
-from streaming_chat.notifiers.redis_streams import decode_events, encode_events
+from streaming_chat.notifiers.redis_streams import CHANGED, Notification, decode_events, encode_events
 from streaming_chat.protocol.events import END, REASONING, START, TEXT, TOOL_CALL, Event, after, length, text_of
 from tests.servers import wait_until
 from tests.valkey import Valkey
@@ -297,6 +299,24 @@ class NotifyingTests(TwoNotifiers, TransactionTestCase):
         with transaction.atomic():
             self.writing.notify_on_commit("default", list(others))
         wait_until(lambda: set(self.receiver.changed) == {self.reply, *others})
+
+    async def test_a_notification_is_sent_again_if_it_is_repeated_meanwhile(self):
+        """The first may have been read before the second commit."""
+        notification = Notification(self.key.encode(), CHANGED)
+        self.writing._notifications.add(notification)
+        self.writing._next_heartbeat = float("inf")
+        self.valkey.command("CLIENT", "PAUSE", 60_000, "WRITE")
+        async with redis.asyncio.Redis.from_url(self.valkey.url) as client:
+            sending = asyncio.create_task(self.writing._send_notifications(client))
+            await asyncio.to_thread(wait_until, self.is_a_client_blocked)
+            self.writing._notifications.add(notification)
+            self.valkey.command("CLIENT", "UNPAUSE")
+            await sending
+
+        assert self.writing._notifications == {notification}
+
+    def is_a_client_blocked(self):
+        return self.valkey.command("INFO", "clients")["blocked_clients"]
 
 
 class FaultTests(TwoNotifiers, SimpleTestCase):
