@@ -156,8 +156,8 @@ class CanaryTests(TransactionTestCase):
 class RedisTests(TransactionTestCase):
     def test_an_owners_keys_go(self):
         with Valkey() as valkey:
-            tail = {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": valkey.url}}
-            with override_settings(STREAMING_CHAT_NOTIFIER=tail):
+            notifier = {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": valkey.url}}
+            with override_settings(STREAMING_CHAT_NOTIFIER=notifier):
                 reply = make_reply(make_conversation())
                 get_notifier().publish(reply.pk, [Event("start", {}), Event("text", CANARY)])
                 wait_until(lambda: keys(CANARY, valkey))

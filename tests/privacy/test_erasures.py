@@ -200,8 +200,8 @@ class CanaryTests(TransactionTestCase):
 
     def test_erasure(self):
         with Valkey() as valkey, tempfile.TemporaryDirectory() as folder:
-            tail = {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": valkey.url}}
-            with override_settings(STREAMING_CHAT_JOURNAL_DIR=folder, STREAMING_CHAT_NOTIFIER=tail):
+            notifier = {"BACKEND": "streaming_chat.notifiers.redis.RedisNotifier", "OPTIONS": {"url": valkey.url}}
+            with override_settings(STREAMING_CHAT_JOURNAL_DIR=folder, STREAMING_CHAT_NOTIFIER=notifier):
                 _conversation, reply = planted()
                 get_notifier().publish(reply.pk, [Event("start", {}), Event("text", CANARY)])
                 wait_until(lambda: keys(CANARY, valkey))

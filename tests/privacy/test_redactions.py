@@ -177,7 +177,7 @@ class CanaryTests(TransactionTestCase):
         self.addCleanup(settings.disable)
 
     def carry(self, reply):
-        """Let the tail carry the canary as it does while a reply is written and followed elsewhere."""
+        """Let the notifier carry the canary, as it does while another process follows the reply."""
         get_notifier().publish(reply.pk, [Event("start", {}), Event("text", CANARY)])
         wait_until(lambda: keys(CANARY, self.valkey))
         get_notifier().stop_publishing(reply.pk)
