@@ -4,6 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+import pytest
 from django.test import SimpleTestCase, override_settings
 
 from streaming_chat.backends import BackendSetting
@@ -76,6 +77,7 @@ class BackendSettingTests(SimpleTestCase):
                 with self.assertRaisesMessage(ValueError, "no"):
                     quotas.get()
 
+    @pytest.mark.slow
     def test_a_fork_resets_it_in_the_child(self):
         """Even while another thread of the parent is creating one."""
         with configured(Counted):

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.db.uuid7 import uuid7
-from streaming_chat.exports import transcripts
+from streaming_chat.exports import formats, rows, transcripts
 from streaming_chat.models import Conversation, Feedback, Message
 
 from .factories import make_conversation, make_reply, make_staff, make_user
@@ -189,7 +189,7 @@ def _reply_to(asked: Message) -> Message:
 class ExportTests(PgBouncerCase):
     """An export is many transactions, each in any of two sessions, with those of others in between."""
 
-    CONVERSATIONS = 20 * transcripts._CONVERSATIONS + 7
+    CONVERSATIONS = 20 * rows.CONVERSATIONS + 7
     LIST = "/admin/streaming_chat/conversation/"
     sessions = 2
     options = {"log_statement": "all", "log_line_prefix": "%p [%a] "}
@@ -201,7 +201,7 @@ class ExportTests(PgBouncerCase):
         self.path = Path(folder.name, "out")
         self.fill()
         self.until = timezone.now().isoformat()
-        self.whole = {form: self.written(form) for form in transcripts.FORMATS}
+        self.whole = {form: self.written(form) for form in formats.FORMATS}
 
     def fill(self):
         """Make conversations of 8 KB each: those of some pages are more than a state of an export is saved after."""
@@ -222,7 +222,7 @@ class ExportTests(PgBouncerCase):
         )
 
     def written(self, form):
-        pieces = transcripts.export(Conversation.objects.all(), transcripts.FORMATS[form]())
+        pieces = transcripts.export(Conversation.objects.all(), formats.FORMATS[form]())
         return b"".join(piece.data for piece in pieces)
 
     def start(self, form):
@@ -253,7 +253,7 @@ class ExportTests(PgBouncerCase):
         return self.log.stat().st_size
 
     def test_the_command_is_exact_while_others_write(self):
-        for form in transcripts.FORMATS:
+        for form in formats.FORMATS:
             with self.subTest(form), Writers() as writers:
                 mark, before = self.mark(), writers.commits
                 process = self.start(form)

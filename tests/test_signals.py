@@ -5,6 +5,7 @@ import threading
 import uuid
 import warnings
 
+import pytest
 from django.test import SimpleTestCase
 
 from streaming_chat.models import Message
@@ -51,6 +52,7 @@ class AnnounceTests(SimpleTestCase):
             assert self.received.wait(TIMEOUT)
         assert has_come
 
+    @pytest.mark.slow
     def test_a_child_of_a_fork_has_a_thread_of_its_own(self):
         """Threads do not survive a fork: what a child hands to the parent's would never run."""
         self.announce()
