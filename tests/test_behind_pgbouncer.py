@@ -297,7 +297,7 @@ class ExportTests(PgBouncerCase):
 
     def has_saved_a_state(self):
         try:
-            return json.loads(Path(f"{self.path}.state").read_text())["upto"]
+            return json.loads(Path(f"{self.path}.state").read_text())["through"]
         except FileNotFoundError:
             return None
 
