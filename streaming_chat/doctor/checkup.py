@@ -61,7 +61,7 @@ class Checkup:
         self._processes: set[str] = set()
         # What the server says about itself; until then, the settings of this process.
         self._server: dict[str, Any] = {
-            "tail": conf.STREAMING_CHAT_NOTIFIER["BACKEND"],
+            "notifier": conf.STREAMING_CHAT_NOTIFIER["BACKEND"],
             "grace": conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
             "heartbeat": conf.STREAMING_CHAT_HEARTBEAT_SECONDS,
         }
@@ -329,8 +329,8 @@ class Checkup:
             is_over.set()
         stream.close()
         self._stop(message_id)
-        measured = {"lag": max(lags) * 1000, "tail": self._server["tail"].rpartition(".")[2], "count": _FOLLOWERS}
-        text = _("The slowest of %(count)d other readers was %(lag).0f ms behind the first. The notifier is %(tail)s.")
+        measured = {"lag": max(lags) * 1000, "notifier": self._server["notifier"].rpartition(".")[2], "count": _FOLLOWERS}
+        text = _("The slowest of %(count)d other readers was %(lag).0f ms behind the first. The notifier is %(notifier)s.")
         yield Finding(OK if max(lags) < _LAG_SECONDS else WARN, _("processes"), text % measured)
 
     def _lag(self, message_id: uuid.UUID, first: Stream) -> float:

@@ -40,7 +40,7 @@ def diagnose(request: HttpRequest, owner: Owner) -> Answer:
         "time": time.time(),
         "scheme": request.scheme,
         "host": request.get_host(),
-        "tail": conf.STREAMING_CHAT_NOTIFIER["BACKEND"],
+        "notifier": conf.STREAMING_CHAT_NOTIFIER["BACKEND"],
         "grace": conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
         "heartbeat": conf.STREAMING_CHAT_HEARTBEAT_SECONDS,
     }

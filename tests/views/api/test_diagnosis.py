@@ -39,7 +39,7 @@ class DiagnosisTests(ApiTestCase):
             "time",
             "scheme",
             "host",
-            "tail",
+            "notifier",
             "grace",
             "heartbeat",
         }
