@@ -44,7 +44,7 @@ def write_transaction(write: Callable[[], T], *, using: str | None = None, lock_
 
 @contextmanager
 def savepoint(using: str) -> Iterator[None]:
-    """Undo only the block if it fails; the transaction around it goes on."""
+    """Undo only the block if it fails; a transaction around it goes on. For blocks that wait for no lock."""
     with transaction.atomic(using=using):
         yield
 

@@ -329,8 +329,14 @@ class Checkup:
             is_over.set()
         stream.close()
         self._stop(message_id)
-        measured = {"lag": max(lags) * 1000, "notifier": self._server["notifier"].rpartition(".")[2], "count": _FOLLOWERS}
-        text = _("The slowest of %(count)d other readers was %(lag).0f ms behind the first. The notifier is %(notifier)s.")
+        measured = {
+            "lag": max(lags) * 1000,
+            "notifier": self._server["notifier"].rpartition(".")[2],
+            "count": _FOLLOWERS,
+        }
+        text = _(
+            "The slowest of %(count)d other readers was %(lag).0f ms behind the first. The notifier is %(notifier)s."
+        )
         yield Finding(OK if max(lags) < _LAG_SECONDS else WARN, _("processes"), text % measured)
 
     def _lag(self, message_id: uuid.UUID, first: Stream) -> float:

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_locked
-from streaming_chat.db.transactions import LOCK_SECONDS, write_transaction
+from streaming_chat.db.transactions import LOCK_SECONDS, savepoint, write_transaction
 from streaming_chat.logs import describe, logger
 from streaming_chat.models import Conversation, LiveReply, LiveReplyQuerySet, ReplyEvent
 from streaming_chat.protocol import endings
@@ -74,7 +74,9 @@ def _unlocked(lives: LiveReplyQuerySet) -> list[LiveReply]:
     using = live_database()
     if not connections[using].features.has_select_for_update_skip_locked:
         return list(lives.using(using))
-    return write_transaction(lambda: list(lives.using(using).select_for_update(skip_locked=True)), using=using)
+    with savepoint(using):
+        # Without a lock timeout, which costs a statement: this waits for no lock.
+        return list(lives.using(using).select_for_update(skip_locked=True))
 
 
 def _recover(live: LiveReply) -> bool:
