@@ -5,6 +5,7 @@ PORT ?= 8000
 SECONDS ?= 600
 NOTIFIER ?= redis
 WORKERS ?= 2
+DATABASES ?= sqlite postgres
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 # Many tests wait for a process or a server, so two workers take half the time on two cores.
@@ -32,7 +33,7 @@ help:
 demo: $(VENV)/demo.stamp
 	@PORT=$(PORT) $(PYTHON) -m chatproject.demo
 
-test: sqlite postgres
+test: $(DATABASES)
 
 sqlite: $(VENV)/test.stamp
 	env -u DATABASE_URL $(PYTEST)
