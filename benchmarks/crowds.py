@@ -1,4 +1,4 @@
-"""Many open replies, each of a user of its own, and somebody who asks for another page meanwhile."""
+"""Many open replies, each of a user of its own, while another client requests a page."""
 
 from __future__ import annotations
 

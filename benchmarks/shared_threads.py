@@ -2,7 +2,7 @@
 
     python -m benchmarks.shared_threads [--threads 2 --threads 4] [--clients 16] [--seconds 10] [--rounds 3]
 
-So many clients send one message after the other, each answered by a reply of one token, while somebody asks for another
+So many clients send one message after the other, each answered by a reply of one token, while a client requests another
 page ten times a second. A round measures each number of threads once; the table has the medians of the rounds.
 """
 
