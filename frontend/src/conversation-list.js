@@ -74,7 +74,7 @@ export class ConversationList {
     list.replaceChildren(...this.#items(page));
     if (focused) this.#focus(focused.dataset.id);
     this.#parts.none.hidden = page.results.length > 0 || !this.#search;
-    // Somebody without conversations needs no search.
+    // A user without conversations needs no search.
     this.#parts.search.hidden &&= !page.results.length;
     return page.results;
   }

@@ -13,7 +13,7 @@ export class StreamingChat extends HTMLElement {
   #chat = null;
 
   connectedCallback() {
-    // Somebody who may not chat sees a link to the login instead.
+    // A person who may not chat sees a link to the login instead.
     if (!this.querySelector("[data-part=frame]")) return;
     this.#chat = new Chat(this);
     this.#chat.open();

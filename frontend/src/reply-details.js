@@ -1,4 +1,4 @@
-/** The details of a reply: model, tokens, times and cost. They are fetched when somebody opens them. */
+/** The details of a reply: model, tokens, times and cost. They are fetched when they are opened. */
 
 /**
  * @import { Translations } from "./translations.js"
