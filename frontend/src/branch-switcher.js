@@ -31,18 +31,23 @@ export class BranchSwitcher {
     await api.json("PATCH", `api/conversations/${conversation}`, { head: lastDescendant(results, chosen).id });
     if (hasChanged()) return;
     tabs.notify(conversation);
+    const { top } = from.pager;
     await view.reload();
-    this.#show(chosen.id, direction);
+    this.#show(chosen.id, direction, top);
   }
 
   /**
+   * Put the pager of the version in view where it was pressed, so that the next press needs no other place.
+   *
    * @param {string} id
    * @param {Direction} direction
+   * @param {number} top
    */
-  #show(id, direction) {
+  #show(id, direction, top) {
     const shown = this.#chat.messages.find(id);
-    shown?.element.scrollIntoView({ block: "nearest" });
-    shown?.pager.focus(direction);
+    if (!shown) return;
+    this.#chat.parts.scroll.scrollTop += shown.pager.top - top;
+    shown.pager.focus(direction);
   }
 }
 

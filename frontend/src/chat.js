@@ -116,7 +116,7 @@ export class Chat {
   updateControls() {
     this.keepFocus(() => {
       const { isFollowing, isStopping } = this.follower;
-      this.parts.frame.classList.toggle("sc-writing", isFollowing);
+      this.messages.lock(isFollowing);
       this.parts.empty.hidden = !this.messages.isEmpty || Boolean(this.conversation);
       this.composer.showButton({ isLive: isFollowing, isStopping });
     });

@@ -11,6 +11,8 @@ export class Feedback {
   #save;
   /** @type {Thumb} */
   #value = null;
+  // One change is saved after the other: the server may take two requests in another order.
+  #saving = Promise.resolve(true);
 
   /**
    * @param {ReplyParts} parts
@@ -64,7 +66,8 @@ export class Feedback {
   async #change(value, comment) {
     const before = this.#value && { value: this.#value, comment: this.#parts.commentText.value };
     this.show(value && { value, comment });
-    const isSaved = await this.#save(value, comment);
+    this.#saving = this.#saving.then(() => this.#save(value, comment));
+    const isSaved = await this.#saving;
     if (!isSaved) this.show(before);
     return isSaved;
   }

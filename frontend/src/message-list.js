@@ -10,12 +10,15 @@
 
 // So many are made at once; each costs about 3 ms with its Markdown.
 const BATCH_SIZE = 30;
+// The buttons that lead to another branch.
+const BRANCHING = "[data-part=again], [data-part=edit], [data-part=previous], [data-part=next]";
 
 export class MessageList {
   #parts;
   #makeView;
   /** @type {Message[]} Earlier messages that are not shown yet. */
   #hidden = [];
+  #isLocked = false;
   /** @type {MessageView[]} */
   views = [];
 
@@ -29,6 +32,7 @@ export class MessageList {
     this.#parts = parts;
     this.#makeView = makeView;
     parts.earlier.addEventListener("click", () => this.#showEarlier(), { signal });
+    parts.messages.addEventListener("click", ignoreDisabled, { capture: true, signal });
   }
 
   get isEmpty() {
@@ -84,11 +88,22 @@ export class MessageList {
     for (const removed of this.views.splice(this.views.indexOf(view))) removed.element.remove();
   }
 
+  /**
+   * Disable the buttons that lead to another branch, while a reply is being written. They stay in place and keep the focus.
+   *
+   * @param {boolean} isLocked
+   */
+  lock(isLocked) {
+    this.#isLocked = isLocked;
+    for (const button of this.#parts.messages.querySelectorAll(BRANCHING)) button.setAttribute("aria-disabled", String(isLocked));
+  }
+
   #showBatch() {
     const views = this.#hidden.splice(-BATCH_SIZE).map((message) => this.#makeView(message));
     this.views.unshift(...views);
     this.#parts.messages.prepend(...views.map((view) => view.element));
     this.#parts.earlier.hidden = !this.#hidden.length;
+    this.lock(this.#isLocked);
     return views;
   }
 
@@ -103,4 +118,9 @@ export class MessageList {
     first.element.tabIndex = -1;
     first.element.focus({ preventScroll: true });
   }
+}
+
+/** @param {MouseEvent} event */
+function ignoreDisabled(event) {
+  if (/** @type {Element} */ (event.target).closest("[aria-disabled=true]")) event.stopPropagation();
 }

@@ -39,6 +39,11 @@ export class Pager {
     next.disabled = index >= count;
   }
 
+  /** Where it is in the window, in pixels from the top. */
+  get top() {
+    return this.#parts.pager.getBoundingClientRect().top;
+  }
+
   /**
    * Focus the button of this direction, or the other one when this is disabled.
    *
@@ -47,6 +52,6 @@ export class Pager {
   focus(direction) {
     const { previous, next } = this.#parts;
     const [wanted, other] = direction < 0 ? [previous, next] : [next, previous];
-    (wanted.disabled ? other : wanted).focus();
+    (wanted.disabled ? other : wanted).focus({ preventScroll: true });
   }
 }

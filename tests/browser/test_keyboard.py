@@ -170,6 +170,23 @@ class TestReplies:
         told.page.wait_for_load_state("networkidle")
         assert Feedback.objects.values_list("value", "comment").get() == (1, "Short")
 
+    def test_changes_of_a_judgement_are_saved_in_their_order(self, told):
+        """Each waits for the answer to the one before it."""
+        heard = []
+        page = told.page
+        page.on("request", lambda request: request.url.endswith("/feedback") and heard.append("asked"))
+        page.on("response", lambda response: response.url.endswith("/feedback") and heard.append("answered"))
+        with page.expect_response(lambda response: response.request.post_data == '{"value":1,"comment":""}'):
+            # In one task of the page: the first has no answer when the second is made.
+            page.evaluate(
+                """() => {
+                    for (const part of ["bad", "good"]) document.querySelector(`[data-part=${part}]`).click();
+                }"""
+            )
+
+        assert heard == ["asked", "answered"] * 2
+        assert Feedback.objects.get().value == 1
+
     def test_its_facts_open_and_close(self, told):
         summary = told.replies.last.locator(".sc-facts > summary")
         told.press(summary, by=BACK)
