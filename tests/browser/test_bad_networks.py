@@ -878,9 +878,8 @@ def stop_clock(page: Page) -> None:
 
 
 def wait_in(page: Page, condition) -> None:
-    """Wait until this is true of what the page's handlers note."""
-    page.wait_for_function("() => true")
-    wait_until(lambda: condition() or page.evaluate("() => new Promise((resolve) => requestAnimationFrame(resolve))"))
+    """Wait until this is true of what the page's handlers note, which they do while Playwright is called."""
+    wait_until(lambda: condition() or page.evaluate("() => false"))
 
 
 def _written() -> str:
