@@ -189,7 +189,7 @@ def _completed(transcript: _Transcript) -> None:
     first = transcript.reply(
         question,
         "openai:gpt-5-mini",
-        endings.completed("stop", received=True),
+        endings.completed("stop"),
         [Event(REASONING, "A table says it in the least words; then one example."), Event(TEXT, LIST_REPLY)],
         usage=Usage(31, 0, 164, 24),
         finish_reason="stop",
@@ -202,7 +202,7 @@ def _completed(transcript: _Transcript) -> None:
     transcript.reply(
         question,
         "openai:gpt-5-mini",
-        endings.completed("length", received=True),
+        endings.completed("length"),
         [Event(TEXT, "When its fields deserve names: `Point(x=3, y=4)` reads better than `(3, 4)`, and it is still a")],
         usage=Usage(214, 192, 32, 0),
         finish_reason="length",
@@ -229,7 +229,7 @@ def _retried(transcript: _Transcript) -> None:
     transcript.reply(
         question,
         "demo:demo",
-        endings.completed("stop", received=True),
+        endings.completed("stop"),
         [Event(TEXT, "- Arabic: صباح الخير\n- Japanese: おはようございます 🌅")],
         usage=Usage(12, None, 19, None),
         finish_reason="stop",
@@ -261,7 +261,7 @@ def _tool_call(transcript: _Transcript) -> None:
     transcript.reply(
         question,
         "openai:gpt-5-mini",
-        endings.completed("tool_calls", received=True),
+        endings.completed("tool_calls"),
         [Event(TEXT, "Let me look that up."), Event(TOOL_CALL, call)],
         usage=Usage(58, 0, 21, 0),
         finish_reason="tool_calls",
@@ -275,7 +275,7 @@ def _hostile(transcript: _Transcript) -> None:
     transcript.reply(
         question,
         "demo:demo",
-        endings.completed("stop", received=True),
+        endings.completed("stop"),
         [Event(TEXT, HOSTILE_REPLY)],
         finish_reason="stop",
         first_event_ms=90,
@@ -289,7 +289,7 @@ def _siblings(transcript: _Transcript) -> None:
         transcript.reply(
             question,
             "openai:gpt-5-mini",
-            endings.completed("stop", received=True),
+            endings.completed("stop"),
             [Event(TEXT, text)],
             usage=Usage(24, 0, 28, 0),
             finish_reason="stop",
@@ -308,7 +308,7 @@ def _long(transcript: _Transcript) -> None:
     reply = transcript.reply(
         question,
         "anthropic:claude-sonnet-4-5",
-        endings.completed("stop", received=True),
+        endings.completed("stop"),
         [Event(REASONING, LIBRARY_THOUGHT), Event(TEXT, LIBRARY_REPLY)],
         usage=Usage(29, 0, 812, 94),
         finish_reason="end_turn",

@@ -44,6 +44,7 @@ _ENDINGS: dict[str, tuple[str | Promise, bool]] = {
     "provider_protocol": (_("The model sent a response that could not be read."), True),
     "provider_error": (_("The model reported an error."), True),
     "empty": (_("The model returned an empty reply."), True),
+    "reasoning_only": (_("The model used up its reply for reasoning and wrote no text."), True),
     "shutdown": (_("The server was restarted while the reply was being written."), True),
     "lease_expired": (_("The server stopped while the reply was being written."), True),
     "not_saved": (_("The reply could not be saved."), True),

@@ -40,6 +40,9 @@ Gate 0 holds the first delta, gate `len(deltas)` the finish; the headers are out
     bad_utf8    an event whose data is not UTF-8; the reply goes on after it
     endless     the deltas again and again, until the client leaves (`after` does not matter)
 
+Anthropic's API refuses blank texts, as the real one does, and a prompt that ends with an assistant's turn if
+that has trailing white space, or the model is of the generation 4.6 or later.
+
 `status` other than 200 answers with `body` (bytes, or anything JSON) and `headers` instead.
 
 **What is recorded**, for each request, in `provider.calls` (see Call): path, headers, parsed body, the deltas
@@ -67,6 +70,7 @@ from typing import Any, Self
 TIMEOUT = 10.0  # Seconds after which a wait fails its test.
 
 _BLOCK_END = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+_NO_PREFILL = re.compile(r"claude-\w+-(4-[6-9]|[5-9])")
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -374,7 +378,7 @@ class _Connection:
         headers = {name.strip().lower(): value.strip() for name, _, value in fields}
         body = _parsed(await self._exactly(int(headers.get("content-length", 0))))
         wire = _wire(path)
-        script = self.server.choose(body) if wire else Script(status=404, body={"error": {}})
+        script = (wire.refusal(body) or self.server.choose(body)) if wire else Script(status=404, body={"error": {}})
         return Call(path, headers, body, script), wire
 
     async def _until(self, end: bytes) -> bytes | None:
@@ -550,6 +554,9 @@ class OpenAIWire:
 
     headers = {"x-request-id": "req_loopback"}
 
+    def refusal(self, body: Any) -> Script | None:
+        return None
+
     def opening(self, script: Script) -> bytes:
         return self._chunk({"role": "assistant", "content": ""})
 
@@ -607,6 +614,19 @@ class AnthropicWire:
 
     headers = {"request-id": "req_loopback"}
 
+    def refusal(self, body: dict[str, Any]) -> Script | None:
+        """Return the answer to a request that the API rejects for its texts."""
+        texts = [turn["content"] for turn in body["messages"]]
+        if not all(text.strip() for text in [*texts, body.get("system", "x")]):
+            return self._invalid("messages: text content blocks must contain non-whitespace text")
+        if body["messages"][-1]["role"] == "user":
+            return None
+        if _NO_PREFILL.search(body["model"]):
+            return self._invalid("This model does not support assistant message prefill.")
+        if texts[-1] != texts[-1].rstrip():
+            return self._invalid("messages: final assistant content cannot end with trailing whitespace")
+        return None
+
     def opening(self, script: Script) -> bytes:
         tokens = script.usage[0] if script.usage else 0
         message = {**self._message, "content": [], "usage": {"input_tokens": tokens, "output_tokens": 1}}
@@ -656,6 +676,10 @@ class AnthropicWire:
         ]
         tokens = dict(zip(("input_tokens", "output_tokens"), script.usage or (0, 0), strict=True))
         return {**self._message, "content": content, "stop_reason": self._finish(script), "usage": tokens}
+
+    def _invalid(self, message: str) -> Script:
+        error = {"type": "invalid_request_error", "message": message}
+        return Script(status=400, body={"type": "error", "error": error})
 
     _message = {"id": "msg_loopback", "type": "message", "role": "assistant", "model": "loopback"}
 

@@ -112,6 +112,8 @@ def ending_of(expect: dict[str, Any], message: Message) -> tuple[str, str]:
     if "error" in expect:
         return ("interrupted", "provider_error") if message.parts else ("failed", "")
     reason = expect.get("end_reason", recorded.END_REASONS.get(expect.get("finish_reason", ""), "stop"))
-    if reason == "stop" and not message.parts:
+    if reason != "content_filter" and not (
+        joined(message, "text").strip() or any(part["kind"] == "tool_call" for part in message.parts)
+    ):
         return "failed", ""
     return "completed", reason

@@ -92,6 +92,41 @@ class FinishTests(Endings):
 
                 self.check(message, ("failed", "", "empty"))
 
+    def test_a_reply_without_an_answer_has_failed(self):
+        """Whatever its provider calls it. What was received is kept for staff."""
+        budget = {"openai": "length", "anthropic": "max_tokens"}
+        for wire in WIRES:
+            scripts = {
+                "blank": (Script(("\n", " \u200b")), "empty"),
+                "blank and long": (Script((" ",), finish=budget[wire]), "empty"),
+                "reasoning": (Script((), reasoning=("Hm.",)), "reasoning_only"),
+                "all budget": (Script((), reasoning=("Hm.",), finish=budget[wire]), "reasoning_only"),
+            }
+            for name, (script, code) in scripts.items():
+                with self.subTest(f"{wire} {name}"):
+                    message = self.read(self.say(wire, name, script))
+
+                    self.check(message, ("failed", "", code))
+                    assert message.text == script.text
+                    assert message.finish_reason in ("stop", "end_turn", budget[wire])
+                    assert [part["text"] for part in message.parts] == [*script.reasoning, *filter(None, [script.text])]
+
+    def test_a_conversation_goes_on_after_a_blank_reply(self):
+        """Anthropic's API rejects a conversation with a blank text in it, and would for ever."""
+        for wire in WIRES:
+            with self.subTest(wire):
+                blank = self.read(self.say(wire, "first", Script((" \n",))))
+                self.provider.by_text[f"{wire} first\n\nsecond"] = Script(DELTAS)
+                exchange = self.browser.post(
+                    f"api/conversations/{blank.conversation_id}/messages", {"content": "second"}
+                )
+                message = self.read(exchange)
+
+                assert outcome(message) == ("completed", "stop", "")
+                assert self.provider.calls[-1].body["messages"] == [
+                    {"role": "user", "content": f"{wire} first\n\nsecond"}
+                ]
+
     def test_deltas_arrive_one_by_one(self):
         gates = {number: Gate() for number in range(1, 4)}
         with held(*gates.values()):

@@ -47,8 +47,13 @@ export class ReplyContent {
     return Array.from(this.text).length;
   }
 
-  /** Whether there is nothing to copy or to judge. */
+  /** Whether there is no text that can be seen. */
+  get isBlank() {
+    return !this.text.trim();
+  }
+
+  /** Whether there is nothing to judge. */
   get isEmpty() {
-    return !this.text && !this.tools.length;
+    return this.isBlank && !this.tools.length;
   }
 }

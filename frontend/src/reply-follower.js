@@ -10,10 +10,6 @@ import { dispatchPageEvent } from "./page-events.js";
  * @import { Ending, ReplyIds, ReplyRequest } from "./types"
  */
 
-// What the status line says of an ending; of any other, "broken".
-/** @type {Record<string, string>} */
-const ENDING_TEXTS = { completed: "finished", stopped: "stopped", failed: "failed" };
-
 export class ReplyFollower {
   #chat;
   /** @type {LiveReply | null} */
@@ -115,10 +111,11 @@ export class ReplyFollower {
    * @param {LiveReply} live
    * @param {Ending} ending
    */
-  #ended(live, { status, end_reason: endReason, error = null }) {
+  #ended(live, ending) {
+    const { status, end_reason: endReason, error = null } = ending;
     const { autoScroll, composer, element, errors, translations } = this.#chat;
     autoScroll.update();
-    if (this.#live === live) composer.setStatus(translations.say(ENDING_TEXTS[status] ?? "broken"));
+    if (this.#live === live) composer.setStatus(translations.outcome(ending) || translations.say("finished"));
     errors.guard(this.#chat.refreshList());
     const { conversation, reply } = live;
     dispatchPageEvent(element, "ended", { conversation, message: reply.id, status, endReason, error });

@@ -24,10 +24,6 @@ import { Stopwatch } from "./stopwatch.js";
  * @property {(reply: Reply) => Promise<Message | undefined>} fetch
  */
 
-// What the button says that asks for another reply, by the status of this one.
-/** @type {Record<string, string>} */
-const AGAIN = { failed: "retry", interrupted: "continue" };
-
 export class Reply {
   #translations;
   /** @type {ReplyParts} */
@@ -140,15 +136,16 @@ export class Reply {
   // An ended reply
 
   /** @param {Ending} ending */
-  end({ status, error = null }) {
+  end(ending) {
+    const { status } = ending;
     this.#preview = null;
     this.#reasoningTime.stop();
     this.#shown = this.received.copy();
     this.element.dataset.status = status;
     this.element.removeAttribute("aria-busy");
     this.#render(true);
-    this.#showOutcome(status, error?.message ?? this.#translations.say(status));
-    this.#showActions(status);
+    this.#showOutcome(this.#translations.outcome(ending));
+    this.#showActions(ending);
   }
 
   /**
@@ -204,23 +201,29 @@ export class Reply {
     return this.#translations.say(this.#isLive && !this.#shown.text ? "reasoning_now" : "reasoning");
   }
 
-  /**
-   * @param {string} status
-   * @param {string} text
-   */
-  #showOutcome(status, text) {
-    this.#parts.outcome.hidden = status === "completed";
+  /** @param {string} text */
+  #showOutcome(text) {
+    this.#parts.outcome.hidden = !text;
     this.#parts.outcome.textContent = text;
   }
 
-  /** @param {string} status */
-  #showActions(status) {
+  /** @param {Ending} ending */
+  #showActions(ending) {
     const parts = this.#parts;
     parts.actions.hidden = false;
-    parts.copy.hidden = !this.#shown.text;
+    parts.copy.hidden = this.#shown.isBlank;
     parts.good.hidden = parts.bad.hidden = this.#shown.isEmpty;
-    parts.againText.textContent = this.#translations.say(AGAIN[status] ?? "regenerate");
+    parts.againText.textContent = this.#translations.say(this.#hasFailed(ending) ? "retry" : "regenerate");
     this.pager.show(this.#siblings ?? { index: 1, count: 1 });
+  }
+
+  /**
+   * Whether there is no answer, or not all of it, through a fault.
+   *
+   * @param {Ending} ending
+   */
+  #hasFailed({ status, end_reason: reason }) {
+    return status === "failed" || status === "interrupted" || reason === "content_filter" || this.#shown.isEmpty;
   }
 }
 

@@ -1,5 +1,7 @@
 /** The translated texts that the server put into the page, and numbers and dates in the page's language. */
 
+/** @import { Ending } from "./types" */
+
 export class Translations {
   /**
    * @param {Record<string, string>} texts By name; {name} in a text stands for a value.
@@ -18,6 +20,15 @@ export class Translations {
    */
   say(name, values = {}) {
     return (this.texts[name] ?? "").replace(/\{(\w+)\}/g, (placeholder, key) => values[key] ?? placeholder);
+  }
+
+  /**
+   * Return how a reply ended, in the sentence of the server's table (rendering/outcomes.py); "" if it ended as most replies do.
+   *
+   * @param {Ending} ending
+   */
+  outcome({ status, end_reason: reason, error = null }) {
+    return this.texts[`${status}.${error?.code ?? reason}`] ?? error?.message ?? this.texts[status] ?? "";
   }
 
   /** @param {number} value */

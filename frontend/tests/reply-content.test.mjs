@@ -32,6 +32,11 @@ test("a message of the API has the same content", () => {
   assert.equal(content.position, 10);
 });
 
+test("white space is no answer", () => {
+  assert.ok(ReplyContent.of({ text: " \n", parts: [], position: 3 }).isEmpty);
+  assert.ok(!ReplyContent.of({ text: ".", parts: [], position: 2 }).isBlank);
+});
+
 test("a reply of reasoning alone is empty", () => {
   const content = new ReplyContent();
   for (const event of EVENTS.slice(0, 2)) content.add(event);

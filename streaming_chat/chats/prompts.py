@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from streaming_chat.conf import conf
 from streaming_chat.models import Conversation, Message
+from streaming_chat.protocol.events import is_blank
 from streaming_chat.providers.base import Turn
 
 
@@ -18,15 +19,16 @@ def prompt(
     """Return the system prompt, the turns, and how many turns were left out.
 
     history: the messages of the branch, oldest first; STREAMING_CHAT_PROMPT may replace them and the system prompt.
-    max_chars: the most code points of all turns together.
+    max_chars: the most code points of all turns together. Blank texts are not sent: Anthropic's API rejects a conversation
+    that contains one.
     """
     system = conversation.system_prompt
     messages: Iterable[Message] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
         system, messages = import_string(hook)(request, conversation, history)
-    turns = [Turn(message.role, message.text) for message in messages if message.text]
+    turns = [Turn(message.role, message.text) for message in messages if not is_blank(message.text)]
     kept, omitted = _fit(turns, max_chars)
-    return system, _join(kept), omitted
+    return "" if not system or is_blank(system) else system, _join(kept), omitted
 
 
 def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:

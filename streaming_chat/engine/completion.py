@@ -192,7 +192,8 @@ def _reconciliation(reserved: Any, completion: Completion) -> Reconciliation:
     output = fields.get("output_tokens")
     if output is None:
         output = tokens_in(events.length(completion.received))
-    is_void = completion.ending.status == endings.FAILED
+    # A model that only reasoned is paid for.
+    is_void = completion.ending.status == endings.FAILED and not (completion.received or fields.get("output_tokens"))
     return Reconciliation(reserved, fields.get("input_tokens"), output, is_void)
 
 

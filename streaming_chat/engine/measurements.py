@@ -34,6 +34,11 @@ class Measurements:
         self._usage: Usage | None = None
         self._finish_reason = ""
 
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """The tokens of reasoning that the provider has counted."""
+        return self._usage and self._usage.reasoning_tokens
+
     def note_kind(self, kind: str) -> None:
         """Note when the first reasoning began, and when something else came after it."""
         if kind == REASONING:

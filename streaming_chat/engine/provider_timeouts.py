@@ -55,6 +55,6 @@ class ReplyTimeouts:
         if self._measured.first_event_at is None:
             return endings.broken("provider_timeout", received=False)
         if now >= self._last_moment:
-            return endings.completed("length_cap", received=True)
+            return endings.completed("length_cap")
         # A provider that has finished may leave its connection open.
         return self._receiver.finished() or endings.broken("provider_stall", received=True)

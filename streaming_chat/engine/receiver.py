@@ -77,7 +77,7 @@ class Receiver:
         """Return the ending that the provider has named, though its stream goes on."""
         if self._upstream is None or not self._upstream.finish_reason:
             return None
-        return endings.completed(self._upstream.end_reason, received=self._stream.has_content)
+        return endings.completed(self._upstream.end_reason)
 
     def take_leftovers(self) -> None:
         """Keep the tool calls that are not complete, and a surrogate that waits for its other half."""
@@ -145,10 +145,10 @@ class Receiver:
                     measurements.note_kind(kind)
             if stream.position + size > longest:
                 stream.append(before(new, longest + 1, stream.position))
-                return endings.completed("length_cap", received=True)
+                return endings.completed("length_cap")
             stream.append(new)
         self.take_leftovers()
-        return endings.completed(upstream.end_reason, received=stream.has_content)
+        return endings.completed(upstream.end_reason)
 
     def _note_first_event(self) -> None:
         self.measurements.first_event_at = self.measurements.last_bytes_at

@@ -198,6 +198,7 @@ class Run:
         if ending.status == endings.FAILED and self.stream.has_content:
             # The leftovers are all there is: half a tool call.
             ending = endings.broken(ending.error_code, received=True, ref=ending.ref)
+        ending = endings.checked(ending, self.events, reasoning_tokens=self._receiver.measurements.reasoning_tokens)
         self._ended_at = self._loop.time()
         self._cancel_timers()
         self.stream.close()

@@ -5,14 +5,17 @@ streaming                    a provider is writing it
 completed    stop, length, content_filter, tool_calls, length_cap
 stopped      user, staff, disconnect
 interrupted  shutdown, lease_expired, provider_…, not_saved, internal: something was received, then something broke
-failed                       nothing was received and something broke; error_code says what
+failed                       there is no answer; error_code says why
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from .events import REASONING, Event, has_answer
 
 STREAMING = "streaming"
 COMPLETED = "completed"
@@ -55,11 +58,20 @@ class Ending:
     cut_position: int | None = None
 
 
-def completed(end_reason: str, *, received: bool) -> Ending:
-    """Return the ending of a reply that its provider finished; one that said nothing and gave no reason is `empty`."""
-    if end_reason == "stop" and not received:
-        return Ending(FAILED, error_code="empty")
+def completed(end_reason: str) -> Ending:
+    """Return the ending of a reply that its provider finished, or that has its greatest length; see `checked`."""
     return Ending(COMPLETED, end_reason)
+
+
+def checked(ending: Ending, received: Sequence[Event], *, reasoning_tokens: int | None = None) -> Ending:
+    """Return how a reply with this content really ended: a completed one without an answer has failed.
+
+    A reply that a content filter emptied keeps that reason. reasoning_tokens: some providers count them and hide the text.
+    """
+    if ending.status != COMPLETED or ending.end_reason == "content_filter" or has_answer(received):
+        return ending
+    has_reasoned = bool(reasoning_tokens) or any(event.kind == REASONING for event in received)
+    return Ending(FAILED, error_code="reasoning_only" if has_reasoned else "empty")
 
 
 def stopped(by: str, position: int | None = None) -> Ending:

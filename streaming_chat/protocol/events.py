@@ -9,6 +9,7 @@ in a finished message. Sizes are code points, as Python counts them: not bytes, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ REASONING = "reasoning"
 TOOL_CALL = "tool_call"
 END = "end"
 DELTAS = frozenset({TEXT, REASONING})
+
+# White space of any script, and characters without a width: zero-width space and joiners, word joiner, byte order mark.
+_VISIBLE = re.compile(r"[^\s\u200b-\u200d\u2060\ufeff]")
 
 
 class Event(NamedTuple):
@@ -105,6 +109,19 @@ def length(events: Iterable[Event]) -> int:
 def text_of(events: Iterable[Event]) -> str:
     """Return the text a reader is shown: no reasoning, no tool calls."""
     return "".join(event.payload for event in events if event.kind == TEXT)
+
+
+def is_blank(text: str) -> bool:
+    """Return whether nothing of a text can be seen."""
+    return not _VISIBLE.search(text)
+
+
+def has_answer(events: Iterable[Event]) -> bool:
+    """Return whether there is more than reasoning and blanks: text that can be seen, or a tool call."""
+    return any(
+        not is_blank(event.payload) if event.kind == TEXT else event.kind not in (START, REASONING, END)
+        for event in events
+    )
 
 
 def to_parts(events: Iterable[Event]) -> list[dict[str, Any]]:

@@ -45,10 +45,6 @@ WORDS = {
     "new_chat": gettext_lazy("New chat"),
     "writing": gettext_lazy("Writing…"),
     "finished": gettext_lazy("Reply finished"),
-    "stopped": outcomes.STOPPED,
-    "broken": gettext_lazy("The reply ended early"),
-    "interrupted": outcomes.INTERRUPTED,
-    "failed": outcomes.FAILED,
     "gone": gettext_lazy("This conversation no longer exists."),
     "reconnecting": gettext_lazy("Connection lost. Reconnecting…"),
     "offline": gettext_lazy("You are offline. Check your connection and try again."),
@@ -131,7 +127,7 @@ def _request_context(request: HttpRequest) -> dict[str, Any]:
         "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS + _SLACK_SECONDS,
         "login_url": redirect_to_login(request.get_full_path()).url,
         # In an attribute: under Trusted Types, a page's script cannot insert a <script> element, even one with data.
-        "words": json.dumps({key: str(text) for key, text in WORDS.items()}),
+        "words": json.dumps({key: str(text) for key, text in WORDS.items()} | outcomes.owner_sentences()),
     }
 
 

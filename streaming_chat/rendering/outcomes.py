@@ -1,4 +1,7 @@
-"""How a reply ended, in words: for its owner and for staff. The only table of these words."""
+"""How a reply ended, in words: for its owner and for staff. The only table of these words.
+
+The chat element looks them up in `owner_sentences`, the plain page and the admin by the message.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from streaming_chat.exceptions import ERRORS, error_text
+from streaming_chat.exceptions import ENDING_CODES, ERRORS, error_text
 from streaming_chat.models import Message, Status
-
-STOPPED = gettext_lazy("Stopped")
-INTERRUPTED = gettext_lazy("The reply was interrupted.")
-FAILED = gettext_lazy("No reply was received.")
 
 
 class Outcome(NamedTuple):
@@ -26,7 +25,8 @@ class Outcome(NamedTuple):
 _CUT_OFF = gettext_lazy("This reply was cut off because it reached the maximum length.")
 _FILTERED = gettext_lazy("The provider's content filter ended the reply.")
 _TOOL_CALL = gettext_lazy("The model ended the reply with a tool call.")
-# By status and end reason.
+_EMPTY, _REASONING_ONLY = (ERRORS[code][0] for code in ("empty", "reasoning_only"))
+# By status, and error code or else end reason.
 _OUTCOMES: dict[tuple[str, str], Outcome] = {
     (Status.STREAMING, ""): Outcome(gettext_lazy("Being written…"), gettext_lazy("The reply is being written.")),
     (Status.COMPLETED, "stop"): Outcome("", gettext_lazy("The model finished the reply.")),
@@ -36,38 +36,49 @@ _OUTCOMES: dict[tuple[str, str], Outcome] = {
     ),
     (Status.COMPLETED, "content_filter"): Outcome(_FILTERED, _FILTERED),
     (Status.COMPLETED, "tool_calls"): Outcome(_TOOL_CALL, _TOOL_CALL),
-    (Status.STOPPED, "user"): Outcome(STOPPED, gettext_lazy("The owner stopped the reply.")),
-    (Status.STOPPED, "staff"): Outcome(STOPPED, gettext_lazy("Staff stopped the reply.")),
+    (Status.STOPPED, "user"): Outcome(gettext_lazy("Stopped"), gettext_lazy("The owner stopped the reply.")),
+    (Status.STOPPED, "staff"): Outcome(
+        gettext_lazy("This reply was stopped by the staff of this site."), gettext_lazy("Staff stopped the reply.")
+    ),
     (Status.STOPPED, "disconnect"): Outcome(
         gettext_lazy("Stopped because the connection was closed."),
         gettext_lazy("The reply was stopped because its owner disconnected."),
     ),
+    (Status.FAILED, "empty"): Outcome(_EMPTY, _EMPTY),
+    (Status.FAILED, "reasoning_only"): Outcome(_REASONING_ONLY, _REASONING_ONLY),
 }
 # By status alone; an error text follows.
 _BROKEN: dict[str, Outcome] = {
-    Status.INTERRUPTED: Outcome(INTERRUPTED, gettext_lazy("The reply was interrupted. What had arrived was kept.")),
-    Status.FAILED: Outcome(FAILED, gettext_lazy("The reply failed before anything arrived.")),
+    Status.INTERRUPTED: Outcome(
+        gettext_lazy("The reply was interrupted."),
+        gettext_lazy("The reply was interrupted. What had arrived was kept."),
+    ),
+    Status.FAILED: Outcome(
+        gettext_lazy("No reply was received."), gettext_lazy("The reply failed before anything arrived.")
+    ),
 }
 
 
 def describe_to_owner(message: Message) -> str:
     """Return how a reply ended, for its owner; "" if it ended as most replies do."""
-    if outcome := _OUTCOMES.get((message.status, message.end_reason)):
-        return str(outcome.owner)
-    if outcome := _BROKEN.get(message.status):
-        return f"{outcome.owner} {_error(message)}".rstrip()
-    return str(STOPPED) if message.status == Status.STOPPED else ""
+    return str(_outcome(message.status, message.error_code or message.end_reason).owner)
 
 
 def describe_to_staff(message: Message) -> str:
     """Return how a reply ended, for staff. An outcome of a newer version is described by its status."""
-    if outcome := _OUTCOMES.get((message.status, message.end_reason)):
-        return str(outcome.staff)
-    if outcome := _BROKEN.get(message.status):
-        return f"{outcome.staff} {_error(message)}".rstrip()
-    return _("The reply is {status}.").format(status=message.get_status_display())
+    sentence = str(_outcome(message.status, message.error_code or message.end_reason).staff)
+    return sentence or _("The reply is {status}.").format(status=message.get_status_display())
 
 
-def _error(message: Message) -> str:
-    code = message.error_code or message.end_reason
-    return error_text(code) if code in ERRORS else ""
+def owner_sentences() -> dict[str, str]:
+    """Return the sentences for the owner by `status.reason`, with an error's code as the reason, and by status alone."""
+    broken = [(status, code) for status in _BROKEN for code in ("", *ENDING_CODES)]
+    sentences = {key: str(_outcome(*key).owner) for key in [*_OUTCOMES, *broken]}
+    return {f"{status}.{reason}".rstrip("."): sentence for (status, reason), sentence in sentences.items()}
+
+
+def _outcome(status: str, reason: str) -> Outcome:
+    if (found := _OUTCOMES.get((status, reason))) or (broken := _BROKEN.get(status)) is None:
+        return found or Outcome("", "")
+    error = error_text(reason) if reason in ERRORS else ""
+    return Outcome(*(f"{sentence} {error}".rstrip() for sentence in broken))

@@ -48,7 +48,7 @@ class Totals:
     def add_row(self, row: Any) -> None:
         """Add a row of DailyUsage."""
         self.statuses[row.status] += row.replies
-        # Failed replies cost nothing, and live ones are not known yet.
+        # Failed replies cost nothing, or little if the model only reasoned, and live ones are not known yet.
         has_cost = row.status not in {endings.FAILED, endings.STREAMING}
         self._add(row, uncosted=row.uncosted if has_cost else 0)
 

@@ -3,7 +3,8 @@
 from django.test import override_settings
 
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Message
+from streaming_chat.models import Conversation, Message
+from streaming_chat.providers.base import Turn
 from tests.factories import make_conversation, make_message, make_reply
 from tests.native import ApiTestCase, error_of
 
@@ -11,6 +12,11 @@ from tests.native import ApiTestCase, error_of
 def shorten(request, conversation, messages):
     """A site's hook: its own system prompt, the last message only."""
     return f"{request.user.get_username()}: {conversation.title}", messages[-1:]
+
+
+def fill_with_blanks(request, conversation, messages):
+    """A site's hook that says nothing, twice."""
+    return " \n", [Turn("user", "\t"), *messages, Turn("assistant", "\u200b"), Turn("user", "Well?")]
 
 
 def refuse(request, conversation, messages):
@@ -55,6 +61,22 @@ class HistoryTests(ApiTestCase):
         make_reply(self.conversation, "", status="failed", error_code="provider_auth")
 
         assert self.turns() == [("user", "Will it rain?\n\nAnd now?")]
+
+    def test_blank_texts_are_left_out(self):
+        """Anthropic's API rejects a conversation for good that has one."""
+        Conversation.objects.update(system_prompt="\n")
+        make_message(self.conversation, " \n")
+        make_reply(self.conversation, "\u200b", status="failed", error_code="empty")
+        make_message(self.conversation, "Hello?")
+        make_reply(self.conversation, "\t", status="stopped", end_reason="user")
+
+        assert self.turns() == [("user", "Hello?\n\nAnd now?")]
+        assert self.provider.calls[0].prompt.system == ""
+
+    @override_settings(STREAMING_CHAT_PROMPT=f"{__name__}.fill_with_blanks")
+    def test_so_are_those_of_a_hook(self):
+        assert self.turns() == [("user", "And now?\n\nWell?")]
+        assert self.provider.calls[0].prompt.system == ""
 
     def test_a_partial_reply_goes_along_to_its_cut(self):
         make_reply(self.conversation, "Yes, and a lot", status="stopped", end_reason="user", cut_position=5)

@@ -121,7 +121,7 @@ class EndReplyTests(TestCase):
         return Message.objects.get(pk=self.live.pk)
 
     def test_it_holds_its_parts_and_the_live_rows_are_gone(self):
-        assert self.end(endings.completed("stop", received=True), input_tokens=5, output_tokens=6)
+        assert self.end(endings.completed("stop"), input_tokens=5, output_tokens=6)
 
         message = self.message()
 
@@ -137,7 +137,7 @@ class EndReplyTests(TestCase):
     def test_only_once(self):
         self.end(endings.stopped("user"))
 
-        assert not self.end(endings.completed("stop", received=True), input_tokens=5)
+        assert not self.end(endings.completed("stop"), input_tokens=5)
         assert self.message().status == "stopped"
         assert Conversation.objects.get().input_tokens == 0
 

@@ -30,7 +30,7 @@ class TimeoutTests(SimpleTestCase):
                 odd = Odd(reading=nothing, stall_timeout=SHORT)
                 odd.finish_reason, odd.end_reason = finish_reason, end_reason
 
-                assert await ended(await begun(odd)) == endings.completed(end_reason, received=True)
+                assert await ended(await begun(odd)) == endings.completed(end_reason)
 
     async def test_bytes_without_an_event_are_no_silence(self):
         """A ping every 0.05 s, for longer than the timeout of 0.5 s."""
@@ -42,9 +42,7 @@ class TimeoutTests(SimpleTestCase):
             await asyncio.sleep(SHORT)
             return [] if pings else None
 
-        assert await ended(await begun(Odd(reading=ping, stall_timeout=10 * SHORT))) == endings.completed(
-            "stop", received=True
-        )
+        assert await ended(await begun(Odd(reading=ping, stall_timeout=10 * SHORT))) == endings.completed("stop")
 
     @override_settings(STREAMING_CHAT_MAX_REPLY_SECONDS=3 * SHORT)
     async def test_a_reply_has_a_longest_time(self):
@@ -52,4 +50,4 @@ class TimeoutTests(SimpleTestCase):
             await asyncio.sleep(SHORT / 5)
             return [Event(TEXT, "a")]
 
-        assert await ended(await begun(Odd(reading=word))) == endings.completed("length_cap", received=True)
+        assert await ended(await begun(Odd(reading=word))) == endings.completed("length_cap")

@@ -52,7 +52,7 @@ class RetryTests(SimpleTestCase):
         odd = Attempts([unavailable()], [unavailable()], [[Event(TEXT, "Yes")]])
         run = await received(odd)
 
-        assert run.outcome == endings.completed("stop", received=True)
+        assert run.outcome == endings.completed("stop")
         assert odd.count == 3
 
     async def test_not_once_something_was_received(self):
@@ -118,4 +118,4 @@ class CloseTests(SimpleTestCase):
         await asyncio.sleep(0)
         close.set()
 
-        assert await ended(run) == endings.completed("stop", received=True)
+        assert await ended(run) == endings.completed("stop")

@@ -163,7 +163,7 @@ class PackageTests(SimpleTestCase):
 class EndingTests(TestCase):
     def end(self, conversation, **fields):
         live = make_live(conversation, slot=0)
-        ending = endings.completed("stop", received=True)
+        ending = endings.completed("stop")
         end_live(live, ending, Event("text", "Hello"), model="own:model", **fields)
         return Message.objects.get(pk=live.pk).cost, Conversation.objects.get(pk=conversation.pk).cost
 

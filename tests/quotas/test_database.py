@@ -296,7 +296,7 @@ class SettlingTests(ApiTestCase):
         assert uses() == {"owner": (1, 2 + 2)}
 
     def test_what_was_used_may_be_more(self):
-        self.end(self.make(), completed("stop", received=True), input_tokens=2000, output_tokens=3000)
+        self.end(self.make(), completed("stop"), input_tokens=2000, output_tokens=3000)
 
         assert uses() == {"owner": (1, 5000)}
 
@@ -313,7 +313,7 @@ class SettlingTests(ApiTestCase):
     def test_once(self):
         live = self.make()
         for _time in range(2):
-            self.end(live, completed("stop", received=True), input_tokens=1, output_tokens=1, worker=live.worker)
+            self.end(live, completed("stop"), input_tokens=1, output_tokens=1, worker=live.worker)
 
         assert uses() == {"owner": (1, 2)}
 
@@ -323,7 +323,7 @@ class SettlingTests(ApiTestCase):
         QuotaUse.objects.update(day=yesterday)
         live.reserved["day"] = yesterday.isoformat()
         live.save()
-        self.end(live, completed("stop", received=True), input_tokens=1, output_tokens=1)
+        self.end(live, completed("stop"), input_tokens=1, output_tokens=1)
 
         assert QuotaUse.objects.values_list("day", "tokens").get() == (yesterday, 2)
 
@@ -348,7 +348,7 @@ class SettlingTests(ApiTestCase):
                 plan = get_quota().plan(self.request(), key, input_tokens=1, output_tokens=1)
                 get_quota().reserve(plan, "default")
                 live.update(reserved=plan)
-                run.outcome = completed("stop", received=True)
+                run.outcome = completed("stop")
                 runs.append(run)
             with CaptureQueriesContext(connection) as captured:
                 done = ended(runs)

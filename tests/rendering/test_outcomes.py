@@ -2,8 +2,10 @@
 
 from django.test import SimpleTestCase
 
+from streaming_chat.exceptions import ENDING_CODES
 from streaming_chat.models import Message
-from streaming_chat.rendering.outcomes import describe_to_staff
+from streaming_chat.protocol.endings import END_REASONS
+from streaming_chat.rendering.outcomes import describe_to_owner, describe_to_staff, owner_sentences
 
 
 class OutcomeTests(SimpleTestCase):
@@ -32,3 +34,38 @@ class OutcomeTests(SimpleTestCase):
         self.assert_words("The reply is completed.", "completed", "of a newer version")
         self.assert_words("The reply is paused.", "paused")
         self.assert_words("The reply failed before anything arrived.", "failed", "", "of a newer version")
+
+
+class OwnerSentenceTests(SimpleTestCase):
+    """The element looks a sentence up by the status, and the error's code or else the reason."""
+
+    def rows(self):
+        completed = ("stop", "length", "content_filter", "tool_calls", "length_cap")
+        yield from (Message(status="completed", end_reason=reason) for reason in completed)
+        yield from (Message(status="stopped", end_reason=by) for by in ("user", "staff", "disconnect"))
+        yield from (Message(status="failed", error_code=code) for code in ENDING_CODES)
+        broken = [reason for reason in END_REASONS if reason in ENDING_CODES]
+        yield from (Message(status="interrupted", end_reason=reason, error_code=reason) for reason in broken)
+
+    def test_every_ending_has_the_sentence_of_the_plain_page(self):
+        sentences = owner_sentences()
+        for row in self.rows():
+            with self.subTest(status=row.status, reason=row.end_reason, code=row.error_code):
+                assert sentences[f"{row.status}.{row.error_code or row.end_reason}"] == describe_to_owner(row)
+
+    def test_only_an_ordinary_reply_has_none(self):
+        silent = [(row.status, row.end_reason) for row in self.rows() if not describe_to_owner(row)]
+
+        assert silent == [("completed", "stop")]
+
+    def test_the_sentences(self):
+        sentences = owner_sentences()
+
+        assert sentences["completed.length"] == "This reply was cut off because it reached the maximum length."
+        assert sentences["completed.content_filter"] == "The provider's content filter ended the reply."
+        assert sentences["failed.empty"] == "The model returned an empty reply."
+        assert sentences["failed.reasoning_only"] == "The model used up its reply for reasoning and wrote no text."
+        assert sentences["interrupted.lease_expired"] == (
+            "The reply was interrupted. The server stopped while the reply was being written."
+        )
+        assert sentences["failed"] == "No reply was received."

@@ -45,7 +45,7 @@ class ReopeningTests(ApiTestCase):
         """What was done while it was written was not seen to its end."""
         live = make_live(self.conversation, Event("text", "Hel"))
         finish(self.conversation, self.rita)
-        end_live(live, completed("stop", received=True))
+        end_live(live, completed("stop"))
 
         assert state(self.conversation) == "unreviewed"
 
@@ -79,8 +79,8 @@ class ReopeningTests(ApiTestCase):
 class AttentionTests(TestCase):
     def test_it_is_wanted_by_endings_that_the_provider_did_not_mean(self):
         for ending, wanted in {
-            completed("stop", received=True): False,
-            completed("length", received=True): False,
+            completed("stop"): False,
+            completed("length"): False,
             stopped("user"): True,
             stopped("disconnect"): True,
             Ending("interrupted", "lease_expired", "lease_expired"): True,
@@ -94,6 +94,6 @@ class AttentionTests(TestCase):
 
     def test_a_good_ending_does_not_take_it_back(self):
         live = make_live(make_conversation(needs_attention=True))
-        end_live(live, completed("stop", received=True))
+        end_live(live, completed("stop"))
 
         assert needs_attention(live.conversation)

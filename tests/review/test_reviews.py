@@ -269,7 +269,7 @@ def end_now(live: Any) -> None:
     """End a reply as the writer does: the lock first."""
     with transaction.atomic():
         Conversation.objects.filter(pk=live.conversation_id).update(last_activity=Now())
-        end_live(live, completed("stop", received=True))
+        end_live(live, completed("stop"))
 
 
 @LABELS
