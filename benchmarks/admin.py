@@ -33,7 +33,7 @@ def pages() -> dict[str, str]:
         "an error": "?error=lease_expired",
         "an error that never came": "?error=provider_auth",
         "of visitors": "?owned_by=visitor",
-        "a common model": "?model=openai:gpt-5-mini",
+        "a common model": "?model=openai:gpt-6-luna",
         "a model that nobody asked": "?model=openai:none",
         "by the id of a message": f"?q={message.pk}",
         "by a reference": f"?q={reference}",
@@ -50,7 +50,7 @@ def pages() -> dict[str, str]:
         "an error": "?error=provider_unavailable",
         "rated bad": "?feedback=bad",
         "live now": "?live=1",
-        "a common model": "?model=openai:gpt-5-mini",
+        "a common model": "?model=openai:gpt-6-luna",
         "a model that nobody asked": "?model=openai:none",
         "of 7 days": "?days=7",
         "failed, of 7 days": "?status=failed&days=7",
@@ -76,7 +76,7 @@ def pages() -> dict[str, str]:
         "a message in it": f"{CONVERSATIONS}{message.conversation_id}/change/?message={message.pk}",
         f"the longest transcript, {longest.message_count} messages": f"{CONVERSATIONS}{longest.pk}/change/",
         **{f"numbers of {days} days": f"{CONVERSATIONS}numbers/?days={days}" for days in (7, 28, 90)},
-        "numbers of 28 days, of one model": f"{CONVERSATIONS}numbers/?days=28&model=openai:gpt-5-mini",
+        "numbers of 28 days, of one model": f"{CONVERSATIONS}numbers/?days=28&model=openai:gpt-6-luna",
         "access records": "/admin/streaming_chat/accessrecord/",
     }
 

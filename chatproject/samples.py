@@ -178,7 +178,7 @@ def _failed(transcript: _Transcript) -> None:
     question = transcript.ask("Is the reading room open on the first of May?")
     transcript.reply(
         question,
-        "openai:gpt-5-mini",
+        "openai:gpt-6-luna",
         Ending(Status.FAILED, error_code="provider_unavailable", ref="c0de1a2b"),
         duration_ms=15_300,
     )
@@ -188,7 +188,7 @@ def _completed(transcript: _Transcript) -> None:
     question = transcript.ask("What is the difference between a list and a tuple in Python?", system="Answer briefly.")
     first = transcript.reply(
         question,
-        "openai:gpt-5-mini",
+        "openai:gpt-6-luna",
         endings.completed("stop"),
         [Event(REASONING, "A table says it in the least words; then one example."), Event(TEXT, LIST_REPLY)],
         usage=Usage(31, 0, 164, 24),
@@ -201,7 +201,7 @@ def _completed(transcript: _Transcript) -> None:
     question = transcript.ask("And when would I use a named tuple?", parent=first)
     transcript.reply(
         question,
-        "openai:gpt-5-mini",
+        "openai:gpt-6-luna",
         endings.completed("length"),
         [Event(TEXT, "When its fields deserve names: `Point(x=3, y=4)` reads better than `(3, 4)`, and it is still a")],
         usage=Usage(214, 192, 32, 0),
@@ -215,7 +215,7 @@ def _stopped(transcript: _Transcript) -> None:
     question = transcript.ask("A recipe for pumpkin soup, please.")
     transcript.reply(
         question,
-        "anthropic:claude-sonnet-4-5",
+        "anthropic:claude-sonnet-5-5",
         endings.stopped("user", 1 + SOUP_REPLY.index("\n\nIf you like")),
         [Event(TEXT, SOUP_REPLY)],
         first_event_ms=890,
@@ -225,7 +225,7 @@ def _stopped(transcript: _Transcript) -> None:
 
 def _retried(transcript: _Transcript) -> None:
     question = transcript.ask("Translate “good morning” into Arabic and Japanese.")
-    transcript.reply(question, "openai:gpt-5-mini", Ending(Status.FAILED, error_code="provider_auth", ref="5a3f81c2"))
+    transcript.reply(question, "openai:gpt-6-luna", Ending(Status.FAILED, error_code="provider_auth", ref="5a3f81c2"))
     transcript.reply(
         question,
         "demo:demo",
@@ -242,7 +242,7 @@ def _interrupted(transcript: _Transcript) -> None:
     question = transcript.ask("How do tides work?")
     transcript.reply(
         question,
-        "anthropic:claude-sonnet-4-5",
+        "anthropic:claude-sonnet-5-5",
         endings.broken("provider_truncated", received=True),
         [
             Event(
@@ -260,7 +260,7 @@ def _tool_call(transcript: _Transcript) -> None:
     call = {"id": "call_sample", "name": "weather", "arguments": '{"city": "Lisbon"}', "complete": True}
     transcript.reply(
         question,
-        "openai:gpt-5-mini",
+        "openai:gpt-6-luna",
         endings.completed("tool_calls"),
         [Event(TEXT, "Let me look that up."), Event(TOOL_CALL, call)],
         usage=Usage(58, 0, 21, 0),
@@ -288,7 +288,7 @@ def _siblings(transcript: _Transcript) -> None:
     first, second, _third = (
         transcript.reply(
             question,
-            "openai:gpt-5-mini",
+            "openai:gpt-6-luna",
             endings.completed("stop"),
             [Event(TEXT, text)],
             usage=Usage(24, 0, 28, 0),
@@ -307,7 +307,7 @@ def _long(transcript: _Transcript) -> None:
     question = transcript.ask("How do we get 4,000 catalogue cards into a database? There are two of us.")
     reply = transcript.reply(
         question,
-        "anthropic:claude-sonnet-4-5",
+        "anthropic:claude-sonnet-5-5",
         endings.completed("stop"),
         [Event(REASONING, LIBRARY_THOUGHT), Event(TEXT, LIBRARY_REPLY)],
         usage=Usage(29, 0, 812, 94),

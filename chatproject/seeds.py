@@ -35,7 +35,7 @@ _WORDS = (
 _COMMON = _WORDS.split()
 _UNSPACED = ("図書館の開館時間を教えてください。", "我想取消昨天的订单，谢谢。", "ขอเปลี่ยนที่อยู่จัดส่งได้ไหม")
 _OTHERS = ("Wie kündige ich mein Konto?", "كيف أغير عنوان التسليم؟", "Où est ma commande ?", "Где мой заказ?")
-_MODELS = (("openai", "openai:gpt-5-mini"), ("anthropic", "anthropic:claude-sonnet-4-5"), ("demo", "demo:demo"))
+_MODELS = (("openai", "openai:gpt-6-luna"), ("anthropic", "anthropic:claude-sonnet-5-5"), ("demo", "demo:demo"))
 # (status, end reason, error code): how many in a hundred.
 _ENDINGS = {
     (Status.COMPLETED, "stop", ""): 90,

@@ -132,8 +132,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 
 # Alias, which is also the start of the variables of key and address; provider; and the model to use while MODELS is unset.
 _KEYED_PROVIDERS = [
-    ("openai", "streaming_chat.providers.openai.OpenAIProvider", "gpt-5-mini"),
-    ("anthropic", "streaming_chat.providers.anthropic.AnthropicProvider", "claude-sonnet-4-5"),
+    ("openai", "streaming_chat.providers.openai.OpenAIProvider", "gpt-6-luna"),
+    ("anthropic", "streaming_chat.providers.anthropic.AnthropicProvider", "claude-sonnet-5-5"),
 ]
 
 

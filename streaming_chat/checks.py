@@ -328,28 +328,37 @@ def check_visitors(**kwargs: Any) -> list[CheckMessage]:
                 id=f"{TAG}.E008",
             )
         )
-    if conf.STREAMING_CHAT_QUOTA is None and (reason := _unlimited_spending()):
+    if conf.STREAMING_CHAT_QUOTA is None and (spending := _unlimited_spending()):
+        reason, hint = spending
         found.append(
             Warning(
                 f"{reason}, and there is no STREAMING_CHAT_QUOTA: the cost has no limit.",
-                hint=(
-                    'Set STREAMING_CHAT_QUOTA = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": '
-                    '{"visitor_replies": 20, "address_replies": 60, "site_replies": 2000}}, or choose other limits.'
-                ),
+                hint=hint,
                 id=f"{TAG}.W008",
             )
         )
     return found
 
 
-def _unlimited_spending() -> str:
-    """Return which setting lets users spend more than the site has planned for, "" for none."""
+def _unlimited_spending() -> tuple[str, str] | None:
+    """Return which setting lets users spend more than the site has planned for, and what to do about it."""
     if conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True:
-        return "STREAMING_CHAT_ALLOW_ANONYMOUS lets everybody chat"
+        return (
+            "STREAMING_CHAT_ALLOW_ANONYMOUS lets everybody chat",
+            f"Set {_quota_setting(visitor_replies=20, address_replies=60, site_replies=2000)}, or choose other limits.",
+        )
     models = conf.STREAMING_CHAT_MODELS
-    if STRINGS.accepts(models) and any(model.endswith(":*") for model in models):
-        return "STREAMING_CHAT_MODELS has a wildcard, so users can choose the most expensive model"
-    return ""
+    wildcards = [model for model in models if model.endswith(":*")] if STRINGS.accepts(models) else []
+    if not wildcards:
+        return None
+    limit = _quota_setting(owner_tokens=1_000_000)
+    hint = f"Name the models instead, or set {limit}. If they cost nothing, as on your own server, silence this check."
+    return f"STREAMING_CHAT_MODELS has {wildcards[0]!r}, so users can choose its most expensive model", hint
+
+
+def _quota_setting(**options: int) -> str:
+    quota = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": options}
+    return f"STREAMING_CHAT_QUOTA = {quota}"
 
 
 @register(TAG, deploy=True)

@@ -1,5 +1,6 @@
 """Each trap is found where it is, and not where it is not."""
 
+import ast
 import os
 import re
 import subprocess
@@ -406,6 +407,26 @@ class SiteTests(ChecksTestCase):
 
         assert self.ids(checks.check_visitors, **models) == ["W008"]
         assert self.ids(checks.check_visitors, **models, STREAMING_CHAT_QUOTA={"BACKEND": "x"}) == []
+
+    def test_the_hint_about_spending_fits_the_setting(self):
+        """A limit for visitors does not help a site that has none."""
+        for named, wanted, unwanted in (
+            ({"STREAMING_CHAT_ALLOW_ANONYMOUS": True}, "visitor_replies", "owner_tokens"),
+            ({"STREAMING_CHAT_MODELS": ["demo:demo", "demo:*"]}, "owner_tokens", "visitor_replies"),
+        ):
+            with self.subTest(wanted), override_settings(**named):
+                [message] = checks.check_visitors()
+
+                assert wanted in message.hint
+                assert unwanted not in message.hint
+
+    def test_the_quota_that_is_proposed_is_accepted(self):
+        for named in ({"STREAMING_CHAT_ALLOW_ANONYMOUS": True}, {"STREAMING_CHAT_MODELS": ["demo:demo", "demo:*"]}):
+            with override_settings(**named):
+                [message] = checks.check_visitors()
+            proposed = ast.literal_eval(re.search(r"STREAMING_CHAT_QUOTA = (\{.*\}\})", message.hint)[1])
+            with self.subTest(**named), override_settings(**named, STREAMING_CHAT_QUOTA=proposed):
+                assert checks.check_visitors() + checks.check_backends() == []
 
     def test_a_quota_that_cannot_be_made(self):
         database = "streaming_chat.quotas.database.DatabaseQuota"

@@ -7,13 +7,19 @@ import runpy
 import shlex
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import environ
 import psutil
 import psycopg
 import pytest
-from django.test import SimpleTestCase, TransactionTestCase
+from django.conf import settings
+from django.core.management import call_command
+from django.templatetags.static import static
+from django.test import Client, SimpleTestCase, TransactionTestCase, override_settings
 
 from streaming_chat.conf import SETTINGS as CHAT_SETTINGS
 
@@ -108,6 +114,25 @@ class DatabaseTests(SimpleTestCase):
         assert shown["OPTIONS"]["tcp_user_timeout"] == 10_000
         assert keepalive
         assert patience == ("1min",)
+
+
+class StaticFilesTests(SimpleTestCase):
+    def test_whitenoise_serves_the_script(self):
+        """By its hashed name, for ever."""
+        site: dict[str, Any] = {
+            "BASE_DIR": Path(self.enterContext(tempfile.TemporaryDirectory())),
+            "MIDDLEWARE": [*settings.MIDDLEWARE],
+        }
+        [shown] = [block for block in documented("python") if "whitenoise" in block]
+        exec(shown, site)  # noqa: S102  (the page's own example)
+        with override_settings(**{name: value for name, value in site.items() if name.isupper()}):
+            call_command("collectstatic", interactive=False, verbosity=0)
+            url = static("streaming_chat/chat.js")
+            response = Client().get(url)
+
+        assert re.fullmatch(r"/static/streaming_chat/chat\.[0-9a-f]{12}\.js", url)
+        assert b"streaming-chat" in b"".join(response)
+        assert "immutable" in response["Cache-Control"]
 
 
 class UnitTests(SimpleTestCase):

@@ -12,9 +12,10 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from django.test import Client, SimpleTestCase, TransactionTestCase, override_settings
 
 from streaming_chat import checks
 from streaming_chat.encoders import ENCODERS
@@ -27,19 +28,22 @@ from .servers import wait_until
 from .test_docs import ROOT
 
 
-def example(page: str) -> Any:
-    """Return the first code block of a page as a module, which settings can name."""
-    source = re.search(
-        r"```python\n(.*?)```", (ROOT / "docs" / "write-your-own" / f"{page}.md").read_text(), re.DOTALL
-    )[1]
-    module = ModuleType(f"write_your_own_{page}")
-    exec(compile(source, f"{page}.md", "exec"), module.__dict__)  # noqa: S102  (the page's own example)
+def code_blocks(page: str) -> list[str]:
+    """Return what a page shows in Python."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "write-your-own" / f"{page}.md").read_text(), re.DOTALL)
+
+
+def example(page: str, block: int = 0) -> Any:
+    """Return a code block of a page as a module, which settings can name."""
+    module = ModuleType(f"write_your_own_{page}_{block}")
+    exec(compile(code_blocks(page)[block], f"{page}.md", "exec"), module.__dict__)  # noqa: S102  (the page's own example)
     sys.modules[module.__name__] = module
     return module
 
 
-PAGES = ("provider", "encoder", "notifier", "quota", "permissions")
-PROVIDER, ENCODER, NOTIFIER, QUOTA, PERMISSIONS = map(example, PAGES)
+PAGES = ("provider", "encoder", "notifier", "quota", "permissions", "prompt")
+PROVIDER, ENCODER, NOTIFIER, QUOTA, PERMISSIONS, PROMPT_HOOK = map(example, PAGES)
+TOKENS = example("permissions", 2)
 
 
 def backend(module: Any, name: str, **options: Any) -> dict[str, Any]:
@@ -202,3 +206,76 @@ class PermissionsTests(ApiTestCase):
         response = self.api.post(f"api/conversations/{conversation.pk}/messages", {"content": "Hi"})
 
         assert list(error_of(response)["fields"]) == ["content"]
+
+
+class PromptTests(ApiTestCase):
+    def test_what_the_model_is_sent(self):
+        self.user.first_name = "Ada"
+        self.user.save()
+        with override_settings(
+            STREAMING_CHAT_PROMPT=f"{PROMPT_HOOK.__name__}.prompt", STREAMING_CHAT_SYSTEM_PROMPT="You help."
+        ):
+            self.api.send("And today?")
+        [call] = self.provider.calls
+
+        assert call.prompt.system == "You help.\nThe user's name is Ada."
+        assert [turn.text for turn in call.prompt.turns] == ["When do you open?", "At nine.", "And today?"]
+
+
+class TokenTests(ApiTestCase):
+    """Requests without a session, and with Django's own check of CSRF."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(override_settings(STREAMING_CHAT_PERMISSIONS=backend(TOKENS, "TokenPermissions", max_age=60)))
+        self.client = Client(enforce_csrf_checks=True)
+
+    def send(self, token, **headers):
+        return self.client.post(
+            "/chat/api/messages",
+            {"content": "Hi", "stream": False},
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {token}", **headers},
+        )
+
+    def test_a_token_stands_for_its_user(self):
+        response = self.send(TOKENS.make_token(self.user))
+
+        assert response.status_code == 200
+        assert [conversation.owner for conversation in Conversation.objects.all()] == [self.user]
+
+    def test_other_tokens_are_refused(self):
+        inactive = make_user("bo", is_active=False)
+        with patch("django.core.signing.time.time", return_value=0):
+            expired = TOKENS.make_token(self.user)
+        for token in ("nonsense", TOKENS.make_token(self.user) + "x", TOKENS.make_token(inactive), expired):
+            with self.subTest(token):
+                assert (self.send(token).status_code, Conversation.objects.count()) == (401, 0)
+
+    def test_a_session_still_needs_the_csrf_token(self):
+        self.client.force_login(self.user)
+        response = self.client.post("/chat/api/messages", {"content": "Hi"}, content_type="application/json")
+
+        assert (response.status_code, error_of(response)["code"]) == (403, "csrf_failed")
+
+    def test_another_origin(self):
+        """The settings are those that the page shows."""
+        site = {"INSTALLED_APPS": [*settings.INSTALLED_APPS], "MIDDLEWARE": [*settings.MIDDLEWARE]}
+        exec(code_blocks("permissions")[3], site)  # noqa: S102  (the page's own example)
+        site = {name: value for name, value in site.items() if name.isupper()}
+        with override_settings(**site):
+            asked = self.client.options(
+                "/chat/api/messages",
+                headers={
+                    "Origin": "https://www.example.com",
+                    "Access-Control-Request-Method": "POST",
+                    "Access-Control-Request-Headers": "authorization,content-type",
+                },
+            )
+            sent = self.send(TOKENS.make_token(self.user), Origin="https://www.example.com")
+            other = self.send(TOKENS.make_token(self.user), Origin="https://evil.example.com")
+
+        assert asked["Access-Control-Allow-Origin"] == "https://www.example.com"
+        assert "authorization" in asked["Access-Control-Allow-Headers"]
+        assert (sent.status_code, sent["Access-Control-Allow-Origin"]) == (200, "https://www.example.com")
+        assert "Access-Control-Allow-Origin" not in other
