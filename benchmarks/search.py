@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> None:
     options = arguments.parse_args(words)
     django.setup()
     # Only now: they have models.
-    from streaming_chat.admin.snippets import snippets
+    from streaming_chat.admin.search_page import snippets
     from streaming_chat.models import Message, SearchEntry
     from streaming_chat.search import query
 

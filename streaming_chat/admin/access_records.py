@@ -7,16 +7,14 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.models import AccessRecord
 
-from .decorators import retry_on_lock_timeout
-from .list_search import as_uuid
 from .lists import ListAdmin, may_read, record_list
+from .pages import as_uuid, retry_on_lock_timeout, transcript_url
 
 
 @admin.register(AccessRecord)
@@ -27,6 +25,8 @@ class AccessRecordAdmin(ListAdmin):
     list_filter = ("kind", "at")
     list_per_page = 100
     ordering = ("-at", "-id")
+    # Other lookups would reveal search terms letter by letter.
+    allowed_lookups = frozenset({"kind__exact", "at__gte", "at__lt"})
     search_help_text = _("The id of a conversation or message, an owner key, or the name of a member of staff.")
 
     @retry_on_lock_timeout
@@ -35,14 +35,6 @@ class AccessRecordAdmin(ListAdmin):
         response = super().changelist_view(request, extra_context)
         record_list(request, response)
         return response
-
-    def has_delete_permission(self, request: HttpRequest, obj: AccessRecord | None = None) -> bool:
-        """Nobody deletes records here."""
-        return False
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow only the lookups of the filters: others would reveal search terms letter by letter."""
-        return lookup in {"kind__exact", "at__gte", "at__lt"}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AccessRecord]:
         """Do not load search terms for users who may not read texts."""
@@ -74,7 +66,5 @@ class AccessRecordAdmin(ListAdmin):
         """A link to what was read, which may be deleted since."""
         if record.conversation is None:
             return record.owner_key
-        url = reverse("admin:streaming_chat_conversation_change", args=[record.conversation])
-        if record.message is not None:
-            url = f"{url}?message={record.message}#m-{record.message}"
+        url = transcript_url(record.conversation, record.message)
         return format_html('<a href="{}">{}</a>', url, record.message or record.conversation)

@@ -31,14 +31,12 @@ from streaming_chat.review.queues import Queue
 from streaming_chat.search.query import MAX_LISTED_HITS, SearchUnavailableError
 
 from . import dashboard, list_search, review_bar, reviews, search_page
-from .decorators import post_only, retry_on_lock_timeout
 from .exports import ExportMixin, may_export
 from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
-from .formats import money
+from .formats import money, owner_name
 from .lists import may_read, may_see, record_list
 from .live import follow_view, stop_reply
-from .owners import owner_name
-from .pagination import BoundedPaginator
+from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
 from .transcripts import Transcript
 
@@ -53,7 +51,7 @@ _LOOKUPS = frozenset(
 )
 
 
-# The addresses that take POST; see decorators.post_only.
+# The addresses that take POST; see pages.post_only.
 _POST_ONLY = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "redact"))
 
 
@@ -76,19 +74,12 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     list_filter = ("last_status", *_FILTERS, "last_activity")
     list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
-    list_max_show_all = 0
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
+    allowed_lookups = _LOOKUPS
     sortable_by = ("last_activity",)
-    # Only makes Django show the search box; get_search_results searches.
-    search_fields = ("id",)
     search_help_text = _(
         "Owner, reference, id of a conversation, a message or a provider's request, or words in texts of the last 90 days."
     )
     actions = (reviews.mark_done, reviews.assign_to_me, "export_jsonl", "export_csv")
-    # With both off, the template has a style element, which a strict Content Security Policy blocks.
-    actions_on_top = True
 
     @property
     def media(self) -> forms.Media:
@@ -120,7 +111,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the list, with a form that starts reviewing."""
         for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
-            _uuid(chosen)
+            uuid_or_404(chosen)
         context = {"queues": Queue.choices if review_bar.may_review(request) else [], **(extra_context or {})}
         response = super().changelist_view(request, context)
         if getattr(request, "has_more_texts", False) and isinstance(response, TemplateResponse):
@@ -135,25 +126,6 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     def has_review_permission(self, request: HttpRequest) -> bool:
         """Reviewing requires reading."""
         return review_bar.may_review(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds conversations here."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
-        """Nobody changes conversations here."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
-        """Nobody deletes conversations here; on other pages, such as the owner's, the permission decides."""
-        match = request.resolver_match
-        if obj is None or match is None or (match.url_name or "").startswith("streaming_chat_"):
-            return False
-        return super().has_delete_permission(request, obj)
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow only the lookups of the filters' links."""
-        return lookup in _LOOKUPS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """Include deleted conversations. Do not load columns that the list does not show."""
@@ -232,9 +204,9 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         """Show the transcript, without its text to users who may not read it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        through = _uuid(request.GET["message"]) if "message" in request.GET else None
+        through = uuid_or_404(request.GET["message"]) if "message" in request.GET else None
         transcript = Transcript.open(
-            _uuid(object_id),
+            uuid_or_404(object_id),
             through=through,
             query=_list_query(request),
             page=request.GET.get("page"),
@@ -245,15 +217,12 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             raise Http404
         if transcript.may_read:
             record(AccessRecord.Kind.OPEN, request.user, conversation=transcript.conversation.pk, message=through)
-        request.current_app = self.admin_site.name
         context = {**self._transcript_context(request, transcript), **(extra_context or {})}
-        return TemplateResponse(request, "admin/streaming_chat/conversation/transcript.html", context)
+        return render_page(self, request, "transcript", context)
 
     def _transcript_context(self, request: HttpRequest, transcript: Transcript) -> dict[str, Any]:
         styles = [f"streaming_chat/admin/{name}.css" for name in ("transcript", "exports")]
         return {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "original": transcript.conversation,
             "has_view_permission": True,
             "title": transcript.title,
@@ -279,13 +248,6 @@ def _mark_deleted(name: str, conversation: Conversation) -> SafeString:
     if conversation.deleted_at:
         return format_html("<bdi>{}</bdi> ({})", name, _("deleted"))
     return format_html("<bdi>{}</bdi>", name)
-
-
-def _uuid(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise Http404 from None
 
 
 def _list_query(request: HttpRequest) -> str:

@@ -5,13 +5,11 @@ For users with `view_conversation`; it has no text. It saves and sends nothing.
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.formats import date_format, localize
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -21,6 +19,7 @@ from streaming_chat.usage.reports import Report, Totals
 
 from .charts import Chart, Series, make_chart
 from .formats import decimal, money
+from .pages import render_page
 
 RANGES = (7, 28, 90)
 _DEFAULT_RANGE = 28
@@ -33,10 +32,7 @@ def dashboard_view(request: HttpRequest, model_admin: Any) -> HttpResponse:
     days = next((days for days in RANGES if str(days) == request.GET.get("days")), _DEFAULT_RANGE)
     model = request.GET.get("model", "")
     report = Report.of_last(days, model)
-    request.current_app = model_admin.admin_site.name
     context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
         "title": _("Statistics"),
         "media": forms.Media(css={"all": ["streaming_chat/admin/numbers.css"]}),
         "ranges": [(_range_label(choice), choice, choice == days) for choice in RANGES],
@@ -45,7 +41,7 @@ def dashboard_view(request: HttpRequest, model_admin: Any) -> HttpResponse:
         "models": report.models if model in {"", *report.models} else [model, *report.models],
         **_report_context(report),
     }
-    return TemplateResponse(request, "admin/streaming_chat/conversation/numbers.html", context)
+    return render_page(model_admin, request, "numbers", context)
 
 
 def _range_label(days: int) -> str:
@@ -170,11 +166,7 @@ def _row(totals: Totals) -> list[str]:
 
 
 def _days(report: Report) -> list[str]:
-    return [_day(day) for day in report.days]
-
-
-def _day(day: date) -> str:
-    return str(date_format(day, "MONTH_DAY_FORMAT"))
+    return [str(date_format(day, "MONTH_DAY_FORMAT")) for day in report.days]
 
 
 def _count(value: float) -> str:

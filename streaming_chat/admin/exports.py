@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin
@@ -39,13 +39,8 @@ from streaming_chat.exports.transcripts import ExportChunk, export
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.audit import record
 
-from .decorators import post_only, retry_on_lock_timeout
-from .lists import query_on_record
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Conversation]
-else:
-    ModelAdmin = admin.ModelAdmin
+from .lists import ReadOnlyAdmin, query_on_record
+from .pages import post_only, retry_on_lock_timeout, uuid_or_404
 
 _MARKDOWN = "markdown"
 
@@ -55,7 +50,7 @@ def may_export(request: HttpRequest) -> bool:
     return request.user.has_perms(("streaming_chat.view_transcript", "streaming_chat.export_transcript"))
 
 
-class ExportMixin(ModelAdmin):
+class ExportMixin(ReadOnlyAdmin):
     """The views and actions of the admin of conversations that export."""
 
     def get_urls(self) -> list[Any]:
@@ -138,7 +133,8 @@ class ExportMixin(ModelAdmin):
         found = Conversation.objects.using(live_database()).filter(pk=conversation_id)
         if form not in {_MARKDOWN, *FORMATS} or not found.exists():
             raise Http404
-        through = _message(request)
+        # The message whose branch is exported.
+        through = uuid_or_404(text) if (text := request.POST.get("message", "")) else None
         record(AccessRecord.Kind.EXPORT, request.user, conversation=conversation_id, message=through, count=1)
         name = f"conversation-{conversation_id}"
         if form != _MARKDOWN:
@@ -152,15 +148,6 @@ def _record_exports(conversation_ids: list[uuid.UUID], by: Any) -> None:
     # One each, so that the records of a conversation say who read it.
     for pk in conversation_ids:
         record(AccessRecord.Kind.EXPORT, by, conversation=pk, count=1)
-
-
-def _message(request: HttpRequest) -> uuid.UUID | None:
-    """Return the message whose branch is exported. Raises Http404 for an invalid id."""
-    text = request.POST.get("message", "")
-    try:
-        return uuid.UUID(text) if text else None
-    except ValueError:
-        raise Http404 from None
 
 
 def _download(

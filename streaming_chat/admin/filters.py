@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,23 +19,38 @@ from streaming_chat.models import Feedback, LiveReply, Message, ReviewState, Sta
 from streaming_chat.protocol import endings
 from streaming_chat.review.reviews import release_expired
 
-# A list ends after a thousand rows (see pagination.py), so newer rows suffice. All of 8,000 ratings took 0.2 s on SQLite.
+# A list ends after a thousand rows (see lists.py), so newer rows suffice. All of 8,000 ratings took 0.2 s on SQLite.
 _NEWEST = 2_000
 
 
-class OwnerFilter(admin.SimpleListFilter):
-    """Whether the owner has an account."""
+class _ChoiceFilter(admin.SimpleListFilter):
+    """A filter that changes nothing until a choice is made. options: values and labels of the choices."""
+
+    options: Sequence[tuple[str, Any]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, Any]]:
+        """Return the choices."""
+        return self.options
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filter by the choice, if there is one."""
+        value = self.value()
+        return self.choose(queryset, value, request) if value else queryset
+
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows of a choice, or all of them for a value that is none."""
+        raise NotImplementedError
+
+
+class OwnerFilter(_ChoiceFilter):
+    """Whether the owner has an account. Each kind of owner is found by the column that has an index for it."""
 
     title = _("owner")
     parameter_name = "owned_by"
+    options = (("user", _("user")), ("visitor", _("visitor")), ("erased", _("erased")))
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the kinds of owners."""
-        return [("user", _("user")), ("visitor", _("visitor")), ("erased", _("erased"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by the column that has an index for this kind."""
-        match self.value():
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        match value:
             case "user":
                 return queryset.filter(owner__isnull=False)
             case "visitor":
@@ -45,22 +61,18 @@ class OwnerFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ReviewFilter(admin.SimpleListFilter):
+class ReviewFilter(_ChoiceFilter):
     """The state of the review. Each choice has an index."""
 
     title = _("review")
     parameter_name = "review"
+    options = (("attention", _("needs attention")), *ReviewState.choices, ("mine", _("in review by me")))
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the states, "needs attention", and "in review by me"."""
-        return [("attention", _("needs attention")), *ReviewState.choices, ("mine", _("in review by me"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by the choice."""
-        if self.value() in (ReviewState.UNREVIEWED, ReviewState.IN_REVIEW, "mine"):
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        if value in (ReviewState.UNREVIEWED, ReviewState.IN_REVIEW, "mine"):
             # "Unreviewed, or taken long ago" has no index, so the expired ones are released first.
             release_expired()
-        match self.value():
+        match value:
             case "attention":
                 return queryset.filter(needs_attention=True)
             case "mine":
@@ -70,8 +82,8 @@ class ReviewFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ModelFilter(admin.SimpleListFilter):
-    """The models that are offered now."""
+class ModelFilter(_ChoiceFilter):
+    """One model, or with `alias:*` all models of a provider. The choices are the models that are offered now."""
 
     title = _("model")
     parameter_name = "model"
@@ -80,128 +92,88 @@ class ModelFilter(admin.SimpleListFilter):
         """Return STREAMING_CHAT_MODELS."""
         return [(model, model) for model in conf.STREAMING_CHAT_MODELS]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by one model, or with `alias:*` by all models of a provider."""
-        model = self.value()
-        if not model:
-            return queryset
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
         if queryset.model is Message:
             queryset = queryset.exclude(model="")
-        if model.endswith(":*"):
-            return queryset.filter(model__startswith=model[:-1])
-        return queryset.filter(model=model)
+        if value.endswith(":*"):
+            return queryset.filter(model__startswith=value[:-1])
+        return queryset.filter(model=value)
 
 
-class FeedbackFilter(admin.SimpleListFilter):
-    """The ratings of a reply, or of any reply of a conversation."""
+class FeedbackFilter(_ChoiceFilter):
+    """The ratings of a reply, or of any reply of a conversation: by the rows of feedback, which are few."""
 
     title = _("feedback")
     parameter_name = "feedback"
+    options = (("bad", _("rated bad")), ("good", _("rated good")))
     _VALUES = {"good": 1, "bad": -1}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return "bad" and "good"."""
-        return [("bad", _("rated bad")), ("good", _("rated good"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by the feedback rows, which are few."""
-        value = self._VALUES.get(self.value() or "")
-        if value is None:
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        if value not in self._VALUES:
             return queryset
         column = "message" if queryset.model is Message else "message__conversation"
-        newest = Feedback.objects.filter(value=value).order_by("-pk")[:_NEWEST]
+        newest = Feedback.objects.filter(value=self._VALUES[value]).order_by("-pk")[:_NEWEST]
         return queryset.filter(pk__in=newest.values(column))
 
 
-class LiveFilter(admin.SimpleListFilter):
+class LiveFilter(_ChoiceFilter):
     """Whether a reply is live."""
 
     title = _("now")
     parameter_name = "live"
+    options = (("1", _("being written")),)
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the one question."""
-        return [("1", _("being written"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by the rows of live replies."""
-        if self.value() != "1":
-            return queryset
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
         column = "message" if queryset.model is Message else "conversation"
-        return queryset.filter(pk__in=LiveReply.objects.values(column))
+        return queryset.filter(pk__in=LiveReply.objects.values(column)) if value == "1" else queryset
 
 
-class ErrorFilter(admin.SimpleListFilter):
+class ErrorFilter(_ChoiceFilter):
     """The error of a reply, or of any reply of a conversation."""
 
     title = _("error")
     parameter_name = "error"
+    options = tuple((code, code) for code in ENDING_CODES)
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the error codes that a reply can end with."""
-        return [(code, code) for code in ENDING_CODES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by one code."""
-        code = self.value()
-        if not code:
-            return queryset
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
         # With the condition of the partial index: SQLite uses it only if the query repeats it.
-        broken = Message.objects.exclude(error_code="").filter(error_code=code)
         if queryset.model is Message:
-            return queryset.exclude(error_code="").filter(error_code=code)
+            return queryset.exclude(error_code="").filter(error_code=value)
+        broken = Message.objects.exclude(error_code="").filter(error_code=value)
         return queryset.filter(pk__in=broken.order_by("-pk").values("conversation")[:_NEWEST])
 
 
-class ReplyStatusFilter(admin.SimpleListFilter):
+class ReplyStatusFilter(_ChoiceFilter):
     """How a reply ended. Live replies have a filter of their own."""
 
     title = _("status")
     parameter_name = "status"
+    options = tuple(choice for choice in Status.choices if choice[0] != Status.STREAMING)
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the statuses of ended replies."""
-        return [choice for choice in Status.choices if choice[0] != Status.STREAMING]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by status."""
-        status = self.value()
-        if not status:
-            return queryset
-        return queryset.filter(status=status, role=Message.Role.ASSISTANT)
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        return queryset.filter(status=value, role=Message.Role.ASSISTANT)
 
 
-class EndReasonFilter(admin.SimpleListFilter):
+class EndReasonFilter(_ChoiceFilter):
     """Why a reply ended."""
 
     title = _("end reason")
     parameter_name = "reason"
+    options = tuple((reason, reason) for reason in endings.END_REASONS)
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the end reasons."""
-        return [(reason, reason) for reason in endings.END_REASONS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by one reason."""
-        reason = self.value()
-        return queryset.exclude(end_reason="").filter(end_reason=reason) if reason else queryset
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        return queryset.exclude(end_reason="").filter(end_reason=value)
 
 
-class MessageDateFilter(admin.SimpleListFilter):
+class MessageDateFilter(_ChoiceFilter):
     """When a message was created, by its id, since there is no index of the time alone."""
 
     title = _("date")
     parameter_name = "days"
-    _DAYS = {"1": _("past day"), "7": _("past 7 days"), "30": _("past 30 days"), "90": _("past 90 days")}
+    options = (("1", _("past day")), ("7", _("past 7 days")), ("30", _("past 30 days")), ("90", _("past 90 days")))
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the spans of time."""
-        return list(self._DAYS.items())
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by the time in the id."""
-        days = self.value()
-        if days not in self._DAYS:
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        if value not in dict(self.options):
             return queryset
-        since = timezone.now() - timedelta(days=int(days))
+        since = timezone.now() - timedelta(days=int(value))
         return queryset.filter(pk__gte=first_of(since.timestamp()))

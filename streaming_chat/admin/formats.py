@@ -1,10 +1,13 @@
-"""Number formats: rounded, with thousands separators, and "–" for unknown values."""
+"""How the admin writes numbers (rounded, with thousands separators, and "–" for unknown values) and owners."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from streaming_chat.models import Conversation
 
 
 def decimal(value: float | Decimal, places: int) -> str:
@@ -20,3 +23,10 @@ def money(dollars: float | Decimal | None) -> str:
     amount = Decimal(str(dollars))
     places = 2 if amount >= 1 or not amount else min(8, max(2, 1 - amount.adjusted()))
     return f"${decimal(amount, places)}"
+
+
+def owner_name(conversation: Conversation) -> str:
+    """Return the username of a conversation's owner, or that they are a visitor or erased."""
+    if conversation.owner is not None:
+        return str(conversation.owner.get_username())
+    return _("erased") if conversation.erased_at else _("visitor")

@@ -21,6 +21,8 @@ from streaming_chat.protocol.storable_text import storable
 from streaming_chat.search import query
 from streaming_chat.search.tokenizer import terms
 
+from .pages import as_uuid
+
 # A request id or reference belongs to one message; a proxy that reuses its ids must not make the query endless.
 _MAX_MESSAGES = 100
 # Users whose names match. With more, the result would be of no use.
@@ -64,14 +66,6 @@ def _in_texts(term: str, request: Any) -> set[uuid.UUID]:
     request.searched_texts = True
     found, request.has_more_texts = query.conversations(term)
     return found
-
-
-def as_uuid(term: str) -> uuid.UUID | None:
-    """Return a term as a UUID; None if it is not one."""
-    try:
-        return uuid.UUID(term)
-    except ValueError:
-        return None
 
 
 def _by_id(term: str) -> Q | None:

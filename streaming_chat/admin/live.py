@@ -13,7 +13,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from streaming_chat.db.alias import live_database
@@ -26,6 +25,8 @@ from streaming_chat.views.api.parsing import requested_position
 from streaming_chat.views.api.reply_answers import ReplyAnswer, answer_with_reply, encoder_for, require_reader_slot
 from streaming_chat.views.api.responses import handler_for, private, require, require_found
 from streaming_chat.views.api.streaming import answer_error_in_json, reply_view
+
+from .pages import transcript_url
 
 
 def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
@@ -75,8 +76,7 @@ def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uui
         messages.success(request, _("The reply is being stopped."))
     else:
         messages.info(request, _("The reply had ended already."))
-    url = reverse("admin:streaming_chat_conversation_change", args=[conversation_id], query={"message": message_id})
-    return HttpResponseRedirect(f"{url}#m-{message_id}")
+    return HttpResponseRedirect(transcript_url(conversation_id, message_id))
 
 
 def _reply(conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message | None:

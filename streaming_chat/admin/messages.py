@@ -6,7 +6,6 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,10 +22,9 @@ from .filters import (
     ModelFilter,
     ReplyStatusFilter,
 )
-from .formats import money
-from .list_search import as_uuid
+from .formats import money, owner_name
 from .lists import ListAdmin, may_see
-from .owners import owner_name
+from .pages import as_uuid, transcript_url
 
 _FILTERS = (
     ReplyStatusFilter,
@@ -72,6 +70,8 @@ class MessageAdmin(ListAdmin):
         "ratings",
     )
     list_filter = _FILTERS
+    # Other lookups would reveal a text letter by letter.
+    allowed_lookups = frozenset(each.parameter_name for each in _FILTERS)
     list_per_page = 50
     search_help_text = _("The id of a message, a conversation or a provider's request, a reference, or an owner key.")
 
@@ -82,17 +82,6 @@ class MessageAdmin(ListAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
         """Show the list to users who see the conversations."""
         return may_see(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Message | None = None) -> bool:
-        """Nobody deletes messages here; on other pages, such as the owner's, the permission decides."""
-        match = request.resolver_match
-        if obj is None or match is None or (match.url_name or "").startswith("streaming_chat_"):
-            return False
-        return super().has_delete_permission(request, obj)
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow only the lookups of the filters: others would reveal a text letter by letter."""
-        return lookup in {each.parameter_name for each in _FILTERS}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Load replies without any text, with their ratings."""
@@ -125,9 +114,8 @@ class MessageAdmin(ListAdmin):
     @admin.display(description=_("when"))
     def when(self, message: Message) -> SafeString:
         """When it started, with a link to it in its transcript."""
-        url = reverse("admin:streaming_chat_conversation_change", args=[message.conversation_id])
-        query = f"?message={message.pk}#m-{message.pk}"
-        return format_html('<a href="{}{}">{}</a>', url, query, localize(message.created_at))
+        url = transcript_url(message.conversation_id, message.pk)
+        return format_html('<a href="{}">{}</a>', url, localize(message.created_at))
 
     @admin.display(description=_("owner"))
     def owned_by(self, message: Message) -> str:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.translation import gettext as _
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.privacy.redactions import StillLiveError, redact, searches_quoting
 
-from .decorators import post_only, retry_on_lock_timeout
-from .lists import may_read
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Conversation]
-else:
-    ModelAdmin = admin.ModelAdmin
+from .lists import ReadOnlyAdmin, may_read
+from .pages import post_only, render_page, retry_on_lock_timeout, transcript_url
 
 
 def may_redact(request: HttpRequest) -> bool:
@@ -30,7 +24,7 @@ def may_redact(request: HttpRequest) -> bool:
     return request.user.has_perm("streaming_chat.redact_transcript")
 
 
-class RedactionMixin(ModelAdmin):
+class RedactionMixin(ReadOnlyAdmin):
     """The views of the admin of conversations that redact."""
 
     def get_urls(self) -> list[Any]:
@@ -68,16 +62,11 @@ class RedactionMixin(ModelAdmin):
         return self._confirmation(request, message)
 
     def _redirect_to_transcript(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
-        url = reverse(
-            "admin:streaming_chat_conversation_change", args=[conversation_id], current_app=self.admin_site.name
-        )
-        return HttpResponseRedirect(f"{url}?message={message_id}#m-{message_id}")
+        return HttpResponseRedirect(transcript_url(conversation_id, message_id, site=self.admin_site.name))
 
     def _confirmation(self, request: HttpRequest, message: Message) -> HttpResponse:
         comments = Feedback.objects.using(live_database()).filter(message=message).exclude(comment="")
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "title": _("Redact a message"),
             "message": message,
             "conversation": Conversation(pk=message.conversation_id),
@@ -85,5 +74,4 @@ class RedactionMixin(ModelAdmin):
             # Their number would reveal something about the text.
             "searches": searches_quoting(message).count() if may_read(request) else None,
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/streaming_chat/conversation/redact_confirmation.html", context)
+        return render_page(self, request, "redact_confirmation", context)

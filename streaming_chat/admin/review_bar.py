@@ -23,7 +23,7 @@ from streaming_chat.models import Conversation, Message, Review, ReviewState, Ve
 from streaming_chat.review import queues, reviews
 from streaming_chat.review.queues import Queue
 
-from .pagination import MaxCount
+from .lists import MaxCount
 
 # Parameters of the transcript's address that survive the submission of a form.
 _PERSISTENT = ("message", "page", "_changelist_filters", "queue")

@@ -17,7 +17,6 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -30,8 +29,7 @@ from streaming_chat.protocol.storable_text import storable
 from streaming_chat.review import reviews
 from streaming_chat.review.reviews import Snapshot, StaleReviewError, VerdictChange
 
-from .decorators import lock_timeout_page, post_only, retry_on_lock_timeout
-from .list_search import as_uuid
+from .pages import as_uuid, lock_timeout_page, post_only, render_page, retry_on_lock_timeout, transcript_url
 from .review_bar import may_review, persistent_query, queue_of
 
 # Two pages of the list: each conversation is a transaction of its own.
@@ -208,8 +206,6 @@ def _conflict_page(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review
     # The version is the current one, since the page shows the current notes; the snapshot of the messages stays.
     pairs = [(name, value) for name in request.POST for value in request.POST.getlist(name)]
     context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
         "title": _("Another reviewer was faster"),
         "review": review,
         "action": request.POST.get("action", "save"),
@@ -219,9 +215,7 @@ def _conflict_page(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review
         "url": reverse("admin:streaming_chat_conversation_review", args=[pk]),
         "back": _transcript_url(request, pk),
     }
-    request.current_app = model_admin.admin_site.name
-    template = "admin/streaming_chat/conversation/review_conflict.html"
-    return TemplateResponse(request, template, context, status=409)
+    return render_page(model_admin, request, "review_conflict", context, status=409)
 
 
 def _redirect_to_next_after_save(model_admin: Any, request: HttpRequest, leaving: uuid.UUID) -> HttpResponse:
@@ -240,17 +234,13 @@ def _redirect_to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpRe
     queue = queue_of(request.POST)
     found = reviews.take_next(queue, request.user, leaving=leaving)
     if found:
-        url = reverse("admin:streaming_chat_conversation_change", args=[found], query={"queue": queue.value})
-        return HttpResponseRedirect(url)
+        return HttpResponseRedirect(transcript_url(found, queue=queue.value))
     messages.info(request, _("This is the end of the queue “{queue}”.").format(queue=queue.label))
     return HttpResponseRedirect(reverse("admin:streaming_chat_conversation_changelist"))
 
 
 def _redirect_to_newest(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    newest = reviews.newest_message(pk)
-    query = {"queue": queue_of(request.POST).value, "message": newest}
-    url = reverse("admin:streaming_chat_conversation_change", args=[pk], query=query)
-    return HttpResponseRedirect(f"{url}#m-{newest}")
+    return HttpResponseRedirect(transcript_url(pk, reviews.newest_message(pk), queue=queue_of(request.POST).value))
 
 
 def _redirect_back(request: HttpRequest, pk: uuid.UUID, message: uuid.UUID | None) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -9,8 +10,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -18,14 +18,20 @@ from streaming_chat.models import AccessRecord
 from streaming_chat.privacy.audit import record
 from streaming_chat.search import query
 from streaming_chat.search.query import Hit, SearchPage, SearchUnavailableError
-from streaming_chat.search.tokenizer import terms
+from streaming_chat.search.tokenizer import Term, find_matches, terms
 
+from .formats import owner_name
 from .list_search import clean_query
 from .lists import may_read
-from .owners import owner_name
-from .snippets import snippets
+from .pages import render_page, transcript_url
 
 _MAX_PAGES = query.MAX_HITS // query.PAGE_SIZE
+_MAX_SNIPPETS = 3
+# Around a match: two lines of a page.
+_CHARS_BEFORE = 60
+_CHARS_AFTER = 140
+# Searching this many characters takes 50 ms. For matches further on, there is the transcript.
+_MAX_CHARS = 100_000
 
 
 @dataclass(frozen=True)
@@ -93,15 +99,8 @@ def search_view(request: HttpRequest, model_admin: Any) -> HttpResponse:
             found = query.search(asked.text, before=asked.before, everything=asked.everything)
         except SearchUnavailableError:
             is_unavailable = True
-    site = model_admin.admin_site
-    request.current_app = site.name
-    context = {
-        **site.each_context(request),
-        **_context(asked, found, site.name),
-        "opts": model_admin.opts,
-        "is_unavailable": is_unavailable,
-    }
-    return TemplateResponse(request, "admin/streaming_chat/conversation/search.html", context)
+    context = {**_context(asked, found, model_admin.admin_site.name), "is_unavailable": is_unavailable}
+    return render_page(model_admin, request, "search", context)
 
 
 def _context(asked: SearchRequest, found: SearchPage, site: str) -> dict[str, Any]:
@@ -128,5 +127,50 @@ def _number(text: str) -> int | None:
 
 def _hit_url(hit: Hit, site: str) -> str:
     """Return the address of a hit in its transcript."""
-    url = reverse("admin:streaming_chat_conversation_change", args=[hit.conversation.pk], current_app=site)
-    return f"{url}?message={hit.message.pk}#m-{hit.message.pk}" if hit.message else url
+    return transcript_url(hit.conversation.pk, hit.message and hit.message.pk, site=site)
+
+
+def snippets(text: str, terms: Sequence[Term]) -> list[SafeString]:
+    """Return up to three escaped snippets of a text; its beginning if nothing matches in its first 100,000 characters."""
+    text = text[:_MAX_CHARS]
+    matches = find_matches(text, terms)
+    places = list(_places(text, matches)) or [(0, min(len(text), _CHARS_BEFORE + _CHARS_AFTER))]
+    return [_mark(text, start, end, matches) for start, end in places[:_MAX_SNIPPETS]]
+
+
+def _places(text: str, matches: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the (start, end) of each snippet."""
+    shown = 0
+    for start, end in matches:
+        if start >= shown:
+            begin = max(shown, _word_start(text, start - _CHARS_BEFORE))
+            shown = _word_end(text, max(end, start + _CHARS_AFTER))
+            yield begin, shown
+
+
+def _word_start(text: str, at: int) -> int:
+    """Return the start of a word near there, so that no word is cut."""
+    if at <= 0:
+        return 0
+    space = text.find(" ", at, at + 20)
+    return at if space < 0 else space + 1
+
+
+def _word_end(text: str, at: int) -> int:
+    if at >= len(text):
+        return len(text)
+    space = text.rfind(" ", at - 20, at)
+    return at if space < 0 else space
+
+
+def _mark(text: str, start: int, end: int, matches: Sequence[tuple[int, int]]) -> SafeString:
+    parts: list[SafeString | str] = ["… "] if start else []
+    at = start
+    for first, last in matches:
+        if start <= first < end:
+            parts += [text[at:first], format_html("<mark>{}</mark>", text[first:last])]
+            at = last
+    parts.append(text[at:end])
+    if end < len(text):
+        parts.append(" …")
+    return format_html_join("", "{}", ((part,) for part in parts))

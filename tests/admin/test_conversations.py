@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 
 from streaming_chat.accounts.owners import user_key
-from streaming_chat.admin.pagination import MAX_COUNT
+from streaming_chat.admin.lists import MAX_COUNT
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.search import entries

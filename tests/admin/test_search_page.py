@@ -3,12 +3,14 @@
 import re
 
 from django.db import connection, transaction
-from django.test import TestCase
+from django.test import SimpleTestCase, TestCase
 from django.urls import reverse
 from django.utils import timezone
 
+from streaming_chat.admin.search_page import snippets
 from streaming_chat.models import AccessRecord
 from streaming_chat.search import entries, query
+from streaming_chat.search.tokenizer import terms
 from tests.factories import make_conversation, make_reply, make_staff
 from tests.search.factories import HOSTILE, LIST, SEARCH, USING, add, added_by_rebuilding, made, said
 
@@ -198,3 +200,24 @@ class WithoutTranscriptPermissionTests(PageTestCase):
         assert self.client.get(LIST, {"q": "rain"}).context["cl"].result_count == 0
         assert SEARCH not in self.client.get(LIST).content.decode()
         assert self.records() == []
+
+
+class SnippetTests(SimpleTestCase):
+    def test_what_was_found_is_marked_and_the_rest_escaped(self):
+        assert snippets("<b>Rain</b> & snow", terms("rain")) == ["&lt;b&gt;<mark>Rain</mark>&lt;/b&gt; &amp; snow"]
+
+    def test_a_long_text_is_shown_in_pieces(self):
+        text = f"{'before ' * 50}rain {'between ' * 50}rain {'after ' * 50}"
+        first, second = snippets(text, terms("rain"))
+
+        assert "<mark>rain</mark>" in first
+        assert "<mark>rain</mark>" in second
+        assert first.startswith("… ")
+        assert first.endswith(" …")
+        assert len(first) < 260
+
+    def test_there_are_three_at_most(self):
+        assert len(snippets(("rain " + "x " * 300) * 20, terms("rain"))) == 3
+
+    def test_a_text_shows_its_beginning_where_nothing_is_to_be_marked(self):
+        assert snippets("Rain " * 5, terms("snow")) == ["Rain " * 5]

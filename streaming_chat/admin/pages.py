@@ -1,16 +1,17 @@
-"""Decorators of the admin's views: POST only, and a page that retries after a lock timeout.
+"""What the app's own pages in the admin share: context, addresses, POST only, and the retry after a lock timeout.
 
 On PostgreSQL a write waits for each lock as long as `write_transaction` says; on SQLite as long as the database's `timeout`.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -24,6 +25,38 @@ from streaming_chat.review.reviews import MAX_NOTES_CHARS
 _CONVERSATION_NAMES = ("object_id", "conversation_id", "pk")
 _RETRY_SECONDS = 2
 View = TypeVar("View", bound=Callable[..., Any])
+
+
+def render_page(
+    model_admin: Any, request: HttpRequest, name: str, context: dict[str, Any], **options: Any
+) -> TemplateResponse:
+    """Return a page of the app. name: of its template. options: of the response."""
+    site = model_admin.admin_site
+    request.current_app = site.name
+    full_context = {**site.each_context(request), "opts": model_admin.opts, **context}
+    return TemplateResponse(request, f"admin/streaming_chat/conversation/{name}.html", full_context, **options)
+
+
+def transcript_url(conversation: Any, message: Any = None, *, site: str | None = None, **query: str) -> str:
+    """Return the address of a transcript, at this message if there is one. site: name of the admin site."""
+    parameters = {**query, "message": message} if message else query
+    url = reverse("admin:streaming_chat_conversation_change", args=[conversation], query=parameters, current_app=site)
+    return f"{url}#m-{message}" if message else url
+
+
+def as_uuid(text: str) -> uuid.UUID | None:
+    """Return a text as a UUID; None if it is not one."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def uuid_or_404(text: str) -> uuid.UUID:
+    """Return a text as a UUID. Raises Http404."""
+    if (pk := as_uuid(text)) is None:
+        raise Http404
+    return pk
 
 
 def post_only(model_admin: Any, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -46,9 +79,7 @@ def _url_of(kwargs: dict[str, Any], site: str) -> str:
     conversation = next((kwargs[name] for name in _CONVERSATION_NAMES if name in kwargs), None)
     if conversation is None:
         return reverse("admin:streaming_chat_conversation_changelist", current_app=site)
-    url = reverse("admin:streaming_chat_conversation_change", args=[conversation], current_app=site)
-    message = kwargs.get("message_id")
-    return f"{url}?message={message}#m-{message}" if message else url
+    return transcript_url(conversation, kwargs.get("message_id"), site=site)
 
 
 def retry_on_lock_timeout(view: View) -> View:
@@ -81,8 +112,6 @@ def lock_timeout_page(
         form = [(name, value) for name in request.POST for value in request.POST.getlist(name)]
     is_form = request.method == "POST"
     context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
         "title": _("Another session is saving"),
         "url": url or request.get_full_path(),
         "is_form": is_form,
@@ -91,8 +120,7 @@ def lock_timeout_page(
         "max_notes": MAX_NOTES_CHARS,
         "back": reverse(f"{model_admin.admin_site.name}:streaming_chat_conversation_changelist"),
     }
-    request.current_app = model_admin.admin_site.name
-    template = "admin/streaming_chat/conversation/busy.html"
     if is_form:
-        return TemplateResponse(request, template, context, status=409)
-    return TemplateResponse(request, template, context, status=503, headers={"Retry-After": str(_RETRY_SECONDS)})
+        return render_page(model_admin, request, "busy", context, status=409)
+    headers = {"Retry-After": str(_RETRY_SECONDS)}
+    return render_page(model_admin, request, "busy", context, status=503, headers=headers)

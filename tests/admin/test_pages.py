@@ -12,7 +12,7 @@ from django.db.models import F
 from django.test import TransactionTestCase
 from django.urls import reverse
 
-from streaming_chat.admin.decorators import retry_on_lock_timeout
+from streaming_chat.admin.pages import retry_on_lock_timeout
 from streaming_chat.db.errors import is_busy
 from streaming_chat.models import AccessRecord, Conversation, LiveReply, Message, Review, Verdict
 from streaming_chat.privacy.redactions import REDACTED
