@@ -12,6 +12,9 @@ With four, another page waits 59 ms while messages are sent, with two 150; eight
 
 The health check is answered on the event loop, before Django and its middleware: it answers even if all threads are busy.
 
+A body that is larger than the app accepts is refused before it is read: Django would write all of it to a temporary file,
+before it asks who sent it. Views of your own are not limited by this.
+
 Under uvicorn it also resets the connection of a client that does not read (SEND_TIMEOUT_SECONDS). Under other servers
 such a client's reply ends for it, too, but its connection stays open, with up to 64 KiB, until the client goes.
 """
@@ -27,6 +30,7 @@ from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
 from django.core import asgi
+from django.core.exceptions import RequestAborted
 from django.http import HttpResponse
 
 # On, for 0 seconds: closing then sends RST, and the kernel keeps nothing for the client.
@@ -40,7 +44,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 def get_asgi_application(threads: int = 4) -> Application:
     """Return Django's ASGI application. threads: how many all requests share; each can use a database connection."""
-    return HealthChecks(SharedThreads(asgi.get_asgi_application(), threads))
+    return HealthChecks(BodyLimit(SharedThreads(asgi.get_asgi_application(), threads)))
 
 
 class HealthChecks:
@@ -58,6 +62,46 @@ class HealthChecks:
             await _send(self._health.answer_health(), send, with_body=scope["method"] == "GET")
         else:
             await self._application(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses bodies that are larger than the app's views accept, and stops reading where one turns out to be."""
+
+    def __init__(self, application: Application) -> None:
+        from .views import body_limit
+
+        self._application = application
+        self._limits = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (longest := self._limits.longest_body(scope)) is None:
+            await self._application(scope, receive, send)
+            return
+        body = _CountedBody(receive, longest)
+        if self._limits.declared_length(scope) <= longest:
+            await self._application(scope, body.receive, send)
+        else:
+            body.is_too_large = True
+        if body.is_too_large:
+            await _send(self._limits.refusal(scope), send)
+
+
+class _CountedBody:
+    """A request's body, until it has more bytes than it may have: then the request is aborted."""
+
+    def __init__(self, receive: Receive, longest: int) -> None:
+        self._receive = receive
+        self._left = longest
+        self.is_too_large = False
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next message. Raises RequestAborted, upon which Django answers nothing."""
+        message: dict[str, Any] = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.is_too_large = True
+            raise RequestAborted
+        return message
 
 
 class SharedThreads:
@@ -105,7 +149,7 @@ class _RequestThread(ThreadPoolExecutor):
         return len(self._calls)
 
 
-async def _send(response: HttpResponse, send: Send, *, with_body: bool) -> None:
+async def _send(response: HttpResponse, send: Send, *, with_body: bool = True) -> None:
     headers = {**response.headers, "Content-Length": str(len(response.content))}
     raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": raw_headers})
