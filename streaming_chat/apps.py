@@ -16,10 +16,10 @@ class StreamingChatConfig(AppConfig):
         # Here, because models are not loaded before.
         from . import checks  # noqa: F401  (importing the checks registers them)
         from .db import hooks
-        from .privacy import deletion_signals
-        from .review import flags
+        from .privacy import deletion
+        from .review import queues
         from .search import entries
 
         hooks.texts_saved.register(entries.add)
-        hooks.conversation_changed.register(flags.columns_on_change)
-        deletion_signals.connect()
+        hooks.conversation_changed.register(queues.columns_on_change)
+        deletion.connect()

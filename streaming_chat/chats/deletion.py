@@ -1,4 +1,4 @@
-"""Deletion by the owner, which can be undone for a while. privacy/cleanup.py deletes the rows later."""
+"""Deletion by the owner, which can be undone for a while. privacy/deletion.py deletes the rows later."""
 
 from __future__ import annotations
 

@@ -1,13 +1,21 @@
-"""Types of command-line arguments: numbers of days, dates and times."""
+"""What commands are given: numbers of days, dates, times and owners."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
+from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
+
+from streaming_chat.accounts.owners import Owner, user_key
+from streaming_chat.db.alias import live_database
+from streaming_chat.models import Conversation
 
 _MAX_DAYS = 36_500
 
@@ -55,3 +63,35 @@ def _parse_moment(text: str) -> datetime | None:
     if when is None and (found := parse_date(text)):
         return datetime.combine(found, time())
     return when
+
+
+def find_owner(name: str) -> Owner:
+    """Return the owner with this username, or with this key: u:<pk> of a user, v:<hmac> of a visitor.
+
+    user is None for a visitor and for a deleted user. A user whose username looks like a key is named by their own key.
+    Raises CommandError if there is no such owner.
+    """
+    if name.startswith(("u:", "v:")):
+        return _find_by_key(name)
+    users = get_user_model()._default_manager.using(live_database())
+    user = users.filter(**{get_user_model().USERNAME_FIELD: name}).first()
+    if user is None:
+        raise CommandError(f"there is no user {name!r}; name visitors and deleted users by their owner key.")
+    return Owner(user, user_key(user))
+
+
+def _find_by_key(key: str) -> Owner:
+    owned = Conversation.objects.using(live_database()).owned_by(key).select_related("owner").first()
+    user = owned.owner if owned is not None else None
+    if user is None and key.startswith("u:"):
+        user = _user_with_pk(key.removeprefix("u:"))
+    if owned is None and user is None:
+        raise CommandError(f"nobody has the owner key {key!r}.")
+    return Owner(user, key)
+
+
+def _user_with_pk(text: str) -> Any:
+    try:
+        return get_user_model()._default_manager.using(live_database()).filter(pk=text).first()
+    except (ValueError, OverflowError, ValidationError):
+        return None

@@ -1,15 +1,29 @@
-"""Access records: which member of staff read or changed what, saved before any text is sent."""
+"""Access records: which member of staff read or changed what, saved before any text is sent.
+
+A record is needed for as long as somebody may ask who read a conversation. Search terms are text, and may be removed sooner.
+"""
 
 from __future__ import annotations
 
 import getpass
 import os
 import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from django.db import router
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 
+from streaming_chat.db.paging import key_pages
 from streaming_chat.models import AccessRecord
+from streaming_chat.search import backends
+
+from . import copies
+
+# In a statement of its own: on SQLite, staff who read wait some milliseconds for it, to save their own record.
+_PAGE_SIZE = 500
 
 
 def record(
@@ -28,7 +42,7 @@ def record(
     Raises DatabaseError if it cannot be saved; the caller must show nothing then.
     """
     named = {"by_name": by} if isinstance(by, str) else {"by": by, "by_name": str(by.get_username())[:255]}
-    return AccessRecord._default_manager.using(router.db_for_write(AccessRecord)).create(
+    return _records().create(
         kind=kind,
         conversation=conversation,
         message=message,
@@ -46,3 +60,36 @@ def account_name() -> str:
     except (KeyError, OSError):
         # In a container, the user may have no entry in /etc/passwd.
         return f"uid {os.getuid()}"
+
+
+def records(age: timedelta) -> QuerySet[AccessRecord]:
+    """Return the access records that are at least this old."""
+    return _records().filter(at__lt=Now() - age)
+
+
+def records_with_terms(age: timedelta) -> QuerySet[AccessRecord]:
+    """Return those that still have search terms."""
+    return records(age).exclude(terms="")
+
+
+def remove(rows: QuerySet[AccessRecord]) -> Iterator[int]:
+    """Remove access records, and yield how many after each statement. After an interruption, call it again. Blocking."""
+    yield from _for_each_page(rows, lambda page: page.delete()[0])
+
+
+def clear_terms(rows: QuerySet[AccessRecord]) -> Iterator[int]:
+    """Clear the search terms of access records, and keep who searched and when. As `remove`."""
+    yield from _for_each_page(rows, lambda page: page.update(terms=""))
+
+
+def _for_each_page(rows: QuerySet[AccessRecord], write: Callable[[Any], int]) -> Iterator[int]:
+    using = _records().db
+    # Search terms are text: SQLite must overwrite them in its file.
+    backends.overwrite_deleted(using)
+    for keys in key_pages(rows, _PAGE_SIZE):
+        yield write(_records().filter(pk__in=keys))
+    copies.empty_log(using)
+
+
+def _records() -> QuerySet[AccessRecord]:
+    return AccessRecord._default_manager.using(router.db_for_write(AccessRecord))

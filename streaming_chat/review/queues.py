@@ -1,4 +1,4 @@
-"""The queues of conversations to review, newest first. Each is read from an index of Conversation."""
+"""The queues of conversations to review, newest first, by the columns of Conversation that put one into them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import pgettext_lazy
@@ -57,6 +57,15 @@ def _in_queue(rows: QuerySet[Conversation], queue: str) -> QuerySet[Conversation
         numbers = round(conf.STREAMING_CHAT_REVIEW_SAMPLE_PERCENT * SAMPLE_NUMBERS / 100)
         return rows.filter(sample_number__lt=numbers, last_activity__gte=Now() - SAMPLE_SPAN)
     return rows
+
+
+def columns_on_change(went_wrong: bool) -> dict[str, Any]:
+    """Return the columns to set if something is added to a conversation: a finished review is open again."""
+    done = When(review_state=ReviewState.DONE, then=Value(ReviewState.UNREVIEWED))
+    columns: dict[str, Any] = {"review_state": Case(done, default=F("review_state"))}
+    if went_wrong:
+        columns["needs_attention"] = True
+    return columns
 
 
 def reviewed_since(by: Any, since: datetime) -> QuerySet[Review]:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from streaming_chat.models import Feedback
-from streaming_chat.search import rebuild
+from streaming_chat.search import entries
 from tests.database import database_url
 from tests.factories import make_conversation, make_message, make_reply, make_staff
 
@@ -78,7 +78,7 @@ class TestUnfold:
         expect_readable(staff, ".transcript", "Will it rain?")
 
     def test_the_search(self, staff, conversation):
-        list(rebuild.rebuild())
+        list(entries.rebuild("default"))
         staff.goto(f"{LIST}search/?q=rain")
 
         expect_readable(staff, ".search", "Will it rain?")

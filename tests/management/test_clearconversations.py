@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.test import TestCase, TransactionTestCase
 
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
-from streaming_chat.privacy import cleanup
+from streaming_chat.privacy import deletion
 from streaming_chat.protocol.events import Event
 from tests.factories import make_conversation, make_live, make_reply, make_user
 
@@ -62,11 +62,11 @@ class AnonymousTests(TestCase):
     def test_more_than_one_transaction_takes(self):
         for _number in range(7):
             make_visitors(31)
-        before, cleanup._PAGE_SIZE = cleanup._PAGE_SIZE, 3
+        before, deletion._PAGE_SIZE = deletion._PAGE_SIZE, 3
         try:
-            counts = list(cleanup.remove(cleanup.of_visitors(timedelta(days=30))))
+            counts = list(deletion.remove(deletion.of_visitors(timedelta(days=30))))
         finally:
-            cleanup._PAGE_SIZE = before
+            deletion._PAGE_SIZE = before
 
         assert counts == [3, 3, 1]
         assert not Conversation.objects.exists()
@@ -130,12 +130,12 @@ class ArgumentTests(TestCase):
 class ClaimedMeanwhileTests(TransactionTestCase):
     def test_what_was_claimed_after_it_was_chosen_stays(self):
         user, conversation = make_user(), make_visitors(31)
-        chosen = cleanup.of_visitors(timedelta(days=30))
+        chosen = deletion.of_visitors(timedelta(days=30))
         counts: list[int] = []
 
         def remove() -> None:
             # As `remove` does, with ids of before.
-            counts.append(cleanup._remove(chosen, [conversation.pk]))
+            counts.append(deletion._remove(chosen, [conversation.pk]))
             connections.close_all()
 
         with transaction.atomic():

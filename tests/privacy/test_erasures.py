@@ -13,11 +13,11 @@ from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from streaming_chat.chats.deletion import delete_for_owner
+from streaming_chat.management.arguments import find_owner
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import erasures
 from streaming_chat.privacy.audit import account_name, record
-from streaming_chat.privacy.owners import find_owner
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import backends, query
 from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted

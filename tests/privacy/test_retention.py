@@ -11,7 +11,7 @@ from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
 from streaming_chat.models import AccessRecord, Conversation
-from streaming_chat.privacy import retention
+from streaming_chat.privacy import audit
 from streaming_chat.privacy.audit import record
 from tests.copies import leave_what_is_deleted, places
 from tests.factories import make_conversation, make_staff
@@ -83,14 +83,14 @@ class TermsTests(TestCase):
 
 class BatchTests(TestCase):
     def setUp(self):
-        self.addCleanup(setattr, retention, "_PAGE_SIZE", retention._PAGE_SIZE)
-        retention._PAGE_SIZE = 3
+        self.addCleanup(setattr, audit, "_PAGE_SIZE", audit._PAGE_SIZE)
+        audit._PAGE_SIZE = 3
         self.kept = [make_record(1), *(make_record(31) for _ in range(7)), make_record(1)]
 
     def test_so_many_in_a_statement(self):
         """Not in the order of their times: those that were imported, or whose clock was wrong."""
         with CaptureQueriesContext(connection) as queries:
-            counts = list(retention.remove(retention.records(timedelta(days=30))))
+            counts = list(audit.remove(audit.records(timedelta(days=30))))
         deletions = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
 
         assert counts == [3, 3, 1]
@@ -98,7 +98,7 @@ class BatchTests(TestCase):
         assert AccessRecord.objects.count() == 2
 
     def test_what_was_broken_off_goes_on(self):
-        removing = retention.remove(retention.records(timedelta(days=30)))
+        removing = audit.remove(audit.records(timedelta(days=30)))
         first = next(removing)
         removing.close()
 

@@ -8,7 +8,7 @@ from django.test import TestCase, TransactionTestCase
 
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.models import SearchEntry
-from streaming_chat.search import backends, entries, query, rebuild
+from streaming_chat.search import backends, entries, query
 from tests.factories import make_conversation, make_message, make_staff
 from tests.search.factories import HOSTILE, LIST, SEARCH, USING, added_by_rebuilding, found, made, said
 
@@ -123,7 +123,7 @@ class WithoutFts5Tests(TransactionTestCase):
     def setUp(self):
         backends.drop(connection)
         # What was saved meanwhile is in no table of words.
-        self.addCleanup(rebuild.clear)
+        self.addCleanup(entries.clear, USING)
 
     def test_texts_are_saved_and_the_search_says_that_it_cannot(self):
         said("rain")

@@ -4,9 +4,9 @@ from django.db import IntegrityError, transaction
 from django.test import TransactionTestCase
 
 from streaming_chat.models import Message, SearchEntry
-from streaming_chat.search import query, rebuild
+from streaming_chat.search import entries, query
 from tests.factories import make_conversation, make_message, make_reply
-from tests.search.factories import added_by_rebuilding, found, made, said
+from tests.search.factories import USING, added_by_rebuilding, found, made, said
 
 
 class RebuildTests(TransactionTestCase):
@@ -26,7 +26,7 @@ class RebuildTests(TransactionTestCase):
         Message.objects.bulk_create(
             Message(conversation=conversation, role="user", text=f"rain {n}") for n in range(1_100)
         )
-        broken_off = rebuild.rebuild()
+        broken_off = entries.rebuild(USING)
 
         assert next(broken_off) == 1_000
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from streaming_chat.management.arguments import days
-from streaming_chat.privacy import retention
+from streaming_chat.privacy import audit
 
 
 class Command(BaseCommand):
@@ -31,10 +31,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, older_than: timedelta, terms: bool, dry_run: bool, **options: Any) -> None:
         """Print how many were removed."""
-        rows = retention.records_with_terms(older_than) if terms else retention.records(older_than)
+        rows = audit.records_with_terms(older_than) if terms else audit.records(older_than)
         kind = "search terms" if terms else "access records"
         if dry_run:
             self.stdout.write(f"{rows.count()} {kind} to remove.")
             return
-        remove = retention.clear_terms if terms else retention.remove
+        remove = audit.clear_terms if terms else audit.remove
         self.stdout.write(f"{sum(remove(rows))} {kind} removed.")

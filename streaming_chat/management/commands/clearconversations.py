@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from streaming_chat.management.arguments import days
 from streaming_chat.models import ConversationQuerySet
-from streaming_chat.privacy import cleanup
+from streaming_chat.privacy import deletion
 
 
 class Command(BaseCommand):
@@ -46,16 +46,16 @@ class Command(BaseCommand):
         if not (anonymous or deleted or everything):
             raise CommandError("Give --anonymous, --deleted, both, or --all.")
         if everything:
-            self._clear(cleanup.inactive(older_than), "in total", dry_run=dry_run)
+            self._clear(deletion.inactive(older_than), "in total", dry_run=dry_run)
             return
         if anonymous:
-            self._clear(cleanup.of_visitors(older_than), "of visitors", dry_run=dry_run)
+            self._clear(deletion.of_visitors(older_than), "of visitors", dry_run=dry_run)
         if deleted:
-            rows = cleanup.deleted(older_than)
+            rows = deletion.deleted(older_than)
             # A visitor's deleted conversation is counted once.
             rest = rows.exclude(owner_key__startswith="v:") if anonymous else rows
             self._clear(rest, "deleted by their owners", dry_run=dry_run)
 
     def _clear(self, conversations: ConversationQuerySet, kind: str, *, dry_run: bool) -> None:
-        count = conversations.count() if dry_run else sum(cleanup.remove(conversations))
+        count = conversations.count() if dry_run else sum(deletion.remove(conversations))
         self.stdout.write(f"{count} {kind} {'to remove' if dry_run else 'removed'}.")

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from streaming_chat.management.arguments import find_owner
 from streaming_chat.models import AccessRecord
 from streaming_chat.privacy import erasures
 from streaming_chat.privacy.audit import account_name, record
-from streaming_chat.privacy.owners import find_owner
 
 
 class Command(BaseCommand):
@@ -28,10 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, owner: str, dry_run: bool, **options: Any) -> None:
         """Print how much. Raises CommandError for an unknown owner, and if something could not be erased."""
-        try:
-            found = find_owner(owner)
-        except LookupError as error:
-            raise CommandError(str(error)) from error
+        found = find_owner(owner)
         data = erasures.count_data(found)
         if dry_run:
             self.stdout.write(

@@ -15,9 +15,9 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.db.alias import live_database
 from streaming_chat.exports.formats import Jsonl
 from streaming_chat.exports.transcripts import export
+from streaming_chat.management.arguments import find_owner
 from streaming_chat.models import AccessRecord, Conversation, ConversationQuerySet, QuotaUse
 from streaming_chat.privacy.audit import account_name, record
-from streaming_chat.privacy.owners import find_owner
 
 
 class Command(BaseCommand):
@@ -35,10 +35,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, owner: str, output: str, **options: Any) -> None:
         """Write the file. Raises CommandError for an unknown owner, and if the file cannot be created."""
-        try:
-            found = find_owner(owner)
-        except LookupError as error:
-            raise CommandError(str(error)) from error
+        found = find_owner(owner)
         if output == "-":
             _write(found, lambda text: self.stdout.write(text, ending=""))
             return

@@ -13,10 +13,9 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.exports import transcripts
 from streaming_chat.exports.files import ExportFile, Progress
 from streaming_chat.exports.formats import FORMATS
-from streaming_chat.management.arguments import moment
+from streaming_chat.management.arguments import find_owner, moment
 from streaming_chat.models import AccessRecord, Conversation, ConversationQuerySet, Status
 from streaming_chat.privacy.audit import account_name, record
-from streaming_chat.privacy.owners import find_owner
 
 
 class Command(BaseCommand):
@@ -105,20 +104,13 @@ def _record_and_select(options: dict[str, Any]) -> ConversationQuerySet:
     if options["status"]:
         conversations = conversations.filter(last_status=options["status"])
     if options["owner"]:
-        owner_key = _owner_key(options["owner"])
+        owner_key = find_owner(options["owner"]).key
         conversations = conversations.filter(owner_key=owner_key)
     if model := options["model"]:
         condition = {"model__startswith": model[:-1]} if model.endswith(":*") else {"model": model}
         conversations = conversations.filter(**condition)
     record(AccessRecord.Kind.EXPORT, account_name(), owner_key=owner_key, count=conversations.count())
     return conversations
-
-
-def _owner_key(name: str) -> str:
-    try:
-        return find_owner(name).key
-    except LookupError as error:
-        raise CommandError(str(error)) from error
 
 
 def _until_now(asked: dict[str, Any]) -> dict[str, Any]:

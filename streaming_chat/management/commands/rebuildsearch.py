@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from streaming_chat.db.alias import live_database
-from streaming_chat.search import backends, rebuild
+from streaming_chat.search import backends, entries
 
 
 class Command(BaseCommand):
@@ -28,9 +28,9 @@ class Command(BaseCommand):
         """Print how many were added so far. Raises CommandError if the database cannot search texts."""
         using = live_database()
         if again:
-            rebuild.clear(using)
+            entries.clear(using)
         added = 0
-        for count in rebuild.rebuild(using):
+        for count in entries.rebuild(using):
             added += count
             self.stdout.write(f"\r{added} texts added", ending="")
             self.stdout.flush()

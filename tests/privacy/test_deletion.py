@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 from streaming_chat.models import Conversation, LiveReply, Message
 from streaming_chat.notifiers import get_notifier
-from streaming_chat.privacy import deletion_signals
+from streaming_chat.privacy import deletion
 from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.search import query
 from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted
@@ -172,14 +172,14 @@ class CostTests(TransactionTestCase):
         """A merge takes seconds where there is much."""
         for _number in range(7):
             make_reply(make_conversation())
-        self.addCleanup(setattr, deletion_signals, "_PAGE_SIZE", deletion_signals._PAGE_SIZE)
-        deletion_signals._PAGE_SIZE = 3
+        self.addCleanup(setattr, deletion, "_PAGE_SIZE", deletion._PAGE_SIZE)
+        deletion._PAGE_SIZE = 3
         waiting = []
         with transaction.atomic():
             make_user("ana").delete()
             waiting = [each[1] for each in connection.run_on_commit]
 
-        assert len([each for each in waiting if isinstance(each, deletion_signals._Purge)]) == 1
+        assert len([each for each in waiting if isinstance(each, deletion._Purge)]) == 1
         assert len(waiting) == 1 + 3
 
     def test_a_clearing_merges_it_at_its_end_only(self):

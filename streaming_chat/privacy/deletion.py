@@ -1,10 +1,11 @@
-"""What happens if a site deletes a conversation, or a user with their conversations, through Django.
+"""Deletes conversations for good: those without activity, and those that a site deletes, alone or with their user.
 
 The conversation is locked first, as everywhere (see models/conversations.py). Django's collector deletes from the leaves up:
 without this, a user who was deleted while their reply ended held the row of the live reply and waited for the conversation,
 and the writer the other way round, which PostgreSQL ends as a deadlock.
 
-Then the copies of the texts are removed, and SQLite's search index is purged. A site that deletes single messages calls
+Under the lock, the conditions are checked again: nobody can send into a conversation, merge it or restore it meanwhile. Then
+the copies of the texts are removed, and SQLite's search index is purged. A site that deletes single messages calls
 `search.entries.purge` itself: with a receiver for messages, Django would load each message of each deleted conversation.
 """
 
@@ -15,25 +16,66 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import connections, transaction
 from django.db.models import F, Model, QuerySet
+from django.db.models.functions import Now
 from django.db.models.signals import pre_delete
 
-from streaming_chat.db.paging import key_pages
-from streaming_chat.models import Conversation, Message
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.paging import key_pages, write_pages
+from streaming_chat.models import Conversation, ConversationQuerySet, Message
 from streaming_chat.search import backends, entries
 
 from . import copies
 
+# A conversation has hundreds of messages, seldom thousands; removing this many takes well under a second.
 _PAGE_SIZE = 50
 _copies_removed: ContextVar[bool] = ContextVar("streaming_chat_copies_removed", default=False)
 
 
+def of_visitors(age: timedelta) -> ConversationQuerySet:
+    """Return visitors' conversations, which no user has merged, without activity for this long."""
+    return inactive(age).filter(owner=None, owner_key__startswith="v:")
+
+
+def deleted(age: timedelta) -> ConversationQuerySet:
+    """Return the conversations that owners deleted this long ago."""
+    return inactive(age).filter(deleted_at__lt=Now() - age)
+
+
+def inactive(age: timedelta) -> ConversationQuerySet:
+    """Return all conversations without activity for this long. A live reply counts as activity."""
+    return Conversation.objects.using(live_database()).filter(last_activity__lt=Now() - age, live=None)
+
+
+def remove(conversations: ConversationQuerySet) -> Iterator[int]:
+    """Remove conversations, and yield how many after each transaction. Locked ones are skipped. Blocking."""
+    # Before any write: SQLite does not overwrite the text of a row that was only written anew.
+    backends.overwrite_deleted(live_database())
+    yield from write_pages(conversations, _PAGE_SIZE, partial(_remove, conversations))
+    entries.purge(live_database())
+
+
+def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:
+    using = live_database()
+    rows = Conversation.objects.using(using).filter(pk__in=ids)
+    # The write is the lock; the conditions are checked again under it.
+    rows.update(last_activity=F("last_activity"))
+    still = list(conversations.filter(pk__in=ids).values_list("pk", flat=True))
+    copies.remove_outside_index(_messages_of(still, using), using)
+    # With Django's collector, so the site's own signal receivers and foreign keys take part.
+    with _copies_are_removed():
+        rows.filter(pk__in=still).delete()
+    return len(still)
+
+
 @contextmanager
-def copies_removed() -> Iterator[None]:
+def _copies_are_removed() -> Iterator[None]:
     """Delete conversations inside, after the caller has removed the copies. The caller purges the index at the end."""
     before = _copies_removed.set(True)
     try:
