@@ -18,9 +18,11 @@ import { hasModifier } from "./keys.js";
 import { preloadRenderer } from "./lazy-markdown.js";
 import { ChatLocation } from "./location.js";
 import { MessageFactory } from "./message-factory.js";
+import { MessageQueue } from "./message-queue.js";
 import { MessageList } from "./message-list.js";
 import { MessageSender } from "./message-sender.js";
 import { PageLayout } from "./page-layout.js";
+import { refuseFiles } from "./refuse-files.js";
 import { ReplyFollower } from "./reply-follower.js";
 import { Sidebar } from "./sidebar.js";
 import { carryTextOverSignIn } from "./sign-in.js";
@@ -54,7 +56,8 @@ export class Chat {
     this.sender = new MessageSender(this);
     this.follower = new ReplyFollower(this);
     this.shortcuts = new KeyboardShortcuts(this);
-    this.composer = new Composer({ ...config, parts, on: this.#composerHandlers(), signal });
+    this.composer = new Composer({ ...config, ...context, on: this.#composerHandlers() });
+    this.queue = new MessageQueue({ ...config, parts, on: this.#queueHandlers(), signal });
     this.messageFactory = new MessageFactory(this);
     this.messages = new MessageList({ parts, makeView: (message) => this.messageFactory.make(message), signal });
     const opened = (/** @type {string} */ id) => errors.guard(this.visit(id));
@@ -118,7 +121,8 @@ export class Chat {
       const { isFollowing, isStopping } = this.follower;
       this.messages.lock(isFollowing);
       this.parts.empty.hidden = !this.messages.isEmpty || Boolean(this.conversation);
-      this.composer.showButton({ isLive: isFollowing, isStopping });
+      this.composer.showButtons({ isLive: isFollowing, isStopping });
+      this.queue.showButton(isFollowing);
     });
   }
 
@@ -137,6 +141,7 @@ export class Chat {
     this.messages.show([]);
     this.layout.fit();
     this.composer.open(this.conversation);
+    this.queue.open(this.conversation);
     if (config.isPage) this.#focusStart();
     if (this.conversation) preloadRenderer(config.modules.markdown);
     errors.guard(this.view.reload());
@@ -150,6 +155,8 @@ export class Chat {
     this.shortcuts.start();
     this.tabs.start();
     parts.new.addEventListener("click", (event) => this.#newChat(event), { signal });
+    const refused = () => this.notices.showInfo(this.translations.say("no_files"));
+    refuseFiles({ area: config.isPage ? document : parts.frame, refused, signal });
     parts.login.addEventListener("click", () => carryTextOverSignIn(parts.login, config, composer.text), { signal });
   }
 
@@ -157,7 +164,15 @@ export class Chat {
     return {
       send: () => this.errors.guard(this.sender.send()),
       stop: () => this.errors.guard(this.follower.stop()),
-      editLast: () => this.shortcuts.editLastMessage(),
+      editLast: () => (this.queue.isEmpty ? this.shortcuts.editLastMessage() : this.queue.edit()),
+    };
+  }
+
+  #queueHandlers() {
+    return {
+      send: () => this.errors.guard(this.sender.sendQueued()),
+      edit: (/** @type {string} */ text) => this.composer.insert(text),
+      removed: () => this.composer.focus(),
     };
   }
 

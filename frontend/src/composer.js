@@ -4,13 +4,18 @@ import { Drafts, takeKeptText } from "./drafts.js";
 import { isSendKey } from "./keys.js";
 import { ModelSelect } from "./model-select.js";
 
-/** @import { ChatParts } from "./types" */
+/**
+ * @import { Draft } from "./drafts.js"
+ * @import { Translations } from "./translations.js"
+ * @import { ChatParts } from "./types"
+ */
 
 export class Composer {
   #parts;
   #on;
   #scope;
   #root;
+  #sendLabels;
   #drafts;
   #wasOpened = false;
   // Whether a text was taken out to be sent and has not been answered: its draft stays as it was sent.
@@ -22,13 +27,15 @@ export class Composer {
    * @param {{send(): unknown, stop(): unknown, editLast(): void}} options.on
    * @param {string} options.root The app's address.
    * @param {string} options.scope See Drafts.
+   * @param {Translations} options.translations
    * @param {AbortSignal} options.signal
    */
-  constructor({ parts, on, root, scope, signal }) {
+  constructor({ parts, on, root, scope, translations, signal }) {
     this.#parts = parts;
     this.#on = on;
     this.#root = root;
     this.#scope = scope;
+    this.#sendLabels = { now: parts.send.title, later: translations.say("send_later") };
     this.#drafts = new Drafts(`${scope}:new`);
     this.models = new ModelSelect({ parts, changed: () => this.#saveDraft(), signal });
     parts.composer.addEventListener("submit", (event) => {
@@ -74,7 +81,24 @@ export class Composer {
   /** @param {string} text */
   write(text) {
     this.#parts.text.value = text;
-    this.#grow();
+    this.#showText();
+  }
+
+  /** Remove the text, which is kept elsewhere. */
+  clear() {
+    this.write("");
+    this.#saveDraft();
+  }
+
+  /**
+   * Put a text before what is typed.
+   *
+   * @param {string} text
+   */
+  insert(text) {
+    this.write([text, this.text].filter(Boolean).join("\n\n"));
+    this.#saveDraft();
+    this.focus();
   }
 
   /**
@@ -99,15 +123,14 @@ export class Composer {
   /**
    * Put back a text that was not sent, before what was typed since then.
    *
-   * @param {string} text
+   * @param {Draft} draft
    * @param {{isNew: boolean}} options isNew: the server certainly has no message with its client_id.
    */
-  giveBack(text, { isNew }) {
+  giveBack(draft, { isNew }) {
     this.#isAwaitingAnswer = false;
     if (isNew) this.#drafts.forget();
-    this.write([text, this.text].filter(Boolean).join("\n\n"));
-    this.#saveDraft();
-    this.focus();
+    else this.#drafts.keep(draft);
+    this.insert(draft.text);
   }
 
   /**
@@ -120,14 +143,15 @@ export class Composer {
   }
 
   /**
-   * Show the button that sends or the one that stops.
+   * Show the button that stops while there is a reply to stop, and when the other button sends.
    *
    * @param {{isLive: boolean, isStopping: boolean}} reply
    */
-  showButton({ isLive, isStopping }) {
-    this.#parts.send.hidden = isLive;
-    this.#parts.stop.hidden = !isLive;
-    this.#parts.stop.disabled = isStopping;
+  showButtons({ isLive, isStopping }) {
+    const { send, stop } = this.#parts;
+    stop.hidden = !isLive;
+    stop.disabled = isStopping;
+    send.title = send.ariaLabel = this.#sendLabels[isLive ? "later" : "now"];
   }
 
   /** @param {string} text */
@@ -142,7 +166,7 @@ export class Composer {
 
   #typed() {
     this.#saveDraft();
-    this.#grow();
+    this.#showText();
   }
 
   #saveDraft() {
@@ -160,8 +184,9 @@ export class Composer {
     }
   }
 
-  /** Make room for the text in browsers without `field-sizing`. */
-  #grow() {
+  #showText() {
+    // Room for the text in browsers without `field-sizing`.
     this.#parts.text.rows = Math.min(8, this.text.split("\n").length);
+    this.#parts.send.disabled = !this.text.trim();
   }
 }

@@ -28,9 +28,10 @@ export class ConversationView {
    * @param {string} id
    */
   async show(id) {
-    const { composer, conversationList, follower, messages, notices } = this.#chat;
+    const { composer, conversationList, follower, messages, notices, queue } = this.#chat;
     follower.leave();
     composer.open(id);
+    queue.open(id);
     conversationList.select(id);
     notices.hideError();
     composer.setStatus("");
@@ -42,10 +43,12 @@ export class ConversationView {
 
   /** Load the conversation and show it. */
   async reload() {
-    const { conversation, follower, messages } = this.#chat;
+    const { conversation, errors, follower, messages, sender } = this.#chat;
     this.#loads += 1;
     const load = this.#loads;
     const isFirst = messages.isEmpty;
+    /** @type {boolean | undefined} */
+    let hasFinished;
     this.isLoading = Boolean(conversation);
     if (!conversation) return this.#chat.updateControls();
     try {
@@ -53,9 +56,12 @@ export class ConversationView {
       if (!found || load !== this.#loads) return;
       follower.leave();
       this.#fill(found, isFirst);
+      // The reply that the queue waited for was finished while this page did not follow it.
+      hasFinished = isFirst && found.messages.at(-1)?.status === "completed";
     } finally {
       if (load === this.#loads) this.isLoading = false;
     }
+    if (hasFinished) errors.guard(sender.sendQueued());
   }
 
   /** Ignore what is being loaded, and stop following the reply. */

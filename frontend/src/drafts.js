@@ -50,14 +50,35 @@ export class Drafts {
   save(text, model = "", parent = null) {
     const old = this.load();
     const same = old?.clientId && old.text === text && old.model === model ? old : null;
-    const draft = { text, model, parent: same?.parent || parent, clientId: same?.clientId ?? newClientId() };
-    this.#stored.write(text ? JSON.stringify(draft) : "");
+    const draft = same ? { ...same, parent: same.parent || parent } : newDraft(text, model, parent);
+    this.keep(draft);
     return draft;
+  }
+
+  /**
+   * Keep a draft as it is.
+   *
+   * @param {Draft} draft
+   */
+  keep(draft) {
+    this.#stored.write(draft.text ? JSON.stringify(draft) : "");
   }
 
   forget() {
     this.#stored.write("");
   }
+}
+
+/**
+ * Return a draft that has not been sent.
+ *
+ * @param {string} text
+ * @param {string} model
+ * @param {string | null} parent
+ * @returns {Draft}
+ */
+export function newDraft(text, model, parent = null) {
+  return { text, model, parent, clientId: newClientId() };
 }
 
 /**

@@ -8,6 +8,7 @@ import { UserMessage } from "./user-message.js";
 
 /**
  * @import { Chat } from "./chat.js"
+ * @import { Draft } from "./drafts.js"
  * @import { ReplyIds, ReplyRequest, Siblings } from "./types"
  */
 
@@ -32,22 +33,26 @@ export class MessageSender {
     this.#chat = chat;
   }
 
-  /** Send what the composer holds. */
+  /** Send what the composer holds; while a reply is being written, put it into the queue. */
   async send() {
-    const { composer, isBusy, messages } = this.#chat;
-    const { text } = composer;
-    if (isBusy || !text.trim()) return;
-    // The message follows the reply that the user sees, also if another tab has moved on.
-    const last = messages.last instanceof Reply ? messages.last.id : null;
-    const { clientId, model, parent } = composer.take(last);
-    const body = { content: text, client_id: clientId, ...(model && { model }), ...(parent && { parent }) };
-    /** @type {TakeBack} */
-    const takeBack = (message, isNew) => {
-      messages.removeFrom(message);
-      composer.giveBack(text, { isNew });
-      return () => this.send();
-    };
-    await this.#post(body, { last, parent, siblings: { index: 1, count: 1 } }, takeBack);
+    const { autoScroll, composer, follower, isBusy } = this.#chat;
+    if (!composer.text.trim()) return;
+    if (follower.isFollowing) return this.#enqueue();
+    if (isBusy) return;
+    const draft = composer.take(this.#lastReply);
+    composer.focus();
+    autoScroll.jump();
+    await this.#sendDraft(draft);
+  }
+
+  /** Send the message in the queue. The user may be busy elsewhere on the page, so nothing scrolls up and the focus stays. */
+  async sendQueued() {
+    const { isBusy, queue } = this.#chat;
+    if (isBusy || queue.isEmpty) return;
+    /** @type {Promise<void> | undefined} */
+    let sent;
+    this.#chat.keepFocus(() => (sent = this.#sendDraft(queue.take(this.#lastReply))));
+    await sent;
   }
 
   /**
@@ -68,6 +73,8 @@ export class MessageSender {
       errors.guard(this.#reopenForm(String(id), text));
       return null;
     };
+    composer.focus();
+    this.#chat.autoScroll.jump();
     await this.#post(body, { last: parent, parent, siblings: { index: count, count } }, takeBack);
   }
 
@@ -95,6 +102,35 @@ export class MessageSender {
     await follower.follow(reply, { path, body, conversation, accepted: () => {}, refused });
   }
 
+  /** The id of the reply that the user sees last, null for none: the message follows it, also if another tab has moved on. */
+  get #lastReply() {
+    const { last } = this.#chat.messages;
+    return last instanceof Reply ? last.id : null;
+  }
+
+  #enqueue() {
+    const { composer, queue, translations } = this.#chat;
+    queue.add(composer.text, composer.models.chosen);
+    composer.clear();
+    composer.focus();
+    composer.setStatus(translations.say("queued"));
+  }
+
+  /** @param {Draft} draft */
+  async #sendDraft(draft) {
+    const { composer, messages, queue } = this.#chat;
+    const { clientId, model, parent, text } = draft;
+    const body = { content: text, client_id: clientId, ...(model && { model }), ...(parent && { parent }) };
+    /** @type {TakeBack} */
+    const takeBack = (message, isNew) => {
+      messages.removeFrom(message);
+      composer.giveBack(draft, { isNew });
+      queue.settle();
+      return () => this.send();
+    };
+    await this.#post(body, { last: this.#lastReply, parent, siblings: { index: 1, count: 1 } }, takeBack);
+  }
+
   /**
    * Show a message and an empty reply, send the message and follow the reply.
    *
@@ -103,14 +139,13 @@ export class MessageSender {
    * @param {TakeBack} takeBack
    */
   async #post(body, position, takeBack) {
-    const { autoScroll, composer, config, conversation, follower, messageFactory, messages, notices } = this.#chat;
+    const { autoScroll, config, conversation, follower, messageFactory, messages, notices } = this.#chat;
     notices.hideError();
     notices.hideUndo();
     preloadRenderer(config.modules.markdown);
     const message = messages.add(messageFactory.userMessage(body.content));
     const reply = messages.add(messageFactory.reply());
-    composer.focus();
-    autoScroll.jump();
+    autoScroll.update();
     const path = conversation ? `api/conversations/${conversation}/messages` : "api/messages";
     await follower.follow(reply, {
       path,
@@ -127,7 +162,8 @@ export class MessageSender {
    * @param {Position} position
    */
   #accepted(message, ids, { last, parent, siblings }) {
-    const { errors, messages, view } = this.#chat;
+    const { errors, messages, queue, view } = this.#chat;
+    queue.settle();
     // A message that was sent before a reload may be on the page already, or belong elsewhere.
     const isShown = ids.user_message !== null && messages.find(ids.user_message);
     message.confirmSent(ids.user_message, parent, siblings);
@@ -145,7 +181,7 @@ export class MessageSender {
     await view.reload();
     const message = messages.find(id);
     if (message instanceof UserMessage) message.openForm(text);
-    else composer.giveBack(text, { isNew: true });
+    else composer.insert(text);
   }
 }
 

@@ -14,6 +14,8 @@ export class ReplyFollower {
   #chat;
   /** @type {LiveReply | null} */
   #live = null;
+  // Whether the last reply was followed to its end and is complete.
+  #isCompleted = false;
 
   /** @param {Chat} chat */
   constructor(chat) {
@@ -35,11 +37,12 @@ export class ReplyFollower {
    * @param {ReplyRequest | null} request What makes it, null when it exists already.
    */
   async follow(reply, request = null) {
-    const { api, composer, config, translations } = this.#chat;
+    const { api, composer, config, errors, sender, translations } = this.#chat;
     const conversation = request?.conversation ?? this.#chat.conversation;
     const options = { api, reply, request, conversation, translations, silence: config.silence };
     const live = new LiveReply({ ...options, on: this.#handlers() });
     this.#live = live;
+    this.#isCompleted = false;
     this.#chat.updateControls();
     composer.setStatus(translations.say("writing"));
     try {
@@ -49,6 +52,7 @@ export class ReplyFollower {
       if (this.#live === live) this.#live = null;
       this.#chat.updateControls();
     }
+    if (this.#isCompleted) errors.guard(sender.sendQueued());
   }
 
   /** Stop the reply where the user sees it end. */
@@ -66,6 +70,7 @@ export class ReplyFollower {
   leave() {
     this.#live?.leave();
     this.#live = null;
+    this.#isCompleted = false;
   }
 
   /** @returns {import("./live-reply.js").LiveHandlers} */
@@ -101,9 +106,10 @@ export class ReplyFollower {
    * @param {string} conversation
    */
   #adopt(conversation) {
-    const { composer, conversationList, location } = this.#chat;
+    const { composer, conversationList, location, queue } = this.#chat;
     location.go(conversation);
     composer.moveDraft(conversation);
+    queue.move(conversation);
     conversationList.select(conversation);
   }
 
@@ -115,7 +121,10 @@ export class ReplyFollower {
     const { status, end_reason: endReason, error = null } = ending;
     const { autoScroll, composer, element, errors, translations } = this.#chat;
     autoScroll.update();
-    if (this.#live === live) composer.setStatus(translations.outcome(ending) || translations.say("finished"));
+    if (this.#live === live) {
+      composer.setStatus(translations.outcome(ending) || translations.say("finished"));
+      this.#isCompleted = status === "completed";
+    }
     errors.guard(this.#chat.refreshList());
     const { conversation, reply } = live;
     dispatchPageEvent(element, "ended", { conversation, message: reply.id, status, endReason, error });

@@ -158,6 +158,11 @@ export interface ChatParts {
   login: HTMLAnchorElement;
   retry: HTMLButtonElement;
   dismiss: HTMLButtonElement;
+  queue: HTMLElement;
+  queueText: HTMLElement;
+  queueSend: HTMLButtonElement;
+  queueEdit: HTMLButtonElement;
+  queueRemove: HTMLButtonElement;
   composer: HTMLFormElement;
   text: HTMLTextAreaElement;
   modelField: HTMLElement;

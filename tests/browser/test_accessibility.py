@@ -199,6 +199,21 @@ class TestReply:
             expect(chat.reply()).to_have_text("Half")
             expect_accessible(chat.page)
 
+    def test_queued(self, chat, provider):
+        gate = Gate()
+        provider.script(Script(["Half", " whole"], gates={1: gate}))
+        with held(gate):
+            chat.say("Hi")
+            expect(chat.reply()).to_have_text("Half")
+            chat.say("And then?")
+            expect(chat.button("Edit queued message")).to_be_visible()
+            expect_accessible(chat.page)
+            chat.stop.click()
+            chat.expect_end("stopped")
+        expect(chat.button("Send now")).to_be_visible()
+
+        expect_accessible(chat.page)
+
     def test_stopped(self, chat, provider):
         gate = Gate()
         provider.script(Script(["Half", " whole"], gates={1: gate}))
