@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='DailyUsage',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('day', models.DateField(verbose_name='day')),
                 ('model', models.CharField(blank=True, max_length=255, verbose_name='model')),
                 ('provider', models.CharField(blank=True, max_length=64, verbose_name='provider')),
@@ -103,14 +103,10 @@ class Migration(migrations.Migration):
                 ('error_code', models.CharField(blank=True, max_length=64, verbose_name='error code')),
                 ('replies', models.PositiveBigIntegerField(default=0, verbose_name='replies')),
                 ('input_tokens', models.PositiveBigIntegerField(default=0, verbose_name='input tokens')),
-                ('cached_input_tokens', models.PositiveBigIntegerField(default=0, verbose_name='cached input tokens')),
                 ('output_tokens', models.PositiveBigIntegerField(default=0, verbose_name='output tokens')),
                 ('cost', models.DecimalField(blank=True, decimal_places=8, max_digits=20, null=True, verbose_name='cost')),
                 ('uncosted', models.PositiveBigIntegerField(default=0, verbose_name='replies without a known cost')),
-                ('first_event_ms', models.PositiveBigIntegerField(default=0, verbose_name='milliseconds to first event')),
                 ('first_event_counts', models.JSONField(default=list, help_text='Replies in each bucket of histograms.FIRST_EVENT_MS; empty for none.')),
-                ('timed_tokens', models.PositiveBigIntegerField(default=0, help_text='Output tokens of the replies whose speed is known.')),
-                ('timed_ms', models.PositiveBigIntegerField(default=0, help_text='Milliseconds from the first event of those to their ending.')),
                 ('speed_counts', models.JSONField(default=list, help_text='Replies in each bucket of histograms.TOKENS_PER_SECOND; empty for none.')),
                 ('good', models.PositiveBigIntegerField(default=0, verbose_name='good feedback')),
                 ('bad', models.PositiveBigIntegerField(default=0, verbose_name='bad feedback')),
@@ -125,7 +121,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Feedback',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('value', models.SmallIntegerField(verbose_name='value')),
                 ('comment', models.TextField(blank=True, verbose_name='comment')),
                 ('owner_key', models.CharField(max_length=160, verbose_name='owner key')),
@@ -147,7 +143,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='QuotaUse',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('day', models.DateField(verbose_name='day')),
                 ('key', models.CharField(help_text='Of an owner, the keyed hash of an address, or the site.', max_length=200, verbose_name='key')),
                 ('replies', models.PositiveIntegerField(default=0, verbose_name='replies')),
@@ -162,7 +158,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ReplyEvent',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('position', models.PositiveIntegerField(verbose_name='position')),
                 ('kind', models.CharField(max_length=32, verbose_name='kind')),
                 ('payload', models.JSONField(verbose_name='payload')),
@@ -176,7 +172,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='SearchEntry',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('words', streaming_chat.models.search.WordsField(verbose_name='words')),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='search_entries', to='streaming_chat.conversation', verbose_name='conversation')),
                 ('message', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='search_entry', to='streaming_chat.message', verbose_name='message')),
@@ -190,7 +186,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Verdict',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('value', models.CharField(blank=True, choices=[('good', 'good'), ('bad', 'bad'), ('unclear', 'unclear'), ('unsafe', 'unsafe')], max_length=16, verbose_name='verdict')),
                 ('labels', models.JSONField(blank=True, default=list, verbose_name='labels')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
@@ -208,7 +204,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='AccessRecord',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='when')),
                 ('by_name', models.CharField(blank=True, help_text="The username at that time; for a command, the operating system's account.", max_length=255, verbose_name='by name')),
                 ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('erase', 'erased an owner')], max_length=16, verbose_name='what')),

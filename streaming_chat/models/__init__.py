@@ -1,14 +1,7 @@
 """The app's tables. The order in which their rows are locked is in `conversations`."""
 
 from .audit import AccessRecord
-from .conversations import (
-    TITLE_CHARS,
-    Conversation,
-    ConversationQuerySet,
-    Message,
-    MessageQuerySet,
-    Status,
-)
+from .conversations import Conversation, ConversationQuerySet, Message, MessageQuerySet, Status
 from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewState, Verdict
@@ -16,7 +9,6 @@ from .search import SearchEntry
 from .usage import DailyUsage
 
 __all__ = [
-    "TITLE_CHARS",
     "AccessRecord",
     "Conversation",
     "ConversationQuerySet",

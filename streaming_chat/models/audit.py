@@ -27,7 +27,6 @@ class AccessRecord(models.Model):
         REDACT = "redact", pgettext_lazy("access", "redacted")
         ERASE = "erase", pgettext_lazy("access", "erased an owner")
 
-    id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(_("when"), db_default=Now(), editable=False)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
@@ -48,7 +47,6 @@ class AccessRecord(models.Model):
     )
 
     class Meta:
-        app_label = "streaming_chat"
         verbose_name = _("access record")
         verbose_name_plural = _("access records")
         default_permissions = ("view",)

@@ -24,8 +24,6 @@ from streaming_chat.protocol.events import Event
 
 from .reviews import SAMPLE_NUMBERS, ReviewState, random_sample_number
 
-TITLE_CHARS = 60
-
 
 class Status(models.TextChoices):
     """The status of a reply."""

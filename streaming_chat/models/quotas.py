@@ -9,7 +9,6 @@ from django.utils.translation import gettext_lazy as _
 class QuotaUse(models.Model):
     """What one owner, one network address or the whole site has used on one day of UTC, reservations included."""
 
-    id = models.BigAutoField(primary_key=True)
     day = models.DateField(_("day"))
     key = models.CharField(
         _("key"), max_length=200, help_text=_("Of an owner, the keyed hash of an address, or the site.")
@@ -18,7 +17,6 @@ class QuotaUse(models.Model):
     tokens = models.PositiveBigIntegerField(_("tokens"), default=0)
 
     class Meta:
-        app_label = "streaming_chat"
         verbose_name = _("quota use")
         verbose_name_plural = _("quota uses")
         constraints = (models.UniqueConstraint(fields=["day", "key"], name="streaming_chat_quota_use_once"),)

@@ -66,7 +66,6 @@ class Review(models.Model):
     )
 
     class Meta:
-        app_label = "streaming_chat"
         verbose_name = _("review")
         verbose_name_plural = _("reviews")
         default_permissions = ()
@@ -87,7 +86,6 @@ class Verdict(models.Model):
         UNCLEAR = "unclear", pgettext_lazy("verdict", "unclear")
         UNSAFE = "unsafe", pgettext_lazy("verdict", "unsafe")
 
-    id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(
         "Conversation", models.CASCADE, verbose_name=_("conversation"), related_name="verdicts"
     )
@@ -103,7 +101,6 @@ class Verdict(models.Model):
     updated_at = models.DateTimeField(_("updated"), db_default=Now(), editable=False)
 
     class Meta:
-        app_label = "streaming_chat"
         verbose_name = _("verdict")
         verbose_name_plural = _("verdicts")
         default_permissions = ()

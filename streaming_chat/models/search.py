@@ -44,7 +44,6 @@ class SearchEntry(models.Model):
     rebuild adds later. "Newest first" and "of the last 90 days" need no other column.
     """
 
-    id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(
         "streaming_chat.Conversation", models.CASCADE, verbose_name=_("conversation"), related_name="search_entries"
     )
@@ -58,10 +57,7 @@ class SearchEntry(models.Model):
     )
     words = WordsField(_("words"))
 
-    objects: models.Manager[SearchEntry] = models.Manager()
-
     class Meta:
-        app_label = "streaming_chat"
         verbose_name = _("search entry")
         verbose_name_plural = _("search entries")
         default_permissions = ()

@@ -15,7 +15,6 @@ class DailyUsage(models.Model):
     A day without replies has one row of zeros without a status once it has been counted.
     """
 
-    id = models.BigAutoField(primary_key=True)
     day = models.DateField(_("day"))
     model = models.CharField(_("model"), max_length=255, blank=True)
     provider = models.CharField(_("provider"), max_length=64, blank=True)
@@ -24,19 +23,11 @@ class DailyUsage(models.Model):
     error_code = models.CharField(_("error code"), max_length=64, blank=True)
     replies = models.PositiveBigIntegerField(_("replies"), default=0)
     input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0)
-    cached_input_tokens = models.PositiveBigIntegerField(_("cached input tokens"), default=0)
     output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0)
     cost = models.DecimalField(_("cost"), max_digits=20, decimal_places=8, null=True, blank=True)
     uncosted = models.PositiveBigIntegerField(_("replies without a known cost"), default=0)
-    first_event_ms = models.PositiveBigIntegerField(_("milliseconds to first event"), default=0)
     first_event_counts = models.JSONField(
         default=list, help_text="Replies in each bucket of histograms.FIRST_EVENT_MS; empty for none."
-    )
-    timed_tokens = models.PositiveBigIntegerField(
-        default=0, help_text="Output tokens of the replies whose speed is known."
-    )
-    timed_ms = models.PositiveBigIntegerField(
-        default=0, help_text="Milliseconds from the first event of those to their ending."
     )
     speed_counts = models.JSONField(
         default=list, help_text="Replies in each bucket of histograms.TOKENS_PER_SECOND; empty for none."
@@ -44,10 +35,7 @@ class DailyUsage(models.Model):
     good = models.PositiveBigIntegerField(_("good feedback"), default=0)
     bad = models.PositiveBigIntegerField(_("bad feedback"), default=0)
 
-    objects: models.Manager[DailyUsage] = models.Manager()
-
     class Meta:
-        app_label = "streaming_chat"
         verbose_name = _("daily usage")
         verbose_name_plural = _("daily usage")
         default_permissions = ()

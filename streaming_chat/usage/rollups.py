@@ -31,10 +31,8 @@ _KEYS = ("model", "provider", "status", "end_reason", "error_code")
 _SUMS = {
     "replies": "count",
     "input_tokens": "input_sum",
-    "cached_input_tokens": "cached_sum",
     "output_tokens": "output_sum",
     "uncosted": "uncosted_count",
-    "first_event_ms": "first_event_sum",
 }
 _ONE_DAY = timedelta(days=1)
 
@@ -87,8 +85,6 @@ def _add(usage: DailyUsage, row: dict[str, Any]) -> None:
     if (bucket := row["first_event_bucket"]) is not None:
         usage.first_event_counts = FIRST_EVENT_MS.count_in(usage.first_event_counts, bucket, row["count"])
     if (bucket := row["speed_bucket"]) is not None:
-        usage.timed_tokens += row["timed_tokens"]
-        usage.timed_ms += row["timed_ms"]
         usage.speed_counts = TOKENS_PER_SECOND.count_in(usage.speed_counts, bucket, row["count"])
 
 
@@ -106,11 +102,7 @@ def _groups(day: date) -> Any:
         .annotate(
             count=Count("pk"),
             input_sum=Sum("input_tokens"),
-            cached_sum=Sum("cached_input_tokens"),
             output_sum=Sum("output_tokens"),
-            first_event_sum=Sum("first_event_ms"),
-            timed_tokens=Sum("tokens"),
-            timed_ms=Sum("ms"),
             cost_sum=Sum("cost"),
             uncosted_count=Count("pk", filter=Q(cost=None)),
         )
