@@ -35,6 +35,7 @@ Gate 0 holds the first delta, gate `len(deltas)` the finish; the headers are out
     drop        the connection is closed (FIN) in the middle of the chunked body
     reset       the connection is reset (RST, by SO_LINGER 0)
     stall       nothing comes any more, the connection stays open
+    heartbeats  nothing but comments comes any more, the connection stays open
     error       an error event (`error`: its payload), then the body ends
     bad_json    an event whose data is not JSON; the reply goes on after it
     bad_utf8    an event whose data is not UTF-8; the reply goes on after it
@@ -127,7 +128,8 @@ class Script:
     list of byte positions to cut at; all but "event" leave out pauses and gates.
     crlf, bom: line ends and a byte order mark. pings: a comment (Anthropic: a ping event) before every delta.
     framing: "chunked", "length" or "close" (the body ends with the connection).
-    as_json: a whole JSON body instead of a stream, whatever was asked for.
+    as_json: a whole JSON body instead of a stream, whatever was asked for. content_type: "" for the usual one, None for
+    none.
     raw: recorded bytes in place of all of the above but faults, writes, crlf and bom; `after` counts its
     blocks.
     """
@@ -154,7 +156,7 @@ class Script:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = b""
-    content_type: str = ""
+    content_type: str | None = ""
     raw: bytes | None = None
 
     @property
@@ -446,8 +448,7 @@ class _Connection:
         body = wire.whole(script) if whole and not script.body else script.body
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        kind = script.content_type or "application/json"
-        headers = {"content-type": kind, **wire_headers(wire), **script.headers}
+        headers = {**_content_type(script, "application/json"), **wire_headers(wire), **script.headers}
         self.writer.write(_head(script.status, {**headers, "content-length": str(len(body))}) + body)
         await self.writer.drain()
         if whole:
@@ -459,7 +460,7 @@ class _Connection:
         script = call.script
         frames = _frames(script, wire)
         headers = {
-            "content-type": script.content_type or "text/event-stream; charset=utf-8",
+            **_content_type(script, "text/event-stream; charset=utf-8"),
             **wire_headers(wire),
             **script.headers,
         }
@@ -504,6 +505,10 @@ class _Connection:
     async def _break(self, fault: str, body: Body) -> bool:
         if fault == "stall":
             await asyncio.Event().wait()
+        elif fault == "heartbeats":
+            while True:
+                await body.write(b": heartbeat\n\n")
+                await asyncio.sleep(0.01)
         elif fault == "cut":
             await body.end()
         elif fault == "reset":
@@ -709,6 +714,10 @@ def blocks(raw: bytes) -> list[bytes]:
     if not ends or ends[-1] < len(raw):
         ends.append(len(raw))
     return [raw[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _content_type(script: Script, default: str) -> dict[str, str]:
+    return {} if script.content_type is None else {"content-type": script.content_type or default}
 
 
 def wire_headers(wire: Any) -> dict[str, str]:

@@ -451,7 +451,7 @@ class RecordedStreamTests(SimpleTestCase):
         events: list[Any] = []
         stream._take(data, events)
         stream._take_rest(events)
-        stream._end_body(events, stream._truncated())
+        stream._end_body(stream._truncated())
         return Received(stream, [events], stream._failure)
 
     def _check(self, received: Received, expect: dict[str, Any]) -> None:

@@ -19,8 +19,9 @@ from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions, Usage
 from .clients import Clients, Secret, checked_url, connect_timeout, http_client
+from .errors import is_bare_error
 from .http import HttpStream
-from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, parse
+from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, parse_objects
 
 BASE_URL = "https://api.anthropic.com"
 CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
@@ -71,7 +72,7 @@ class AnthropicStream(HttpStream):
         self.provider = provider
         self.prompt = prompt
         self._calls: dict[int, ToolCall] = {}
-        self._counted: dict[str, Any] = {}
+        self._counted: dict[str, int] = {}
 
     async def _open(self) -> AbstractAsyncContextManager[Any]:
         client = await self.provider.clients.get()
@@ -87,14 +88,14 @@ class AnthropicStream(HttpStream):
         return [call.event(complete=False) for call in calls.values()]
 
     def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
-        if not data or data.startswith(b"[DONE]"):  # From other APIs; some gateways add it.
-            return
-        payload = parse(data)
-        kind = payload.get("type") or name
-        if kind == "content_block_delta":
-            self._take_delta(payload["delta"], payload.get("index", 0), events)
-        elif (take := self._takes.get(kind)) is not None:
-            take(self, payload, events)
+        for payload in parse_objects(data):
+            kind = payload.get("type") or name
+            if kind == "content_block_delta":
+                self._take_delta(payload["delta"], payload.get("index", 0), events)
+            elif (take := self._takes.get(kind)) is not None:
+                take(self, payload, events)
+            elif payload.get("error") or is_bare_error(payload):
+                raise self._reported(payload)
 
     def _take_delta(self, delta: dict[str, Any], index: int, events: list[Event]) -> None:
         kind = delta["type"]
@@ -131,9 +132,10 @@ class AnthropicStream(HttpStream):
         self._take_usage(payload.get("usage"))
 
     def _take_stop(self, payload: dict[str, Any], events: list[Event]) -> None:
-        events += [call.event(complete=True) for call in self._calls.values()]
-        self._calls = {}
-        self._done = True
+        if not self._unsuccessful:
+            events += [call.event(complete=True) for call in self._calls.values()]
+            self._calls = {}
+        self._complete()
 
     def _take_error(self, payload: dict[str, Any], events: list[Event]) -> None:
         raise self._reported(payload.get("error") or payload)
@@ -147,19 +149,22 @@ class AnthropicStream(HttpStream):
         "error": _take_error,
     }
 
-    def _take_usage(self, usage: dict[str, Any] | None) -> None:
+    def _take_usage(self, usage: Any) -> None:
         """Merge what was counted: the start reports the input, the end the output and often all again; the last applies.
 
-        Anthropic reports tokens read from and written to its cache separately from input_tokens; ours includes them.
+        Anthropic reports tokens read from and written to its cache separately from input_tokens; ours includes them. A
+        compatible server may report 0 for what it counted before.
         """
-        if not usage:
+        if not isinstance(usage, dict):
             return
-        self._counted.update({key: value for key, value in usage.items() if value is not None})
-        cached = count(self._counted.get("cache_read_input_tokens"))
-        written = count(self._counted.get("cache_creation_input_tokens"))
-        inputs = count(self._counted.get("input_tokens"))
-        total = None if inputs is None else inputs + (cached or 0) + (written or 0)
-        self.usage = Usage(total, cached, count(self._counted.get("output_tokens")), None)
+        for key, value in usage.items():
+            if (number := count(value)) or (number == 0 and key not in self._counted):
+                self._counted[key] = number
+        counted = self._counted.get
+        cached, inputs = counted("cache_read_input_tokens"), counted("input_tokens")
+        total = None if inputs is None else inputs + (cached or 0) + (counted("cache_creation_input_tokens") or 0)
+        found = Usage(total, cached, counted("output_tokens"), None)
+        self.usage = None if found == Usage() else found
 
     def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:
         if payload.get("type") != "message":

@@ -14,6 +14,10 @@ from streaming_chat.backends import Backend
 from streaming_chat.conf import POSITIVE_SECONDS, whole_number
 from streaming_chat.protocol.events import Event
 
+# Time to wait for more after the finish reason, in seconds. Usage follows within one; some servers never say that this was
+# all, and keep the connection open, with heartbeats or without.
+FINISH_SECONDS = 3.0
+
 
 class Turn(NamedTuple):
     """One message of a prompt. role: "user" or "assistant"."""
@@ -60,7 +64,8 @@ class ProviderStream(ABC):
     """One reply of a provider: an async context manager, whose `read` is called until it returns None.
 
     request_id: the provider's id of the request, for its support. finish_reason: the provider's own word, "" until it is
-    known. end_reason: ours, one of stop, length, content_filter and tool_calls. usage: None until it is known.
+    known; then the reply is complete, and is kept open for FINISH_SECONDS after its last event. end_reason: ours, one of
+    stop, length, content_filter and tool_calls. usage: None until it is known.
     """
 
     request_id: str = ""

@@ -19,6 +19,7 @@ from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
 from streaming_chat.protocol.storable_text import storable_value
 
 from .base import Prompt, Provider, ProviderOptions, ProviderStream
+from .finish_reasons import meaning_of
 
 WORDS_PER_SECOND = 30.0
 
@@ -190,8 +191,10 @@ class DemoStream(ProviderStream):
             yield Event(kind, word)
 
     def _finish(self, word: str) -> None:
+        meaning = meaning_of(word)
         self.finish_reason = word
-        self.end_reason = word if word in ("length", "content_filter", "tool_calls") else "stop"
+        self.end_reason = meaning.end_reason or "stop"
+        self._failure = None if meaning.end_reason else ProviderError(meaning.error_code, detail="scripted")
 
 
 def script_for(prompt: Prompt) -> list[Step]:

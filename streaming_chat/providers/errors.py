@@ -23,40 +23,118 @@ STATUS_CODES = {
     408: ("provider_timeout", True),
     409: ("provider_unavailable", True),
     413: ("context_too_long", False),
+    424: ("provider_error", True),  # Text Generation Inference: the generation failed.
 }
 
-# A word in an error's type or code -> the same. The first that is found applies.
+_TOO_LONG = ("context_too_long", False)
+_NO_CREDIT = ("provider_auth", False)
+_NO_MODEL = ("model_unknown", False)
+_NO_KEY = ("provider_auth", False)
+
+# A word in an error's type or code -> the same, whatever the status. Without the underscores, since some write
+# `ModelNotFound`. The first that is found applies.
+CAUSES = {
+    "context_length": _TOO_LONG,
+    "context_window": _TOO_LONG,
+    "request_too_large": _TOO_LONG,
+    "tokens_too_long": _TOO_LONG,
+    "characters_too_long": _TOO_LONG,
+    "string_above_max_length": _TOO_LONG,
+    "insufficient_quota": _NO_CREDIT,
+    "exceeded_current_quota": _NO_CREDIT,
+    "insufficient_balance": _NO_CREDIT,
+    "insufficient_credit": _NO_CREDIT,
+    "arrear": _NO_CREDIT,
+    "billing": _NO_CREDIT,
+    "credit_balance": _NO_CREDIT,
+    "model_not_found": _NO_MODEL,
+    "deployment_not_found": _NO_MODEL,
+    "invalid_model": _NO_MODEL,
+    "unknown_model": _NO_MODEL,
+}
+# The numbers of Zhipu: https://docs.bigmodel.cn/cn/api/api-code
+NUMBERS = {
+    "1113": _NO_CREDIT,
+    "1211": _NO_MODEL,
+    "1261": _TOO_LONG,
+    "1301": ("provider_rejected", False),
+    "1302": ("provider_rate_limited", True),
+    "1303": ("provider_rate_limited", True),
+    "1305": ("provider_rate_limited", True),
+    "1304": ("provider_rate_limited", False),
+    "1308": ("provider_rate_limited", False),
+    "1309": _NO_CREDIT,
+    "1310": ("provider_rate_limited", False),
+    "1312": ("provider_rate_limited", True),
+}
+# The same, if neither that nor the status says more.
 ERROR_WORDS = {
-    "insufficient_quota": ("provider_rate_limited", False),
     "rate_limit": ("provider_rate_limited", True),
-    "context_length": ("context_too_long", False),
-    "request_too_large": ("context_too_long", False),
-    "model_not_found": ("model_unknown", False),
+    "too_many_requests": ("provider_rate_limited", True),
+    "throttl": ("provider_rate_limited", True),
     "authentication": ("provider_auth", False),
     "invalid_api_key": ("provider_auth", False),
     "permission": ("provider_auth", False),
-    "billing": ("provider_auth", False),
+    "access_denied": ("provider_auth", False),
     "overloaded": ("provider_unavailable", True),
     "unavailable": ("provider_unavailable", True),
     "timeout": ("provider_timeout", True),
     "not_found": ("provider_rejected", False),
     "invalid_request": ("provider_rejected", False),
+    "bad_request": ("provider_rejected", False),
+    "invalid_parameter": ("provider_rejected", False),
+    "validation": ("provider_rejected", False),
+    "content_filter": ("provider_rejected", False),
+    "data_inspection": ("provider_rejected", False),
     "server_error": ("provider_error", True),
     "api_error": ("provider_error", True),
 }
 
 # Most servers report these causes only in their message ("prompt is too long: 210000 tokens > 200000 maximum").
-_TOO_LONG = re.compile(
-    r"context.{0,20}(length|window|size)|(prompt|input|request) (is|was) too (long|large)|too many (input )?tokens"
-    r"|reduce the length|exceeds the maximum (number of )?(input )?tokens|token count.{0,40}exceed",
-    re.IGNORECASE,
+_MESSAGES = (
+    (
+        re.compile(
+            r"context.{0,20}(length|window|size|limit)|reduce the length|string too long"
+            r"|(prompt|input|request)( tokens?| length| entity)* (is |was )?too (long|large)"
+            r"|too many (input )?tokens(?!,? please wait)"
+            r"|exceeds? (the )?(maximum|max|model)( allowed)? ((number of )?(input )?tokens|(input |prompt )?length)"
+            r"|(token count|input length|token limit).{0,60}exceed|exceed.{0,20}token limit"
+            r"|max(imum)? (prompt|input|sequence|model) length|max input (characters|tokens)|range of input length"
+            r"|must have less than \d+ tokens|tokens` ?\+ ?`max_new_tokens|inputs`? tokens \+|length limit.{0,20}exceed"
+            r"|(prompt|输入|上下文|请求).{0,12}(超长|过长|超(过|出).{0,12}(长度|上限|限制))",
+            re.IGNORECASE,
+        ),
+        _TOO_LONG,
+    ),
+    (
+        re.compile(
+            r"credit balance|insufficient (account )?(balance|credits?|funds?)|exceeded .{0,30}credits"
+            r"|\b(no|out of|used all|any|more|requires?|purchase|add) .{0,20}credits?\b|(spending|credit|billing hard) limit"
+            r"|specified api usage limits|check your billing|payment required|account.{0,60}(good standing|suspended|"
+            r"overdue|arrear|not active|deactivated|disabled)|organization has been disabled|recharge|欠费|余额不足|充值",
+            re.IGNORECASE,
+        ),
+        _NO_CREDIT,
+    ),
+    (
+        re.compile(
+            r"(model|deployment).{0,80}(not.{0,10}(found|exist|available)|unknown|been (decommissioned|deprecated|retired))"
+            r"|(unknown|invalid|no such|not a valid|unsupported) model|not found the model|no endpoints found|^model: "
+            r"|model identifier is invalid|模型.{0,20}不存在",
+            re.IGNORECASE,
+        ),
+        _NO_MODEL,
+    ),
+    (re.compile(r"\bapi[ _-]?key\b", re.IGNORECASE), _NO_KEY),
 )
-_NO_MODEL = re.compile(
-    r"model.{0,80}(not.{0,10}(found|exist|available)|unknown|decommissioned)"
-    r"|(unknown|invalid|no such|not a valid) model|^model: ",
-    re.IGNORECASE,
-)
-_NO_KEY = re.compile(r"\bapi[ _-]?key\b", re.IGNORECASE)
+# A limit per minute that one request exceeds: it never succeeds. An ordinary one says how much was used, too.
+_ABOVE_LIMIT = re.compile(r"request too large|must be reduced in order", re.IGNORECASE)
+_REQUESTED = re.compile(r"limit:? ?([\d,]+).{0,60}requested:? ?([\d,]+)", re.IGNORECASE)
+_BUSY = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
+_MESSAGE_KEYS = ("message", "detail", "msg", "error_msg", "status_msg", "error_description")
+_MAX_MESSAGE = 4000
+_BETWEEN = re.compile(r"[^a-z0-9 ]")
+_WORD_KEYS = ("type", "code", "status", "error_type", "error_code", "status_code")
 
 # An exception is recognised by the names of its classes, so that no SDK has to be imported.
 _TIMEOUTS = re.compile(r"Timeout")
@@ -107,25 +185,47 @@ def error_code(status: int | None, error: Any, *, inside: bool = False) -> tuple
     status: of the HTTP response, or the one that the error contains. error: the decoded JSON, of any shape.
     inside: the error was sent in a stream that had begun. Then a server's own failure is `provider_error`.
     """
-    error = error[0] if isinstance(error, list) and error else error  # Gemini sends a list.
-    inner = error.get("error", error) if isinstance(error, dict) else error
-    words, message = _words_of(inner)
-    if status in (None, 400, 404, 413, 422, 500) and message:
-        if _TOO_LONG.search(message):
-            return "context_too_long", False
-        if status != 413 and _NO_MODEL.search(message):
-            return "model_unknown", False
-        if _NO_KEY.search(message):
-            return "provider_auth", False
+    words, numbers, message = _words_of(error)
+    if found := _cause(status, words, numbers, message):
+        return found
     if status == 429:
-        return "provider_rate_limited", "insufficient_quota" not in words
+        return "provider_rate_limited", True
     if status in STATUS_CODES and status != 404:
         return STATUS_CODES[status]
     if inside or (status is not None and status < 500):
         for word, meaning in ERROR_WORDS.items():
-            if word in words:
+            if _squeezed(word) in words:
                 return meaning
+    if status is None and _BUSY.search(message):
+        return "provider_rate_limited", True
     return _by_status(status)
+
+
+def _cause(status: int | None, words: str, numbers: set[str], message: str) -> tuple[str, bool] | None:
+    """Return what the error itself says was wrong with the request, the account or the model; None if it does not."""
+    if status is not None and status > 500:
+        return None
+    for number in numbers & NUMBERS.keys():
+        return NUMBERS[number]
+    for word, meaning in CAUSES.items():
+        if _squeezed(word) in words:
+            return meaning
+    if status == 429:
+        return _limit_cause(message)
+    if status in (401, 402, 413):
+        return None
+    return next((meaning for pattern, meaning in _MESSAGES if pattern.search(message)), None)
+
+
+def _limit_cause(message: str) -> tuple[str, bool] | None:
+    """Return what a 429 means if it is no ordinary rate limit."""
+    if _ABOVE_LIMIT.search(message):
+        return _TOO_LONG
+    if amounts := _REQUESTED.search(message):
+        limit, requested = (int(amount.replace(",", "") or 0) for amount in amounts.groups())
+        if requested > limit:
+            return _TOO_LONG
+    return _NO_CREDIT if _MESSAGES[1][0].search(message) else None
 
 
 def _by_status(status: int | None) -> tuple[str, bool]:
@@ -136,16 +236,45 @@ def _by_status(status: int | None) -> tuple[str, bool]:
     return STATUS_CODES.get(status, ("provider_rejected", False))
 
 
-def _words_of(error: Any) -> tuple[str, str]:
-    """Return the type and codes of an error in one lower-case string, and its message."""
-    if not isinstance(error, dict):
-        return "", error if isinstance(error, str) else ""
-    words = [error.get(key) for key in ("type", "code", "status", "error_type")]
-    details = error.get("details")
-    if isinstance(details, dict):
-        words.append(details.get("error_code"))
-    message = error.get("message")
-    return " ".join(str(word) for word in words if word).lower(), message if isinstance(message, str) else ""
+def _words_of(error: Any) -> tuple[str, set[str], str]:
+    """Return the types and codes of an error in one squeezed string, its numbers, and its messages in one line."""
+    words: list[str] = []
+    messages: list[str] = []
+    for layer in _layers(error):
+        if isinstance(layer, dict):
+            words += [str(layer[key]) for key in _WORD_KEYS if isinstance(layer.get(key), str | int)]
+            messages += [str(layer[key]) for key in _MESSAGE_KEYS if layer.get(key)]
+        elif isinstance(layer, str):
+            messages.append(layer)
+    numbers = {word for word in words if word.isdecimal()}
+    return _squeezed(" ".join(words)), numbers, " ".join(" ".join(messages).split())[:_MAX_MESSAGE]
+
+
+def _layers(error: Any) -> list[Any]:
+    """Return an error and the errors inside it, which gateways wrap in several ways."""
+    if isinstance(error, list):
+        error = error[0] if error else None  # Gemini sends a list.
+    layers = [error]
+    if isinstance(error, dict):
+        inner = error.get("error", error)
+        layers += [inner] if inner is not error else []
+        if isinstance(inner, dict):
+            metadata = inner.get("metadata")  # OpenRouter: the body of the provider behind it.
+            layers += [inner.get("innererror"), inner.get("details"), error.get("base_resp")]
+            layers.append(metadata.get("raw") if isinstance(metadata, dict) else None)
+    return layers
+
+
+def _squeezed(words: str) -> str:
+    return _BETWEEN.sub("", words.lower())
+
+
+def is_bare_error(payload: dict[str, Any]) -> bool:
+    """Return whether an object without `choices` and `error` is an error all the same, as vLLM and SGLang send it."""
+    base = payload.get("base_resp")  # MiniMax.
+    if payload.get("object") == "error" or (isinstance(base, dict) and base.get("status_code")):
+        return True
+    return "choices" not in payload and any(isinstance(payload.get(key), str) for key in ("message", "detail"))
 
 
 def status_in(error: Any) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -20,35 +21,38 @@ from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import Event
 from streaming_chat.protocol.sse import Splitter
 
-from .base import ProviderStream
+from .base import FINISH_SECONDS, ProviderStream
 from .errors import error_code, opening_failure, reading_failure, status_in
+from .finish_reasons import finish_word, is_known, meaning_of
 from .parsing import MAX_REQUEST_ID, clean, parse
 
 # Time to wait for the end of a body after its last event, in seconds: a connection that was read to its end is reused.
 DRAIN_SECONDS = 0.05
 # The largest body that is read at once because it is not a stream, in bytes.
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
-MAX_FINISH_REASON = 64
 
-# Every other word (end_turn, stop_sequence, pause_turn, stop, eos, future words) is a stop.
-END_REASONS = {
-    "refusal": "content_filter",
-    "content_filter": "content_filter",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "model_length": "length",
-    "length": "length",
-    "tool_use": "tool_calls",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
+_FIELD = re.compile(rb":|(data|event|id|retry)[:\r\n]")
+_LONGEST_FIELD = len("event:")
+
+
+def is_event_stream(head: bytes) -> bool | None:
+    """Return whether a body that begins like this is an event stream; None if more of it is needed.
+
+    The first line decides, since servers and gateways send event streams and JSON under each other's content type.
+    """
+    line = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _FIELD.match(line):
+        return True
+    return False if line[:1] in (b"{", b"[", b"<") or len(line) >= _LONGEST_FIELD or b"\n" in line else None
 
 
 class HttpStream(ProviderStream):
     """One reply over HTTP. A subclass opens the stream and interprets its events.
 
-    A failure or the end is remembered until the events before it have been returned. A failure is raised without its cause,
-    from a stack frame that holds no text: exceptions of SDKs contain response bodies and keys.
+    Once the provider has named a finish reason, the reply is complete unless an error is reported: what is unreadable
+    after it, or missing, costs nothing. A failure or the end is remembered until the events before it have been returned.
+    A failure is raised without its cause, from a stack frame that holds no text: exceptions of SDKs contain response
+    bodies and keys.
     """
 
     request_id_header = "x-request-id"
@@ -57,10 +61,16 @@ class HttpStream(ProviderStream):
         self._close: Callable[[], Awaitable[object]] | None = None
         self._splitter = Splitter()
         self._receive: Callable[[], Awaitable[bytes]] = _nothing
+        self._head = b""
         self._whole = bytearray()
-        self._is_stream = True
+        self._is_labelled = False
+        self._is_stream: bool | None = None
         self._failure: ProviderError | None = None
         self._done = False
+        # What a finish reason that means failure will be at the end, and its word.
+        self._unsuccessful: ProviderError | None = None
+        self._unsuccessful_word = ""
+        self._deadline: float | None = None
 
     @abstractmethod
     async def _open(self) -> AbstractAsyncContextManager[Any]:
@@ -76,10 +86,6 @@ class HttpStream(ProviderStream):
     @abstractmethod
     def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:
         """Add what a completion in one JSON body contains. Raises as `_take_event`."""
-
-    def _take_end(self, events: list[Event]) -> bool:
-        """Add what is complete once the body has ended; return whether the reply is complete."""
-        return bool(self.finish_reason)
 
     async def __aenter__(self) -> Self:
         try:
@@ -121,8 +127,7 @@ class HttpStream(ProviderStream):
         """Prepare to read the body of an SDK's response as it arrives."""
         response = opened.http_response
         self.request_id = clean(response.headers.get(self.request_id_header), MAX_REQUEST_ID)
-        if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            self._is_stream = False
+        self._is_labelled = response.headers.get("content-type", "").lower().startswith("text/event-stream")
         if response.headers.get("content-encoding", "identity").lower() in ("", "identity"):
             self._receive = raw_reader(response)
             self._free_response(response)
@@ -141,54 +146,106 @@ class HttpStream(ProviderStream):
         """Return the events of one network read; never raises."""
         events: list[Event] = []
         try:
-            data = await self._receive()
+            data = await (self._receive() if self._deadline is None else self._receive_before(self._deadline))
         except Exception as error:  # noqa: BLE001 - as in __aenter__.
-            self._end_body(events, reading_failure(error, self.request_id))
+            self._end_body(reading_failure(error, self.request_id))
             return events
-        if not self._is_stream:
+        if self._is_stream is None:
+            self._begin(data, events)
+        elif self._is_stream:
+            self._take_read(data, events)
+        else:
             self._gather(data, events)
-        elif data:
+        if (self.finish_reason or self._unsuccessful) and (events or self._deadline is None):
+            self._deadline = asyncio.get_running_loop().time() + FINISH_SECONDS
+        return events
+
+    async def _receive_before(self, deadline: float) -> bytes:
+        """Return the bytes of one network read. Raises TimeoutError at the deadline, by the loop's clock."""
+        if asyncio.get_running_loop().time() >= deadline:
+            raise TimeoutError  # Bytes that are already here would come without waiting, and so without a timeout.
+        async with asyncio.timeout_at(deadline):
+            return await self._receive()
+
+    def _begin(self, data: bytes, events: list[Event]) -> None:
+        """Hold the first bytes until they tell whether this is an event stream."""
+        self._head += data
+        is_stream = is_event_stream(self._head)
+        if is_stream is None and data and not self._is_labelled:
+            return
+        head, self._head = self._head, b""
+        is_json = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+        self._is_stream = is_stream or not head.strip() or (self._is_labelled and not is_json)
+        for read in [head] if data else [head, b""]:
+            (self._take_read if self._is_stream else self._gather)(read, events)
+
+    def _take_read(self, data: bytes, events: list[Event]) -> None:
+        """Add the events of one network read of an event stream; no bytes are its end."""
+        if data:
             self._take(data, events)
         else:
             self._take_rest(events)
-            self._end_body(events, self._truncated())
-        return events
+            self._end_body(self._truncated())
 
     def _take(self, data: bytes, events: list[Event]) -> None:
-        """Add the events of one network read."""
+        """Add the events of some bytes."""
         try:
-            for name, value in self._splitter.feed(data):
-                self._take_event(name, value, events)
+            found = self._splitter.feed(data)
+        except ValueError as error:
+            self._end_body(self._failure_of(error))
+            return
+        try:
+            for name, value in found:
+                self._take_one(name, value, events)
                 if self._done:
                     return
         except Exception as error:  # noqa: BLE001 - data of any shape may come.
-            self._fail(error)
+            self._failure = self._failure_of(error)
 
-    def _fail(self, error: Exception) -> None:
-        """Remember a failure. Any exception but ProviderError means data of an unexpected shape."""
-        if not isinstance(error, ProviderError):
-            error = ProviderError("provider_protocol", request_id=self.request_id, detail=type(error).__name__)
-        self._failure = error
+    def _take_one(self, name: str, data: bytes, events: list[Event]) -> None:
+        """Add what one event contains. Raises only ProviderError once an earlier one has named a finish reason."""
+        was_finished = self.finish_reason
+        try:
+            self._take_event(name, data, events)
+        except ProviderError:
+            raise
+        except Exception:
+            if not was_finished:
+                raise
+
+    def _failure_of(self, error: Exception) -> ProviderError:
+        """Return the failure. Any exception but ProviderError means data of an unexpected shape."""
+        if isinstance(error, ProviderError):
+            return error
+        return ProviderError("provider_protocol", request_id=self.request_id, detail=type(error).__name__)
 
     def _take_rest(self, events: list[Event]) -> None:
         """Take an event without the blank line that ends it if it is complete; otherwise the body was truncated."""
         try:
             for name, value in self._splitter.rest():
                 if not self._done:
-                    self._take_event(name, value, events)
+                    self._take_one(name, value, events)
         except ProviderError as error:
             self._failure = error
         except Exception:  # noqa: BLE001, S110 - as in `_take`.
             pass
 
-    def _end_body(self, events: list[Event], failure: ProviderError) -> None:
-        """Note that the body has ended. The reply is complete if the provider had said so."""
+    def _end_body(self, failure: ProviderError) -> None:
+        """Note that there is no more to read. That is a failure unless the provider has named a finish reason."""
         if self._done or self._failure is not None:
             return
-        if self._take_end(events):
-            self._done = True
+        if self.finish_reason or self._unsuccessful:
+            self._complete()
         else:
             self._failure = failure
+
+    def _complete(self) -> None:
+        """Note that the reply is complete, or failed with a finish reason."""
+        if self._unsuccessful is None:
+            self._done = True
+        else:
+            self._failure = self._unsuccessful
+            self.finish_reason = self._unsuccessful_word
 
     def _gather(self, data: bytes, events: list[Event]) -> None:
         """Collect a body that is not an event stream, and take it at its end."""
@@ -198,38 +255,39 @@ class HttpStream(ProviderStream):
         whole = bytes(self._whole)
         self._whole.clear()
         try:
-            payload = parse(whole)
-        except ValueError:
-            self._take_mislabelled(whole, events)
-            return
-        try:
-            self._take_whole(payload, events)
-            self._done = True
+            self._take_whole(parse(whole), events)
         except Exception as error:  # noqa: BLE001 - as in `_take`.
-            self._fail(error)
+            self._failure = self._failure_of(error)
+        else:
+            self._complete()
 
     def _truncated(self) -> ProviderError:
         return ProviderError("provider_truncated", retryable=True, request_id=self.request_id)
-
-    def _take_mislabelled(self, data: bytes, events: list[Event]) -> None:
-        """Take an event stream with a wrong content type, which some gateways send. Anything else is unreadable."""
-        if not data.lstrip(b"\xef\xbb\xbf\r\n ").startswith((b"data:", b"event:", b":")):
-            self._failure = ProviderError("provider_protocol", request_id=self.request_id, detail="no event stream")
-            return
-        self._take(data, events)
-        self._take_rest(events)
-        self._end_body(events, self._truncated())
 
     def _reported(self, error: Any) -> ProviderError:
         """Return the failure that an error object inside the stream means."""
         code, retryable = error_code(status_in(error), error, inside=True)
         return ProviderError(code, retryable=retryable, request_id=self.request_id, detail="error event")
 
-    def _finish(self, word: Any) -> None:
-        """Note the provider's word for the end; the last one applies. `error` is not one."""
-        if isinstance(word, str) and word and word != "error":
-            self.finish_reason = clean(word, MAX_FINISH_REASON)
-            self.end_reason = END_REASONS.get(word.lower(), "stop")
+    def _finish(self, value: Any, native: Any = None) -> None:
+        """Note the provider's word for the end; the last one applies, and none that means failure replaces a good one.
+
+        native: the word that a gateway received, which tells more than a `stop` or an `error` that it made of it.
+        """
+        word = finish_word(value)
+        if not word:
+            return
+        meaning, native = meaning_of(word), finish_word(native)
+        if meaning.end_reason in ("", "stop") and is_known(native) and meaning_of(native).end_reason != "stop":
+            word, meaning = native, meaning_of(native)
+        if meaning.end_reason:
+            self.finish_reason, self.end_reason = word, meaning.end_reason
+            self._unsuccessful = None
+        elif not self.finish_reason:
+            self._unsuccessful = ProviderError(
+                meaning.error_code, retryable=meaning.retryable, request_id=self.request_id, detail=f"finish {word!r}"
+            )
+            self._unsuccessful_word = "" if word == "error" else word  # `error` says nothing more.
 
     async def _drain(self) -> None:
         with contextlib.suppress(Exception):

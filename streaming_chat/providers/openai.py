@@ -2,7 +2,8 @@
 
 It accepts what compatible servers send: content may be a list, reasoning has three names, usage is in the last chunk, after
 it or in each, the first `choices` may be empty, a chunk may also contain an error, and a finish reason may appear twice or
-never. Unknown fields and events are ignored. Data that is not JSON is a `provider_protocol` error.
+never. Unknown fields, events and values that are no objects are ignored. Damaged JSON is a `provider_protocol` error,
+unless the finish reason came before it.
 
 Source: https://platform.openai.com/docs/api-reference/chat-streaming
 """
@@ -19,10 +20,11 @@ from typing import Any, Literal, Unpack
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
-from .base import Prompt, Provider, ProviderOptions, Usage
+from .base import Prompt, Provider, ProviderOptions
 from .clients import Clients, Secret, checked_url, connect_timeout, http_client
+from .errors import is_bare_error
 from .http import HttpStream
-from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, is_json, parse
+from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, is_json, merged, parse, parse_objects
 
 BASE_URL = "https://api.openai.com/v1"
 
@@ -145,7 +147,6 @@ class OpenAIStream(HttpStream):
         self.prompt = prompt
         self._tool_calls = ToolCalls()
         self._began = False
-        self._erred = False
         self._refused = False
         self._plain_reasoning = False
 
@@ -166,8 +167,9 @@ class OpenAIStream(HttpStream):
             self._take_done(events)
         elif name and name != "message":
             self._take_named(name, data, events)
-        elif data:
-            self._take_chunk(parse(data), events)
+        else:
+            for chunk in parse_objects(data):
+                self._take_chunk(chunk, events)
 
     def _take_named(self, name: str, data: bytes, events: list[Event]) -> None:
         """Take an event with a name: an error, an ordinary chunk, or something that only this server sends."""
@@ -186,6 +188,8 @@ class OpenAIStream(HttpStream):
             for choice in choices:
                 if not choice.get("index"):
                     self._take_choice(choice, events)
+        elif is_bare_error(chunk):
+            raise self._reported(chunk)
         usage = chunk.get("usage")
         if usage:
             self._take_usage(usage)
@@ -205,16 +209,17 @@ class OpenAIStream(HttpStream):
             self._take_delta(message, events)  # All of the completion in one event.
         finish = choice.get("finish_reason") or choice.get("finishReason")  # The latter: Gemini, at times.
         if finish:
-            self._take_finish(finish, events)
+            self._take_finish(finish, choice, events)
+        if usage := choice.get("usage"):  # Moonshot.
+            self._take_usage(usage)
         if error := choice.get("error"):
             raise self._reported(error)
 
-    def _take_finish(self, finish: str, events: list[Event]) -> None:
-        self._erred = finish == "error"
-        self._finish(finish)
+    def _take_finish(self, finish: Any, choice: dict[str, Any], events: list[Event]) -> None:
+        self._finish(finish, choice.get("native_finish_reason"))
         if self._refused and self.end_reason == "stop":
             self.end_reason = "content_filter"
-        if not self._erred:
+        if self.finish_reason:
             events += self._tool_calls.pop(complete=True)
 
     def _take_delta(self, delta: dict[str, Any], events: list[Event]) -> None:
@@ -256,37 +261,46 @@ class OpenAIStream(HttpStream):
         if call := delta.get("function_call"):  # The form before tools.
             self._tool_calls.take([{"index": 0, "function": call}])
 
-    def _take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the usage. If each chunk has one, it grows, and the last applies."""
-        inputs = usage.get("prompt_tokens_details") or {}
-        outputs = usage.get("completion_tokens_details") or {}
-        self.usage = Usage(
+    def _take_usage(self, usage: Any) -> None:
+        """Merge the usage. If each chunk has one, it grows, and the last applies; a later one may have less in it."""
+        if not isinstance(usage, dict):
+            return
+        inputs = _mapping(usage.get("prompt_tokens_details"))
+        outputs = _mapping(usage.get("completion_tokens_details"))
+        self.usage = merged(
+            self.usage,
             count(usage.get("prompt_tokens", usage.get("input_tokens"))),
             count(inputs.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
             count(usage.get("completion_tokens", usage.get("output_tokens"))),
             count(outputs.get("reasoning_tokens", usage.get("reasoning_tokens"))),
         )
 
-    def _take_groq(self, extra: dict[str, Any] | None) -> None:
-        if extra and extra.get("usage") and self.usage is None:
-            self._take_usage(extra["usage"])
-        if extra and extra.get("error"):
+    def _take_groq(self, extra: Any) -> None:
+        if not isinstance(extra, dict):
+            return
+        if self.usage is None:
+            self._take_usage(extra.get("usage"))
+        if extra.get("error"):
             raise self._reported(extra["error"])
 
     def _take_done(self, events: list[Event]) -> None:
         """Complete a reply that has a finish reason or, without one, usage."""
-        if self.finish_reason or (self.usage and not self._erred):
+        if not self._unsuccessful and (self.finish_reason or self.usage):
             events += self._tool_calls.pop(complete=True)
             self._done = True
         else:
-            code = "provider_error" if self._erred else "provider_truncated"
-            raise ProviderError(code, retryable=True, request_id=self.request_id, detail="[DONE] without a finish")
+            detail = "[DONE] without a finish"
+            self._end_body(
+                ProviderError("provider_truncated", retryable=True, request_id=self.request_id, detail=detail)
+            )
 
-    def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:
-        if isinstance(payload, dict) and "choices" not in payload and "error" not in payload:
-            raise self._reported(payload)
-        self._take_chunk(payload, events)
-        events += self._tool_calls.pop(complete=True)
+    def _take_whole(self, payload: Any, events: list[Event]) -> None:
+        for chunk in payload if isinstance(payload, list) else [payload]:
+            if isinstance(chunk, dict) and "choices" not in chunk and "error" not in chunk:
+                raise self._reported(chunk)
+            self._take_chunk(chunk, events)
+        if not self._unsuccessful:
+            events += self._tool_calls.pop(complete=True)
 
 
 def _build_client(
@@ -301,6 +315,10 @@ def _build_client(
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _content_events(content: Any) -> list[Event]:

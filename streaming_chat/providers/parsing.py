@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from streaming_chat.protocol.events import TOOL_CALL, Event
 from streaming_chat.protocol.storable_text import storable
+
+from .base import Usage
 
 try:
     from jiter import from_json
@@ -17,6 +20,9 @@ except ImportError:  # Both SDKs depend on it; without one there is nothing to p
 MAX_REQUEST_ID = 255
 # The largest number that the column can hold.
 MAX_TOKENS_COUNTED = 2**31 - 1
+_NUMBER = re.compile(r"[0-9]{1,10}")
+# Data that is no JSON, and no part of it either.
+_WORDS = re.compile(rb'[^{}"]*')
 # Most characters of one call's arguments: nothing else limits them while they are received.
 MAX_ARGUMENTS = 1_000_000
 
@@ -35,6 +41,24 @@ def parse(data: bytes) -> Any:
             raise ValueError("nested too deeply") from None
 
 
+def parse_objects(data: bytes) -> list[dict[str, Any]]:
+    """Return the JSON objects of one event, which are one as a rule; none for what holds no text. Raises ValueError.
+
+    Some servers send `null`, `ping` or `[END]` between or after the objects.
+    """
+    if not data:
+        return []
+    try:
+        value = parse(data)
+    except ValueError:
+        if _WORDS.fullmatch(data):
+            return []
+        raise
+    if isinstance(value, dict):
+        return [value]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def clean(value: Any, length: int) -> str:
     """Return a string as it can be stored, cut to `length` characters; "" for anything else."""
     return storable(value)[:length] if isinstance(value, str) else ""
@@ -42,9 +66,18 @@ def clean(value: Any, length: int) -> str:
 
 def count(value: Any) -> int | None:
     """Return a number of tokens; None if the value is not one."""
+    if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS_COUNTED:
         return value
     return None
+
+
+def merged(usage: Usage | None, *counts: int | None) -> Usage | None:
+    """Return the usage with later counts. One that is missing or 0 does not replace an earlier one."""
+    pairs = zip(usage or Usage(), counts, strict=True)
+    later = Usage(*(new if new or old is None else old for old, new in pairs))
+    return None if later == Usage() else later
 
 
 class ToolCall:
