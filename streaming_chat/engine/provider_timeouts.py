@@ -1,4 +1,4 @@
-"""How long a provider may take: to the first event, between two reads, and for the whole reply."""
+"""How long a provider may take: to the first event, between two reads, after its finish reason, and for the whole reply."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from streaming_chat.conf import conf
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
-from streaming_chat.providers.base import Provider
+from streaming_chat.providers.base import FINISH_SECONDS, Provider
 
 from .receiver import Receiver
 
 
 class ReplyTimeouts:
-    """One timer a run, which is set again only when it fires: a token costs it nothing."""
+    """One timer a run, which is set again only when it fires, every few seconds: a token costs it nothing."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver, provider: Provider) -> None:
         self._loop = loop
@@ -22,11 +22,13 @@ class ReplyTimeouts:
         self._receiver = receiver
         self._measured = receiver.measurements
         self._timer: asyncio.TimerHandle | None = None
+        # Where the reply was at the last check, if its provider had named a finish reason by then.
+        self._finished_at: int | None = None
 
     def start(self, stop: Callable[[Ending], object]) -> None:
         """Call `stop` with the ending, once a time has passed."""
         # The first event may bring the deadline nearer: to stall_timeout after it.
-        nearest = self._loop.time() + self._provider.stall_timeout
+        nearest = self._loop.time() + min(self._provider.stall_timeout, FINISH_SECONDS)
         self._timer = self._loop.call_at(min(self._deadline(), nearest), self._check, stop)
 
     def cancel(self) -> None:
@@ -45,16 +47,19 @@ class ReplyTimeouts:
         return min(self._last_moment, self._measured.last_bytes_at + self._provider.stall_timeout)
 
     def _check(self, stop: Callable[[Ending], object]) -> None:
-        now = self._loop.time()
-        if now < self._deadline():
-            self.start(stop)
+        now, finished = self._loop.time(), self._receiver.finished()
+        if now >= self._deadline():
+            stop(finished or self._ending(now))
+        elif finished and self._receiver.position == self._finished_at:
+            # Heartbeats may come for ever.
+            stop(finished)
         else:
-            stop(self._ending(now))
+            self._finished_at = self._receiver.position if finished else None
+            self.start(stop)
 
     def _ending(self, now: float) -> Ending:
         if self._measured.first_event_at is None:
             return endings.broken("provider_timeout", received=False)
         if now >= self._last_moment:
             return endings.completed("length_cap")
-        # A provider that has finished may leave its connection open.
-        return self._receiver.finished() or endings.broken("provider_stall", received=True)
+        return endings.broken("provider_stall", received=True)

@@ -73,6 +73,11 @@ class Receiver:
                 await asyncio.sleep(delay)
         raise AssertionError("the last attempt returns")
 
+    @property
+    def position(self) -> int:
+        """Units received so far."""
+        return self._stream.position
+
     def finished(self) -> Ending | None:
         """Return the ending that the provider has named, though its stream goes on."""
         if self._upstream is None or not self._upstream.finish_reason:

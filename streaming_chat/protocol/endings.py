@@ -58,8 +58,13 @@ class Ending:
     cut_position: int | None = None
 
 
-def completed(end_reason: str) -> Ending:
-    """Return the ending of a reply that its provider finished, or that has its greatest length; see `checked`."""
+def completed(end_reason: str, *, received: bool = True) -> Ending:
+    """Return the ending of a reply that its provider finished, or that has its greatest length; see `checked`.
+
+    received: False if the provider is known to have sent nothing, which is no reply unless a reason explains it.
+    """
+    if end_reason == "stop" and not received:
+        return Ending(FAILED, error_code="empty")
     return Ending(COMPLETED, end_reason)
 
 
