@@ -16,6 +16,7 @@ import { keepFocus } from "./focus.js";
 import { KeyboardShortcuts } from "./keyboard-shortcuts.js";
 import { hasModifier } from "./keys.js";
 import { preloadRenderer } from "./lazy-markdown.js";
+import { LiveWatch } from "./live-watch.js";
 import { ChatLocation } from "./location.js";
 import { MessageFactory } from "./message-factory.js";
 import { MessageQueue } from "./message-queue.js";
@@ -23,10 +24,12 @@ import { MessageList } from "./message-list.js";
 import { MessageSender } from "./message-sender.js";
 import { PageLayout } from "./page-layout.js";
 import { refuseFiles } from "./refuse-files.js";
+import { Reply } from "./reply.js";
 import { ReplyFollower } from "./reply-follower.js";
 import { Sidebar } from "./sidebar.js";
 import { carryTextOverSignIn } from "./sign-in.js";
 import { TabSync } from "./tab-sync.js";
+import { UnreadMarks } from "./unread-marks.js";
 import { VisitorConversations } from "./visitor-conversations.js";
 
 export class Chat {
@@ -36,8 +39,8 @@ export class Chat {
 
   /** @param {HTMLElement} element */
   constructor(element) {
-    // An element that is put back into the page still has its messages, whose parts have the same names as the chat's own.
-    element.querySelector("[data-part=messages]")?.replaceChildren();
+    // An element that is put back into the page still has its messages and rows, whose parts have names like the chat's own.
+    for (const list of element.querySelectorAll("[data-part=messages], [data-part=conversations]")) list.replaceChildren();
     const context = createContext(element, this.#closing.signal);
     const { config, errors, parts, signal } = context;
     this.element = element;
@@ -60,8 +63,10 @@ export class Chat {
     this.queue = new MessageQueue({ ...config, parts, on: this.#queueHandlers(), signal });
     this.messageFactory = new MessageFactory(this);
     this.messages = new MessageList({ parts, makeView: (message) => this.messageFactory.make(message), signal });
-    const opened = (/** @type {string} */ id) => errors.guard(this.visit(id));
-    this.conversationList = new ConversationList({ ...context, current: this.location.conversation, opened });
+    this.unread = new UnreadMarks({ scope: config.sharedScope, changed: () => this.#showMarks(), signal });
+    this.conversationList = this.#makeList(context);
+    const followed = () => (this.follower.isFollowing ? this.conversation : "");
+    this.liveWatch = new LiveWatch({ api: this.api, followed, changed: () => this.refreshList(), signal });
     this.view = new ConversationView(this);
     this.branches = new BranchSwitcher(this);
     this.actions = new ConversationActions(this);
@@ -112,7 +117,15 @@ export class Chat {
     const results = await this.conversationList.refresh();
     const current = results.find(({ id }) => id === this.conversation);
     if (current) this.view.setTitle(current);
+    this.liveWatch.watch(this.conversationList.live);
+    this.updateMarks();
     return results;
+  }
+
+  /** Show which conversations are unread. The one that the user sees is not. */
+  updateMarks() {
+    if (this.#isReplySeen) this.unread.noteSeen(this.conversation, this.messages.last?.id ?? null);
+    this.#showMarks();
   }
 
   /** Show the controls that fit what the chat does now. */
@@ -124,6 +137,7 @@ export class Chat {
       this.composer.showButtons({ isLive: isFollowing, isStopping });
       this.queue.showButton(isFollowing);
     });
+    this.updateMarks();
   }
 
   /**
@@ -133,6 +147,31 @@ export class Chat {
    */
   keepFocus(change) {
     keepFocus(this.parts.frame, change, () => this.composer.focus());
+  }
+
+  #showMarks() {
+    const { conversationList, layout, translations } = this;
+    conversationList.updateMarks();
+    const count = conversationList.unreadCount;
+    if (count !== undefined) layout.setUnread(count ? translations.number(count) : "");
+  }
+
+  /** Whether the user sees a conversation whose last reply has ended. */
+  get #isReplySeen() {
+    const { last } = this.messages;
+    if (!this.conversation || !(last instanceof Reply) || last.isLive) return false;
+    return document.visibilityState === "visible" && this.corner?.isOpen !== false;
+  }
+
+  /** @param {ReturnType<typeof createContext>} context */
+  #makeList(context) {
+    return new ConversationList({
+      ...context,
+      current: this.location.conversation,
+      opened: (id) => this.errors.guard(this.visit(id)),
+      chosen: (action, conversation) => this.actions.choose(action, conversation),
+      unread: this.unread,
+    });
   }
 
   #start() {

@@ -23,8 +23,8 @@ export function readConfig(element) {
     mayHaveVisitorConversations: "claim" in dataset,
     /** Separates what this browser stores of different elements and users. */
     scope: `${root}:${element.getAttribute("name")}:${owner}`,
-    /** The name of the channel to the user's other tabs. */
-    channel: `streaming_chat:${root}:${owner}`,
+    /** Separates what all tabs share of different apps and users. */
+    sharedScope: `${root}:${owner}`,
     csrfHeader: dataset.csrfHeader ?? "",
     /** Seconds without a byte after which a connection counts as dead. */
     silence: Number(dataset.silence),

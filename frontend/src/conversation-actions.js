@@ -1,4 +1,4 @@
-/** Renaming the conversation in view, deleting it, and restoring it within a minute. */
+/** Renaming a conversation, deleting it, and restoring it within a minute. */
 
 /**
  * @import { Chat } from "./chat.js"
@@ -7,20 +7,38 @@
 
 export class ConversationActions {
   #chat;
+  /** The id of the conversation that the dialog renames. */
+  #renamed = "";
 
   /** @param {Chat} chat */
   constructor(chat) {
     const { errors, parts, signal } = chat;
     this.#chat = chat;
-    parts.rename.addEventListener("click", () => this.#openDialog(), { signal });
+    parts.rename.addEventListener("click", () => this.#openDialog(chat.conversation, parts.title.textContent), { signal });
     parts.renameCancel.addEventListener("click", () => parts.renameDialog.close("no"), { signal });
     parts.renameDialog.addEventListener("close", () => this.#dialogClosed(), { signal });
-    parts.remove.addEventListener("click", () => errors.guard(this.#remove()), { signal });
+    parts.remove.addEventListener("click", () => errors.guard(this.#remove(chat.conversation)), { signal });
   }
 
-  #openDialog() {
-    const { renameDialog, newTitle, title } = this.#chat.parts;
-    newTitle.value = title.textContent;
+  /**
+   * Do what was chosen in the menu of a row.
+   *
+   * @param {string} action
+   * @param {Conversation} conversation
+   */
+  choose(action, { id, title }) {
+    if (action === "rename") this.#openDialog(id, title);
+    else if (action === "remove") this.#chat.errors.guard(this.#remove(id));
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} title
+   */
+  #openDialog(id, title) {
+    const { renameDialog, newTitle } = this.#chat.parts;
+    this.#renamed = id;
+    newTitle.value = title;
     // The last answer would still be there when Escape closes the dialog.
     renameDialog.returnValue = "";
     renameDialog.showModal();
@@ -29,26 +47,31 @@ export class ConversationActions {
 
   #dialogClosed() {
     const { errors, parts } = this.#chat;
-    if (parts.renameDialog.returnValue === "yes") errors.guard(this.#rename(parts.newTitle.value.trim()));
+    if (parts.renameDialog.returnValue === "yes") errors.guard(this.#rename(this.#renamed, parts.newTitle.value.trim()));
   }
 
-  /** @param {string} title */
-  async #rename(title) {
-    const { api, conversation, view } = this.#chat;
-    if (!title || !conversation) return;
+  /**
+   * @param {string} id
+   * @param {string} title
+   */
+  async #rename(id, title) {
+    const { api, tabs, view } = this.#chat;
+    if (!title || !id) return;
     /** @type {Conversation} */
-    const renamed = await api.json("PATCH", `api/conversations/${conversation}`, { title });
-    if (renamed.id === this.#chat.conversation) view.setTitle(renamed);
+    const renamed = await api.json("PATCH", `api/conversations/${id}`, { title });
+    if (id === this.#chat.conversation) view.setTitle(renamed);
+    tabs.notifyOfList();
     await this.#chat.refreshList();
   }
 
-  async #remove() {
-    const { api, conversation, errors, notices, tabs } = this.#chat;
-    await api.json("DELETE", `api/conversations/${conversation}`);
-    tabs.notify(conversation);
-    if (conversation === this.#chat.conversation) await this.#chat.visit("");
+  /** @param {string} id */
+  async #remove(id) {
+    const { api, errors, notices, tabs } = this.#chat;
+    await api.json("DELETE", `api/conversations/${id}`);
+    tabs.notify(id);
+    if (id === this.#chat.conversation) await this.#chat.visit("");
     await this.#chat.refreshList();
-    notices.offerUndo(() => errors.guard(this.#restore(conversation)));
+    notices.offerUndo(() => errors.guard(this.#restore(id)));
   }
 
   /** @param {string} id */

@@ -1,13 +1,16 @@
-/** The list of conversations in the sidebar: newest first, older ones on request, and search. */
+/** The list of conversations in the sidebar: newest first and grouped by day, older ones on request, and search. */
 
+import { groupByDay } from "./day-groups.js";
 import { hasModifier } from "./keys.js";
 import { findParts } from "./parts.js";
+import { RowMenu } from "./row-menu.js";
 
 /**
  * @import { Api } from "./api.js"
  * @import { ErrorReporter } from "./error-reporter.js"
  * @import { Translations } from "./translations.js"
- * @import { ChatParts, Conversation, ConversationPage, ElementFactories } from "./types"
+ * @import { ChatParts, Conversation, ConversationPage, ElementFactories, GroupParts, RowParts } from "./types"
+ * @import { UnreadMarks } from "./unread-marks.js"
  */
 
 const SEARCH_DELAY_MILLISECONDS = 250;
@@ -22,6 +25,10 @@ export class ConversationList {
   #translations;
   #current;
   #opened;
+  #unread;
+  #menu;
+  /** @type {Conversation[]} */
+  #shown = [];
   /** @type {string | null} The `before` of the next page. */
   #next = null;
   // Numbers the requests: an answer is dropped when a later refresh has begun.
@@ -39,16 +46,20 @@ export class ConversationList {
    * @param {Translations} options.translations
    * @param {string} options.current The id of the conversation in view.
    * @param {(id: string) => void} options.opened Called when the user chooses a conversation.
+   * @param {(action: string, conversation: Conversation) => void} options.chosen Called for an item of a row's menu.
+   * @param {UnreadMarks} options.unread
    * @param {ErrorReporter} options.errors
    * @param {AbortSignal} options.signal
    */
-  constructor({ api, parts, templates, translations, current, opened, errors, signal }) {
+  constructor({ api, parts, templates, translations, current, opened, chosen, unread, errors, signal }) {
     this.#api = api;
     this.#parts = parts;
     this.#templates = templates;
     this.#translations = translations;
     this.#current = current;
     this.#opened = opened;
+    this.#unread = unread;
+    this.#menu = new RowMenu({ parts, chosen: (action, id) => chosen(action, this.#find(id)), signal });
     parts.more.addEventListener("click", () => errors.guard(this.#showOlder()), { signal });
     parts.search.addEventListener("input", () => {
       clearTimeout(this.#timer);
@@ -66,17 +77,35 @@ export class ConversationList {
     this.#refreshes += 1;
     const number = this.#refreshes;
     const search = this.#search;
-    const list = this.#parts.conversations;
-    const page = await this.#fetch(null, search === this.#shownSearch ? list.childElementCount : 0);
+    const page = await this.#fetch(null, search === this.#shownSearch ? this.#shown.length : 0);
     if (number !== this.#refreshes) return [];
     this.#shownSearch = search;
-    const focused = list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
-    list.replaceChildren(...this.#items(page));
-    if (focused) this.#focus(focused.dataset.id);
+    this.#shown = [];
+    this.#add(page);
     this.#parts.none.hidden = page.results.length > 0 || !this.#search;
     // A user without conversations needs no search.
     this.#parts.search.hidden &&= !page.results.length;
     return page.results;
+  }
+
+  /** The conversations with a live reply. */
+  get live() {
+    return this.#shown.filter(({ last_status: status }) => status === "streaming").map(({ id }) => id);
+  }
+
+  /** How many of all conversations are unread; undefined while the list shows what a search has found. */
+  get unreadCount() {
+    if (this.#shownSearch) return undefined;
+    return this.#shown.filter((conversation) => this.#unread.isUnread(conversation)).length;
+  }
+
+  /** Show again which conversations have a live reply, or are unread. */
+  updateMarks() {
+    for (const link of this.#links()) {
+      /** @type {RowParts} */
+      const { mark } = findParts(link);
+      this.#showMark(mark, this.#find(link.dataset.id ?? ""));
+    }
   }
 
   /**
@@ -86,7 +115,7 @@ export class ConversationList {
    */
   select(id) {
     this.#current = id;
-    for (const link of this.#links()) this.#mark(link);
+    for (const link of this.#links()) this.#showCurrent(link);
   }
 
   get #search() {
@@ -97,14 +126,9 @@ export class ConversationList {
     return [...this.#parts.conversations.querySelectorAll("a")];
   }
 
-  /**
-   * Focus the link of a conversation; when it is no longer shown, what stands before the list.
-   *
-   * @param {string | undefined} id
-   */
-  #focus(id) {
-    const link = this.#links().find(({ dataset }) => dataset.id === id);
-    (link ?? this.#parts.new).focus();
+  /** @param {string} id */
+  #find(id) {
+    return /** @type {Conversation} */ (this.#shown.find((conversation) => conversation.id === id));
   }
 
   async #showOlder() {
@@ -112,9 +136,8 @@ export class ConversationList {
     const number = this.#refreshes;
     const page = await this.#fetch(this.#next).finally(() => (this.#parts.more.disabled = false));
     if (number !== this.#refreshes) return;
-    const items = this.#items(page);
-    this.#parts.conversations.append(...items);
-    items[0]?.querySelector("a")?.focus();
+    this.#add(page);
+    this.#links().find(({ dataset }) => dataset.id === page.results[0]?.id)?.focus();
   }
 
   /**
@@ -131,37 +154,88 @@ export class ConversationList {
   }
 
   /** @param {ConversationPage} page */
-  #items({ results, next }) {
+  #add({ results, next }) {
     this.#next = next;
     this.#parts.more.hidden = !next;
-    return results.map((conversation) => this.#item(conversation));
+    // A conversation that has moved to the top meanwhile is not shown twice.
+    this.#shown.push(...results.filter(({ id }) => !this.#find(id)));
+    this.#unread.noteLive(results);
+    this.#render();
+  }
+
+  /** Show all groups again, and keep the focus on the same conversation. */
+  #render() {
+    const list = this.#parts.conversations;
+    const focused = list.contains(document.activeElement) ? document.activeElement : null;
+    list.replaceChildren(...groupByDay(this.#shown, this.#translations, new Date()).map((group) => this.#group(group)));
+    if (focused) this.#focus(focused);
+  }
+
+  /**
+   * Focus what stands in place of the link or the button of a conversation, or else what stands before the list.
+   *
+   * @param {Element} removed
+   */
+  #focus(removed) {
+    const [kind, id] = removed instanceof HTMLButtonElement ? ["button", removed.value] : ["a", removed.getAttribute("data-id")];
+    const row = this.#links().find(({ dataset }) => dataset.id === id)?.parentElement;
+    /** @type {HTMLElement} */ (row?.querySelector(String(kind)) ?? this.#parts.new).focus();
+  }
+
+  /** @param {import("./day-groups.js").DayGroup} group */
+  #group({ label: text, conversations }) {
+    const element = this.#templates.group();
+    /** @type {GroupParts} */
+    const { label, list } = findParts(element);
+    label.textContent = text;
+    list.setAttribute("aria-label", text);
+    list.append(...conversations.map((conversation) => this.#row(conversation)));
+    return element;
   }
 
   /** @param {Conversation} conversation */
-  #item({ id, title, last_activity: lastActivity, last_status: status }) {
-    const item = this.#templates.conversation();
-    const link = /** @type {HTMLAnchorElement} */ (item.querySelector("a"));
-    /** @type {{name: HTMLElement, time: HTMLTimeElement}} */
-    const { name, time } = findParts(item);
+  #row(conversation) {
+    const { id, title, last_activity: lastActivity } = conversation;
+    const row = this.#templates.conversation();
+    const link = /** @type {HTMLAnchorElement} */ (row.querySelector("a"));
+    /** @type {RowParts} */
+    const { mark, name, time, actions } = findParts(row);
     link.href = `${this.#api.root}c/${id}`;
     link.dataset.id = id;
-    link.dataset.status = String(status);
     name.textContent = title || this.#translations.say("untitled");
     time.dateTime = lastActivity;
     time.textContent = this.#translations.shortDate(new Date(lastActivity));
-    this.#mark(link);
-    return item;
+    actions.value = id;
+    actions.setAttribute("aria-label", this.#translations.say("actions", { title: name.textContent }));
+    this.#showMark(mark, conversation);
+    this.#showCurrent(link);
+    return row;
+  }
+
+  /**
+   * @param {HTMLElement} mark
+   * @param {Conversation} conversation
+   */
+  #showMark(mark, conversation) {
+    const isLive = conversation.last_status === "streaming";
+    const isUnread = this.#unread.isUnread(conversation);
+    mark.hidden = !isLive && !isUnread;
+    mark.classList.toggle("sc-unread", isUnread);
+    mark.textContent = isLive || isUnread ? this.#translations.say(isLive ? "live" : "unread") : "";
   }
 
   /** @param {HTMLAnchorElement} link */
-  #mark(link) {
+  #showCurrent(link) {
     if (link.dataset.id === this.#current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 
   /** @param {MouseEvent} event */
   #clicked(event) {
-    const link = /** @type {Element} */ (event.target).closest("a");
+    const target = /** @type {Element} */ (event.target);
+    const button = target.closest("button");
+    if (button) return this.#menu.open(button);
+    const link = target.closest("a");
     if (!link || hasModifier(event)) return;
     event.preventDefault();
     this.#opened(link.dataset.id ?? "");

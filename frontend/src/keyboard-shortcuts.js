@@ -45,6 +45,6 @@ export class KeyboardShortcuts {
     if (!layout.takesKeysOf(target) && !(corner?.isOpen && target === document.body)) return false;
     // In the search field Escape clears the text.
     if (target === parts.search && parts.search.value) return false;
-    return !element.querySelector("dialog[open]");
+    return !element.querySelector("dialog[open], :popover-open");
   }
 }

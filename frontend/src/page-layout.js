@@ -2,6 +2,10 @@
 
 export class PageLayout {
   #element;
+  // Without the number of unread conversations.
+  #title = document.title;
+  // How many conversations are unread, as text; "" for none.
+  #unread = "";
 
   /**
    * @param {object} options
@@ -13,6 +17,7 @@ export class PageLayout {
     this.#element = element;
     this.isPage = isPage;
     if (isPage) addEventListener("resize", () => this.fit(), { signal });
+    signal.addEventListener("abort", () => this.setUnread(""));
   }
 
   /** Fill the window below what the site has above the chat. */
@@ -24,7 +29,18 @@ export class PageLayout {
 
   /** @param {string} title */
   setTitle(title) {
-    if (this.isPage) document.title = title;
+    this.#title = title;
+    this.#nameTab();
+  }
+
+  /** @param {string} count How many conversations are unread, "" for none. */
+  setUnread(count) {
+    this.#unread = count;
+    this.#nameTab();
+  }
+
+  #nameTab() {
+    if (this.isPage) document.title = this.#unread ? `(${this.#unread}) ${this.#title}` : this.#title;
   }
 
   /**

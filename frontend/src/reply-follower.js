@@ -119,13 +119,14 @@ export class ReplyFollower {
    */
   #ended(live, ending) {
     const { status, end_reason: endReason, error = null } = ending;
-    const { autoScroll, composer, element, errors, translations } = this.#chat;
+    const { autoScroll, composer, element, errors, tabs, translations } = this.#chat;
     autoScroll.update();
     if (this.#live === live) {
       composer.setStatus(translations.outcome(ending) || translations.say("finished"));
       this.#isCompleted = status === "completed";
     }
     errors.guard(this.#chat.refreshList());
+    tabs.notifyOfList();
     const { conversation, reply } = live;
     dispatchPageEvent(element, "ended", { conversation, message: reply.id, status, endReason, error });
   }

@@ -178,7 +178,7 @@ export class Reply {
     this.draw();
   }
 
-  get #isLive() {
+  get isLive() {
     return this.element.dataset.status === "streaming";
   }
 
@@ -192,13 +192,13 @@ export class Reply {
     parts.reasoningSummary.textContent = this.#reasoningSummary();
     parts.tools.hidden = !tools.length;
     if (parts.tools.childElementCount !== tools.length) parts.tools.replaceChildren(...tools.map(toolCallItem));
-    parts.waiting.hidden = !this.#isLive || Boolean(text);
+    parts.waiting.hidden = !this.isLive || Boolean(text);
   }
 
   #reasoningSummary() {
     const { milliseconds } = this.#reasoningTime;
     if (milliseconds) return this.#translations.say("reasoned", { seconds: this.#translations.seconds(milliseconds) });
-    return this.#translations.say(this.#isLive && !this.#shown.text ? "reasoning_now" : "reasoning");
+    return this.#translations.say(this.isLive && !this.#shown.text ? "reasoning_now" : "reasoning");
   }
 
   /** @param {string} text */

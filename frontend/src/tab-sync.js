@@ -9,13 +9,13 @@ export class TabSync {
   /** @param {Chat} chat */
   constructor(chat) {
     this.#chat = chat;
-    this.#channel = new BroadcastChannel(chat.config.channel);
+    this.#channel = new BroadcastChannel(`streaming_chat:${chat.config.sharedScope}`);
   }
 
   start() {
     const { errors, signal } = this.#chat;
     this.#channel.addEventListener("message", ({ data }) => this.#changedInOtherTab(data.conversation));
-    document.addEventListener("visibilitychange", () => errors.guard(this.#checkForChanges()), { signal });
+    document.addEventListener("visibilitychange", () => errors.guard(this.#visibilityChanged()), { signal });
   }
 
   close() {
@@ -31,7 +31,12 @@ export class TabSync {
     this.#channel.postMessage({ conversation });
   }
 
-  /** @param {string} conversation */
+  /** Tell the other tabs that something in the list has changed, and no messages. */
+  notifyOfList() {
+    this.#channel.postMessage({});
+  }
+
+  /** @param {string | undefined} conversation Undefined if no messages have changed. */
   #changedInOtherTab(conversation) {
     const { errors, follower, view } = this.#chat;
     errors.guard(this.#chat.refreshList());
@@ -40,12 +45,19 @@ export class TabSync {
     else errors.guard(view.reload());
   }
 
+  async #visibilityChanged() {
+    if (document.visibilityState !== "visible") return;
+    this.#chat.updateMarks();
+    await this.#checkForChanges();
+    // Without an answer there is nothing to show, and nothing to complain about.
+    await this.#chat.refreshList().catch(() => {});
+  }
+
   /** The page is in front again: another device may have continued the conversation, or a reply was written without this page. */
   async #checkForChanges() {
     const { api, conversation, follower, messages, view } = this.#chat;
-    if (document.visibilityState !== "visible" || !conversation || follower.isFollowing || this.#hasUnsentText) return;
+    if (!conversation || follower.isFollowing || this.#hasUnsentText) return;
     const hasChanged = view.watchForChanges();
-    // Without an answer there is nothing to show, and nothing to complain about.
     const found = await api.get(`api/conversations/${conversation}`).catch(() => null);
     if (!found || hasChanged()) return;
     if (view.isOutdated || found.head !== messages.last?.id) await view.reload();

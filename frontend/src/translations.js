@@ -61,6 +61,11 @@ export class Translations {
   }
 
   /** @param {Date} date */
+  month(date) {
+    return new Intl.DateTimeFormat(this.language, { month: "long", year: "numeric" }).format(date);
+  }
+
+  /** @param {Date} date */
   dateAndTime(date) {
     return new Intl.DateTimeFormat(this.language, { dateStyle: "medium", timeStyle: "short" }).format(date);
   }

@@ -122,7 +122,7 @@ export interface ModuleAddresses {
 /** Translated texts of Markdown: `image` has {alt} and {address}. */
 export type MarkdownTexts = Record<string, string>;
 
-export type ElementFactories = Record<"conversation" | "user" | "edit" | "reply", () => HTMLElement>;
+export type ElementFactories = Record<"conversation" | "group" | "user" | "edit" | "reply", () => HTMLElement>;
 
 /** The named elements of element.html. */
 export interface ChatParts {
@@ -133,7 +133,8 @@ export interface ChatParts {
   side: HTMLElement;
   new: HTMLAnchorElement;
   search: HTMLInputElement;
-  conversations: HTMLUListElement;
+  conversations: HTMLElement;
+  rowMenu: HTMLElement;
   none: HTMLElement;
   more: HTMLButtonElement;
   main: HTMLElement;
@@ -173,6 +174,18 @@ export interface ChatParts {
   renameDialog: HTMLDialogElement;
   renameCancel: HTMLButtonElement;
   newTitle: HTMLInputElement;
+}
+
+export interface RowParts {
+  mark: HTMLElement;
+  name: HTMLElement;
+  time: HTMLTimeElement;
+  actions: HTMLButtonElement;
+}
+
+export interface GroupParts {
+  label: HTMLElement;
+  list: HTMLUListElement;
 }
 
 export interface PagerParts {

@@ -43,6 +43,13 @@ _SLACK_SECONDS = 5
 WORDS = {
     "untitled": gettext_lazy("Untitled"),
     "new_chat": gettext_lazy("New chat"),
+    "today": gettext_lazy("Today"),
+    "yesterday": gettext_lazy("Yesterday"),
+    "last_week": gettext_lazy("Previous 7 days"),
+    "last_month": gettext_lazy("Previous 30 days"),
+    "live": gettext_lazy("A reply is being written"),
+    "unread": gettext_lazy("Unread"),
+    "actions": gettext_lazy("Actions for {title}"),
     "writing": gettext_lazy("Writing…"),
     "finished": gettext_lazy("Reply finished"),
     "queued": gettext_lazy("Queued. It will be sent when the reply is finished."),

@@ -22,7 +22,7 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, ConversationQuerySet, Message
+from streaming_chat.models import Conversation, ConversationQuerySet, Message, Status
 from streaming_chat.protocol.storable_text import storable
 from streaming_chat.providers import default_model, is_offered
 from streaming_chat.search import entries
@@ -46,6 +46,8 @@ def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
     # No row holds what storable() removes, and PostgreSQL refuses to search for NUL.
     if words := storable(request.GET.get("search", "")).strip()[:_SEARCH_CHARS]:
         found = _matching(found, words)
+    if status := request.GET.get("status", ""):
+        found = found.filter(last_status=_status(status))
     limit = _limit(request.GET.get("limit", ""))
     if cursor := request.GET.get("before", ""):
         moment, pk = _read_cursor(cursor)
@@ -170,6 +172,12 @@ def _limit(value: str) -> int:
     if not (value.isascii() and value.isdecimal() and len(value) <= 3 and 1 <= int(value) <= _LARGEST_PAGE):
         raise APIError(422, "invalid", fields={"limit": f"Must be 1 to {_LARGEST_PAGE}."})
     return int(value)
+
+
+def _status(value: str) -> str:
+    if value not in Status.values:
+        raise APIError(422, "invalid", fields={"status": f"Must be one of {', '.join(Status.values)}."})
+    return value
 
 
 def _cursor(conversation: Conversation) -> str:

@@ -127,6 +127,7 @@ class ListTests(ApiTestCase):
             ("limit=1000000", "limit"),
             ("limit=0005999", "limit"),
             ("limit=%C2%B2", "limit"),
+            ("status=lost", "status"),
             ("before=x", "before"),
             ("before=%F0%9F%8E%89", "before"),
             # 0001-01-01T00:00:00+23:59 and a UUID: there is no such moment in UTC.
@@ -150,6 +151,15 @@ class ListTests(ApiTestCase):
         assert self.ids("?search=100%25") == [str(spoken.pk)]
         assert self.ids("?search=%25") == [str(spoken.pk)]
         assert self.ids("?search=_") == []
+
+    def test_the_list_of_those_with_a_live_reply(self):
+        """What a page asks for while one is being written, to notice the ending."""
+        live = make_conversation()
+        make_reply(live, status="streaming")
+        make_reply(make_conversation())
+        make_reply(make_conversation(make_user("other")), status="streaming")
+
+        assert self.ids("?status=streaming") == [str(live.pk)]
 
     def test_a_search_for_what_cannot_be_written_finds_nothing(self):
         make_conversation(title="ab")

@@ -1,0 +1,194 @@
+"""The list of conversations: the marks of a reply that is being written, and of one that nobody has seen."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from streaming_chat.models import Conversation
+from tests.factories import make_conversation, make_reply
+from tests.provider_server import Gate, Script
+
+from .chat import ChatPage
+from .conftest import sign_in, watched
+
+WRITING = "A reply is being written"
+UNREAD = "Unread"
+
+
+def held(text: str = "Hello there") -> tuple[Script, Gate]:
+    """Return a reply that stands before its last delta, and its gate."""
+    gate = Gate()
+    return Script([text, "!"], gates={1: gate}), gate
+
+
+class ListedChat(ChatPage):
+    """A tab with the chat, and the marks in its list."""
+
+    def row(self, title: str):
+        return self.page.locator("[data-part=conversations] li", has=self.page.locator("a", has_text=title))
+
+    def expect_mark(self, title: str, mark: str) -> None:
+        expect(self.row(title).locator("[data-part=mark]")).to_have_text(mark)
+
+    def expect_no_mark(self, title: str) -> None:
+        expect(self.row(title)).to_have_count(1)
+        expect(self.row(title).locator("[data-part=mark]")).to_have_text("")
+
+    def begin_and_leave(self, text: str = "What is rain?") -> None:
+        """Send a message, and turn to a new chat while the reply is being written."""
+        self.say(text)
+        expect(self.reply()).to_have_text("Hello there")
+        self.page.locator("[data-part=new]").click()
+        self.expect_mark(text, WRITING)
+
+
+@pytest.fixture
+def chat(page: Page) -> ListedChat:
+    return ListedChat(page).open()
+
+
+class TestMarks:
+    def test_the_dot_goes_out_where_the_conversation_was_left(self, chat, provider):
+        script, gate = held()
+        provider.script(script)
+        chat.begin_and_leave()
+        gate.open()
+
+        chat.expect_mark("What is rain?", UNREAD)
+        expect(chat.page).to_have_title("(1) New chat")
+
+    def test_another_tab_and_another_browser_see_the_ending(self, chat, provider, chromium, site, user):
+        script, gate = held()
+        provider.script(script)
+        chat.say("What is rain?")
+        expect(chat.reply()).to_have_text("Hello there")
+        tab = ListedChat(chat.page.context.new_page()).open()
+        with watched(chromium, base_url=site) as other:
+            sign_in(other, site, user)
+            elsewhere = ListedChat(other.new_page()).open()
+            for each in (tab, elsewhere):
+                each.expect_mark("What is rain?", WRITING)
+            gate.open()
+            chat.expect_end()
+
+            # This tab has shown the ending, so no other tab of this browser has something new.
+            tab.expect_no_mark("What is rain?")
+            expect(tab.page).to_have_title("Chat")
+            elsewhere.expect_mark("What is rain?", UNREAD)
+            expect(elsewhere.page).to_have_title("(1) Chat")
+
+    def test_an_unread_mark_stays_until_the_conversation_is_opened(self, chat, provider):
+        script, gate = held()
+        provider.script(script)
+        chat.begin_and_leave()
+        tab = ListedChat(chat.page.context.new_page()).open()
+        gate.open()
+        for each in (chat, tab):
+            each.expect_mark("What is rain?", UNREAD)
+        chat.reload()
+        chat.expect_mark("What is rain?", UNREAD)
+        expect(chat.page).to_have_title("(1) Chat")
+        chat.row("What is rain?").locator("a").click()
+
+        for each in (chat, tab):
+            each.expect_no_mark("What is rain?")
+        expect(chat.page).to_have_title("What is rain?")
+        expect(tab.page).to_have_title("Chat")
+
+    def test_a_reply_in_view_is_read(self, chat, provider):
+        chat.say("What is rain?")
+        chat.expect_end()
+        chat.expect_no_mark("What is rain?")
+        chat.page.locator("[data-part=new]").click()
+
+        chat.expect_no_mark("What is rain?")
+        expect(chat.page).to_have_title("New chat")
+
+    def test_nothing_is_asked_while_nothing_is_live(self, page, provider):
+        """Nor while the only live reply is the one in view, whose stream says when it ends."""
+        page.clock.install()
+        chat = ListedChat(page).open()
+        asked = []
+        page.on("request", lambda request: asked.append(request.url) if "/api/" in request.url else None)
+        page.clock.run_for(120_000)
+        script, gate = held()
+        provider.script(script)
+
+        assert asked == []
+        chat.say("What is rain?")
+        expect(chat.reply()).to_have_text("Hello there")
+        chat.expect_mark("What is rain?", WRITING)
+        page.clock.run_for(10_000)
+        assert not [url for url in asked if "status=streaming" in url]
+        gate.open()
+        chat.expect_end()
+        chat.expect_no_mark("What is rain?")
+        page.clock.run_for(120_000)
+        assert not [url for url in asked if "status=streaming" in url]
+
+    def test_the_list_is_asked_for_again_when_the_page_is_in_front(self, chat, user):
+        make_reply(make_conversation(user, title="From a phone"))
+        chat.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+        expect(chat.row("From a phone")).to_have_count(1)
+
+
+class TestRows:
+    @pytest.fixture
+    def rows(self, page, user, site):
+        for title, days in (("Rain", 0), ("Snow", 1), ("Hail", 4), ("Fog", 20), ("مطر", 400)):
+            conversation = make_conversation(user, title=title)
+            make_reply(conversation)
+            moment = timezone.now() - timedelta(days=days)
+            Conversation.objects.filter(pk=conversation.pk).update(last_activity=moment)
+        return ListedChat(page).open()
+
+    def test_they_are_grouped_by_day(self, rows):
+        headings = ["Today", "Yesterday", "Previous 7 days", "Previous 30 days"]
+        month = (timezone.now() - timedelta(days=400)).strftime("%B %Y")
+
+        expect(rows.page.locator(".sc-day")).to_have_text([*headings, month])
+        expect(rows.page.get_by_role("list", name="Yesterday").locator(".sc-name")).to_have_text(["Snow"])
+
+    def test_all_titles_begin_at_the_same_side(self, rows):
+        sides = rows.page.locator(".sc-name").evaluate_all(
+            "(all) => all.map((name) => getComputedStyle(name).textAlign)"
+        )
+
+        assert set(sides) == {"left"}
+
+    def test_a_row_has_a_menu(self, rows):
+        page = rows.page
+        button = rows.row("Hail").get_by_role("button", name="Actions for Hail")
+        rows.press(button)
+        expect(page.get_by_role("menuitem", name="Rename")).to_be_focused()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.get_by_role("textbox", name="Title").fill("Hailstones")
+        page.keyboard.press("Enter")
+
+        expect(rows.row("Hailstones")).to_have_count(1)
+        assert Conversation.objects.filter(title="Hailstones").exists()
+
+    def test_escape_closes_the_menu_and_nothing_else(self, rows):
+        button = rows.row("Hail").get_by_role("button", name="Actions for Hail")
+        button.click()
+        rows.page.keyboard.press("Escape")
+
+        expect(rows.page.get_by_role("menu")).to_be_hidden()
+        expect(button).to_be_focused()
+
+    def test_a_conversation_that_is_not_in_view_is_deleted(self, rows):
+        rows.row("Snow").locator("a").click()
+        expect(rows.replies).to_have_count(1)
+        rows.row("Hail").hover()
+        rows.row("Hail").get_by_role("button").click()
+        rows.page.get_by_role("menuitem", name="Delete").click()
+
+        expect(rows.row("Hail")).to_have_count(0)
+        expect(rows.page.get_by_role("heading", level=1)).to_have_text("Snow")
+        rows.button("Undo").click()
+        expect(rows.row("Hail")).to_have_count(1)
