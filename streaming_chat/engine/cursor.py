@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from streaming_chat.encoders import Encoder
+from streaming_chat.protocol import endings
+from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import DELTAS, END, Event
 
 from .stream import ReplyStream
@@ -134,3 +136,21 @@ class Cursor:
             self._index += 1
             self._skip = 0
         return Event(event.kind, text)
+
+
+class DeniedCursor:
+    """One ending, in place of what the stream still has."""
+
+    __slots__ = ("_code", "_encoder", "finished")
+
+    def __init__(self, encoder: Encoder, code: str) -> None:
+        self._encoder = encoder
+        self._code = code
+        self.finished = False
+
+    def next(self) -> bytes | None:
+        """Return the ending, once; in the reader's context, so that it is in the reader's language."""
+        if self.finished:
+            return None
+        self.finished = True
+        return self._encoder.end(endings.payload(Ending(endings.FAILED, error_code=self._code), "", None))

@@ -209,20 +209,17 @@ class Journal:
         """Return the replies whose endings are kept in files."""
         return [path.stem for path in self._waiting_files()]
 
-    def forget(self, message_ids: Iterable[uuid.UUID]) -> int:
-        """Remove every record and kept file of these replies: their text was removed. Return how many files."""
+    def forget(self, message_ids: Iterable[uuid.UUID]) -> None:
+        """Remove every record and kept file of these replies: their text was removed."""
         gone = set(message_ids)
         for pk in gone:
             self._in_memory.pop(pk, None)
         folder = conf.STREAMING_CHAT_JOURNAL_DIR
         names = {str(pk) for pk in gone}
-        removed = 0
         with contextlib.suppress(FileNotFoundError):
             for path in Path(folder).iterdir() if folder else ():
                 if path.name.partition(".")[0] in names:
                     path.unlink(missing_ok=True)
-                    removed += 1
-        return removed
 
     def _replay_safely(self, name: str, replay: Callable[[], Replay | None]) -> None:
         """Replay one record; whatever is wrong with it, the others follow, and it is tried again later."""

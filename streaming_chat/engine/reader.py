@@ -17,16 +17,15 @@ from django.core.exceptions import RequestAborted
 
 from streaming_chat.conf import conf
 from streaming_chat.encoders import Encoder
-from streaming_chat.protocol import endings
-from streaming_chat.protocol.endings import Ending
 
-from .cursor import Cursor, OnePiece
+from .cursor import Cursor, DeniedCursor, OnePiece
 from .event_loops import call_in_loop
 from .slow_clients import SendWatch
 from .stream import LoopWaiter, ReplyStream, ThreadWaiter, Waiter
-from .subscription import RECONNECT_SECONDS, Subscription
 from .writer import writer
 
+# When this process ends a stream early, its client reconnects after `retry`, a second: later only if all workers are busy.
+RECONNECT_SECONDS = 30.0
 # A blocking reader looks at least this often for a reply that it has to save itself.
 _LONGEST_WAIT_SECONDS = 0.5
 _SHORTEST_WAIT_SECONDS = 0.01
@@ -34,36 +33,22 @@ _SHORTEST_WAIT_SECONDS = 0.01
 _SENDS_IN_SERVER_TASK = django.VERSION >= (6, 1)
 
 
-class _DeniedCursor:
-    """One ending, in place of what the stream still has."""
-
-    __slots__ = ("_code", "_encoder", "finished")
-
-    def __init__(self, encoder: Encoder, code: str) -> None:
-        self._encoder = encoder
-        self._code = code
-        self.finished = False
-
-    def next(self) -> bytes | None:
-        """Return the ending, once; in the reader's context, so that it is in the reader's language."""
-        if self.finished:
-            return None
-        self.finished = True
-        return self._encoder.end(endings.payload(Ending(endings.FAILED, error_code=self._code), "", None))
-
-
 class _BaseReader:
-    """What readers share, however they wait: a place in a stream, a subscription, and that they can be denied access.
+    """What readers share, however they wait: a place in a stream, and among its readers and those of this process.
 
-    denial: the error code with which access was denied, "" while the reader may read.
+    register: called with the reader when it subscribes; returns a function that unregisters it, which is called when it
+    leaves. keeps_alive: whether the reply goes on for this reader. is_open: it has not left the reply yet. denial: the error
+    code with which access was denied, "" while the reader may read.
     """
+
+    is_open = False
+    _waiter: Waiter
 
     def __init__(
         self,
         stream: ReplyStream,
         encoder: Encoder,
         position: int,
-        waiter: Waiter,
         *,
         register: Callable[[Any], Callable[[], object]] | None,
         keeps_alive: bool,
@@ -73,29 +58,43 @@ class _BaseReader:
         self.denial = ""
         self._stream = stream
         self._encoder = encoder
-        self._cursor: Cursor | _DeniedCursor = Cursor(stream, encoder, position, write=write)
-        self._subscription = Subscription(stream, waiter, register=register, keeps_alive=keeps_alive)
+        self._cursor: Cursor | DeniedCursor = Cursor(stream, encoder, position, write=write)
+        self._register = register
+        self._keeps_alive = keeps_alive
+        self._unregister: Callable[[], object] | None = None
+        self.is_open = True
 
     def __del__(self) -> None:
         # A response that is dropped before it is sent (a middleware raised, the client left) is never closed by Django.
-        if hasattr(self, "_subscription"):
-            self.close()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has not left the reply yet."""
-        return not self._subscription.is_closed
+        self.close()
 
     def close(self) -> None:
         """Leave the reply. From any thread, however often: Django calls it from a pool's, or never."""
         self._leave()
 
-    def _leave(self, seconds: float = 0) -> None:
-        self._subscription.close(seconds)
+    def _subscribe(self) -> None:
+        self._stream.attach(self._waiter, keeps_alive=self._keeps_alive)
+        if self._register is not None:
+            self._unregister = self._register(self)
+
+    def _leave(self, seconds: float = 0) -> bool:
+        """Leave; True the first time. seconds: for which the stream still counts the reader."""
+        if not self.is_open:
+            return False
+        self.is_open = False
+        self._stream.detach(self._waiter, seconds)
+        if self._unregister is not None:
+            self._unregister()
+        return True
 
     def _deny(self, code: str) -> None:
         self.denial = code
-        self._cursor = _DeniedCursor(self._encoder, code)
+        self._cursor = DeniedCursor(self._encoder, code)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more is sent."""
+        return self._cursor.finished or not self.is_open or self._stream.dismissed
 
     @property
     def _has_ending(self) -> bool:
@@ -109,9 +108,11 @@ class Reader(_BaseReader):
     closed, and collected late. A client that takes SEND_TIMEOUT_SECONDS from one write to asking for the next is
     disconnected: the task that sends is cancelled.
 
-    on_open: awaited before the first write, in the caller's context; its errors are the reader's. register, keeps_alive: as
-    in `Subscription`. last_write_at: by the loop's clock.
+    on_open: awaited before the first write, in the caller's context; its errors are the reader's. last_write_at: by the
+    loop's clock.
     """
+
+    _waiter: LoopWaiter
 
     def __init__(
         self,
@@ -125,9 +126,7 @@ class Reader(_BaseReader):
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiter = LoopWaiter(self._loop, stream.loop or self._loop)
-        super().__init__(
-            stream, encoder, position, self._waiter, register=register, keeps_alive=keeps_alive, write=OnePiece
-        )
+        super().__init__(stream, encoder, position, register=register, keeps_alive=keeps_alive, write=OnePiece)
         self._on_open = on_open
         self._watch = SendWatch(self, self._loop, sends_heartbeats=bool(encoder.heartbeat))
         self._task: asyncio.Task[object] | None = None
@@ -151,7 +150,7 @@ class Reader(_BaseReader):
                     return written
                 if written is not None:
                     continue
-                if self._cursor.finished or self._subscription.is_closed or self._stream.dismissed:
+                if self._is_over:
                     self.close()
                     raise StopAsyncIteration
                 if self._is_heartbeat_due:
@@ -212,23 +211,26 @@ class Reader(_BaseReader):
 
     async def _open(self) -> None:
         self._task = asyncio.current_task()
-        self._subscription.open(self)
+        self._subscribe()
         if self._on_open is not None:
             await self._on_open()
         self.last_write_at = self._loop.time()
 
-    def _leave(self, seconds: float = 0) -> None:
-        if self._subscription.close(seconds):
+    def _leave(self, seconds: float = 0) -> bool:
+        if is_first := super()._leave(seconds):
             self._task = None
             self._watch.stop()
+        return is_first
 
 
 class BlockingReader(_BaseReader):
     """Follows a reply in a thread, as an iterator of writes. It subscribes at once.
 
-    on_open: called before the first write. register, keeps_alive: as in `Subscription`. seconds: after which it stops
-    without an ending, so that the client reconnects; None for never.
+    on_open: called before the first write. seconds: after which it stops without an ending, so that the client
+    reconnects; None for never.
     """
+
+    _waiter: ThreadWaiter
 
     def __init__(
         self,
@@ -242,10 +244,10 @@ class BlockingReader(_BaseReader):
         seconds: float | None = None,
     ) -> None:
         self._waiter = ThreadWaiter()
-        super().__init__(stream, encoder, position, self._waiter, register=register, keeps_alive=keeps_alive)
+        super().__init__(stream, encoder, position, register=register, keeps_alive=keeps_alive)
         self._on_open = on_open
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
-        self._subscription.open(self)
+        self._subscribe()
 
     def __iter__(self) -> BlockingReader:
         return self
@@ -265,7 +267,7 @@ class BlockingReader(_BaseReader):
                 return written
             if written is not None:
                 continue
-            if self._cursor.finished or self._subscription.is_closed or self._stream.dismissed:
+            if self._is_over:
                 self.close()
                 raise StopIteration
             if self._encoder.heartbeat and time.monotonic() >= heartbeat_at:

@@ -211,9 +211,7 @@ class LoopWaiter:
     def wake(self) -> None:
         """End the wait under way, if any. In the stream's loop."""
         if self._stream_loop is self._loop:
-            future = self._future
-            if future is not None and not future.done():
-                future.set_result(None)
+            self.wake_here()
         else:
             call_in_loop(self._loop, self.wake_here)
 

@@ -24,8 +24,8 @@ from streaming_chat.notifiers import get_notifier
 
 from .flusher import Flusher
 from .progress import Progress, SavedRun
+from .recovery import Takeover
 from .saver import Saver
-from .takeover import Takeover
 from .transaction_saver import TransactionSaver
 from .unsaved_endings import EndingWatch
 

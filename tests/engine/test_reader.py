@@ -12,7 +12,7 @@ from streaming_chat.engine.stream import ReplyStream
 from streaming_chat.protocol.events import START, TEXT, Event
 from tests.provider_server import TIMEOUT
 
-from .streams import BEGIN, CALL, ENDED, ID, ReaderCase, events_of, frames_of
+from .streams import BEGIN, CALL, ENDED, ID, ReaderCase, events_of, frames_of, stream_of
 
 
 class ReaderTests(ReaderCase):
@@ -222,3 +222,37 @@ class BlockingReaderTests(SimpleTestCase):
         later = BlockingReader(self.stream, SimpleEncoder(str(ID))).until_ended(TIMEOUT)
 
         assert (too_early, later) == (False, True)
+
+
+class SubscriptionTests(SimpleTestCase):
+    """A reader's place among the readers of a stream and of this process."""
+
+    def subscribe(self, **options):
+        self.follows, self.calls = [], []
+        self.stream = stream_of(on_follow=self.follows.append)
+
+        def register(reader):
+            self.calls.append("registered")
+            return lambda: self.calls.append("left")
+
+        return BlockingReader(self.stream, SimpleEncoder(str(ID)), register=register, **options)
+
+    def test_opening_registers_the_reader(self):
+        reader = self.subscribe()
+
+        assert (reader.is_open, self.follows, self.calls) == (True, [True], ["registered"])
+
+    def test_closing_leaves_once(self):
+        reader = self.subscribe()
+        reader.close()
+        reader.close()
+
+        assert not reader.is_open
+        assert (self.follows, self.calls) == ([True, False], ["registered", "left"])
+
+    def test_a_reply_does_not_go_on_for_staff(self):
+        reader = self.subscribe(keeps_alive=False)
+
+        assert reader.is_open
+        assert len(self.stream.observers) == 1
+        assert self.follows == []

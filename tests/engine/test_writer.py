@@ -114,7 +114,7 @@ class WriterTests(ServerTestCase):
 
     def test_replies_of_dead_workers_are_recovered_on_the_way(self):
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
-        writer._takeover.recover_soon()
+        writer._takeover._next_recovery = 0.0
         make_steady()
         self.browser.send("Hello").rest()
 
@@ -124,7 +124,7 @@ class WriterTests(ServerTestCase):
     def test_replies_of_its_own_that_no_run_writes_are_recovered(self):
         """The endings that it gave up, and those of requests that broke before their run began."""
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1, worker=writer.worker)
-        writer._takeover.recover_soon()
+        writer._takeover._next_recovery = 0.0
         make_steady()
         self.browser.send("Hello").rest()
 
@@ -133,7 +133,7 @@ class WriterTests(ServerTestCase):
     def test_a_dead_reply_that_cannot_be_recovered_harms_no_other(self):
         odd = make_live(make_conversation(), Event("x", "no object, as a newer version may write"), expires=-2)
         dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
-        writer._takeover.recover_soon()
+        writer._takeover._next_recovery = 0.0
         make_steady()
         with self.assertLogs("streaming_chat", "ERROR"):
             exchange = self.browser.send("Hello").rest()
@@ -154,7 +154,7 @@ class WriterTests(ServerTestCase):
             dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
             LiveReply.objects.filter(pk=exchange.message_id).update(expires_at=Now() - timedelta(seconds=1))
             make_steady()
-            writer._takeover.recover_soon()
+            writer._takeover._next_recovery = 0.0
 
             assert outcome(self.ended(dead.message_id))[1] == "lease_expired"
             gate.open()
