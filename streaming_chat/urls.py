@@ -40,6 +40,7 @@ urlpatterns = [
     path("api/models", available_models.models_view, name="api-models"),
     path("api/token", csrf_tokens.token_view, name="api-token"),
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
-    re_path("^api/(?P<path>.*)$", not_found.unknown_view, name="api-unknown"),
+    # Any path, also with a line break in it.
+    re_path(r"^api(?:/[\s\S]*)?\Z", not_found.unknown_view, name="api-unknown"),
     path(health.ROUTE, health.health_view, name="health"),
 ]

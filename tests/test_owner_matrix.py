@@ -49,7 +49,7 @@ KINDS = {
     "chat/api/token": OWN,
     # It is there for chatdoctor's token alone.
     "chat/api/diagnosis": OF,
-    "chat/^api/(?P<path>.*)$": OF,
+    "chat/^api(?:/[\\s\\S]*)?\\Z": OF,
     "admin/": ADMIN,
     "admin/logout/": ADMIN,
     "admin/password_change/": ADMIN,
@@ -251,7 +251,7 @@ def filled(route: str, row: Any, user: Any) -> str:
         "<uuid:pk>": of,
         "<id>": user,
         "<str:form>": "jsonl",
-        "^api/(?P<path>.*)$": "api/none",
+        "^api(?:/[\\s\\S]*)?\\Z": "api/none",
         "^(?P<app_label>streaming_chat|auth)/$": "streaming_chat/",
         "(?P<url>.*)$": "none/",
     }.items():

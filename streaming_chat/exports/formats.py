@@ -19,11 +19,15 @@ _COLUMNS = (
     "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments", "text",
 )  # fmt: skip
 # Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms.
-# They drop a tab or a line break before one, and may drop invisible characters: blanks, controls, marks of direction.
+# They drop a tab or a line break before one, and may drop what is invisible: blanks, controls, the code points that Unicode
+# calls default ignorable, and the blank of Braille.
 # https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = re.compile(
-    r"[\t\r\n]|[\s\0-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*[=+\-@＝＋－＠﹦﹢﹣﹫]"
+# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+_INVISIBLE = (
+    r"\s\0-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800"
+    r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+_FORMULA = re.compile(rf"[\t\r\n]|[{_INVISIBLE}]*[=+\-@＝＋－＠﹦﹢﹣﹫]")
 
 
 class Jsonl:

@@ -108,9 +108,13 @@ def _read_feedback(ids: Sequence[uuid.UUID], using: str) -> dict[uuid.UUID, list
     return feedback
 
 
+# JSON allows them in a string; Python's splitlines() and JavaScript before 2019 end a line at them.
+_LINE_BREAKS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
+
+
 def to_json(value: Row) -> str:
-    """Return a row as JSON on one line."""
-    return json.dumps(value, ensure_ascii=False, default=to_text)
+    """Return a row as JSON on one line, for every reader's idea of a line."""
+    return json.dumps(value, ensure_ascii=False, default=to_text).translate(_LINE_BREAKS)
 
 
 def to_text(value: Any) -> str:

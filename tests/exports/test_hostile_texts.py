@@ -16,6 +16,7 @@ from django.test import TestCase
 from markdown_it import MarkdownIt
 
 from streaming_chat.exports.formats import _COLUMNS, FORMATS, escape_formula
+from streaming_chat.exports.rows import to_json
 from streaming_chat.exports.markdown import export_markdown
 from streaming_chat.exports.transcripts import export
 from streaming_chat.models import Conversation, Feedback, Message
@@ -32,6 +33,7 @@ UNSEEN = ("", " ", "\u00a0", "\u3000", "\u200b", "\ufeff")
 FORMULAS = [
     *(f"{before}{sign}1+1" for sign in "=+-@＝＋－＠﹦﹢﹣﹫" for before in UNSEEN),
     *(f"{before}{FORMULA}" for before in ("\t", "\r", "\n", "\r\n", "\v", "\f", "\x01", "\x1b", "\u202e", "\u2028")),
+    *(f"{before}{FORMULA}" for before in "\u034f\u115f\u1160\u180e\u2800\u3164\ufe0f\uffa0\ufffb\U000e0041"),
     *("\ttext", "\rtext", "\ntext", "=", "-", '+"a";\n=1'),
     *("=cmd|' /C calc'!A0", "@SUM(1+1)*cmd|' /C calc'!A0"),
 ]
@@ -89,7 +91,8 @@ class CsvTests(TestCase):
 
     def test_no_cell_of_any_column_is_a_formula(self):
         """By the rule of https://owasp.org/www-community/attacks/CSV_Injection, and what a program may leave out before."""
-        unseen = r"[\s\x00-\x20\x7f\xa0\xad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]*"
+        hidden = "\u034f\u115f\u1160\u180e\u2800\u3164\ufe0f\uffa0\ufffb\U000e0041"
+        unseen = rf"[{hidden}\s\x00-\x20\x7f\xa0\xad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]*"
         dangerous = re.compile(rf"[\t\r\n]|{unseen}[=+\-@＝＋－＠﹦﹢﹣﹫]")
         found = {(name, cell) for row in self.cells.values() for name, cell in row.items() if dangerous.match(cell)}
 
@@ -226,7 +229,7 @@ class MarkdownTests(TestCase):
         rows.conversation.refresh_from_db(fields=["metadata"])
         rows.reply.refresh_from_db(fields=["parts"])
         parts = [{"kind": part.pop("kind"), **part} for part in rows.reply.parts[2:]]
-        metadata, call, other = (json.dumps(each, ensure_ascii=False) for each in (rows.conversation.metadata, *parts))
+        metadata, call, other = map(to_json, (rows.conversation.metadata, *parts))
         return [rows.text, metadata, rows.text, rows.text, rows.text, call, other, rows.text]
 
     def read(self, text):

@@ -61,15 +61,12 @@ class JsonlTests(TestCase):
         assert (feedback["value"], feedback["comment"], feedback["by"]) == (-1, "It did not", "ana")
 
     def test_line_breaks_of_a_text_are_none_of_the_file(self):
-        for text in ("a\nb", "a\r\nb", "a\u2028b", "\x85"):
+        """For a reader that splits at every line break of Unicode, too."""
+        texts = ["a\nb", "a\r\nb", "a\u2028b", "a\u2029b", "\x85", "\x0b\x0c\x1c\x1d\x1e"]
+        for text in texts:
             make_message(make_conversation(), text)
 
-        assert [line["messages"][0]["text"] for line in (json.loads(x) for x in written("jsonl").split("\n")[:-1])] == [
-            "a\nb",
-            "a\r\nb",
-            "a\u2028b",
-            "\x85",
-        ]
+        assert [json.loads(line)["messages"][0]["text"] for line in written("jsonl").splitlines()] == texts
 
     def test_digests_of_requests_are_not_in_it(self):
         make_reply(make_conversation(), send_key="sled", body_digest="rosebud")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from streaming_chat import private_files
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.db.alias import live_database
 from streaming_chat.exports.formats import Jsonl
+from streaming_chat.exports.rows import to_json
 from streaming_chat.exports.transcripts import export
 from streaming_chat.management.arguments import find_owner
 from streaming_chat.models import AccessRecord, Conversation, ConversationQuerySet, QuotaUse
@@ -50,7 +50,7 @@ class Command(BaseCommand):
 def _write(owner: Owner, write: Callable[[str], object]) -> None:
     conversations = Conversation.objects.using(live_database()).owned_by(owner.key)
     record(AccessRecord.Kind.EXPORT, account_name(), owner_key=owner.key, count=conversations.count())
-    write(json.dumps(_about(owner), ensure_ascii=False)[:-1] + ', "conversations": [')
+    write(to_json(_about(owner))[:-1] + ', "conversations": [')
     _write_conversations(conversations, write)
     write("]}\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -29,6 +30,8 @@ _MIN_BODY_BYTES = 1_048_576
 _ENVELOPE_BYTES = 65_536
 # A character outside the BMP is two escapes (\ud83c\udf89) in ASCII JSON, and four of three bytes each in a form.
 _BYTES_PER_CHAR = 12
+# A body may have 100,000 unknown fields; the answer must not be longer than what it is about.
+_MAX_REPORTED = 10
 _TOO_LONG = "Must have at most {longest} characters, got {count}."
 
 
@@ -50,20 +53,24 @@ def cleaned(values: dict[str, Any], checks: dict[str, Check], required: Collecti
     """Return these values, checked by name. Raises APIError: 422 with `fields`."""
     errors: dict[str, str] = {}
     kept: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in checks:
-            errors[storable(name)[:64]] = f"Unknown field; the fields are: {', '.join(checks) or 'none'}."
-            continue
+    for name in checks.keys() & values.keys():
         try:
-            kept[name] = checks[name](value)
+            kept[name] = checks[name](values[name])
         except ValueError as error:
             errors[name] = str(error)
     for name in required:
         if name not in values:
             errors[name] = "This field is required."
-    if errors:
+    if errors := errors | _unknown_fields(values, checks):
         raise APIError(422, "invalid", fields=errors)
     return kept
+
+
+def _unknown_fields(values: dict[str, Any], checks: dict[str, Check]) -> dict[str, str]:
+    """Return the errors of the first unknown fields, by their names without what no database stores."""
+    known = ", ".join(checks) or "none"
+    unknown = itertools.islice((name for name in values if name not in checks), _MAX_REPORTED)
+    return {storable(name[:64]): f"Unknown field; the fields are: {known}." for name in unknown}
 
 
 def read_optional_body(request: HttpRequest, checks: dict[str, Check]) -> dict[str, Any]:
@@ -108,7 +115,8 @@ def _parse(request: HttpRequest) -> dict[str, Any]:
     if len(raw) > max_body_bytes():
         raise APIError(413, "too_large")
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
+        # Python would also take UTF-16 and UTF-32, which JSON between systems may not be: RFC 8259, 8.1.
+        body = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
         _require_shallow(body)
     except (ValueError, RecursionError):
         raise APIError(422, "invalid", fields={"body": "Must be a JSON object."}) from None
@@ -179,10 +187,10 @@ def boolean(value: Any) -> bool:
 
 
 def one_of(*choices: Any) -> Check:
-    """Return a check for one of these values."""
+    """Return a check for one of these values, of the same type: 1.0 and true are not 1."""
 
     def check(value: Any) -> Any:
-        if isinstance(value, bool) or value not in choices:
+        if not any(type(value) is type(choice) and value == choice for choice in choices):
             raise ValueError("Must be one of: " + ", ".join(map(str, choices)) + ".")
         return value
 

@@ -29,6 +29,7 @@ class FeedbackTests(ApiTestCase):
             {},
             {"value": 0},
             {"value": True},
+            {"value": 1.0},
             {"value": "1"},
             {"value": 1, "comment": "x" * 4001},
             {"value": []},

@@ -10,3 +10,10 @@ class UnknownTests(ApiTestCase):
                 response = self.api.ask(method, "api/nothing/here", {})
 
                 assert (response.status_code, error_of(response)["code"]) == (404, "not_found")
+
+    def test_whatever_the_path_is(self):
+        for path in ("api", "api/", "api//", "api/a%0Ab", "api/%00", "api/messages/", "api/conversations/1"):
+            with self.subTest(path):
+                response = self.api.get(path)
+
+                assert (response.status_code, error_of(response)["code"]) == (404, "not_found")

@@ -20,6 +20,21 @@ class BodyTests(ApiTestCase):
     def test_unknown_keys_are_named(self):
         assert list(self.fields({"content": "Hi", "contents": "Hi", "temperature": 2})) == ["contents", "temperature"]
 
+    def test_many_unknown_keys_do_not_fill_the_answer(self):
+        body = {"content": 1, **{f"{number:x<200}": 1 for number in range(10, 30)}}
+        fields = self.fields(body)
+
+        assert len(fields) == 11
+        assert "content" in fields
+        assert max(map(len, fields)) == 64
+
+    def test_bodies_in_other_encodings(self):
+        """RFC 8259 allows UTF-8 alone between systems; a byte order mark may be ignored."""
+        for encoding in ("utf-16", "utf-16-le", "utf-32", "latin-1"):
+            with self.subTest(encoding):
+                assert list(self.fields('{"content": "é"}'.encode(encoding))) == ["body"]
+        assert self.api.post("api/messages", '{"content": "é"}'.encode("utf-8-sig")).status_code == 200
+
     def test_what_is_missing_is_named(self):
         assert list(self.fields({})) == ["content"]
 
