@@ -16,8 +16,8 @@ from django.test import TestCase
 from markdown_it import MarkdownIt
 
 from streaming_chat.exports.formats import _COLUMNS, FORMATS, escape_formula
-from streaming_chat.exports.rows import to_json
 from streaming_chat.exports.markdown import export_markdown
+from streaming_chat.exports.rows import to_json
 from streaming_chat.exports.transcripts import export
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.rendering.markdown import markdown as rendered
