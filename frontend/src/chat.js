@@ -14,7 +14,7 @@ import { ConversationView } from "./conversation-view.js";
 import { Corner } from "./corner.js";
 import { keepFocus } from "./focus.js";
 import { KeyboardShortcuts } from "./keyboard-shortcuts.js";
-import { hasModifier } from "./keys.js";
+import { hasModifier, isTouchScreen } from "./keys.js";
 import { preloadRenderer } from "./lazy-markdown.js";
 import { LiveWatch } from "./live-watch.js";
 import { ChatLocation } from "./location.js";
@@ -193,7 +193,7 @@ export class Chat {
     const { composer, config, parts, signal } = this;
     this.shortcuts.start();
     this.tabs.start();
-    parts.new.addEventListener("click", (event) => this.#newChat(event), { signal });
+    for (const link of [parts.new, parts.headNew]) link.addEventListener("click", (event) => this.#newChat(event), { signal });
     const refused = () => this.notices.showInfo(this.translations.say("no_files"));
     refuseFiles({ area: config.isPage ? document : parts.frame, refused, signal });
     parts.login.addEventListener("click", () => carryTextOverSignIn(parts.login, config, composer.text), { signal });
@@ -224,7 +224,7 @@ export class Chat {
 
   /** Focus where the user most likely continues. On a phone, a field would open the keyboard over what there is to read. */
   #focusStart() {
-    if (matchMedia("(pointer: fine)").matches) this.composer.focus();
+    if (!isTouchScreen()) this.composer.focus();
     else this.parts.scroll.focus({ preventScroll: true });
   }
 

@@ -1,7 +1,7 @@
 /** Where a message is written: the text field with its draft, the choice of model, and the button that sends or stops. */
 
 import { Drafts, takeKeptText } from "./drafts.js";
-import { isSendKey } from "./keys.js";
+import { isSendKey, isTouchScreen } from "./keys.js";
 import { ModelSelect } from "./model-select.js";
 
 /**
@@ -37,6 +37,8 @@ export class Composer {
     this.#scope = scope;
     this.#sendLabels = { now: parts.send.title, later: translations.say("send_later") };
     this.#drafts = new Drafts(`${scope}:new`);
+    // It describes keys that a touch screen does not have.
+    if (isTouchScreen()) parts.text.removeAttribute("aria-describedby");
     this.models = new ModelSelect({ parts, changed: () => this.#saveDraft(), signal });
     parts.composer.addEventListener("submit", (event) => {
       event.preventDefault();

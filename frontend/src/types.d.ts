@@ -140,6 +140,7 @@ export interface ChatParts {
   main: HTMLElement;
   menu: HTMLButtonElement;
   title: HTMLElement;
+  headNew: HTMLAnchorElement;
   tools: HTMLElement;
   rename: HTMLButtonElement;
   remove: HTMLButtonElement;
