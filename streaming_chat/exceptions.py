@@ -83,6 +83,8 @@ class APIError(StreamingChatError):
 
     status: the HTTP status. code: a key of ERRORS. message: replaces the code's text. fields: what was wrong where, for
     `invalid`. retry_after: seconds. extra: further keys of the error object.
+
+    str() is one line for logs, `422 invalid: The request is not valid. content: must not be empty`; `text` is for users.
     """
 
     def __init__(
@@ -104,6 +106,19 @@ class APIError(StreamingChatError):
         self.retry_after = retry_after
         self.ref = ref
         self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {' '.join([self.text, *self.field_texts])}"
+
+    @property
+    def text(self) -> str:
+        """What to show to the user, in the active language."""
+        return str(self.message or error_text(self.code))
+
+    @property
+    def field_texts(self) -> list[str]:
+        """What was wrong, as `field: text`."""
+        return [f"{name}: {text}" for name, text in (self.fields or {}).items()]
 
 
 class ProviderError(StreamingChatError):

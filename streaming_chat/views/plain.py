@@ -256,4 +256,4 @@ def _in_words(error: APIError, draft: Draft) -> str:
         return fields["content"] if draft.content.strip() else _("Write a message first.")
     if "model" in fields:
         return error_text("model_unknown")
-    return str(_API_ERRORS.get(error.code) or error.message or error_text(error.code))
+    return str(_API_ERRORS.get(error.code) or error.text)
