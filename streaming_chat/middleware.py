@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils.deprecation import MiddlewareMixin
 
 from .exceptions import APIError
-from .views.api.responses import api_error_response
+from .views.api.responses import error_response
 
 
 class APIErrorMiddleware(MiddlewareMixin):
@@ -21,7 +21,7 @@ class APIErrorMiddleware(MiddlewareMixin):
         """Return the response to an APIError; None for any other exception."""
         if not isinstance(exception, APIError):
             return None
-        response = api_error_response(exception)
+        response = error_response(exception)
         # JSON first: it is the answer for clients that accept anything.
         if request.get_preferred_type(["application/json", "text/html"]) == "text/html":
             page = render(request, "streaming_chat/error.html", {"error": exception})

@@ -10,9 +10,9 @@ from .views.api import (
     csrf_tokens,
     diagnosis,
     feedback,
+    lookups,
     merging,
     messages,
-    not_found,
     replies,
 )
 
@@ -41,6 +41,6 @@ urlpatterns = [
     path("api/token", csrf_tokens.token_view, name="api-token"),
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
     # Any path, also with a line break in it.
-    re_path(r"^api(?:/[\s\S]*)?\Z", not_found.unknown_view, name="api-unknown"),
+    re_path(r"^api(?:/[\s\S]*)?\Z", lookups.unknown_view, name="api-unknown"),
     path(health.ROUTE, health.health_view, name="health"),
 ]

@@ -9,5 +9,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 application = get_wsgi_application()
 
 # Twenty seconds are long for a test; what follows when they are over is the same.
-readers = import_module("streaming_chat.views.api.readers")
-readers._SINGLE_THREAD_SECONDS = float(os.environ.get("STREAMING_CHAT_TEST_STREAM_SECONDS", "20"))
+reply_answers = import_module("streaming_chat.views.api.reply_answers")
+reply_answers._SINGLE_THREAD_SECONDS = float(os.environ.get("STREAMING_CHAT_TEST_STREAM_SECONDS", "20"))

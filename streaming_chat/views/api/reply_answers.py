@@ -1,12 +1,20 @@
-"""How a request is answered with a reply: found out in the handler's thread, before a reader is opened."""
+"""How a request is answered with a reply: found out in the handler's thread, before a reader is opened.
+
+A reader is asynchronous under ASGI and blocking under WSGI, where runs live in a loop of this process's own.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
@@ -14,28 +22,33 @@ from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.encoders import ENCODERS, Encoder
 from streaming_chat.engine.access_guard import access_guard
-from streaming_chat.engine.follower import FollowedReply
-from streaming_chat.engine.run import Order
+from streaming_chat.engine.follower import FollowedReply, follower
+from streaming_chat.engine.reader import BlockingReader, Reader
+from streaming_chat.engine.run import Order, Run
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.stream import ReplyStream
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Message
+
+# gunicorn kills a sync worker that has not come back to it for 30 s (--timeout), and all replies it writes with it. So a
+# stream ends before that, without an ending, and one write waits this long for its client. gunicorn then waits up to 2 s
+# for the client to close: 27 s in all.
+_SINGLE_THREAD_SECONDS = 20.0
+_SINGLE_THREAD_SEND_SECONDS = 5.0
 
 
 @dataclass(kw_only=True)
 class ReplyAnswer:
     """An answer that streams a reply, or waits for its ending.
 
-    order: of a run to start; else `stream` of the run that writes it in this process, else `followed`. position: to
-    stream from. finish: makes the response at the ending instead of streaming; called with whether the ending came
-    within `timeout`, in seconds. by_owner: the conversation's owner reads, for whom the reply goes on; False for staff.
-    is_guarded: the access guard asks at each heartbeat whether the owner may still read.
+    source: the order of a run to start; else the stream of the run that writes it in this process, else the followed
+    reply. position: to stream from. finish: makes the response at the ending instead of streaming; called with whether
+    the ending came within `timeout`, in seconds. by_owner: the conversation's owner reads, for whom the reply goes on;
+    False for staff. is_guarded: the access guard asks at each heartbeat whether the owner may still read.
     """
 
     message_id: uuid.UUID
-    order: Order | None = None
-    stream: ReplyStream | None = None
-    followed: FollowedReply | None = None
+    source: Order | ReplyStream | FollowedReply
     position: int = 0
     encoder: type[Encoder] = ENCODERS["simple"]
     finish: Callable[[bool], HttpResponse] | None = None
@@ -48,23 +61,22 @@ def answer_with_reply(
     message_id: uuid.UUID, order: Order | None, *, by_owner: bool = True, **options: Any
 ) -> ReplyAnswer:
     """Return the answer with a reply. order: of the run to start; None for a reply that exists. Blocking."""
-    # The answer holds the run's stream from here on: the run may end, and be forgotten, before the reader is opened.
-    run = runner.find(message_id) if order is None else None
-    stream = run.stream if run else None
-    followed = None
-    if order is None and stream is None:
-        message = Message.objects.using(live_database()).get(pk=message_id)
-        followed = FollowedReply(message, keeps_alive=by_owner)
     return ReplyAnswer(
         message_id=message_id,
-        order=order,
-        stream=stream,
-        followed=followed,
+        source=order or _find_source(message_id, by_owner=by_owner),
         by_owner=by_owner,
         # The guard's connection does not see the rows of an open transaction, such as a TestCase's.
         is_guarded=by_owner and not connections[live_database()].in_atomic_block,
         **options,
     )
+
+
+def _find_source(message_id: uuid.UUID, *, by_owner: bool) -> ReplyStream | FollowedReply:
+    if run := runner.find(message_id):
+        # The answer holds the stream from here on: the run may end, and be forgotten, before the reader is opened.
+        return run.stream
+    message = Message.objects.using(live_database()).get(pk=message_id)
+    return FollowedReply(message, keeps_alive=by_owner)
 
 
 def require_reader_slot() -> None:
@@ -79,3 +91,72 @@ def encoder_for(request: HttpRequest) -> type[Encoder]:
     if name not in ENCODERS:
         raise APIError(406, "not_acceptable", formats=list(ENCODERS))
     return ENCODERS[name]
+
+
+def open_reader(request: HttpRequest, answer: ReplyAnswer) -> Reader | BlockingReader:
+    """Start the run or find the reply's stream, and return a reader of it. In the server's loop, or in the view's."""
+    encoder = answer.encoder(str(answer.message_id))
+    if isinstance(request, ASGIRequest):
+        stream = _open_stream(answer, asyncio.get_running_loop(), runner.start)
+        on_open = release_connections_in_thread
+        return Reader(stream, encoder, answer.position, on_open=on_open, **_registration(answer, stream))
+    _bound_sends(request)
+    stream = _open_stream(answer, runner.background_loop(), runner.start_in_background)
+    return BlockingReader(
+        stream,
+        encoder,
+        answer.position,
+        on_open=release_connections,
+        seconds=_SINGLE_THREAD_SECONDS if _is_single_threaded(request) else None,
+        **_registration(answer, stream),
+    )
+
+
+def release_connections() -> None:
+    """Give the request's connections back before a long stream: 20 anonymous streams held 20 otherwise.
+
+    Not in the view: middleware (sessions) uses them after it.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+release_connections_in_thread = sync_to_async(release_connections, thread_sensitive=True)
+
+
+def _open_stream(answer: ReplyAnswer, loop: asyncio.AbstractEventLoop, start: Callable[[Order], Run]) -> ReplyStream:
+    """Return the stream that the answer is about; that of a run which began since the answer was made comes first."""
+    source = answer.source
+    if isinstance(source, Order):
+        return start(source).stream
+    if run := runner.find(answer.message_id):
+        return run.stream
+    if isinstance(source, ReplyStream):
+        return source
+    runner.watch_server()
+    source.stream.loop = loop
+    return follower.share(source).stream
+
+
+def _registration(answer: ReplyAnswer, stream: ReplyStream) -> dict[str, Any]:
+    """Return how the reader counts. For staff the stream goes on only if it follows another process's reply."""
+    run = runner.find(answer.message_id)
+    return {
+        "register": partial(access_guard.register, guarded=answer.is_guarded),
+        "keeps_alive": answer.by_owner or run is None or stream is not run.stream,
+    }
+
+
+def _is_single_threaded(request: HttpRequest) -> bool:
+    """Return whether this WSGI process serves nothing else meanwhile."""
+    return not request.META.get("wsgi.multithread", True)
+
+
+def _bound_sends(request: HttpRequest) -> None:
+    """Disconnect a client that stops reading, where the WSGI server shows its socket: each write holds a thread."""
+    connection = request.META.get("gunicorn.socket")
+    if connection is not None:
+        # gunicorn resets it for the connection's next request. Of one write, which is at most 64 KiB.
+        longest = _SINGLE_THREAD_SEND_SECONDS if _is_single_threaded(request) else math.inf
+        connection.settimeout(min(conf.STREAMING_CHAT_SEND_TIMEOUT_SECONDS, longest))

@@ -88,8 +88,21 @@ def keep_token(request: HttpRequest, response: HttpResponse) -> HttpResponse:
 
 
 def error_response(error: Exception) -> HttpResponse:
-    """Return the JSON of an error."""
-    return api_error_response(api_error_from(error))
+    """Return the JSON of an error: `{"error": {"code", "message", "retryable", …}}` with its status."""
+    api_error = api_error_from(error)
+    extra = dict(api_error.extra)
+    allow = extra.pop("allow", None)
+    if api_error.fields is not None:
+        extra["fields"] = api_error.fields
+    content = error_object(api_error.code, api_error.message, ref=api_error.ref, **extra)
+    response = private(JsonResponse({"error": content}, status=api_error.status))
+    # Logged already if there is more to say; Django would mail the admins for each 503 of a restart.
+    response._has_been_logged = api_error.status >= 500  # type: ignore[attr-defined]
+    if api_error.retry_after is not None:
+        response.headers["Retry-After"] = str(api_error.retry_after)
+    if allow:
+        response.headers["Allow"] = str(allow)
+    return response
 
 
 def api_error_from(error: Exception) -> APIError:
@@ -114,23 +127,6 @@ def _database_away(error: Exception, ref: str) -> APIError:
         lease_judge.database_failed()
         logger.error("The database is away (%s); ref %s.", type(error).__name__, ref)
     return APIError(503, "database_away", retry_after=2, ref=ref)
-
-
-def api_error_response(api_error: APIError) -> HttpResponse:
-    """Return `{"error": {"code", "message", "retryable", …}}` with the error's status."""
-    extra = dict(api_error.extra)
-    allow = extra.pop("allow", None)
-    if api_error.fields is not None:
-        extra["fields"] = api_error.fields
-    error = error_object(api_error.code, api_error.message, ref=api_error.ref, **extra)
-    response = private(JsonResponse({"error": error}, status=api_error.status))
-    # Logged already if there is more to say; Django would mail the admins for each 503 of a restart.
-    response._has_been_logged = api_error.status >= 500  # type: ignore[attr-defined]
-    if api_error.retry_after is not None:
-        response.headers["Retry-After"] = str(api_error.retry_after)
-    if allow:
-        response.headers["Allow"] = str(allow)
-    return response
 
 
 def require(allowed: bool) -> None:

@@ -20,8 +20,7 @@ from streaming_chat.encoders import Encoder
 from streaming_chat.engine.reader import BlockingReader, Reader
 from streaming_chat.exceptions import APIError
 
-from .readers import open_reader, release_connections_in_thread
-from .reply_answers import ReplyAnswer
+from .reply_answers import ReplyAnswer, open_reader, release_connections_in_thread
 from .responses import Answer, as_response, error_response, exempt, handler_for
 
 # (request, owner, **url)

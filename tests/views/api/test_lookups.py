@@ -10,6 +10,7 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation
 from streaming_chat.views.api.lookups import find_conversation, find_message, find_reply
 from tests.factories import make_conversation, make_reply, make_user
+from tests.native import ApiTestCase, error_of
 
 
 class LookupTests(TestCase):
@@ -44,3 +45,19 @@ class LookupTests(TestCase):
 
         assert self.missing(find_conversation, self.conversation.pk)
         assert self.missing(find_reply, self.reply.pk)
+
+
+class UnknownAddressTests(ApiTestCase):
+    def test_every_method_is_answered_in_json(self):
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            with self.subTest(method=method):
+                response = self.api.ask(method, "api/nothing/here", {})
+
+                assert (response.status_code, error_of(response)["code"]) == (404, "not_found")
+
+    def test_whatever_the_path_is(self):
+        for path in ("api", "api/", "api//", "api/a%0Ab", "api/%00", "api/messages/", "api/conversations/1"):
+            with self.subTest(path):
+                response = self.api.get(path)
+
+                assert (response.status_code, error_of(response)["code"]) == (404, "not_found")
