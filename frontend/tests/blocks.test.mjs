@@ -4,18 +4,18 @@ import { test } from "node:test";
 import { Blocks } from "../src/markdown/blocks.js";
 import { beginnings, numbers, REPLY, TEXTS } from "./corpus.mjs";
 
-const IMAGE = "[Image: {alt} {address}]";
+const TEXTS_OF_PAGE = { image: "[Image: {alt} {address}]", done: "Done", not_done: "Not done" };
 const htmlOf = (blocks) => blocks.list.map(({ html }) => html);
 
 function whole(text) {
-  const blocks = new Blocks(IMAGE);
+  const blocks = new Blocks(TEXTS_OF_PAGE);
   blocks.update(text, true);
   return htmlOf(blocks);
 }
 
 /** Return the blocks of a text that arrived in pieces. Checks that finished blocks do not change on the way. */
 function arrived(text, pieces) {
-  const blocks = new Blocks(IMAGE);
+  const blocks = new Blocks(TEXTS_OF_PAGE);
   for (const piece of pieces) {
     const before = htmlOf(blocks).slice(0, blocks.finished);
     const first = blocks.update(piece, false);
@@ -45,14 +45,14 @@ test("the result of random text does not depend on how it arrives", () => {
 });
 
 test("finished blocks are those of the whole text", () => {
-  const blocks = new Blocks(IMAGE);
+  const blocks = new Blocks(TEXTS_OF_PAGE);
   for (const text of beginnings(REPLY, numbers(3), 5)) blocks.update(text, false);
   assert.deepEqual(htmlOf(blocks).slice(0, blocks.finished), whole(REPLY).slice(0, blocks.finished));
   assert.ok(blocks.finished >= blocks.list.length - 2);
 });
 
 test("a block is finished when the first line of a later one is complete", () => {
-  const blocks = new Blocks(IMAGE);
+  const blocks = new Blocks(TEXTS_OF_PAGE);
   blocks.update("1. a\n\n2", false);
   assert.equal(blocks.finished, 0);
   blocks.update("1. a\n\n2 b\n", false);
@@ -60,7 +60,7 @@ test("a block is finished when the first line of a later one is complete", () =>
 });
 
 test("a closed fence is finished at once", () => {
-  const blocks = new Blocks(IMAGE);
+  const blocks = new Blocks(TEXTS_OF_PAGE);
   blocks.update("```py\na\n```", false);
   assert.equal(blocks.finished, 0);
   blocks.update("```py\na\n```\n", false);
@@ -68,7 +68,7 @@ test("a closed fence is finished at once", () => {
 });
 
 test("open code grows by its text, and hides the beginning of its closing fence", () => {
-  const blocks = new Blocks(IMAGE);
+  const blocks = new Blocks(TEXTS_OF_PAGE);
   const texts = ["```py\na", "```py\na\n", "```py\na\n``", "```py\na\n``b"].map((text) => {
     blocks.update(text, false);
     return blocks.list[0].open.text;
@@ -77,14 +77,14 @@ test("open code grows by its text, and hides the beginning of its closing fence"
 });
 
 test("a definition applies to what follows it, and at the end to everything", () => {
-  const blocks = new Blocks(IMAGE);
+  const blocks = new Blocks(TEXTS_OF_PAGE);
   blocks.update("[a] x\n\ntext\n\n[a]: https://e.example\n\n# h\n\n[a] y", false);
   assert.match(htmlOf(blocks).at(-1), /<a href/);
   assert.deepEqual(whole("[a]\n\ntext\n\n[a]: https://e.example")[0], '<p dir="auto"><a href="https://e.example">a</a></p>');
 });
 
 test("another text is read from the beginning", () => {
-  const blocks = new Blocks(IMAGE);
+  const blocks = new Blocks(TEXTS_OF_PAGE);
   blocks.update("# a\n\nb\n\nc", false);
   assert.equal(blocks.update("# b\n\nb", false), 0);
   assert.deepEqual(htmlOf(blocks), ['<h1 dir="auto">b</h1>', '<p dir="auto">b</p>']);

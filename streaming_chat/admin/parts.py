@@ -42,7 +42,7 @@ class PartRenderer:
 
     def __init__(self, max_chars: int = MAX_MARKDOWN_CHARS) -> None:
         # Imported here, since every command imports the admin: the parser takes 2.5 MB of memory.
-        from streaming_chat.rendering.markdown import markdown, plain
+        from streaming_chat.rendering.markdown_html import markdown, plain
 
         self._left = max_chars
         self._markdown, self._plain = markdown, plain

@@ -72,6 +72,8 @@ WORDS = {
     "code": gettext_lazy("Code"),
     "table": gettext_lazy("Table"),
     "image": gettext_lazy("[Image: {alt} {address}]"),
+    "done": gettext_lazy("Completed task"),
+    "not_done": gettext_lazy("Open task"),
     "model": gettext_lazy("Model"),
     "time": gettext_lazy("Started"),
     "input_tokens": gettext_lazy("Input tokens"),

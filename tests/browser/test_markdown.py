@@ -8,14 +8,22 @@ from functools import cache
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from streaming_chat.rendering.markdown import _MARKUP, markdown
+from streaming_chat.rendering.markdown_html import _MARKUP, markdown
 from tests.hostile import HOSTILE
 
 from .bundles import FRONTEND, bundle, node
 from .conftest import watched
 from .pages import serve_pages
 
-WORDS = {"copy": "Copy", "copied": "Copied", "code": "Code", "table": "Table", "image": "[Image: {alt} {address}]"}
+WORDS = {
+    "copy": "Copy",
+    "copied": "Copied",
+    "code": "Code",
+    "table": "Table",
+    "image": "[Image: {alt} {address}]",
+    "done": "Completed task",
+    "not_done": "Open task",
+}
 # What is ours around the text's own: frames of code and tables, and where a link opens.
 FRAMES = {"div", "button", "span"}
 PAGE = b"<!doctype html><meta charset=utf-8><title>t</title><main id=here></main><script type=module src=/page.js></script>"
@@ -57,7 +65,7 @@ const load = (path) => new Promise((resolve) => {
   request.send();
 });
 const flat = (element) => element.innerHTML.replace(/\\[Image: (.*?) <a [^>]*>(.*?)<.a>\\]/g, "[Image: $1 $2]")
-  .replace(/\\s*(<[^>]*>)\\s*/g, "$1").replace(/ rel="[^"]*"/g, "");
+  .replace(/\\s*(<[^>]*>)\\s*/g, "$1").replace(/ rel="[^"]*"/g, "").replace(/fn-[0-9a-f]+-/g, "fn-");
 document.body.dataset.ready = "yes";
 """
 
@@ -144,7 +152,7 @@ def assert_harmless(page: Page) -> None:
         allowed = set(_MARKUP["attributes"][element["tag"]]) | ({"rel", "target"} if element["tag"] == "a" else set())
 
         assert set(element["names"]) <= allowed
-        assert (element["href"] or "https://").lower().startswith(("http://", "https://", "mailto:"))
+        assert (element["href"] or "https://").lower().startswith(("http://", "https://", "mailto:", "#fn-"))
 
 
 def test_however_it_arrives_it_ends_the_same(page: Page):
@@ -185,6 +193,15 @@ def test_links_open_elsewhere_and_give_no_rank(page: Page):
     expect(links).to_have_count(2)
     expect(links.first).to_have_attribute("rel", "noopener nofollow ugc")
     expect(links.first).to_have_attribute("target", "_blank")
+
+
+def test_a_footnote_is_shown_without_leaving_the_page(page: Page):
+    page.evaluate("(text) => window.arrive([text])", "a[^n]" + "\n\ntext" * 200 + "\n\n[^n]: the note")
+    page.locator("#here a").click()
+
+    expect(page.locator("#here sup").last).to_be_focused()
+    expect(page.get_by_text("the note")).to_be_in_viewport()
+    assert "#" not in page.url
 
 
 def test_a_selection_stays_while_a_list_grows(page: Page):

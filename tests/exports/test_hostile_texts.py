@@ -20,7 +20,7 @@ from streaming_chat.exports.markdown import export_markdown
 from streaming_chat.exports.rows import to_json
 from streaming_chat.exports.transcripts import export
 from streaming_chat.models import Conversation, Feedback, Message
-from streaming_chat.rendering.markdown import markdown as rendered
+from streaming_chat.rendering.markdown_html import markdown as rendered
 from tests.factories import make_conversation, make_message, make_reply, make_staff, make_user
 from tests.hostile import HOSTILE
 from tests.hostile_rows import make_rows

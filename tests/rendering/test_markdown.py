@@ -1,5 +1,6 @@
 """What a model wrote is shown, and does nothing."""
 
+import re
 from html.parser import HTMLParser
 
 from django.test import SimpleTestCase
@@ -7,7 +8,7 @@ from django.utils.safestring import SafeString
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming_chat.rendering.markdown import _ATTRIBUTES, _TAGS, MAX_BRACKETS, MAX_CHARS, clean, markdown, plain
+from streaming_chat.rendering.markdown_html import _ATTRIBUTES, _TAGS, MAX_BRACKETS, MAX_CHARS, clean, markdown, plain
 from tests.hostile import HOSTILE
 
 
@@ -34,7 +35,7 @@ def assert_harmless(html: str) -> None:
 
         assert tag in _TAGS | {"pre"}
         assert set(attributes) <= allowed | ({"dir"} if tag == "pre" else set())
-        assert (attributes.get("href") or "https://").startswith(("http://", "https://", "mailto:"))
+        assert (attributes.get("href") or "https://").startswith(("http://", "https://", "mailto:", "#fn-"))
         assert "on" not in {name[:2] for name in attributes}
 
 
@@ -113,6 +114,89 @@ class MarkdownTests(SimpleTestCase):
         assert "\ufffd" in markdown("a\ud800b")
 
 
+class BeyondCommonMarkTests(SimpleTestCase):
+    """What models write besides. frontend/tests/corpus.mjs has more of each; the browser tests compare both renderers."""
+
+    def assert_shows(self, text, html):
+        """Compare inside a paragraph, and without what every link has."""
+        assert markdown(text).replace(' rel="noopener nofollow ugc"', "") == f'<p dir="auto">{html}</p>\n'
+
+    def assert_formula(self, text, formula):
+        assert f'<span class="math" dir="ltr">{formula}</span>' in markdown(text)
+
+    def test_formulas_stay_as_they_were_written(self):
+        for formula in (r"\(a_1 \\ b*c*d\)", r"\[ x = \frac{1}{2} \]", "$$y_1_2$$", "$a*b*c$", r"$5 \cdot x$", "$n$"):
+            with self.subTest(formula):
+                self.assert_formula(f"A *formula* {formula}, said.", formula)
+
+    def test_a_formula_may_have_lines_that_look_like_a_list_or_a_heading(self):
+        self.assert_formula("text\n$$\nx_1\n=\n- y_2\n$$\nmore", "$$\nx_1\n=\n- y_2\n$$")
+        self.assert_formula("1. first\n   \\[\n   x\n   + y\n   \\]", "\\[\nx\n+ y\n\\]")
+
+    def test_a_formula_in_a_table_keeps_its_pipes(self):
+        html = markdown("| a | b |\n|---|---|\n| \\(|x|\\) | $$ |\n| $$ | $$ |")
+
+        assert '<td><span class="math" dir="ltr">\\(|x|\\)</span></td>' in html
+        assert html.count("<td>$$</td>") == 3
+
+    def test_code_holds_no_formula(self):
+        assert "math" not in markdown("`\\(a\\)` ``$b$``\n\n```\n$$\nc\n$$\n```\n\n    \\[d\\]")
+
+    def test_prices_are_no_formulas(self):
+        for text in (
+            "$5 and $10",
+            "5$ to 6$",
+            "US$5-$6",
+            "$5 and 10$",
+            "$$ to $$$",
+            "$$ or $$",
+            "$20k/$30k",
+            "$HOME/$USER",
+        ):
+            with self.subTest(text):
+                self.assert_shows(text, text)
+
+    def test_a_tag_breaks_a_line(self):
+        self.assert_shows("a<br>b<BR />c", "a<br>\nb<br>\nc")
+
+    def test_bold_next_to_cjk_punctuation_is_bold(self):
+        self.assert_shows("これは**「重要」**な", "これは<strong>「重要」</strong>な")
+        self.assert_shows("**注意：**正文", "<strong>注意：</strong>正文")
+        self.assert_shows(
+            '**한국어(Korean)**은 **"이것"**을', '<strong>한국어(Korean)</strong>은 <strong>"이것"</strong>을'
+        )
+
+    def test_a_bare_address_is_a_link_without_the_punctuation_behind_it(self):
+        for address, rest in (
+            ("https://e.example/a_(b)", "), x"),
+            ("http://e.example/?q=_a_b", "_."),
+            ("https://e.example/x", "；于"),
+        ):
+            with self.subTest(address):
+                self.assert_shows(f"({address}{rest}", f'(<a href="{address}">{address}</a>{rest}')
+        self.assert_shows("www.e.example!", '<a href="https://www.e.example">www.e.example</a>!')
+
+    def test_a_task_list_has_boxes(self):
+        html = markdown("- [x] *one*\n- [ ] two\n- [y] three")
+
+        assert (
+            '<li><input type="checkbox" disabled="" aria-label="Completed task" checked=""> <em>one</em></li>' in html
+        )
+        assert '<li><input type="checkbox" disabled="" aria-label="Open task"> two</li>' in html
+        assert "<li>[y] three</li>" in html
+
+    def test_a_footnote_is_linked_to_its_mark(self):
+        marked, note = Elements(markdown("a[^n] b[^none]\n\n[^n]: *note*")).found[2], markdown("a[^n]\n\n[^n]: *note*")
+
+        assert marked[0] == "a"
+        assert re.fullmatch("#fn-[0-9a-f]{8}-n", marked[1]["href"])
+        assert re.search('<p dir="auto"><sup id="fn-[0-9a-f]{8}-n">n</sup> <em>note</em></p>', note)
+        assert "[^none]" in markdown("a[^n] b[^none]\n\n[^n]: *note*")
+
+    def test_a_number_marks_a_footnote_that_is_missing(self):
+        self.assert_shows("a[^1] [^0-9]", "a<sup>1</sup> [^0-9]")
+
+
 class BoundsTests(SimpleTestCase):
     """Work is bounded by size and shape, so that no message can make a page slow."""
 
@@ -130,6 +214,11 @@ class BoundsTests(SimpleTestCase):
 
     def test_a_table_that_would_grow_is_shown_as_written(self):
         self.assert_as_written("|a" * 200 + "|\n" + "|-" * 200 + "|\n" + "|a|\n" * 100)
+
+    def test_formulas_that_nobody_closes_take_linear_time(self):
+        for text in ("\\( ", "$$a\n", "\\[\n", "$a ", "[^", "https://(", "~~~a "):
+            with self.subTest(text):
+                assert markdown(text * (MAX_CHARS // len(text) // 2))
 
     def test_deep_nesting_ends(self):
         for text in (">" * 30_000, "- " * 15_000, "".join("  " * depth + "- a\n" for depth in range(150))):

@@ -7,10 +7,14 @@
  */
 
 import { outline, read } from "./dialect.js";
-import { codeStart, escape, toHtml } from "./html.js";
+import { escape } from "./escaping.js";
+import { codeStart, toHtml } from "./html.js";
 import { closeInline, withoutBareMarker } from "./incomplete.js";
 
-/** @import { Definitions, Token } from "./dialect.js" */
+/**
+ * @import { MarkdownTexts } from "../types"
+ * @import { Definitions, Token } from "./dialect.js"
+ */
 
 const FENCE = /^(`{3,}|~{3,})([^\n]*)\n/;
 
@@ -44,7 +48,7 @@ class Block {
 export class Blocks {
   /** @type {Block[]} The blocks of the text so far. */
   list = [];
-  #imageText;
+  #texts;
   #source = "";
   #finished = 0;
   // Where in the source the first unfinished block begins.
@@ -54,9 +58,9 @@ export class Blocks {
   /** @type {Fence | null} */
   #fence = null;
 
-  /** @param {string} imageText What stands for an image, with {alt} and {address}. */
-  constructor(imageText) {
-    this.#imageText = imageText;
+  /** @param {MarkdownTexts} texts */
+  constructor(texts) {
+    this.#texts = texts;
   }
 
   /** How many blocks, from the first, cannot change any more. */
@@ -71,7 +75,7 @@ export class Blocks {
    * @param {boolean} isComplete Whether nothing more will follow.
    */
   update(text, isComplete) {
-    const source = text.replace(/\r\n?/g, "\n");
+    const source = text.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd");
     if (!source.startsWith(this.#source)) this.#restart();
     this.#source = source;
     const first = this.#finished;
@@ -92,7 +96,7 @@ export class Blocks {
     const tail = this.#source.slice(this.#tail);
     const fence = FENCE.exec(tail);
     if (fence && this.#openFence(fence)) return;
-    const tokens = read(withoutBareMarker(tail), { known: this.#definitions, amend: closeInline });
+    const tokens = read(withoutBareMarker(tail), { image: this.#texts.image, known: this.#definitions, amend: closeInline });
     const count = finishedTokens(tokens, tail);
     this.#show(tokens);
     if (count) this.#finish(tokens, count, tail);
@@ -101,7 +105,7 @@ export class Blocks {
   /** @param {Token[]} tokens */
   #show(tokens) {
     this.list.length = this.#finished;
-    for (const token of tokens.filter(isShown)) this.list.push(new Block(token.raw, toHtml(token, this.#imageText)));
+    for (const token of tokens.filter(isShown)) this.list.push(new Block(token.raw, toHtml(token, this.#texts)));
   }
 
   /**
@@ -161,7 +165,7 @@ export class Blocks {
     const source = this.#source.slice(first ? this.#tail : 0);
     // If the text continues after all, it is read from the beginning.
     if (!first) this.#restart();
-    this.#show(read(source, first ? { known: this.#definitions } : {}));
+    this.#show(read(source, { image: this.#texts.image, known: first ? this.#definitions : {} }));
     return first;
   }
 
@@ -211,7 +215,7 @@ function isClosedFence({ type, raw, codeBlockStyle }) {
  */
 function definitions(tokens) {
   return tokens.flatMap((token) => {
-    if (token.type === "def") return [token];
+    if (token.type === "def" || token.type === "note") return [token];
     return definitions(token.items ?? (token.type === "blockquote" || token.type === "list_item" ? token.tokens : []) ?? []);
   });
 }

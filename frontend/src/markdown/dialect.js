@@ -1,6 +1,6 @@
 /**
- * The server's dialect of Markdown, for marked: CommonMark with tables, strikethrough and hard line breaks, in which HTML is text. No
- * DOM.
+ * The server's dialect of Markdown, for marked: CommonMark with tables, strikethrough and hard line breaks, in which HTML is text; and
+ * what models write besides: formulas, footnotes and task lists. marked divides a text into blocks, inline.js reads their text. No DOM.
  *
  * As on the server, text that would take too long to parse is shown as it was written.
  */
@@ -8,6 +8,10 @@
 import { Lexer, Tokenizer } from "marked";
 
 import markup from "../../../streaming_chat/rendering/allowed_html.json" with { type: "json" };
+
+import { escape, isSafe } from "./escaping.js";
+import { inlineHtml } from "./inline.js";
+import { FORMULA_BLOCK, matchAt, NOTE, source } from "./syntax.js";
 
 /**
  * A token as marked makes it; which properties there are depends on its type.
@@ -17,38 +21,36 @@ import markup from "../../../streaming_chat/rendering/allowed_html.json" with { 
 /** @typedef {Record<string, {href: string, title: string}>} Definitions */
 /** @typedef {Token[] & {links: Definitions}} TokenList */
 
-const SAFE_ADDRESS = new RegExp(`^${markup.address}`, "i");
-// marked searches for the end of each delimiter, so the time grows with the square of their number.
-const MAX_DELIMITERS = 2_000;
 const NEVER = /(?!)/;
 // The part of marked's rules that lets HTML interrupt a paragraph.
 const HTML_INTERRUPTS = / \{0,3\}\(\?:<\\?\/\?\(\?:address\|.*?CDATA\\\[\)/g;
 
-/**
- * Whether a link may lead to this address. Relative addresses may not: they would be pages of this site.
- *
- * @param {string} address
- */
-export function isSafe(address) {
-  return SAFE_ADDRESS.test(address);
-}
+// What begins a block of ours, also right after a paragraph.
+const NOTE_START = `${source("note").replace("(", "(?:")}:`;
+const OUR_START = ` {0,3}(?:${source("formula_block")}|${NOTE_START})`;
+// A formula in the row of a table, or what may hold the beginning of one without being one.
+const ROW_PIECE = new RegExp(`(\`+)(?!\`)[^\\n]*?(?<!\`)\\1(?!\`)|\\\\\\\\|${source("formula")}`, "gu");
+// Stands for "|" within a formula while the cells of a row are divided.
+const HIDDEN_PIPE = "\0";
 
 /**
  * Return the tokens of a text, as marked makes them, with its link definitions in `tokens.links`.
  *
  * @param {string} text
  * @param {object} options
+ * @param {string} options.image What stands for an image, with {alt} and {address}.
  * @param {Definitions} [options.known] Definitions from before this text, which take precedence.
  * @param {((text: string) => string) | null} [options.amend] Given the last piece of inline text, returns what to read instead.
  * @returns {TokenList}
  */
-export function read(text, { known = {}, amend = null } = {}) {
+export function read(text, { image, known = {}, amend = null }) {
   const lexer = blocks(text, known);
   const last = lexer.inlineQueue.at(-1);
   if (amend && last && endsInside(lexer.tokens, last.tokens)) last.src = amend(last.src);
+  const options = { links: /** @type {Definitions} */ (lexer.tokens.links), image };
   for (const { src, tokens } of lexer.inlineQueue) {
-    if (isTooComplex(src)) tokens.push({ type: "text", raw: src, text: src.replaceAll("&", "&amp;") });
-    else lexer.inlineTokens(src, tokens);
+    const html = count(src, "[") > markup.max_brackets ? escape(src) : inlineHtml(src, options);
+    tokens.push(/** @type {any} */ ({ type: "inline", raw: src, html }));
   }
   return /** @type {any} */ (lexer.tokens);
 }
@@ -69,7 +71,8 @@ export function outline(text) {
  */
 function blocks(text, known) {
   const tokenizer = new Dialect();
-  const lexer = new Lexer({ gfm: true, breaks: true, tokenizer });
+  const extensions = /** @type {any} */ ({ block: [formulaBlock, noteBlock] });
+  const lexer = new Lexer({ gfm: true, breaks: true, tokenizer, extensions });
   // The constructor of Lexer has set them.
   tokenizer.rules = RULES ??= rules(tokenizer.rules);
   Object.assign(lexer.tokens.links, known);
@@ -81,25 +84,55 @@ function blocks(text, known) {
 let RULES = null;
 
 /**
- * Return marked's rules without HTML.
+ * Return marked's rules with our blocks in the place of HTML.
  *
  * @param {any} rules
  */
 function rules({ block, inline, other }) {
-  const withoutHtml = (/** @type {RegExp} */ rule) => new RegExp(rule.source.replace(HTML_INTERRUPTS, NEVER.source), rule.flags);
+  const withOurs = (/** @type {RegExp} */ rule) => new RegExp(rule.source.replace(HTML_INTERRUPTS, () => OUR_START), rule.flags);
+  const begins = (/** @type {number} */ indent) => new RegExp(`^ {0,${Math.min(3, indent - 1)}}(?:\\$\\$|\\\\\\[|${NOTE_START})`);
   return {
     block: {
       ...block,
       html: NEVER,
-      lheading: withoutHtml(block.lheading),
-      paragraph: withoutHtml(block.paragraph),
-      blockquote: withoutHtml(block.blockquote),
-      table: withoutHtml(block.table),
+      lheading: withOurs(block.lheading),
+      paragraph: withOurs(block.paragraph),
+      blockquote: withOurs(block.blockquote),
+      table: withOurs(block.table),
     },
-    // One tilde strikes nothing through.
-    inline: { ...inline, tag: NEVER, url: NEVER, delLDelim: new RegExp(inline.delLDelim.source.replace("~~?", "~~"), "u") },
-    other: { ...other, listIsTask: NEVER, htmlBeginRegex: () => NEVER },
+    inline,
+    other: { ...other, htmlBeginRegex: begins },
   };
+}
+
+/**
+ * Read a formula that has lines of its own, which may look like a list or a heading.
+ *
+ * @this {{lexer: Lexer}}
+ * @param {string} src
+ */
+function formulaBlock(src) {
+  const indent = /^ {0,3}(?=\$\$|\\\[)/.exec(src)?.[0].length;
+  const match = indent === undefined ? null : matchAt(FORMULA_BLOCK, src, indent);
+  if (!match) return undefined;
+  const raw = src.slice(0, indent) + match[0];
+  return { type: "formula", raw, text: raw.trim(), tokens: this.lexer.inline(raw.trim()) };
+}
+
+/**
+ * Read a footnote, a paragraph that begins with "[^label]:". It stays where it was written.
+ *
+ * @this {{lexer: Lexer}}
+ * @param {string} src
+ */
+function noteBlock(src) {
+  const indent = /^ {0,3}(?=\[\^)/.exec(src)?.[0].length;
+  const match = indent === undefined ? null : matchAt(NOTE, src, indent);
+  if (!match || src[match.index + match[0].length] !== ":") return undefined;
+  const raw = /** @type {any} */ (RULES).block.paragraph.exec(src)[0];
+  const tag = `^${match[1]}`;
+  this.lexer.tokens.links[tag] = { href: "", title: "" };
+  return { type: "note", raw, tag, href: "", title: "", text: raw.trim(), tokens: this.lexer.inline(raw.trim()) };
 }
 
 class Dialect extends Tokenizer {
@@ -139,17 +172,12 @@ class Dialect extends Tokenizer {
   table(src) {
     const [whole, head] = this.rules.block.table.exec(src) ?? [];
     if (!whole || count(head, "|") * count(whole, "\n") > markup.max_cells) return undefined;
-    return super.table(src);
-  }
-
-  /** @param {string} src */
-  link(src) {
-    return safe(super.link(src));
-  }
-
-  /** @param {string} src */
-  autolink(src) {
-    return safe(super.autolink(src));
+    const queue = this.lexer.inlineQueue;
+    const first = queue.length;
+    const token = super.table(whole.split("\n").map(hidePipes).join("\n"));
+    for (const item of queue.slice(first)) item.src = item.src.replaceAll(HIDDEN_PIPE, "|");
+    if (token) token.raw = whole.slice(0, token.raw.length);
+    return token;
   }
 
   /** @param {string} src */
@@ -170,12 +198,17 @@ function safe(token) {
 }
 
 /**
- * Whether marked would take too long for a piece of inline text.
+ * Keep the formulas in a table's row together, which may hold the character that divides cells.
  *
- * @param {string} text
+ * @param {string} line
  */
-function isTooComplex(text) {
-  return count(text, "[") > markup.max_brackets || ["*", "_", "~", "<"].some((mark) => count(text, mark) > MAX_DELIMITERS);
+function hidePipes(line) {
+  if (!/[$\\]/.test(line)) return line;
+  return line.replace(ROW_PIECE, (piece) => {
+    // "$$" is also how dear something is: | $$ | $$$ |
+    const isFormula = !piece.startsWith("`") && !/^\$\$(?:\s|[^]*\s\$\$$)/.test(piece);
+    return isFormula ? piece.replaceAll("|", HIDDEN_PIPE) : piece;
+  });
 }
 
 /**

@@ -11,6 +11,9 @@ import { frameTable, growTable } from "./table.js";
 // After drawing, it pauses for eight times as long: however long the text is, it takes a ninth of the main thread.
 const PAUSE_FACTOR = 8;
 
+// Tells the footnotes of the texts of a page apart.
+let documents = 0;
+
 /** @typedef {{block: Blocks["list"][number], node: ChildNode, isHighlighted: boolean}} ShownBlock */
 
 export class MarkdownDocument {
@@ -21,6 +24,7 @@ export class MarkdownDocument {
   /** @type {ShownBlock[]} */
   #shown = [];
   #text = "";
+  #notePrefix = `fn-${(documents += 1)}-`;
   #pauseUntil = 0;
   /** @type {number | undefined} */
   #timer;
@@ -28,20 +32,21 @@ export class MarkdownDocument {
   /**
    * @param {HTMLElement} element Its content is replaced.
    * @param {object} options
-   * @param {MarkdownTexts} options.texts copy, copied, code, table, image.
+   * @param {MarkdownTexts} options.texts copy, copied, code, table, image, done, not_done.
    * @param {string} [options.highlighter] The address of the highlighter's module, "" for none.
    */
   constructor(element, { texts, highlighter = "" }) {
     this.#element = element;
     this.#texts = texts;
     this.#highlighter = highlighter;
-    this.#blocks = new Blocks(texts.image);
+    this.#blocks = new Blocks(texts);
     element.classList.add("sc-markdown");
     element.replaceChildren();
     element.addEventListener("click", ({ target }) => {
       const button = /** @type {Element} */ (target).closest(".sc-copy");
       if (button) copyCode(button, texts);
     });
+    element.addEventListener("click", (event) => this.#followNote(event));
   }
 
   /**
@@ -108,9 +113,34 @@ export class MarkdownDocument {
    */
   #make(block) {
     const fragment = clean(block.html);
+    this.#nameNotes(fragment);
     for (const pre of fragment.querySelectorAll("pre")) frameCode(pre, this.#texts);
     for (const table of fragment.querySelectorAll("table")) frameTable(table, this.#texts);
     return fragment.firstChild ?? document.createTextNode("");
+  }
+
+  /** @param {Element | DocumentFragment} content New content, in which the names of footnotes are not unique. */
+  #nameNotes(content) {
+    for (const mark of content.querySelectorAll("sup[id]")) mark.id = mark.id.replace("fn-", this.#notePrefix);
+    for (const link of content.querySelectorAll('a[href^="#fn-"]')) {
+      link.setAttribute("href", link.getAttribute("href")?.replace("fn-", this.#notePrefix) ?? "");
+    }
+  }
+
+  /**
+   * Show a footnote without changing the page's address, which belongs to the chat.
+   *
+   * @param {MouseEvent} event
+   */
+  #followNote(event) {
+    const href = /** @type {Element} */ (event.target).closest("a")?.getAttribute("href");
+    if (!href?.startsWith("#")) return;
+    event.preventDefault();
+    const note = /** @type {HTMLElement | null} */ (this.#element.querySelector(`[id="${CSS.escape(href.slice(1))}"]`));
+    if (!note) return;
+    note.tabIndex = -1;
+    note.focus({ preventScroll: true });
+    note.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {number} count How many blocks, from the first, to colour. */

@@ -4,7 +4,9 @@ import createPurifier from "dompurify";
 
 import markup from "../../../streaming_chat/rendering/allowed_html.json" with { type: "json" };
 
-const LANGUAGE = new RegExp(`^${markup.language}$`);
+/** @type {Record<string, string>} What an attribute may hold, by "tag attribute"; any other may have any value. */
+const VALUES = markup.values;
+const NOTE_ADDRESS = `${markup.note_address}$`;
 const TOKEN = /^hljs-[\w -]+$/;
 // Trusted Types: the parser takes HTML from a policy only. The policy may pass everything, since DOMPurify alone uses it.
 /** @type {any} */
@@ -15,14 +17,14 @@ const policy = trustedTypes?.createPolicy("streaming-chat", {
 });
 
 /** Return a DocumentFragment of what the allow-list keeps of a reply's HTML. */
-export const clean = sanitizer(markup.attributes, (name, value) => name !== "class" || LANGUAGE.test(value));
+export const clean = sanitizer(markup.attributes, (attribute, value) => new RegExp(`^${VALUES[attribute] ?? "[^]*"}$`).test(value));
 
 /** Return a DocumentFragment of highlighted code: text, and spans with highlight.js's own classes. */
-export const cleanCode = sanitizer({ span: ["class"] }, (_name, value) => TOKEN.test(value));
+export const cleanCode = sanitizer({ span: ["class"] }, (_attribute, value) => TOKEN.test(value));
 
 /**
  * @param {Record<string, string[]>} attributes The allowed attributes, by the name of the element.
- * @param {(name: string, value: string) => boolean} isAllowed Decides about an attribute's value.
+ * @param {(attribute: string, value: string) => boolean} isAllowed Decides about "tag attribute" and its value.
  * @returns {(html: string) => DocumentFragment}
  */
 function sanitizer(attributes, isAllowed) {
@@ -33,7 +35,7 @@ function sanitizer(attributes, isAllowed) {
     ALLOWED_ATTR: names,
     // DOMPurify treats the value of any other attribute as an address.
     ADD_URI_SAFE_ATTR: names.filter((name) => name !== "href"),
-    ALLOWED_URI_REGEXP: new RegExp(`^${markup.address}`, "i"),
+    ALLOWED_URI_REGEXP: new RegExp(`^(?:${markup.address}|${NOTE_ADDRESS})`, "i"),
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     RETURN_DOM_FRAGMENT: true,
@@ -41,10 +43,11 @@ function sanitizer(attributes, isAllowed) {
   };
   purifier.addHook("uponSanitizeAttribute", ({ localName }, attribute) => {
     const { attrName, attrValue } = attribute;
-    attribute.keepAttr = Boolean(attributes[localName]?.includes(attrName)) && isAllowed(attrName, attrValue);
+    attribute.keepAttr = Boolean(attributes[localName]?.includes(attrName)) && isAllowed(`${localName} ${attrName}`, attrValue);
   });
   purifier.addHook("afterSanitizeAttributes", (element) => {
     if (element.localName !== "a" || !element.hasAttribute("href")) return;
+    if (element.getAttribute("href")?.startsWith("#")) return;
     element.setAttribute("rel", markup.rel);
     element.setAttribute("target", "_blank");
   });

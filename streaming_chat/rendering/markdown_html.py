@@ -1,12 +1,13 @@
 """Renders a model's Markdown as safe HTML. No I/O.
 
 Raw HTML stays text, images become their description and address, and an allow-list filters the Markdown library's output.
-allowed_html.json has that list, for this module and for the browser. Text that is too large, or built to be slow, is shown
-as plain text.
+allowed_html.json has that list, for this module and for the browser. Formulas stay as they were written. Text that is too
+large, or built to be slow, is shown as plain text.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from markdown_it.token import Token
 
 from streaming_chat.protocol.storable_text import storable
 
+from .markdown_rules import DialectInline, add_rules
+
 _MARKUP = json.loads(Path(__file__).with_name("allowed_html.json").read_text())
 
 # A reply of 4096 tokens is about 16 000 code points. 32 000 of ordinary Markdown take 50 ms (markdown-it-py 4.3).
@@ -34,7 +37,9 @@ MAX_BRACKETS: int = _MARKUP["max_brackets"]
 MAX_CELLS: int = _MARKUP["max_cells"]
 
 _SAFE_ADDRESS = re.compile(_MARKUP["address"], re.IGNORECASE)
-_LANGUAGE = re.compile(_MARKUP["language"])
+_NOTE_ADDRESS = re.compile(_MARKUP["note_address"], re.ASCII)
+# By "tag attribute"; an attribute that is not in it may have any value.
+_VALUES = {name: re.compile(pattern, re.ASCII) for name, pattern in _MARKUP["values"].items()}
 _ATTRIBUTES = {tag: set(names) for tag, names in _MARKUP["attributes"].items()}
 _TAGS = set(_ATTRIBUTES)
 _DIRECTED = {tag for tag, names in _ATTRIBUTES.items() if "dir" in names}
@@ -46,7 +51,9 @@ def markdown(text: str) -> SafeString:
     text = storable(text)
     if not _is_tame(text):
         return plain(text)
-    return clean(_MARKDOWN.render(text))
+    # Tells the footnotes of the messages of a page apart.
+    prefix = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return clean(_MARKDOWN.render(text, {"prefix": f"{prefix}-"}))
 
 
 def plain(text: str) -> SafeString:
@@ -76,10 +83,9 @@ def _is_tame(text: str) -> bool:
 
 def _filter_attribute(tag: str, attribute: str, value: str) -> str | None:
     if attribute == "href":
-        return value if _SAFE_ADDRESS.match(value) else None
-    if attribute == "class":
-        return value if _LANGUAGE.fullmatch(value) else None
-    return value
+        return value if _SAFE_ADDRESS.match(value) or _NOTE_ADDRESS.fullmatch(value) else None
+    pattern = _VALUES.get(f"{tag} {attribute}")
+    return value if pattern is None or pattern.fullmatch(value) else None
 
 
 def _adapt_blocks(state: StateCore) -> None:
@@ -103,6 +109,11 @@ def _describe_image(renderer: RendererHTML, tokens: Sequence[Token], index: int,
 
 
 class _Markdown(MarkdownIt):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.inline = DialectInline()
+        self.configure(*args)
+
     def validateLink(self, url: str) -> bool:  # noqa: N802  (markdown-it's name)
         """Refuse unsafe addresses, and relative ones, which would be pages of this site."""
         return bool(_SAFE_ADDRESS.match(url))
@@ -111,6 +122,7 @@ class _Markdown(MarkdownIt):
 def _make_markdown() -> MarkdownIt:
     parser = _Markdown("commonmark", {"html": False, "breaks": True, "maxNesting": _MARKUP["max_nesting"]})
     parser.enable(["table", "strikethrough"])
+    add_rules(parser)
     parser.core.ruler.push("adapt_blocks", _adapt_blocks)
     parser.add_render_rule("image", _describe_image)
     # The first use compiles the rules, which is not thread-safe.
