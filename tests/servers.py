@@ -39,7 +39,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.test import TransactionTestCase, override_settings
 
-from streaming_chat.accounts.visitors import make_visitor
+from streaming_chat.accounts.owners import make_visitor
 from streaming_chat.engine.follower import follower
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer

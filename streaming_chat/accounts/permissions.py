@@ -14,8 +14,7 @@ from streaming_chat.backends import Backend, BackendSetting
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation
 
-from .owners import Owner, request_key
-from .visitors import make_visitor, may_visit
+from .owners import Owner, make_visitor, may_visit, request_key
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 

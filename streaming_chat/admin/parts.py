@@ -29,12 +29,11 @@ MAX_MARKDOWN_CHARS = 200_000
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a message. label: "" for text. is_beyond_cut: its owner never saw it."""
+    """A part of a message. label: "" for text."""
 
     kind: str
     html: SafeString = field(repr=False)
     label: str = ""
-    is_beyond_cut: bool = False
 
 
 class PartRenderer:
@@ -47,26 +46,26 @@ class PartRenderer:
         self._left = max_chars
         self._markdown, self._plain = markdown, plain
 
-    def render(self, message: Message) -> list[Part]:
-        """Return the parts of a message, cut where the owner's reply ends."""
+    def render(self, message: Message) -> tuple[list[Part], list[Part]]:
+        """Return the parts of a message that its owner saw, and what arrived after the cut."""
         received = _received(message)
         end = 1 + events.length(received) if message.cut_position is None else message.cut_position
         seen = [self._part(message, event, is_beyond_cut=False) for event in events.before(received, end, 1)]
         beyond = [self._part(message, event, is_beyond_cut=True) for event in events.after(received, end, 1)]
-        return seen + beyond
+        return seen, beyond
 
     def _part(self, message: Message, event: Event, *, is_beyond_cut: bool) -> Part:
         kind, payload = event
         if kind == events.TEXT:
             # Users do not write Markdown, and the text after a cut may begin in the middle of some.
             is_markdown = message.is_reply and not is_beyond_cut
-            return Part(kind, self._formatted(payload) if is_markdown else self._plain(payload), "", is_beyond_cut)
+            return Part(kind, self._formatted(payload) if is_markdown else self._plain(payload))
         if kind == events.REASONING:
-            return Part(kind, self._plain(payload), _reasoning_label(payload), is_beyond_cut)
+            return Part(kind, self._plain(payload), _reasoning_label(payload))
         if kind == events.TOOL_CALL:
             arguments = str(payload.get("arguments", ""))
-            return Part(kind, self._plain(arguments), _tool_call_label(payload), is_beyond_cut)
-        return Part(kind, self._plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind, is_beyond_cut)
+            return Part(kind, self._plain(arguments), _tool_call_label(payload))
+        return Part(kind, self._plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind)
 
     def _formatted(self, text: str) -> SafeString:
         self._left -= len(text)

@@ -35,11 +35,16 @@ _PAUSE = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Bubble:
-    """A message as the page shows it. pause: the time since the message before, in words; "" if it is short."""
+    """A message as the page shows it.
+
+    shown: what its owner saw. beyond: what arrived after the cut. pause: the time since the message before, in words; "" if
+    it is short.
+    """
 
     message: Message
     siblings: Siblings
-    parts: list[Part] = field(repr=False)
+    shown: list[Part] = field(repr=False)
+    beyond: list[Part] = field(repr=False)
     pause: str = ""
 
     @property
@@ -51,16 +56,6 @@ class Bubble:
     def is_ordinary(self) -> bool:
         """Whether it ended as most replies do, which the page does not mention."""
         return (self.message.status, self.message.end_reason) == (Status.COMPLETED, "stop")
-
-    @property
-    def shown(self) -> list[Part]:
-        """What its owner saw."""
-        return [part for part in self.parts if not part.is_beyond_cut]
-
-    @property
-    def beyond(self) -> list[Part]:
-        """What arrived after the cut."""
-        return [part for part in self.parts if part.is_beyond_cut]
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -233,10 +228,10 @@ def _flagged(rows: list[Row]) -> list[tuple[uuid.UUID, str]]:
 
 
 def _bubbles(messages: list[Message], tree: Tree, *, may_read: bool) -> list[Bubble]:
-    renderer = PartRenderer()
+    render = PartRenderer().render
     return [
         Bubble(
-            message, tree.siblings(message.pk), renderer.render(message) if may_read else [], _pause(before, message)
+            message, tree.siblings(message.pk), *(render(message) if may_read else ([], [])), _pause(before, message)
         )
         for before, message in zip([None, *messages], messages, strict=False)
     ]

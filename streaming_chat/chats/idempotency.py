@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.visitors import merged_key
+from streaming_chat.accounts.owners import Owner, merged_key
 from streaming_chat.db.alias import live_database
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Message, MessageQuerySet

@@ -36,7 +36,7 @@ from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
 
 from .completion import Completion, end_reply, is_same_ending
-from .progress import SavedRun
+from .run import Run
 
 _VERSION = 1
 _WAITING, _UNREADABLE = ".json", ".unreadable"
@@ -84,7 +84,7 @@ class Record:
     outcome: Ending
 
     @classmethod
-    def not_saved(cls, run: SavedRun, worker: str) -> Record:
+    def not_saved(cls, run: Run, worker: str) -> Record:
         """Return the record of a run whose readers are sent `not_saved`."""
         own = cls.unsent(run, worker)
         outcome, completion = own.outcome, own.completion
@@ -93,7 +93,7 @@ class Record:
         return cls(completion.with_ending(ending), outcome)
 
     @classmethod
-    def unsent(cls, run: SavedRun, worker: str) -> Record:
+    def unsent(cls, run: Run, worker: str) -> Record:
         """Return the record of a run whose readers are sent no ending: its own outcome stands."""
         received = list(events.merge(run.events[1:]))
         outcome = run.outcome or endings.broken("shutdown", received=bool(received))

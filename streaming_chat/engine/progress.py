@@ -6,52 +6,10 @@ import enum
 import math
 import threading
 import uuid
-from typing import Any, Protocol
 
 from streaming_chat.notifiers import get_notifier
-from streaming_chat.protocol.endings import Ending
-from streaming_chat.protocol.events import Event
 
-
-class SavedRun(Protocol):
-    """A run, as the writer sees it. Attributes are read in the writer's thread, methods only hand over to the run's."""
-
-    message_id: uuid.UUID
-    conversation_id: uuid.UUID
-    outcome: Ending | None
-    events: list[Event]
-    # Set once its readers have been sent the ending.
-    ended: threading.Event
-
-    @property
-    def position(self) -> int:
-        """Units received so far."""
-
-    @property
-    def is_unfollowed(self) -> bool:
-        """Whether it has no reader in this process, and its grace period has passed."""
-
-    @property
-    def is_orphaned(self) -> bool:
-        """Whether its loop was closed without a word to its task."""
-
-    def columns(self) -> dict[str, Any]:
-        """Return the further columns of its message, once there is an outcome."""
-
-    def request_stop(self, by: str, position: int | None) -> None:
-        """End it: another process asked for it, or it has no reader."""
-
-    def end_unsaved(self) -> None:
-        """End it as not saved: there is no memory for what is not saved yet."""
-
-    def shut_down(self) -> None:
-        """End it as interrupted: the process ends, or its loop has."""
-
-    def dismiss(self) -> None:
-        """Forget it: the journal keeps its ending for another process, and its readers are sent there."""
-
-    def mark_saved(self, payload: dict[str, Any], end_position: int) -> None:
-        """Send its readers the ending that was saved, by this process or another."""
+from .run import Run
 
 
 class SavingState(enum.Enum):
@@ -83,7 +41,7 @@ TRANSITIONS: dict[SavingState, frozenset[SavingState]] = {
 
 
 class Progress:
-    """The saving of one run.
+    """The saving of one run. The run's attributes are read in the writer's thread; its methods only hand over to its loop.
 
     `move` may be called in any thread: the thread that moves it to a final state informs the run's readers. The other
     attributes are written by the thread that saves the run, except for is_flush_requested, waiting_since and
@@ -105,7 +63,7 @@ class Progress:
         "waiting_since",
     )
 
-    def __init__(self, run: SavedRun) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
         self.state = SavingState.OPEN
         self._lock = threading.Lock()

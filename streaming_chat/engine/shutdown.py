@@ -16,26 +16,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from streaming_chat.conf import conf
 from streaming_chat.logs import logger
 
-from .run import RELEASE_SECONDS
+from .run import RELEASE_SECONDS, Run
 
 # How long the endings may take to be saved, once the last provider has let go or has been abandoned.
 _SAVE_SECONDS = RELEASE_SECONDS + 5.0
 _LOOK_SECONDS = 0.02
 _SERVER_LOOK_SECONDS = 0.2
-
-
-class LiveRun(Protocol):
-    """What a shutdown needs to know of a run. ended: set once it is saved, and its readers have been told."""
-
-    ended: threading.Event
-
-    def shut_down(self) -> None:
-        """End it as interrupted."""
 
 
 class Drain:
@@ -47,7 +38,7 @@ class Drain:
 
     def __init__(
         self,
-        live: Callable[[], Iterable[LiveRun]],
+        live: Callable[[], Iterable[Run]],
         is_expecting: Callable[[], bool],
         hand_over: Callable[[], object],
     ) -> None:
@@ -92,7 +83,7 @@ class Drain:
         while self.is_busy and time.monotonic() < deadline and not (cut_short and cut_short.is_set()):
             time.sleep(_LOOK_SECONDS)
 
-    def _unsaved(self) -> list[LiveRun]:
+    def _unsaved(self) -> list[Run]:
         return [run for run in self._live() if not run.ended.is_set()]
 
 

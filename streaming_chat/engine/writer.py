@@ -23,8 +23,9 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.notifiers import get_notifier
 
 from .flusher import Flusher
-from .progress import Progress, SavedRun
+from .progress import Progress
 from .recovery import Takeover
+from .run import Run
 from .saver import Saver
 from .transaction_saver import TransactionSaver
 from .unsaved_endings import EndingWatch
@@ -73,7 +74,7 @@ class Writer:
         """Prepare for the run of a reply whose rows the caller is about to make. In the caller's thread."""
         self._transaction_saver.expect(message_id)
 
-    def add(self, run: SavedRun) -> None:
+    def add(self, run: Run) -> None:
         """Save this run's events and its ending from now on. In the run's loop, in its caller's context."""
         progress = Progress(run)
         if self._transaction_saver.add(progress):

@@ -7,6 +7,7 @@ csv: a message per row, without parts. A cell that a spreadsheet would take for 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from typing import Any
 
@@ -61,8 +62,8 @@ class Csv:
     suffix, content_type = "csv", "text/csv; charset=utf-8"
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._rows = csv.writer(_Writable(self._lines), quoting=csv.QUOTE_ALL)
+        self._file = io.StringIO(newline="")
+        self._rows = csv.writer(self._file, quoting=csv.QUOTE_ALL)
         self._rows.writerow(_COLUMNS)
         self.head = b"\xef\xbb\xbf" + self._take_lines().encode()
 
@@ -91,16 +92,10 @@ class Csv:
         return ""
 
     def _take_lines(self) -> str:
-        text = "".join(self._lines)
-        self._lines.clear()
+        text = self._file.getvalue()
+        self._file.seek(0)
+        self._file.truncate()
         return text
-
-
-class _Writable:
-    """The only method of a file that csv.writer uses."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self.write = lines.append
 
 
 Format = Jsonl | Csv

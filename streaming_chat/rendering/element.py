@@ -21,9 +21,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.owners import Owner, session_key
 from streaming_chat.accounts.permissions import get_permissions
-from streaming_chat.accounts.visitors import session_key
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
 

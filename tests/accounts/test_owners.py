@@ -5,8 +5,7 @@ from types import SimpleNamespace
 from django.contrib.auth.models import AnonymousUser, User
 from django.test import RequestFactory, SimpleTestCase, override_settings
 
-from streaming_chat.accounts.owners import request_key, user_key
-from streaming_chat.accounts.visitors import make_visitor
+from streaming_chat.accounts.owners import make_visitor, request_key, user_key
 
 
 def request_of(user=None):

@@ -9,9 +9,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.models import Session
 from django.test import RequestFactory, TestCase, override_settings
 
-from streaming_chat.accounts.owners import Owner, request_key
+from streaming_chat.accounts.owners import Owner, make_visitor, may_visit, request_key
 from streaming_chat.accounts.permissions import Permissions
-from streaming_chat.accounts.visitors import make_visitor, may_visit
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation
 from streaming_chat.shortcuts import send_message

@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Page, expect
 
-from streaming_chat.accounts.visitors import make_visitor
+from streaming_chat.accounts.owners import make_visitor
 from streaming_chat.models import Conversation, Feedback
 from tests.factories import make_conversation, make_message, make_reply
 from tests.provider_server import Gate, Script

@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from streaming_chat.accounts.visitors import make_visitor
+from streaming_chat.accounts.owners import make_visitor
 from streaming_chat.models import Conversation, Message
 from tests.database import database_url
 from tests.provider_server import ProviderServer

@@ -9,8 +9,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 
 from streaming_chat.accounts.merging import merge_visitor, offer
-from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.visitors import forget_visitor, session_key
+from streaming_chat.accounts.owners import Owner, forget_visitor, session_key
 from streaming_chat.exceptions import APIError
 
 from . import parsing
