@@ -10,6 +10,7 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
 
 from streaming_chat import conf as chat_conf
 
@@ -222,4 +223,10 @@ def _limit(name: str, default: int | None) -> int | None:
 STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
 STREAMING_CHAT_NOTIFIER = configured_notifier()
 STREAMING_CHAT_QUOTA = configured_quota()
+STREAMING_CHAT_SUGGESTIONS = [
+    _("Show me a table of how a reply can end."),
+    _("Think before you answer: why do replies stream?"),
+    {"label": _("A long reply"), "text": _("Write something long, so that I can stop it.")},
+    {"label": _("Some code…"), "text": _("Write code that "), "send": False},
+]
 globals().update(scalar_settings())

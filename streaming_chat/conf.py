@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 from django.conf import settings
+from django.utils.functional import Promise
 
 T = TypeVar("T")
 
@@ -51,9 +52,28 @@ def _is_list_of_strings(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
+def _is_list_of_suggestions(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(_is_text(item) or _is_suggestion(item) for item in value)
+
+
+def _is_suggestion(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {"text", "label", "send"}:
+        return False
+    texts = (value.get("text"), value.get("label", value.get("text")))
+    return all(_is_text(text) for text in texts) and isinstance(value.get("send", True), bool)
+
+
+def _is_text(value: Any) -> bool:
+    # Whether a text that is translated lazily is empty is not known before it is translated.
+    return isinstance(value, Promise) or (isinstance(value, str) and value != "")
+
+
 FLAG = Kind(bool, "True or False", lambda value: isinstance(value, bool))
 STRING = Kind(str, "a string", lambda value: isinstance(value, str))
 STRINGS = Kind(list, "a list of strings", _is_list_of_strings)
+SUGGESTIONS = Kind(
+    list, "a list of strings, or of dicts with `text` and optionally `label` and `send`", _is_list_of_suggestions
+)
 PATH = Kind(str, "a path", lambda value: isinstance(value, str | Path))
 SECONDS = number("seconds")
 POSITIVE_SECONDS = number("seconds", above=True)
@@ -122,6 +142,14 @@ class Models:
         optional(STRING),
         "The dotted path of a function `(request, conversation, messages)` that returns the system prompt and the messages"
         " to send. It runs before each reply, inside the reply's transaction, so it must be fast. It may raise `APIError`.",
+    )
+
+
+class Page:
+    STREAMING_CHAT_SUGGESTIONS = Setting[list[Any]](
+        [],
+        SUGGESTIONS,
+        "What an empty chat suggests to ask. See [Suggestions](#suggestions).",
     )
 
 
@@ -194,7 +222,7 @@ class Review:
     )
 
 
-class Conf(Backends, Models, Limits, Timing, Review):
+class Conf(Backends, Models, Page, Limits, Timing, Review):
     """The settings, by their full names."""
 
 

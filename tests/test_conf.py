@@ -1,6 +1,7 @@
 """Settings: what their declarations give."""
 
 from django.test import SimpleTestCase, override_settings
+from django.utils.translation import gettext_lazy
 
 from streaming_chat import conf as declarations
 from streaming_chat.conf import SETTINGS, conf
@@ -35,6 +36,23 @@ class KindTests(SimpleTestCase):
         self.check(declarations.SECONDS, "seconds, 0 or more", [0, 0.5, 60], [*no_numbers, -1])
         self.check(declarations.POSITIVE_SECONDS, "seconds, more than 0", [0.5, 60], [*no_numbers, 0])
         self.check(declarations.number("percent", 0, 100), "percent, 0 to 100", [0, 100], [*no_numbers, 100.1])
+
+    def test_suggestions(self):
+        wanted = "a list of strings, or of dicts with `text` and optionally `label` and `send`"
+        whole = {"text": "When?", "label": gettext_lazy("Time"), "send": False}
+        invalid = [
+            "When?",
+            [""],
+            [None],
+            [{}],
+            [{**whole, "send": 1}],
+            [{**whole, "label": ""}],
+            [{**whole, "icon": "x"}],
+        ]
+
+        self.check(
+            declarations.SUGGESTIONS, wanted, [[], ["When?", gettext_lazy("Chat")], [{"text": "When?"}, whole]], invalid
+        )
 
     def test_whole_numbers(self):
         kind = declarations.whole_number("replies")

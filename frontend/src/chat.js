@@ -28,6 +28,7 @@ import { Reply } from "./reply.js";
 import { ReplyFollower } from "./reply-follower.js";
 import { Sidebar } from "./sidebar.js";
 import { carryTextOverSignIn } from "./sign-in.js";
+import { listenToSuggestions } from "./suggestions.js";
 import { TabSync } from "./tab-sync.js";
 import { UnreadMarks } from "./unread-marks.js";
 import { VisitorConversations } from "./visitor-conversations.js";
@@ -195,6 +196,7 @@ export class Chat {
     this.tabs.start();
     for (const link of [parts.new, parts.headNew]) link.addEventListener("click", (event) => this.#newChat(event), { signal });
     const refused = () => this.notices.showInfo(this.translations.say("no_files"));
+    listenToSuggestions({ parts, on: this.#suggestionHandlers(), signal });
     refuseFiles({ area: config.isPage ? document : parts.frame, refused, signal });
     parts.login.addEventListener("click", () => carryTextOverSignIn(parts.login, config, composer.text), { signal });
   }
@@ -204,6 +206,13 @@ export class Chat {
       send: () => this.errors.guard(this.sender.send()),
       stop: () => this.errors.guard(this.follower.stop()),
       editLast: () => (this.queue.isEmpty ? this.shortcuts.editLastMessage() : this.queue.edit()),
+    };
+  }
+
+  #suggestionHandlers() {
+    return {
+      send: (/** @type {string} */ text) => this.errors.guard(this.sender.sendText(text)),
+      fill: (/** @type {string} */ text) => this.composer.insert(text),
     };
   }
 

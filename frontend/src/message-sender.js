@@ -2,6 +2,7 @@
 
 import { ApiError } from "./api.js";
 import { newClientId } from "./client-id.js";
+import { newDraft } from "./drafts.js";
 import { preloadRenderer } from "./lazy-markdown.js";
 import { Reply } from "./reply.js";
 import { UserMessage } from "./user-message.js";
@@ -43,6 +44,19 @@ export class MessageSender {
     composer.focus();
     autoScroll.jump();
     await this.#sendDraft(draft);
+  }
+
+  /**
+   * Send a text that the user has chosen; what is being written stays.
+   *
+   * @param {string} text
+   */
+  async sendText(text) {
+    const { autoScroll, composer, isBusy } = this.#chat;
+    if (isBusy) return;
+    composer.focus();
+    autoScroll.jump();
+    await this.#sendDraft(newDraft(text, composer.models.chosen, this.#lastReply));
   }
 
   /** Send the message in the queue. The user may be busy elsewhere on the page, so nothing scrolls up and the focus stays. */

@@ -27,6 +27,7 @@ from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
 
 from . import outcomes
+from .suggestions import as_suggestions
 
 LAYOUTS = ("box", "page", "corner")
 
@@ -94,10 +95,12 @@ def render_element(
     heading: str = "",
     level: int | None = None,
     name: str = "",
+    suggestions: Any = None,
 ) -> SafeString:
     """Return the element for the user of a request. The first one of a page (number 1) has its script and style sheet.
 
-    Raises ValueError for an invalid conversation id, level or name.
+    suggestions: see as_suggestions; None for those of the settings.
+    Raises ValueError for an invalid conversation id, level, name or suggestion.
     """
     if conversation and not isinstance(conversation, uuid.UUID):
         conversation = _id(conversation)
@@ -119,6 +122,7 @@ def render_element(
         "heading": heading or _("New chat"),
         "level": level or (1 if layout == "page" else 2),
         "with_assets": number == 1,
+        "suggestions": as_suggestions(conf.STREAMING_CHAT_SUGGESTIONS if suggestions is None else suggestions),
         **_request_context(request),
     }
     return render_to_string("streaming_chat/element.html", context, request=request)

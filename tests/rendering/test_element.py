@@ -9,7 +9,9 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.template import Context, RequestContext, Template, TemplateSyntaxError, engines
 from django.template.backends.django import DjangoTemplates
-from django.test import RequestFactory, TestCase
+from django.test import RequestFactory, TestCase, override_settings
+from django.utils import translation
+from django.utils.translation import gettext_lazy
 
 from tests.factories import make_conversation, make_user
 
@@ -60,6 +62,49 @@ class TagTests(TagTestCase):
 
         assert 'href="/accounts/login/?next=/somewhere/"' in page
         assert "<form" not in page
+
+
+class SuggestionTests(TagTestCase):
+    FOUND = re.compile(r'data-suggestion="([^"]*)"( data-send)?>([^<]*)<')
+
+    def found(self, tag: str = "{% streaming_chat %}", **values) -> list[tuple[str, bool, str]]:
+        """Return the text of each suggestion, whether a click sends it, and what its button says."""
+        page = self.render(tag, **values)
+        return [(text, bool(sends), label) for text, sends, label in self.FOUND.findall(page)]
+
+    def test_there_are_none_by_default(self):
+        assert self.found() == []
+
+    @override_settings(
+        STREAMING_CHAT_SUGGESTIONS=[
+            "When?",
+            {"text": "Where <b>?"},
+            {"text": "A book about ", "label": "Find a book", "send": False},
+            gettext_lazy("New chat"),
+        ]
+    )
+    def test_they_are_the_settings(self):
+        expected = [
+            ("When?", True, "When?"),
+            ("Where &lt;b&gt;?", True, "Where &lt;b&gt;?"),
+            ("A book about ", False, "Find a book"),
+        ]
+
+        assert self.found() == [*expected, ("New chat", True, "New chat")]
+        with translation.override("de"):
+            assert self.found()[-1] == ("Neuer Chat", True, "Neuer Chat")
+
+    @override_settings(STREAMING_CHAT_SUGGESTIONS=["When?"])
+    def test_a_page_has_its_own(self):
+        tag = "{% streaming_chat suggestions=own %}"
+
+        assert self.found(tag, own=["Which page is this?"]) == [("Which page is this?", True, "Which page is this?")]
+        assert self.found(tag, own=[]) == []
+
+    def test_what_is_no_suggestion_is_refused(self):
+        for own in ("When?", [1], [{"label": "When?"}], [{"text": "When?", "sends": False}]):
+            with self.subTest(own), pytest.raises(TemplateSyntaxError, match="suggestions must be a list of strings"):
+                self.found("{% streaming_chat suggestions=own %}", own=own)
 
 
 class RefusalTests(TagTestCase):
