@@ -173,7 +173,12 @@ class Limits:
     STREAMING_CHAT_MAX_LIVE_REPLIES = Setting(
         2_000, whole_number("replies"), "How many replies may be in progress in one process."
     )
-    STREAMING_CHAT_MAX_READERS = Setting(10_000, whole_number("streams"), "How many streams one process may serve.")
+    STREAMING_CHAT_MAX_READERS = Setting(
+        10_000,
+        whole_number("streams"),
+        "How many streams one process may serve. One owner may have a tenth of them, at least 8; another tenth is reserved "
+        "for new messages.",
+    )
 
 
 class Timing:

@@ -5,8 +5,12 @@ A method returns whether it is allowed, or raises APIError for another status th
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
 
@@ -86,3 +90,33 @@ _permissions = BackendSetting[Permissions]("STREAMING_CHAT_PERMISSIONS")
 def get_permissions() -> Permissions:
     """Return the backend of STREAMING_CHAT_PERMISSIONS, created at its first use."""
     return _permissions.get()
+
+
+def still_may_read(request: HttpRequest, owner: Owner) -> Callable[[], bool] | None:
+    """Return a function that asks `may_read` again, about the user as saved then; None if the backend restricts no reading.
+
+    For streams, which may last longer than a permission.
+    """
+    if type(get_permissions()).may_read is Permissions.may_read:
+        return None
+    return partial(_may_read_now, request, owner)
+
+
+def _may_read_now(request: HttpRequest, owner: Owner) -> bool:
+    try:
+        if owner.user is None:
+            return get_permissions().may_read(request, owner)
+        if (renewed := with_renewed_user(request, owner.user)) is None:
+            return False
+        return get_permissions().may_read(renewed, Owner(renewed.user, owner.key))
+    except APIError:
+        return False
+
+
+def with_renewed_user(request: HttpRequest, user: Any) -> HttpRequest | None:
+    """Return a copy of a request with its user read again, without the permissions that are cached; None if deleted."""
+    if (found := get_user_model()._default_manager.filter(pk=user.pk).first()) is None:
+        return None
+    renewed = copy.copy(request)
+    renewed.user = found
+    return renewed

@@ -15,8 +15,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
+from streaming_chat.accounts.owners import user_key
+from streaming_chat.accounts.permissions import with_renewed_user
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
+from streaming_chat.engine.access_guard import Access
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import AccessRecord, LiveReply, Message
@@ -28,21 +31,25 @@ from streaming_chat.views.api.streaming import answer_error_in_json, reply_view
 
 from .pages import transcript_url
 
+_FOLLOW_PERMISSIONS = ("streaming_chat.view_conversation", "streaming_chat.view_transcript")
+
 
 def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
     """Return the view that streams a reply to staff who may read it, from a position as the API does."""
 
     def prepare(request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
-        handler = handler_for(request, {"GET": _follow})
+        handler_for(request, {"GET": _follow})
         if not site.has_permission(request):
             raise APIError(401, "not_signed_in")
-        return handler(request, object_id, message_id)
+        return _follow(site, request, object_id, message_id)
 
     return reply_view(prepare, answer_error_in_json)
 
 
-def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
-    require(request.user.has_perms(("streaming_chat.view_conversation", "streaming_chat.view_transcript")))
+def _follow(
+    site: admin.AdminSite, request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID
+) -> ReplyAnswer | HttpResponse:
+    require(request.user.has_perms(_FOLLOW_PERMISSIONS))
     encoder = encoder_for(request)
     position = requested_position(request, message_id)
     require_found(_reply(conversation_id, message_id))
@@ -50,10 +57,17 @@ def _follow(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.U
         return private(HttpResponse(status=204))
     if request.method == "HEAD":
         return HttpResponse(content_type=encoder.content_type)
-    require_reader_slot()
+    access = Access(key=user_key(request.user), is_owner=False, may_read=partial(_may_still_follow, site, request))
+    require_reader_slot(access.key)
     # Also after a lost connection: a position only says how far the client has read.
     record(AccessRecord.Kind.FOLLOW, request.user, conversation=conversation_id, message=message_id)
-    return answer_with_reply(message_id, None, position=position, encoder=encoder, by_owner=False)
+    return answer_with_reply(message_id, None, access, position=position, encoder=encoder)
+
+
+def _may_still_follow(site: admin.AdminSite, request: HttpRequest) -> bool:
+    """Return whether a user of staff may read on, as the database has them now."""
+    renewed = with_renewed_user(request, request.user)
+    return renewed is not None and site.has_permission(renewed) and renewed.user.has_perms(_FOLLOW_PERMISSIONS)
 
 
 def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:

@@ -1,8 +1,9 @@
 """The readers that this process serves: how many there are, and whether each may still read. No HTTP.
 
-One thread, made with the first reader, checks all of them once a heartbeat, in one query: their conversations must exist,
-and their owners be active. While the database is away, no reader is denied access. A visitor's reader goes on when the
-conversation is merged into a user's: it reads one reply that its visitor asked for, and nothing that is written later.
+One thread, made with the first reader, checks all of them once a heartbeat. One query finds the owners' readers whose
+conversations exist and whose owners are active; what else the right to read depends on is asked for each reader. While the
+database is away, no reader is denied access. A visitor's reader goes on when the conversation is merged into a user's: it
+reads one reply that its visitor asked for, and nothing that is written later.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import threading
 import time
 import uuid
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -42,6 +45,21 @@ class GuardedReader(Protocol):
         """End it with this error code. From any thread."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who reads, and by what right.
+
+    key: of the owner or of the user of staff: how many readers one has is counted. is_owner: the conversation's owner
+    reads, for whom the reply goes on; False for staff. may_read: whether they still may, asked at each heartbeat, blocking;
+    None to ask nothing. is_guarded: False where other connections cannot see the rows: in a site's TestCase.
+    """
+
+    key: str = ""
+    is_owner: bool = True
+    may_read: Callable[[], bool] | None = None
+    is_guarded: bool = True
+
+
 class AccessGuard:
     """The registry of this process's open readers. count: how many there are."""
 
@@ -55,37 +73,46 @@ class AccessGuard:
         self._wake = threading.Event()
         self._thread = BackgroundThread("streaming_chat.access_guard", self._turn)
         # Weak: a reader that is dropped unregisters itself.
-        self._guarded: dict[object, weakref.ref[GuardedReader]] = {}
+        self._guarded: dict[object, tuple[weakref.ref[GuardedReader], Access]] = {}
+        self._counts: Counter[str] = Counter()
         self.count = 0
 
-    def register(self, reader: GuardedReader, *, guarded: bool = True) -> Callable[[], None]:
-        """Register a reader. Returns a function that unregisters it; call it exactly once.
-
-        guarded: it reads as the conversation's owner, and is denied access once the owner may not read any more. False for
-        staff, and where other connections cannot see the rows: in a site's TestCase.
-        """
+    def register(self, reader: GuardedReader, access: Access) -> Callable[[], None]:
+        """Register a reader. Returns a function that unregisters it; call it exactly once."""
         entry = object()
         with self._lock:
             self.count += 1
-            if guarded:
-                self._guarded[entry] = weakref.ref(reader)
+            self._counts[access.key] += 1
+            if access.is_guarded:
+                self._guarded[entry] = weakref.ref(reader), access
                 self._thread.start()
                 self._wake.set()
-        return partial(self._unregister, entry)
+        return partial(self._unregister, entry, access.key)
+
+    def count_of(self, key: str) -> int:
+        """Return how many readers one owner or user of staff has."""
+        return self._counts[key]
 
     def check(self) -> None:
         """Deny access to the readers that may not read any more. Blocking."""
-        readers = [reader for reference in list(self._guarded.values()) if (reader := reference()) is not None]
-        allowed = _readable({reader.message_id for reader in readers})
-        for reader in readers:
-            if reader.message_id not in allowed:
+        open_readers = [
+            (reader, access)
+            for reference, access in list(self._guarded.values())
+            if (reader := reference()) is not None
+        ]
+        of_owners = _readable({reader.message_id for reader, access in open_readers if access.is_owner})
+        for reader, access in open_readers:
+            if (access.is_owner and reader.message_id not in of_owners) or not _still_may_read(reader, access):
                 logger.info("A reader of reply %s may not read any more.", reader.message_id)
                 reader.deny("forbidden")
 
-    def _unregister(self, entry: object) -> None:
+    def _unregister(self, entry: object, key: str) -> None:
         with self._lock:
             self.count -= 1
             self._guarded.pop(entry, None)
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
 
     def _turn(self) -> None:
         if not self._guarded:
@@ -109,6 +136,19 @@ def _sleep_one_heartbeat() -> None:
     started = time.monotonic()
     while (left := started + conf.STREAMING_CHAT_HEARTBEAT_SECONDS - time.monotonic()) > 0:
         time.sleep(min(left, _STEP_SECONDS))
+
+
+def _still_may_read(reader: GuardedReader, access: Access) -> bool:
+    """Ask again. An error is no denial, and does not keep the other readers from being asked."""
+    if access.may_read is None:
+        return True
+    try:
+        return access.may_read()
+    except Exception as error:  # noqa: BLE001  (the site's own code)
+        logger.warning(
+            "Whether a reader of reply %s may read could not be asked: %s", reader.message_id, describe(error)
+        )
+        return True
 
 
 def _readable(ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:

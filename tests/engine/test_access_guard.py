@@ -3,13 +3,14 @@
 import time
 import uuid
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connections
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
-from streaming_chat.engine.access_guard import AccessGuard
+from streaming_chat.accounts.permissions import Permissions
+from streaming_chat.engine.access_guard import Access, AccessGuard
 from streaming_chat.models import Conversation, LiveReply, Message
-from tests.factories import make_conversation, make_reply, make_user
+from tests.factories import make_conversation, make_reply, make_staff, make_user
 from tests.provider_server import Gate, Script
 from tests.servers import Browser, ServerTestCase, held, outcome, wait_until
 
@@ -26,6 +27,13 @@ class Reading:
 
     def deny(self, code: str) -> None:
         self.denial = code
+
+
+class Members(Permissions):
+    """A site where the members of a group may read."""
+
+    def may_read(self, request, owner):
+        return owner.user.groups.filter(name="members").exists()
 
 
 class AwayRouter:
@@ -88,6 +96,44 @@ class OpenReaderTests(ServerTestCase):
 
         assert [frame.data["error"]["code"] for frame in exchange.endings] == ["forbidden"]
 
+    @override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.Members"})
+    def test_readers_whom_the_site_forbids_to_read_end(self):
+        """The backend decides by a group; the user is as active as before."""
+        self.browser.user.groups.add(Group.objects.create(name="members"))
+        gate = Gate()
+        with held(gate):
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            exchange = self.browser.send("mine").until_text("Hello ")
+            self.browser.user.groups.clear()
+            exchange.rest()
+
+        assert [frame.data["error"]["code"] for frame in exchange.endings] == ["forbidden"]
+
+    def test_staff_who_may_no_longer_read_transcripts_are_disconnected(self):
+        gate = Gate()
+        losses = (
+            lambda user: user.user_permissions.remove(Permission.objects.get(codename="view_transcript")),
+            lambda user: User.objects.filter(pk=user.pk).update(is_active=False),
+            lambda user: User.objects.filter(pk=user.pk).update(is_staff=False),
+            lambda user: user.delete(),
+        )
+        with held(gate):
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            mine = self.browser.send("mine").until_text("Hello ")
+            conversation = mine.frames[0].data["conversation"]
+            path = f"/admin/streaming_chat/conversation/{conversation}/messages/{mine.message_id}/events"
+            for number, lose in enumerate(losses):
+                staff = Browser(self.server.port, make_staff(f"staff{number}", "view_conversation", "view_transcript"))
+                self.addCleanup(staff.close)
+                followed = staff.get(path).until_text("Hello ")
+                lose(staff.user)
+                followed.rest()
+
+                assert [frame.data["error"]["code"] for frame in followed.endings] == ["forbidden"], number
+            gate.open()
+
+            assert mine.rest().text == "Hello wörld"
+
     def test_a_reader_with_access_reads_on_over_many_heartbeats(self):
         gate = Gate()
         with held(gate):
@@ -107,7 +153,7 @@ class LookTests(TransactionTestCase):
         self.reply = make_reply(make_conversation())
 
     def look(self, *readers: Reading, **options) -> list[str]:
-        leave = [self.guard.register(reader, **options) for reader in readers]
+        leave = [self.guard.register(reader, Access(**options)) for reader in readers]
         self.guard._check_safely()
         for each in leave:
             each()
@@ -119,7 +165,7 @@ class LookTests(TransactionTestCase):
         readers = [Reading(make_reply(make_conversation(make_user(f"user{n}"))).pk) for n in range(5)]
         gone = Reading(uuid.uuid4())
         for reader in (*readers, gone):
-            self.guard.register(reader)
+            self.guard.register(reader, Access())
         with self.assertNumQueries(1):
             self.guard.check()
 
@@ -144,10 +190,10 @@ class LookTests(TransactionTestCase):
 
         assert refused == [""]
 
-    def test_staff_are_not_checked(self):
+    def test_staff_may_read_what_its_owner_may_not(self):
         make_user_inactive(self.reply)
 
-        assert self.look(Reading(self.reply.pk), guarded=False) == [""]
+        assert self.look(Reading(self.reply.pk), is_owner=False) == [""]
         assert self.look(Reading(self.reply.pk)) == ["forbidden"]
 
     def test_a_database_that_is_away_denies_no_reader(self):
@@ -160,16 +206,41 @@ class LookTests(TransactionTestCase):
         assert refused == [""]
 
     def test_a_dropped_reader_is_forgotten(self):
-        self.guard.register(Reading(self.reply.pk))
+        self.guard.register(Reading(self.reply.pk), Access())
         self.guard.check()
 
-        assert self.guard._guarded.popitem()[1]() is None
+        assert self.guard._guarded.popitem()[1][0]() is None
+
+    def test_readers_are_counted_by_owner(self):
+        leave = [self.guard.register(Reading(self.reply.pk), Access(key=key)) for key in ("u:1", "u:1", "u:2")]
+        before = [self.guard.count_of(key) for key in ("u:1", "u:2", "u:3")]
+        for each in leave:
+            each()
+
+        assert before == [2, 1, 0]
+        assert self.guard._counts == {}
+
+    def test_what_else_the_right_depends_on_is_asked(self):
+        assert self.look(Reading(self.reply.pk), may_read=lambda: True) == [""]
+        assert self.look(Reading(self.reply.pk), may_read=lambda: False) == ["forbidden"]
+
+    def test_an_error_of_the_sites_own_denies_nobody_and_ends_nothing(self):
+        def fail():
+            raise KeyError
+
+        gone, asked = Reading(uuid.uuid4()), Reading(self.reply.pk)
+        self.guard.register(asked, Access(may_read=fail))
+        self.guard.register(gone, Access())
+        with self.assertLogs("streaming_chat", "WARNING"):
+            self.guard.check()
+
+        assert gone.denial == "forbidden"
 
 
 class IdleTests(SimpleTestCase):
     def test_the_thread_is_made_with_the_first_reader(self):
         fresh = AccessGuard()
-        unwatched = fresh.register(Reading(uuid.uuid4()), guarded=False)
+        unwatched = fresh.register(Reading(uuid.uuid4()), Access(is_guarded=False))
 
         assert fresh._thread._thread is None
         unwatched()

@@ -21,7 +21,7 @@ from streaming_chat.models import LiveReply, Message
 
 from . import parsing
 from .lookups import find_message, find_reply
-from .reply_answers import ReplyAnswer, answer_with_reply, encoder_for, require_reader_slot
+from .reply_answers import ReplyAnswer, answer_with_reply, encoder_for, owner_access, require_reader_slot
 from .responses import private, require
 from .serializers import serialize_conversation, serialize_message
 from .streaming import streaming
@@ -33,11 +33,12 @@ def begin_reply(
     request: HttpRequest, owner: Owner, send_request: SendRequest, *, stream: bool = True, **options: Any
 ) -> ReplyAnswer:
     """Send, and return how to answer with the reply. stream: False to answer with JSON at its ending."""
-    require_reader_slot()
+    require_reader_slot(owner.key, sends=True)
     sent = send(request, owner, send_request, writer.worker)
     position = 0 if sent.order else _resumed_position(request, sent.message_id)
     finish = None if stream else partial(_answer_with_turn, owner, sent.message_id)
-    return answer_with_reply(sent.message_id, sent.order, position=position, finish=finish, **options)
+    access = owner_access(request, owner)
+    return answer_with_reply(sent.message_id, sent.order, access, position=position, finish=finish, **options)
 
 
 def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:
@@ -73,8 +74,8 @@ def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAn
         return private(HttpResponse(status=204))
     if request.method == "HEAD":
         return HttpResponse(content_type=encoder.content_type)
-    require_reader_slot()
-    return answer_with_reply(reply.pk, None, position=position, encoder=encoder)
+    require_reader_slot(owner.key)
+    return answer_with_reply(reply.pk, None, owner_access(request, owner), position=position, encoder=encoder)
 
 
 def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
@@ -87,7 +88,7 @@ def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnsw
         return private(JsonResponse(serialize_message(reply, owner.key)))
     _request_stop(reply, position)
     finish = partial(_answer_with_message, owner, message_id)
-    return answer_with_reply(reply.pk, None, finish=finish, timeout=_STOP_TIMEOUT)
+    return answer_with_reply(reply.pk, None, owner_access(request, owner), finish=finish, timeout=_STOP_TIMEOUT)
 
 
 def grace_seconds(policy: str | None) -> float | None:

@@ -9,7 +9,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,12 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import still_may_read
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.encoders import ENCODERS, Encoder
-from streaming_chat.engine.access_guard import access_guard
+from streaming_chat.engine.access_guard import Access, access_guard
 from streaming_chat.engine.follower import FollowedReply, follower
 from streaming_chat.engine.reader import BlockingReader, Reader
 from streaming_chat.engine.run import Order, Run
@@ -35,6 +37,10 @@ from streaming_chat.models import Message
 # for the client to close: 27 s in all.
 _SINGLE_THREAD_SECONDS = 20.0
 _SINGLE_THREAD_SEND_SECONDS = 5.0
+# One owner may have this part of the process's streams, and as large a part is for new messages alone.
+_SHARES = 10
+# Tabs and devices of one person, also where a site allows few streams.
+_LEAST_SHARE = 8
 
 
 @dataclass(kw_only=True)
@@ -43,46 +49,53 @@ class ReplyAnswer:
 
     source: the order of a run to start; else the stream of the run that writes it in this process, else the followed
     reply. position: to stream from. finish: makes the response at the ending instead of streaming; called with whether
-    the ending came within `timeout`, in seconds. by_owner: the conversation's owner reads, for whom the reply goes on;
-    False for staff. is_guarded: the access guard asks at each heartbeat whether the owner may still read.
+    the ending came within `timeout`, in seconds. access: who reads.
     """
 
     message_id: uuid.UUID
     source: Order | ReplyStream | FollowedReply
+    access: Access
     position: int = 0
     encoder: type[Encoder] = ENCODERS["simple"]
     finish: Callable[[bool], HttpResponse] | None = None
     timeout: float | None = None
-    by_owner: bool = True
-    is_guarded: bool = True
 
 
-def answer_with_reply(
-    message_id: uuid.UUID, order: Order | None, *, by_owner: bool = True, **options: Any
-) -> ReplyAnswer:
+def owner_access(request: HttpRequest, owner: Owner) -> Access:
+    """Return how an owner reads their own replies."""
+    return Access(key=owner.key, may_read=still_may_read(request, owner))
+
+
+def answer_with_reply(message_id: uuid.UUID, order: Order | None, access: Access, **options: Any) -> ReplyAnswer:
     """Return the answer with a reply. order: of the run to start; None for a reply that exists. Blocking."""
     return ReplyAnswer(
         message_id=message_id,
-        source=order or _find_source(message_id, by_owner=by_owner),
-        by_owner=by_owner,
+        source=order or _find_source(message_id, access),
         # The guard's connection does not see the rows of an open transaction, such as a TestCase's.
-        is_guarded=by_owner and not connections[live_database()].in_atomic_block,
+        access=replace(access, is_guarded=False) if connections[live_database()].in_atomic_block else access,
         **options,
     )
 
 
-def _find_source(message_id: uuid.UUID, *, by_owner: bool) -> ReplyStream | FollowedReply:
+def _find_source(message_id: uuid.UUID, access: Access) -> ReplyStream | FollowedReply:
     if run := runner.find(message_id):
         # The answer holds the stream from here on: the run may end, and be forgotten, before the reader is opened.
         return run.stream
     message = Message.objects.using(live_database()).get(pk=message_id)
-    return FollowedReply(message, keeps_alive=by_owner)
+    return FollowedReply(message, keeps_alive=access.is_owner)
 
 
-def require_reader_slot() -> None:
-    """Raise APIError if this process serves as many streams as it may: before a reply is begun, not after."""
-    if access_guard.count >= conf.STREAMING_CHAT_MAX_READERS:
+def require_reader_slot(key: str, *, sends: bool = False) -> None:
+    """Raise APIError if one more stream is too many: before a reply is begun, not after.
+
+    key: of the owner, or of the user of staff. sends: the stream is of a new message, for which room is reserved.
+    """
+    longest = conf.STREAMING_CHAT_MAX_READERS
+    if access_guard.count >= (longest if sends else longest - longest // _SHARES):
         raise APIError(503, "full", retry_after=5)
+    share = max(_LEAST_SHARE, longest // _SHARES, conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER)
+    if access_guard.count_of(key) >= share:
+        raise APIError(429, "too_many_streams", retry_after=5)
 
 
 def encoder_for(request: HttpRequest) -> type[Encoder]:
@@ -143,8 +156,8 @@ def _registration(answer: ReplyAnswer, stream: ReplyStream) -> dict[str, Any]:
     """Return how the reader counts. For staff the stream goes on only if it follows another process's reply."""
     run = runner.find(answer.message_id)
     return {
-        "register": partial(access_guard.register, guarded=answer.is_guarded),
-        "keeps_alive": answer.by_owner or run is None or stream is not run.stream,
+        "register": partial(access_guard.register, access=answer.access),
+        "keeps_alive": answer.access.is_owner or run is None or stream is not run.stream,
     }
 
 

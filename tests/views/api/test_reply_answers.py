@@ -3,6 +3,7 @@
 from django.db import connection
 from django.test import RequestFactory, SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
+from streaming_chat.engine.access_guard import Access, access_guard
 from streaming_chat.engine.follower import FollowedReply
 from streaming_chat.engine.reader import BlockingReader
 from streaming_chat.exceptions import APIError
@@ -20,31 +21,58 @@ from tests.factories import make_conversation, make_live, make_reply
 class AnswerTests(TestCase):
     def test_a_reply_of_another_process_is_followed(self):
         live = make_live(make_conversation(), Event(TEXT, "Hel"))
-        answer = answer_with_reply(live.pk, None, position=2)
+        answer = answer_with_reply(live.pk, None, Access(), position=2)
 
         assert isinstance(answer.source, FollowedReply)
         assert (answer.position, answer.source.stream.position) == (2, 4)
 
     def test_an_ended_one_is_replayed(self):
-        answer = answer_with_reply(make_reply(make_conversation()).pk, None)
+        answer = answer_with_reply(make_reply(make_conversation()).pk, None, Access())
 
         assert answer.source.stream.events[-1].kind == END
 
-    def test_the_guard_looks_after_owners_but_not_inside_a_transaction(self):
+    def test_the_guard_does_not_look_inside_a_transaction(self):
         """Its connection would not see the rows: a TestCase is one."""
         reply = make_reply(make_conversation())
 
-        assert not answer_with_reply(reply.pk, None).is_guarded
-        assert not answer_with_reply(reply.pk, None, by_owner=False).by_owner
+        assert not answer_with_reply(reply.pk, None, Access()).access.is_guarded
 
 
 class LimitTests(SimpleTestCase):
     @override_settings(STREAMING_CHAT_MAX_READERS=0)
     def test_a_process_with_as_many_readers_as_it_may_have_begins_no_reply(self):
         with self.assertRaises(APIError) as raised:
-            require_reader_slot()
+            require_reader_slot("u:1")
 
         assert (raised.exception.status, raised.exception.code) == (503, "full")
+
+    def open_readers(self, *keys: str) -> None:
+        for key in keys:
+            self.addCleanup(access_guard.register(self, Access(key=key, is_guarded=False)))
+
+    @override_settings(STREAMING_CHAT_MAX_READERS=100)
+    def test_one_owner_leaves_room_for_the_others(self):
+        self.open_readers(*["u:1"] * 10)
+        for sends in (False, True):
+            with self.assertRaises(APIError) as raised:
+                require_reader_slot("u:1", sends=sends)
+
+            assert (raised.exception.status, raised.exception.code) == (429, "too_many_streams")
+        require_reader_slot("u:2")
+
+    @override_settings(STREAMING_CHAT_MAX_READERS=20)
+    def test_readers_leave_room_for_new_messages(self):
+        self.open_readers(*(f"u:{number}" for number in range(18)))
+        require_reader_slot("u:20", sends=True)
+        with self.assertRaises(APIError) as raised:
+            require_reader_slot("u:20")
+
+        assert (raised.exception.status, raised.exception.code) == (503, "full")
+
+    @override_settings(STREAMING_CHAT_MAX_READERS=20, STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER=12)
+    def test_an_owner_can_always_read_as_many_replies_as_may_be_written(self):
+        self.open_readers(*["u:1"] * 11)
+        require_reader_slot("u:1", sends=True)
 
     def test_an_unknown_format_names_those_that_there_are(self):
         with self.assertRaises(APIError) as raised:
@@ -57,7 +85,7 @@ class LimitTests(SimpleTestCase):
 class OpenTests(TransactionTestCase):
     def test_a_wsgi_request_gets_a_blocking_reader(self):
         reply = make_reply(make_conversation(), "Yes.")
-        reader = open_reader(RequestFactory().get("/"), answer_with_reply(reply.pk, None))
+        reader = open_reader(RequestFactory().get("/"), answer_with_reply(reply.pk, None, Access()))
 
         assert isinstance(reader, BlockingReader)
         assert b"Yes." in b"".join(reader)
