@@ -34,6 +34,7 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/events", replies.events_view, name="api-events"),
     path("api/messages/<uuid:message_id>/stop", replies.stop_view, name="api-stop"),
     path("api/messages/<uuid:message_id>/regenerate", replies.regenerate_view, name="api-regenerate"),
+    path("api/messages/<uuid:message_id>/continue", replies.continue_view, name="api-continue"),
     path("api/messages/<uuid:message_id>/feedback", feedback.feedback_view, name="api-feedback"),
     path("api/chat", chat.chat_view, name="api-chat"),
     path("api/claim", merging.merge_view, name="api-claim"),

@@ -42,6 +42,7 @@ KINDS = {
     f"chat/api/messages/{M}/events": OF,
     f"chat/api/messages/{M}/stop": OF,
     f"chat/api/messages/{M}/regenerate": OF,
+    f"chat/api/messages/{M}/continue": OF,
     f"chat/api/messages/{M}/feedback": OF,
     "chat/api/chat": OWN,
     "chat/api/claim": OWN,

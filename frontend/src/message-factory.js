@@ -43,6 +43,7 @@ export class MessageFactory {
     /** @type {import("./reply.js").ReplyHandlers} */
     const on = {
       regenerate: (reply) => errors.guard(sender.regenerate(reply)),
+      goOn: (reply) => errors.guard(sender.goOn(reply)),
       step: (reply, direction) => errors.guard(branches.step(reply, direction)),
       saveFeedback: (reply, value, comment) => this.#saveFeedback(reply, value, comment),
       fetch: (reply) => errors.guard(api.get(`api/messages/${reply.id}`)),

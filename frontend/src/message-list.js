@@ -11,7 +11,7 @@
 // So many are made at once; each costs about 3 ms with its Markdown.
 const BATCH_SIZE = 30;
 // The buttons that lead to another branch.
-const BRANCHING = "[data-part=again], [data-part=edit], [data-part=previous], [data-part=next]";
+const BRANCHING = "[data-part=again], [data-part=continue], [data-part=edit], [data-part=previous], [data-part=next]";
 
 export class MessageList {
   #parts;

@@ -98,17 +98,34 @@ export class MessageSender {
    * @param {Reply} reply
    */
   async regenerate(reply) {
-    const { composer, conversation, errors, follower, isBusy, messages, notices, view } = this.#chat;
+    const { chosen: model } = this.#chat.composer.models;
+    await this.#writeAgain(reply, "regenerate", { client_id: newClientId(), ...(model && { model }) });
+  }
+
+  /**
+   * Continue a reply that was cut off, by the model that began it.
+   *
+   * @param {Reply} reply
+   */
+  async goOn(reply) {
+    await this.#writeAgain(reply, "continue", { client_id: newClientId() });
+  }
+
+  /**
+   * @param {Reply} reply
+   * @param {"regenerate" | "continue"} how
+   * @param {ReplyRequest["body"]} body
+   */
+  async #writeAgain(reply, how, body) {
+    const { conversation, errors, follower, isBusy, messages, notices, view } = this.#chat;
     if (isBusy) return;
-    const path = `api/messages/${reply.id}/regenerate`;
+    const path = `api/messages/${reply.id}/${how}`;
     this.#chat.keepFocus(() => {
       const next = messages.after(reply);
       if (next) messages.removeFrom(next);
-      reply.restart();
+      reply.restart({ keepsText: how === "continue" });
     });
     notices.hideError();
-    const { chosen: model } = composer.models;
-    const body = { client_id: newClientId(), ...(model && { model }) };
     const refused = () => {
       errors.guard(view.reload());
       return null;

@@ -26,6 +26,11 @@ export class ReplyContent {
     return content;
   }
 
+  /** Return the text and the reasoning, which is what a continuation takes over. */
+  withoutTools() {
+    return Object.assign(this.copy(), { tools: [], position: this.position - this.tools.length });
+  }
+
   copy() {
     return Object.assign(new ReplyContent(), this);
   }

@@ -7,6 +7,7 @@ import { Pager } from "./pager.js";
 import { findParts } from "./parts.js";
 import { ReplyContent } from "./reply-content.js";
 import { ReplyDetails } from "./reply-details.js";
+import { ReplyEnding } from "./reply-ending.js";
 import { Stopwatch } from "./stopwatch.js";
 
 /**
@@ -19,6 +20,7 @@ import { Stopwatch } from "./stopwatch.js";
 /**
  * @typedef {object} ReplyHandlers
  * @property {(reply: Reply) => void} regenerate
+ * @property {(reply: Reply) => void} goOn
  * @property {(reply: Reply, direction: Direction) => void} step
  * @property {(reply: Reply, value: Thumb, comment: string) => Promise<boolean>} saveFeedback
  * @property {(reply: Reply) => Promise<Message | undefined>} fetch
@@ -32,8 +34,9 @@ export class Reply {
   #reasoning;
   #feedback;
   #details;
+  #ending;
   #reasoningTime = new Stopwatch();
-  /** @type {ReplyContent | null} What polling found, as long as the stream has brought less. */
+  /** @type {ReplyContent | null} What polling found, or what a continuation begins with, until the stream has brought more. */
   #preview = null;
   #shown = new ReplyContent();
   /** @type {Siblings | null} */
@@ -60,16 +63,25 @@ export class Reply {
     this.pager = new Pager(this.element, translations, (direction) => on.step(this, direction));
     this.#feedback = new Feedback(parts, (value, comment) => on.saveFeedback(this, value, comment));
     this.#details = new ReplyDetails(parts, translations, () => on.fetch(this));
-    parts.again.addEventListener("click", () => on.regenerate(this));
+    this.#ending = new ReplyEnding(parts, translations, {
+      regenerate: () => on.regenerate(this),
+      goOn: () => on.goOn(this),
+    });
     makeCopyButton(parts.copy, translations, () => this.#shown.text);
     this.#begin(null);
   }
 
   // A live reply
 
-  /** Start over: another reply to the same message is written in its place. */
-  restart() {
-    this.#begin({ index: this.pager.count + 1, count: this.pager.count + 1 });
+  /**
+   * Start over: another reply to the same message is written in its place.
+   *
+   * @param {object} options
+   * @param {boolean} [options.keepsText] It begins with the text of this one, which stays until the stream has brought it.
+   */
+  restart({ keepsText = false } = {}) {
+    const { received } = this;
+    this.#begin({ index: this.pager.count + 1, count: this.pager.count + 1 }, keepsText ? received.withoutTools() : null);
     this.id = null;
     this.#feedback.show(null);
     this.#details.clear();
@@ -137,15 +149,14 @@ export class Reply {
 
   /** @param {Ending} ending */
   end(ending) {
-    const { status } = ending;
     this.#preview = null;
     this.#reasoningTime.stop();
     this.#shown = this.received.copy();
-    this.element.dataset.status = status;
+    this.element.dataset.status = ending.status;
     this.element.removeAttribute("aria-busy");
     this.#render(true);
-    this.#showOutcome(this.#translations.outcome(ending));
-    this.#showActions(ending);
+    this.#ending.show(ending);
+    this.#showActions();
   }
 
   /**
@@ -163,16 +174,18 @@ export class Reply {
     this.end(message);
   }
 
-  /** @param {Siblings | null} siblings */
-  #begin(siblings) {
+  /**
+   * @param {Siblings | null} siblings
+   * @param {ReplyContent | null} preview
+   */
+  #begin(siblings, preview = null) {
     this.received = new ReplyContent();
-    this.#preview = null;
+    this.#preview = preview;
     this.#siblings = siblings;
     this.#reasoningTime = new Stopwatch();
     this.element.dataset.status = "streaming";
     this.element.setAttribute("aria-busy", "true");
-    this.#parts.outcome.hidden = true;
-    this.#parts.outcome.textContent = "";
+    this.#ending.hide();
     this.#parts.actions.hidden = true;
     this.#feedback.close();
     this.draw();
@@ -201,29 +214,12 @@ export class Reply {
     return this.#translations.say(this.isLive && !this.#shown.text ? "reasoning_now" : "reasoning");
   }
 
-  /** @param {string} text */
-  #showOutcome(text) {
-    this.#parts.outcome.hidden = !text;
-    this.#parts.outcome.textContent = text;
-  }
-
-  /** @param {Ending} ending */
-  #showActions(ending) {
+  #showActions() {
     const parts = this.#parts;
     parts.actions.hidden = false;
     parts.copy.hidden = this.#shown.isBlank;
     parts.good.hidden = parts.bad.hidden = this.#shown.isEmpty;
-    parts.againText.textContent = this.#translations.say(this.#hasFailed(ending) ? "retry" : "regenerate");
     this.pager.show(this.#siblings ?? { index: 1, count: 1 });
-  }
-
-  /**
-   * Whether there is no answer, or not all of it, through a fault.
-   *
-   * @param {Ending} ending
-   */
-  #hasFailed({ status, end_reason: reason }) {
-    return status === "failed" || status === "interrupted" || reason === "content_filter" || this.#shown.isEmpty;
   }
 }
 

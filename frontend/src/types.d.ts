@@ -44,6 +44,7 @@ export interface Message {
   parts: MessagePart[];
   status: string;
   end_reason: string;
+  can_continue: boolean;
   error: ErrorBody | null;
   model: string;
   usage: Usage | null;
@@ -88,6 +89,8 @@ export interface ReplyIds {
 export interface Ending {
   status: string;
   end_reason?: string;
+  /** Whether the reply was cut off after some text, and can be continued. */
+  can_continue?: boolean;
   error?: { message: string; code?: string } | null;
 }
 
@@ -215,7 +218,9 @@ export interface ReplyParts extends PagerParts {
   text: HTMLElement;
   tools: HTMLElement;
   waiting: HTMLElement;
+  ending: HTMLElement;
   outcome: HTMLElement;
+  continue: HTMLButtonElement;
   actions: HTMLElement;
   copy: HTMLButtonElement;
   good: HTMLButtonElement;

@@ -115,6 +115,7 @@ def _all_facts(message: Message) -> Iterator[tuple[str, str]]:
     yield _("Error"), _error(message)
     yield _("Finish reason"), message.finish_reason
     yield _("Cut"), _cut(message)
+    yield _("Continues"), _continued(message)
     yield _("Left out of the prompt"), _omitted(message)
     yield _("Request id"), message.request_id
     yield _("Reference"), message.ref
@@ -154,6 +155,14 @@ def _cut(message: Message) -> str:
         return ""
     position, total = localize(message.cut_position), localize(message.position)
     return _("at position {position} of {total}").format(position=position, total=total)
+
+
+def _continued(message: Message) -> str:
+    if message.continues_id is None or message.continued_at is None:
+        return ""
+    return _("{message}, from position {position}").format(
+        message=message.continues_id, position=localize(message.continued_at)
+    )
 
 
 def _omitted(message: Message) -> str:

@@ -14,21 +14,25 @@ from streaming_chat.providers.base import Turn
 
 
 def prompt(
-    request: HttpRequest, conversation: Conversation, history: Sequence[Message], max_chars: int
+    request: HttpRequest,
+    conversation: Conversation,
+    history: Sequence[Message],
+    max_chars: int,
+    continuation: Sequence[Turn] = (),
 ) -> tuple[str, list[Turn], int]:
     """Return the system prompt, the turns, and how many turns were left out.
 
     history: the messages of the branch, oldest first; STREAMING_CHAT_PROMPT may replace them and the system prompt.
     max_chars: the most code points of all turns together. Blank texts are not sent: Anthropic's API rejects a conversation
-    that contains one.
+    that contains one. continuation: turns that follow the history, which are never left out.
     """
     system = conversation.system_prompt
     messages: Iterable[Message] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
         system, messages = import_string(hook)(request, conversation, history)
     turns = [Turn(message.role, message.text) for message in messages if not is_blank(message.text)]
-    kept, omitted = _fit(turns, max_chars)
-    return "" if not system or is_blank(system) else system, _join(kept), omitted
+    kept, omitted = _fit(turns, max_chars - sum(len(turn.text) for turn in continuation))
+    return "" if not system or is_blank(system) else system, _join([*kept, *continuation]), omitted
 
 
 def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:

@@ -29,8 +29,9 @@ class SendRequest:
     """What a request asks for. Its repr is the default one: no text in logs and error pages.
 
     content: the user's text; "" for a regeneration. conversation_id: None for a new one. parent: the reply to send
-    after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again. earlier: turns that
-    a stateless client supplied. body: the request's fields, by which a repeated client_id is compared.
+    after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again or, if `continues`, to
+    continue. earlier: turns that a stateless client supplied. body: the request's fields, by which a repeated client_id
+    is compared.
     """
 
     content: str = ""
@@ -38,6 +39,7 @@ class SendRequest:
     conversation_id: uuid.UUID | None = None
     parent: uuid.UUID | Absent | None = ABSENT
     regenerate: uuid.UUID | None = None
+    continues: bool = False
     earlier: Sequence[Turn] = ()
     client_id: str = ""
     body: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +62,8 @@ class SendRequest:
     def digest(self) -> str:
         """Return the same text for two requests that ask for the same."""
         asked = {name: value for name, value in self.body.items() if name not in _DELIVERY}
-        return _digest(str(self.regenerate or ""), json.dumps(asked, sort_keys=True))
+        how = ["continue"] if self.continues else []
+        return _digest(str(self.regenerate or ""), json.dumps(asked, sort_keys=True), *how)
 
 
 @dataclass(frozen=True, slots=True)

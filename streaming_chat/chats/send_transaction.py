@@ -19,18 +19,20 @@ from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.engine.run import Order
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, LiveReply, Message
+from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import endings
 from streaming_chat.providers import default_model, get_provider, is_offered, split_model
-from streaming_chat.providers.base import Prompt, Provider
+from streaming_chat.providers.base import Prompt, Provider, Turn
 from streaming_chat.quotas import get_quota, tokens_in
 
 from . import prompts
+from .continuation import Continuation
 from .history import new_messages, stored_messages, unknown_parent
 from .idempotency import find_sent
 from .live_reply_limit import insert_live_reply
 from .send_request import SendRequest, Sent
 from .titles import title_of
+from .tree import messages_of
 
 
 class SendTransaction:
@@ -66,22 +68,30 @@ class SendTransaction:
         return Sent(self.message_id, self._write_reply(conversation))
 
     def _write_reply(self, conversation: Conversation) -> Order:
-        model = self._model(conversation.model)
+        continued = self._continued(conversation)
+        model = self._model(continued.model if continued else conversation.model)
         provider = get_provider(split_model(model)[0])
+        continuation = continued and Continuation.of(continued, is_prefilled=provider.prefills(split_model(model)[1]))
         history = stored_messages(conversation, self._send_request)
         added = self._new_messages(conversation, history)
         history += added
-        prompt, omitted = self._prompt(conversation, history, model, provider)
+        last_turns = continuation.turns if continuation else ()
+        prompt, omitted = self._prompt(conversation, history, model, provider, last_turns)
         reply = self._reply(conversation, history[-1].pk, model, omitted)
+        if continuation:
+            reply.continues, reply.continued_at = continuation.message, continuation.position
         reserved = self._plan_quota(prompt)
         self._insert_messages(added, reply)
         insert_live_reply(reply, self._owner.key, self._worker, reserved, self._using)
+        if continuation:
+            ReplyEvent.objects.using(self._using).bulk_create(continuation.rows(reply))
         if self._send_request.conversation_id is not None:
             self._update_conversation(conversation, model)
         # Last: many requests share the quota's rows.
         if (quota := get_quota()) is not None:
             quota.reserve(reserved, self._using)
-        return self._order(reply, provider, prompt)
+        order = self._order(reply, provider, prompt)
+        return continuation.order(order) if continuation else order
 
     def _insert_conversation(self) -> Conversation:
         """Insert it as it will be when the reply is there: the foreign key `head` is checked at the commit."""
@@ -116,6 +126,11 @@ class SendTransaction:
         if (live := lives.first()) is not None:
             raise APIError(409, "reply_in_progress", reply=str(live))
 
+    def _continued(self, conversation: Conversation) -> Message | None:
+        """Return the reply to continue, if that is what was asked for."""
+        wanted = self._send_request.continues and self._send_request.regenerate
+        return messages_of(conversation).get(pk=wanted) if wanted else None
+
     def _model(self, current: str) -> str:
         """Return the model that was asked for, or else the conversation's. Raises APIError: 403, 422."""
         model = self._send_request.model or (current if is_offered(current) else default_model())
@@ -131,10 +146,16 @@ class SendTransaction:
         return new_messages(conversation, self._send_request, self._new_ids, history[-1].pk if history else None)
 
     def _prompt(
-        self, conversation: Conversation, history: list[Message], model: str, provider: Provider
+        self,
+        conversation: Conversation,
+        history: list[Message],
+        model: str,
+        provider: Provider,
+        last_turns: tuple[Turn, ...],
     ) -> tuple[Prompt, int]:
         """Return what the provider is asked, and how many messages did not fit."""
-        system, turns, omitted = prompts.prompt(self._request, conversation, history, provider.max_prompt_chars)
+        longest = provider.max_prompt_chars
+        system, turns, omitted = prompts.prompt(self._request, conversation, history, longest, last_turns)
         return Prompt(split_model(model)[1], system, tuple(turns), provider.max_output_tokens), omitted
 
     def _reply(self, conversation: Conversation, parent_id: uuid.UUID, model: str, omitted: int) -> Message:

@@ -190,10 +190,12 @@ def _update_conversation(completion: Completion, using: str) -> None:
 def _reconciliation(reserved: Any, completion: Completion) -> Reconciliation:
     fields = completion.fields
     output = fields.get("output_tokens")
+    # Without what a continuation has taken over.
+    received = completion.length - (fields.get("continued_at") or 1)
     if output is None:
-        output = tokens_in(events.length(completion.received))
+        output = tokens_in(received)
     # A model that only reasoned is paid for.
-    is_void = completion.ending.status == endings.FAILED and not (completion.received or fields.get("output_tokens"))
+    is_void = completion.ending.status in (endings.FAILED, endings.INTERRUPTED) and not (received or output)
     return Reconciliation(reserved, fields.get("input_tokens"), output, is_void)
 
 

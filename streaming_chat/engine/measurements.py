@@ -54,7 +54,7 @@ class Measurements:
         self.request_id = upstream.request_id or self.request_id
 
     def columns(self, prompt: Prompt, position: int, ended_at: float) -> dict[str, Any]:
-        """Return the columns of the reply's message that hold measurements. position: units received."""
+        """Return the columns of the reply's message that hold measurements. position: units received, with the start."""
         usage, is_estimated = self._usage, False
         if usage is None and self.first_event_at is not None:
             usage, is_estimated = _estimate(prompt, position), True

@@ -68,7 +68,7 @@ class Progress:
         self.state = SavingState.OPEN
         self._lock = threading.Lock()
         # Of the first event that is not saved.
-        self.index = self.position = 1
+        self.index, self.position = run.own_index, run.own_position
         # The answer to the last commit did not come: it may have happened, or may yet.
         self.is_uncertain = False
         # It could not be saved by itself; it has a transaction of its own until it can, and does not hold up the others.

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.logs import describe, logger
-from streaming_chat.protocol import endings
+from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
-from streaming_chat.protocol.events import DELTAS, START, before
+from streaming_chat.protocol.events import DELTAS, START, Event, before
+from streaming_chat.protocol.joint import Joint
 from streaming_chat.protocol.storable_text import TextCleaner
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream
 
@@ -30,6 +31,7 @@ class Order(NamedTuple):
     """What a run is to do.
 
     start: payload of the `start` event. grace_seconds: how long it goes on without a reader, None: to its end.
+    taken_over: events of the reply that it continues, which are saved already. quote: as in `Joint`.
     """
 
     message_id: uuid.UUID
@@ -38,6 +40,8 @@ class Order(NamedTuple):
     prompt: Prompt
     start: dict[str, Any]
     grace_seconds: float | None
+    taken_over: tuple[Event, ...] = ()
+    quote: str = ""
 
 
 class Receiver:
@@ -52,7 +56,8 @@ class Receiver:
         self._stream = stream
         self._state = state
         self._clock = loop.time
-        self._cleaner = TextCleaner()
+        self._taken_over = events.length(order.taken_over)
+        self._cleaner = self._make_cleaner()
         self._upstream: ProviderStream | None = None
         # The same until its leftovers have been taken, which is done once.
         self._unfinished: ProviderStream | None = None
@@ -104,7 +109,7 @@ class Receiver:
     async def _receive_once(self, decide: Callable[[Ending], object]) -> Ending:
         self._upstream = self._unfinished = upstream = self._order.provider.stream(self._order.prompt)
         # What the last attempt left half is not a part of this one.
-        self._cleaner = TextCleaner()
+        self._cleaner = self._make_cleaner()
         ending: Ending | None = None
         try:
             async with upstream:
@@ -130,7 +135,8 @@ class Receiver:
     async def _read(self, upstream: ProviderStream) -> Ending:
         """Append what comes until the reply is complete or has its greatest length; return how it ended."""
         stream, take, now, measurements = self._stream, self._cleaner.take, self._clock, self.measurements
-        longest = conf.STREAMING_CHAT_MAX_REPLY_CHARS
+        # Of what this provider sends: a reply that had its greatest length can be continued.
+        longest = conf.STREAMING_CHAT_MAX_REPLY_CHARS + self._taken_over
         latest = START
         while (received := await upstream.read()) is not None:
             measurements.last_bytes_at = now()
@@ -154,6 +160,10 @@ class Receiver:
             stream.append(new)
         self.take_leftovers()
         return endings.completed(upstream.end_reason)
+
+    def _make_cleaner(self) -> TextCleaner | Joint:
+        so_far = events.text_of(self._order.taken_over)
+        return Joint(so_far, self._order.quote) if so_far else TextCleaner()
 
     def _note_first_event(self) -> None:
         self.measurements.first_event_at = self.measurements.last_bytes_at

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Container
 from functools import partial
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.db.models.functions import Now
@@ -16,7 +17,7 @@ from streaming_chat.db.errors import is_locked
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.db.transactions import LOCK_SECONDS, savepoint, write_transaction
 from streaming_chat.logs import describe, logger
-from streaming_chat.models import Conversation, LiveReply, LiveReplyQuerySet, ReplyEvent
+from streaming_chat.models import Conversation, LiveReply, LiveReplyQuerySet, Message, ReplyEvent
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 
@@ -96,7 +97,8 @@ def _recover(live: LiveReply) -> bool:
     # Read under that lock: a stop may have been asked for since.
     row = LiveReply.objects.using(using).get(pk=live.pk)
     received = ReplyEvent.objects.using(using).stream(live.pk)
-    completion = Completion(live.pk, live.conversation_id, _ending(row, is_empty=not received), received)
+    fields: dict[str, Any] = {**Message.objects.using(using).values("continued_at").get(pk=live.pk)}
+    completion = Completion(live.pk, live.conversation_id, _ending(row, is_empty=not received), received, fields)
     return end_reply(completion, using)
 
 

@@ -62,7 +62,9 @@ class Run:
         self._on_over: Callable[[Run], object] | None = None
         self._task: asyncio.Task[None]
         self._release_timer: asyncio.TimerHandle | None = None
-        self.stream.append([Event(START, order.start)])
+        self.stream.append([Event(START, order.start), *order.taken_over])
+        # What comes from here on is this run's own; what precedes it is saved already.
+        self.own_index, self.own_position = len(self.events), self.position
 
     @property
     def position(self) -> int:
@@ -133,7 +135,8 @@ class Run:
         return {
             # The model as it is already saved: the price depends on it.
             "model": f"{self._order.provider.alias}:{prompt.model}",
-            **self._receiver.measurements.columns(prompt, self.position, ended_at),
+            **({"continued_at": self.own_position} if self._order.taken_over else {}),
+            **self._receiver.measurements.columns(prompt, 1 + self.position - self.own_position, ended_at),
         }
 
     async def _work(self) -> None:

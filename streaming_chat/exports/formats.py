@@ -14,10 +14,11 @@ from typing import Any
 from .rows import Row, to_json, to_text
 
 _COLUMNS = (
-    "conversation", "title", "owner", "owner_key", "message", "parent", "role", "origin", "status", "end_reason",
-    "error_code", "ref", "provider", "model", "request_id", "finish_reason", "input_tokens", "cached_input_tokens",
-    "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms",
-    "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments", "text",
+    "conversation", "title", "owner", "owner_key", "message", "parent", "continues", "role", "origin", "status",
+    "end_reason", "error_code", "ref", "provider", "model", "request_id", "finish_reason", "input_tokens",
+    "cached_input_tokens", "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms",
+    "reasoning_ms", "duration_ms", "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments",
+    "text",
 )  # fmt: skip
 # Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms.
 # They drop a tab or a line break before one, and may drop what is invisible: blanks, controls, the code points that Unicode

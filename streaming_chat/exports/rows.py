@@ -32,10 +32,10 @@ _CONVERSATION_FIELDS = (
 )  # fmt: skip
 # Without send_key and body_digest, which only serve to recognise a repeated request.
 _MESSAGE_FIELDS = (
-    "id", "conversation_id", "parent_id", "role", "origin", "status", "end_reason", "error_code", "ref", "provider", "model",
-    "request_id", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens",
-    "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages", "created_at",
-    "ended_at", "redacted_at", "position", "cut_position", "text", "parts",
+    "id", "conversation_id", "parent_id", "continues_id", "continued_at", "role", "origin", "status", "end_reason",
+    "error_code", "ref", "provider", "model", "request_id", "finish_reason", "input_tokens", "cached_input_tokens",
+    "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms",
+    "omitted_messages", "created_at", "ended_at", "redacted_at", "position", "cut_position", "text", "parts",
 )  # fmt: skip
 
 Row = dict[str, Any]
@@ -95,6 +95,7 @@ def _read_messages(ids: Sequence[uuid.UUID], using: str) -> Iterator[Row]:
     for row in Message.objects.using(using).filter(pk__in=ids).order_by().values(*_MESSAGE_FIELDS):
         row["conversation"] = row.pop("conversation_id")
         row["parent"] = row.pop("parent_id")
+        row["continues"] = row.pop("continues_id")
         row["feedback"] = feedback.get(row["id"], [])
         yield row
 

@@ -84,6 +84,8 @@ class Migration(migrations.Migration):
                 ('redacted_by', models.CharField(blank=True, editable=False, max_length=255, null=True, verbose_name='redacted by')),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='streaming_chat.conversation', verbose_name='conversation')),
                 ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='children', to='streaming_chat.message', verbose_name='parent')),
+                ('continues', models.ForeignKey(blank=True, db_index=False, help_text='The reply whose text this one begins with.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='continuations', to='streaming_chat.message', verbose_name='continues')),
+                ('continued_at', models.PositiveIntegerField(blank=True, help_text='Where what its own provider sent begins.', null=True, verbose_name='continued at')),
             ],
             options={
                 'verbose_name': 'message',
@@ -267,6 +269,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=models.Index(fields=['status', '-created_at'], name='streaming_chat_message_status'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('continues__isnull', False)), fields=['continues'], name='streaming_chat_continues'),
         ),
         migrations.AddIndex(
             model_name='message',

@@ -170,6 +170,19 @@ class Message(models.Model):
     parent = models.ForeignKey(
         "self", models.CASCADE, verbose_name=_("parent"), null=True, blank=True, related_name="children"
     )
+    continues = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        verbose_name=_("continues"),
+        null=True,
+        blank=True,
+        related_name="continuations",
+        db_index=False,
+        help_text=_("The reply whose text this one begins with."),
+    )
+    continued_at = models.PositiveIntegerField(
+        _("continued at"), null=True, blank=True, help_text=_("Where what its own provider sent begins.")
+    )
     role = models.CharField(_("role"), max_length=16, choices=Role.choices)
     origin = models.CharField(_("origin"), max_length=16, choices=Origin.choices, default=Origin.SERVER)
     text = models.TextField(_("text"), blank=True)
@@ -221,6 +234,7 @@ class Message(models.Model):
         indexes = (
             models.Index(fields=["conversation", "created_at", "id"], name="streaming_chat_message_order"),
             models.Index(fields=["status", "-created_at"], name="streaming_chat_message_status"),
+            models.Index(fields=["continues"], name="streaming_chat_continues", condition=Q(continues__isnull=False)),
             models.Index(fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")),
             models.Index(fields=["ref"], name="streaming_chat_ref", condition=~Q(ref="")),
             # For the admin's list: newest first by id, which begins with the time.
@@ -257,6 +271,11 @@ class Message(models.Model):
         return Ending(self.status, self.end_reason, self.error_code, self.ref, self.cut_position)
 
     @property
+    def can_continue(self) -> bool:
+        """Whether it was cut off after some text, so that a provider can continue it."""
+        return self.is_reply and self.redacted_at is None and endings.can_continue(self.ending, self.text)
+
+    @property
     def usage(self) -> dict[str, Any] | None:
         """The tokens as in the API; None if they are unknown."""
         if self.input_tokens is None and self.output_tokens is None:
@@ -280,7 +299,7 @@ class Message(models.Model):
 
     def end_payload(self) -> dict[str, Any]:
         """Return what the stream's `end` event says of an ended reply."""
-        return endings.payload(self.ending, self.text, self.usage)
+        return {**endings.payload(self.ending, self.text, self.usage), "can_continue": self.can_continue}
 
     def events(self, *, whole: bool = False) -> list[Event]:
         """Return an ended reply's events without start and ending, to its cut, or whole."""

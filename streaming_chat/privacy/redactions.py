@@ -1,7 +1,8 @@
 """Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
 Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
-beginning of the message, and the copies of copies.py. docs/privacy.md says what remains.
+beginning of the message, and the copies of copies.py. A reply, its continuations and the reply that it continues share
+their text, so they are redacted together. docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
@@ -50,9 +51,29 @@ def _redact(message_id: uuid.UUID, conversation_id: uuid.UUID, by: Any, *, terms
     conversations = Conversation.objects.using(using).filter(pk=conversation_id)
     # The write is the lock (see models/conversations.py).
     conversations.update(last_activity=F("last_activity"))
-    message = Message.objects.using(using).get(pk=message_id)
-    if message.is_live or LiveReply.objects.using(using).filter(pk=message_id).exists():
-        raise StillLiveError(f"message {message_id} is being written.")
+    ids = sharing_text(message_id, conversation_id, using)
+    messages = list(Message.objects.using(using).filter(pk__in=ids))
+    if any(message.is_live for message in messages) or LiveReply.objects.using(using).filter(pk__in=ids).exists():
+        raise StillLiveError(f"message {message_id}, or a reply that shares its text, is being written.")
+    for message in messages:
+        _redact_one(message, by, terms=terms)
+
+
+def sharing_text(message_id: uuid.UUID, conversation_id: uuid.UUID, using: str) -> set[uuid.UUID]:
+    """Return the message and the replies that share its text: those it continues, and those that continue it or them."""
+    continuations = Message.objects.using(using).filter(conversation_id=conversation_id, continues__isnull=False)
+    pairs = [{pk, continued} for pk, continued in continuations.values_list("pk", "continues_id")]
+    found, count = {message_id}, 0
+    while len(found) > count:
+        count = len(found)
+        found = found.union(*(pair for pair in pairs if pair & found))
+    return found
+
+
+def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
+    using = live_database()
+    message_id, conversation_id = message.pk, message.conversation_id
+    conversations = Conversation.objects.using(using).filter(pk=conversation_id)
     access_record = record(AccessRecord.Kind.REDACT, by, conversation=conversation_id, message=message_id)
     if terms:
         searches_quoting(message).update(terms=REDACTED)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .events import REASONING, Event, has_answer
+from .events import REASONING, Event, has_answer, is_blank
 
 STREAMING = "streaming"
 COMPLETED = "completed"
@@ -88,9 +88,14 @@ def broken(code: str, *, received: bool, ref: str = "") -> Ending:
     """Return the ending of a reply that broke: what was received is kept."""
     if not received:
         return Ending(FAILED, error_code=code, ref=ref)
-    # A provider's refusals (auth, rate, …) are words for a call that never began; after that it is its error.
-    reason = code if code in _INTERRUPTIONS else "provider_error"
-    return Ending(INTERRUPTED, reason, reason, ref)
+    # A provider's refusals (auth, rate, …) are no reasons, but the error is told as it is.
+    return Ending(INTERRUPTED, code if code in _INTERRUPTIONS else "provider_error", code, ref)
+
+
+def can_continue(ending: Ending, text: str) -> bool:
+    """Return whether a reply was cut off after some text, so that a provider can continue it."""
+    is_cut_off = ending.status in (STOPPED, INTERRUPTED) or ending.end_reason in ("length", "length_cap")
+    return is_cut_off and not is_blank(text)
 
 
 def payload(ending: Ending, text: str, usage: dict[str, Any] | None) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def payload(ending: Ending, text: str, usage: dict[str, Any] | None) -> dict[str
         "end_reason": ending.end_reason,
         "error_code": ending.error_code,
         "ref": ending.ref,
+        "can_continue": can_continue(ending, text),
         "usage": usage,
         "length": len(text),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),

@@ -10,6 +10,7 @@ Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 from __future__ import annotations
 
 import json
+import re
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import ModuleType
@@ -24,6 +25,8 @@ from .http import HttpStream
 from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, parse_objects
 
 BASE_URL = "https://api.anthropic.com"
+# The API rejects a prefilled assistant turn for the models from 4.6 on (docs: about-claude/models/migration-guide).
+_PREFILLED = re.compile(r"claude-(instant|[23]\b|(opus|sonnet|haiku)-4(-[0-5])?([-@]\d{8}.*|-latest)?$)")
 CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
@@ -32,18 +35,30 @@ class AnthropicProvider(Provider):
 
     api_key: The key.
     base_url: The address of the API, without `/v1`. None: Anthropic's own.
+    prefill: Whether the models continue an assistant's turn; otherwise, they are told to continue. None: Anthropic's models
+        up to 4.5 do, later and other ones do not.
     """
 
     def __init__(
-        self, alias: str, *, api_key: str, base_url: str | None = None, **options: Unpack[ProviderOptions]
+        self,
+        alias: str,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        prefill: bool | None = None,
+        **options: Unpack[ProviderOptions],
     ) -> None:
         super().__init__(alias, **options)
         self.base_url = base_url
+        self.prefill = prefill
         build = partial(_build_client, Secret(api_key), checked_url(base_url or BASE_URL))
         self.clients = Clients("anthropic", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
         return AnthropicStream(self, prompt)
+
+    def prefills(self, model: str) -> bool:
+        return bool(_PREFILLED.search(model)) if self.prefill is None else self.prefill
 
     def price_source(self) -> tuple[str, str]:
         # A gateway has prices of its own, even for models of a known name.

@@ -32,8 +32,9 @@ class Turn(NamedTuple):
 class Prompt:
     """What is sent to a model. Its repr is empty, so that no log or error page shows what people wrote.
 
-    model: the name after the colon in `alias:model`. system: the system prompt, or "". turns: oldest first; the last is the
-    user's. max_output_tokens: the most tokens that the reply may have.
+    model: the name after the colon in `alias:model`. system: the system prompt, or "". turns: oldest first; the last is
+    the user's, or the assistant's that the model is to continue (see `Provider.prefills`). max_output_tokens: the most
+    tokens that the reply may have.
     """
 
     __slots__ = ("max_output_tokens", "model", "system", "turns")
@@ -145,6 +146,10 @@ class Provider(Backend, ABC):
     @abstractmethod
     def stream(self, prompt: Prompt) -> ProviderStream:
         """Return the stream of a new reply. It is opened later, in an event loop."""
+
+    def prefills(self, model: str) -> bool:
+        """Return whether this model continues an assistant's turn at the end of a prompt; else it gets an instruction."""
+        return False
 
     def price_source(self) -> tuple[str, str] | None:
         """Return whose prices apply, as the name and value of an argument of `genai_prices.calc_price`; None if unknown."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -128,6 +128,9 @@ class DemoProvider(Provider):
         self.words_per_second = words_per_second
         self.script = None if script is None else [_checked(step) for step in script]
 
+    def prefills(self, model: str) -> bool:
+        return True
+
     def stream(self, prompt: Prompt) -> DemoStream:
         return DemoStream(prompt, self.words_per_second, self.script)
 
@@ -144,8 +147,12 @@ class DemoStream(ProviderStream):
         self._failure: ProviderError | None = None
 
     async def __aenter__(self) -> Self:
-        script = script_for(self.prompt) if self._script is None else self._script
+        prompt, so_far = _without_prefill(self.prompt)
+        script = script_for(prompt) if self._script is None else self._script
         self._events = self._play(script)
+        if so_far:
+            script = [step for step in script if "error" not in step]
+            self._events = _after(self._play(script), so_far)
         self._due = asyncio.get_running_loop().time()
         return self
 
@@ -216,6 +223,26 @@ def words(text: str) -> list[str]:
     return re.findall(r"\s*\S+(?:\s+$)?|\s+$", text)
 
 
+def _without_prefill(prompt: Prompt) -> tuple[Prompt, str]:
+    """Return the prompt to the user's last message, and the text of the reply that continues; "" for a new reply."""
+    if not prompt.turns or prompt.turns[-1].role == "user":
+        return prompt, ""
+    asked = Prompt(prompt.model, prompt.system, prompt.turns[:-1], prompt.max_output_tokens)
+    return asked, prompt.turns[-1].text
+
+
+def _after(events: Iterable[Event | float], so_far: str) -> Iterator[Event | float]:
+    """Yield the events that follow a text."""
+    for event in events:
+        if not so_far:
+            yield event
+        elif isinstance(event, Event) and event.kind == TEXT:
+            rest = event.payload.removeprefix(so_far)
+            so_far = so_far.removeprefix(event.payload) if rest == event.payload else ""
+            if rest and not so_far:
+                yield Event(TEXT, rest)
+
+
 def _choice(prompt: Prompt, text: str) -> int:
     """The first reply introduces itself; later ones depend on the message."""
     if len(prompt.turns) <= 1:
@@ -236,7 +263,11 @@ def _checked(step: Step) -> Step:
 
 
 SCRIPTS: dict[str, list[Step]] = {
-    "error": [{"text": "The built-in demo now pretends that its provider breaks"}, {"error": "provider_error"}],
+    "error": [
+        {"text": "The built-in demo now pretends that its provider breaks"},
+        {"error": "provider_error"},
+        {"text": ", and goes on when it is asked to continue."},
+    ],
     "fail": [{"error": "provider_unavailable"}],
     "think": [{"reasoning": THOUGHT}, {"pause": 0.5}, {"text": GREETING}],
     "tool": [

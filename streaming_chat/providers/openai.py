@@ -26,6 +26,7 @@ from .errors import is_bare_error
 from .http import HttpStream
 from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, is_json, merged, parse, parse_objects
 
+_PREFILLS = (None, "message", "prefix", "continue_final_message")
 BASE_URL = "https://api.openai.com/v1"
 
 
@@ -37,6 +38,9 @@ class OpenAIProvider(Provider):
     max_tokens_parameter: The server's name for the maximum length of a reply: `"max_completion_tokens"`, or `"max_tokens"`
         for servers that know only that.
     include_usage: Ask for the number of tokens. A few servers reject the request.
+    prefill: How the server is asked to continue an assistant's turn: `"message"` for one that continues the last message
+        (llama.cpp, LM Studio), `"prefix"` for one that wants it marked (Mistral, DeepSeek's beta API), or
+        `"continue_final_message"` (vLLM, SGLang). None: not at all, as at OpenAI; the model is told to continue.
     organization: Sent with each request, unless None.
     project: Sent with each request, unless None.
     """
@@ -49,6 +53,7 @@ class OpenAIProvider(Provider):
         base_url: str | None = None,
         max_tokens_parameter: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
         include_usage: bool = True,
+        prefill: Literal["message", "prefix", "continue_final_message"] | None = None,
         organization: str | None = None,
         project: str | None = None,
         **options: Unpack[ProviderOptions],
@@ -56,12 +61,18 @@ class OpenAIProvider(Provider):
         super().__init__(alias, **options)
         self.max_tokens_parameter = max_tokens_parameter
         self.include_usage = include_usage
+        if prefill not in _PREFILLS:
+            raise ValueError(f"prefill must be one of {_PREFILLS}, got {prefill!r}")
+        self.prefill = prefill
         self.base_url = base_url
         build = partial(_build_client, Secret(api_key), checked_url(base_url or BASE_URL), organization, project)
         self.clients = Clients("openai", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
         return OpenAIStream(self, prompt)
+
+    def prefills(self, model: str) -> bool:
+        return self.prefill is not None
 
     def price_source(self) -> tuple[str, str]:
         # A gateway has prices of its own, even for models of a known name.
@@ -70,8 +81,14 @@ class OpenAIProvider(Provider):
     def parameters(self, prompt: Prompt) -> dict[str, Any]:
         """Return the request's body."""
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        turns = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
+        turns: list[dict[str, Any]] = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
         parameters: dict[str, Any] = {"model": prompt.model, "messages": system + turns, "stream": True}
+        if turns and turns[-1]["role"] == "assistant":
+            if self.prefill == "prefix":
+                turns[-1]["prefix"] = True
+            elif self.prefill == "continue_final_message":
+                # Not a parameter of the SDK.
+                parameters["extra_body"] = {"continue_final_message": True, "add_generation_prompt": False}
         parameters[self.max_tokens_parameter] = prompt.max_output_tokens
         if self.include_usage:
             parameters["stream_options"] = {"include_usage": True}

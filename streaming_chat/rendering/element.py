@@ -61,7 +61,6 @@ WORDS = {
     "unexpected": gettext_lazy("The server sent an unexpected response."),
     "regenerate": gettext_lazy("Regenerate"),
     "retry": gettext_lazy("Try again"),
-    "continue": gettext_lazy("Continue"),
     "place": gettext_lazy("{index} of {count}"),
     "reasoning": gettext_lazy("Reasoning"),
     "reasoning_now": gettext_lazy("Reasoning…"),

@@ -37,6 +37,7 @@ from streaming_chat.providers import default_model
 
 from .api import parsing
 from .api.available_models import offered_models
+from .api.lookups import find_reply
 from .api.replies import begin_reply, grace_seconds
 from .api.reply_answers import ReplyAnswer
 from .api.responses import api_error_from, keep_token, private
@@ -66,22 +67,32 @@ _API_ERRORS: dict[str, Promise] = {
 
 @dataclass(frozen=True, repr=False)
 class Draft:
-    """The fields of the form. Its repr is the default one: no text in logs and error pages."""
+    """The fields of the form. Its repr is the default one: no text in logs and error pages.
+
+    again: the reply that a button continues or asks for again, in place of a text. continues: which of the two.
+    """
 
     content: str = ""
     model: str = ""
     parent: str = ""
     client_id: str = ""
+    again: str = ""
+    continues: bool = False
 
     @classmethod
     def from_post(cls, request: HttpRequest) -> Draft:
         """Return what was posted. A form ends its lines with CRLF."""
         posted = {name: storable(request.POST.get(name, "")) for name in ("content", "model", "parent", "client_id")}
-        return cls(**posted | {"content": posted["content"].replace("\r\n", "\n")})
+        posted["content"] = posted["content"].replace("\r\n", "\n")
+        continued = request.POST.get("continue", "")
+        again = storable(continued or request.POST.get("regenerate", ""))
+        return cls(**posted, again=again, continues=bool(continued))
 
     @property
     def filled(self) -> dict[str, str]:
-        """The fields that are not empty, and the text in any case."""
+        """The fields that are not empty, and the text in any case but for a button."""
+        if self.again:
+            return {"again": self.again} | ({"client_id": self.client_id} if self.client_id else {})
         others = {name: getattr(self, name) for name in ("model", "parent", "client_id")}
         return {"content": self.content} | {name: value for name, value in others.items() if value}
 
@@ -120,9 +131,15 @@ def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> Rep
         "model": parsing.text(255, shortest=1),
         "parent": parsing.identifier,
         "client_id": parsing.client_id,
+        "again": parsing.identifier,
     }
-    body = parsing.cleaned(Draft.from_post(request).filled, checks)
-    send_request = SendRequest.from_body(body, conversation_id=conversation_id, grace_seconds=grace_seconds(None))
+    draft = Draft.from_post(request)
+    body = parsing.cleaned(draft.filled, checks)
+    options: dict[str, Any] = {"conversation_id": conversation_id, "grace_seconds": grace_seconds(None)}
+    if draft.again:
+        reply = find_reply(owner, body["again"])
+        options |= {"regenerate": reply.pk, "continues": draft.continues, "conversation_id": reply.conversation_id}
+    send_request = SendRequest.from_body(body, **options)
     answer = begin_reply(request, owner, send_request)
     lease_judge.database_answered()
     answer.timeout = _ENDING_TIMEOUT
@@ -213,12 +230,13 @@ def _context(request: HttpRequest, page: Page) -> dict[str, Any]:
 def _form_context(request: HttpRequest, page: Page) -> dict[str, Any]:
     draft, error = page.draft, page.error
     # A send that may have worked is found again by its client_id.
-    keeps_client_id = error is not None and error.status >= 500
+    kept = draft.client_id if error is not None and error.status >= 500 else ""
     models = offered_models(request, page.owner) if page.owner else []
     return {
         "address": page.address,
         "draft": draft,
-        "client_id": (keeps_client_id and draft.client_id) or secrets.token_urlsafe(16),
+        "client_id": ("" if draft.again else kept) or secrets.token_urlsafe(16),
+        "again_client_id": (kept if draft.again else "") or secrets.token_urlsafe(16),
         "models": [name for name in models if not name.endswith(":*")],
         "model": draft.model or (page.conversation.model if page.conversation else "") or default_model(),
         "error": _in_words(error, draft) if error else "",

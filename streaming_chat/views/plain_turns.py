@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from streaming_chat.chats.tree import messages_of
 from streaming_chat.engine import lookup
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol import events
+from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.events import Event
 from streaming_chat.rendering.markdown_html import markdown, plain
 from streaming_chat.rendering.outcomes import describe_to_owner
@@ -38,6 +38,13 @@ class Turn:
     message: Message
     parts: list[Part]
     outcome: str
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether there is no answer, or not all of it, and nothing to continue."""
+        message = self.message
+        is_bad = message.status in endings.EARLY or message.end_reason == "content_filter"
+        return message.is_reply and is_bad and not message.can_continue
 
 
 def turns_of(conversation: Conversation, ids: list[uuid.UUID]) -> list[Turn]:

@@ -129,7 +129,7 @@ class TestServersThatEnd:
 
             assert saved in {"Saved", "Saved, seen"}
             expect(chat.reply()).to_have_text(saved)
-            chat.button("Try again").click()
+            chat.button("Regenerate").click()
             expect(chat.reply()).to_have_text("Whole")
             chat.expect_end()
             expect(chat.replies.last).to_contain_text("2 of 2")

@@ -293,7 +293,7 @@ class TestErrors:
         expect(chat.replies.last).to_contain_text("The connection to the model was lost before the reply was complete.")
         chat.reload()
         expect(chat.reply()).to_have_text("Half")
-        expect(chat.button("Try again")).to_be_visible()
+        expect(chat.button("Continue")).to_be_visible()
 
     def test_a_refused_message_is_in_the_composer_again(self, chat, provider):
         chat.say("x" * 32_001)

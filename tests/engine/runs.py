@@ -32,6 +32,7 @@ class Received:
         self.is_unfollowed = self.is_orphaned = False
         self.ended = threading.Event()
         self.events = [Event("start", {})]
+        self.own_index = self.own_position = 1
         self.fields: dict = {}
         # What asking for its columns raises, in place of the database: the last first.
         self.raises: list[Exception] = []

@@ -14,7 +14,11 @@ FINAL = {SavingState.SAVED, SavingState.GIVEN_UP, SavingState.HANDED_OVER}
 
 
 def make_progress(state=SavingState.OPEN, **run) -> Progress:
-    progress = Progress(SimpleNamespace(**{"outcome": None, "is_unfollowed": False, "position": 1, **run}))
+    progress = Progress(
+        SimpleNamespace(
+            **{"outcome": None, "is_unfollowed": False, "position": 1, "own_index": 1, "own_position": 1, **run}
+        )
+    )
     progress.state = state
     return progress
 

@@ -57,6 +57,35 @@ class RedactTests(TestCase):
             conversation.pk,
         )
 
+    def test_a_reply_and_its_continuations_share_their_text(self):
+        """Whichever of them is redacted."""
+        for number in range(3):
+            with self.subTest(number):
+                conversation = make_conversation()
+                replies = [make_reply(conversation, "Secret", end_reason="length")]
+                question = replies[0].parent
+                for _more in range(2):
+                    more = {"continues": replies[-1], "continued_at": 7, "parent": question}
+                    replies.append(make_reply(conversation, "Secret, and more", **more))
+                other = make_reply(conversation, "Another", parent=question)
+                redact(replies[number].pk, self.staff)
+
+                rows = Message.objects.filter(conversation=conversation, role="assistant").order_by("pk")
+                assert [row.text for row in rows] == [REDACTED] * 3 + ["Another"]
+                assert not any(row.can_continue for row in rows)
+                records = AccessRecord.objects.filter(conversation=conversation.pk)
+                assert {found.message for found in records} == {reply.pk for reply in replies}
+                assert other.pk not in {found.message for found in records}
+
+    def test_a_continuation_that_is_being_written_would_bring_it_back(self):
+        conversation = make_conversation()
+        reply = make_reply(conversation, "Secret", end_reason="length")
+        live = make_live(conversation, Event("text", "Secret"))
+        Message.objects.filter(pk=live.pk).update(continues=reply, continued_at=7)
+
+        with self.assertRaises(StillLiveError):
+            redact(reply.pk, self.staff)
+
     def test_what_was_beyond_the_cut_goes_too(self):
         reply = make_reply(make_conversation(), "Seen. Unseen.", status="stopped", end_reason="user", cut_position=6)
         redact(reply.pk, self.staff)

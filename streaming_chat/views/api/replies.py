@@ -1,4 +1,4 @@
-"""Replies: begin, follow, stop and regenerate."""
+"""Replies: begin, follow, stop, regenerate and continue."""
 
 from __future__ import annotations
 
@@ -43,9 +43,25 @@ def begin_reply(
 
 def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:
     """Write a reply again, as its sibling."""
+    return _begin_sibling(request, owner, message_id, {"model": parsing.text(255, shortest=1)})
+
+
+def continue_reply(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:
+    """Continue a reply that was cut off: a sibling that begins with its text, by the same model."""
+    return _begin_sibling(request, owner, message_id, {}, continues=True)
+
+
+def _begin_sibling(
+    request: HttpRequest,
+    owner: Owner,
+    message_id: uuid.UUID,
+    more_checks: dict[str, parsing.Check],
+    *,
+    continues: bool = False,
+) -> ReplyAnswer:
     checks: dict[str, parsing.Check] = {
         "client_id": parsing.client_id,
-        "model": parsing.text(255, shortest=1),
+        **more_checks,
         "stream": parsing.boolean,
         "disconnect": parsing.one_of("stop", "finish"),
     }
@@ -57,6 +73,7 @@ def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Rep
     send_request = SendRequest.from_body(
         body,
         regenerate=reply.pk,
+        continues=continues,
         conversation_id=reply.conversation_id,
         grace_seconds=grace_seconds(body.get("disconnect")),
     )
@@ -134,3 +151,4 @@ def _answer_with_turn(owner: Owner, message_id: uuid.UUID, has_ended: bool) -> H
 events_view = streaming(GET=follow)
 stop_view = streaming(POST=stop)
 regenerate_view = streaming(POST=regenerate)
+continue_view = streaming(POST=continue_reply)
