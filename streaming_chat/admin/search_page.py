@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +18,9 @@ from streaming_chat.models import AccessRecord
 from streaming_chat.privacy.audit import record
 from streaming_chat.search import query
 from streaming_chat.search.query import Hit, SearchPage, SearchUnavailableError
-from streaming_chat.search.tokenizer import Term, find_matches, terms
+from streaming_chat.search.snippets import Piece
+from streaming_chat.search.snippets import snippets as plain_snippets
+from streaming_chat.search.tokenizer import Term, terms
 
 from .formats import owner_name
 from .list_search import clean_query
@@ -26,12 +28,6 @@ from .lists import may_read
 from .pages import render_page, transcript_url
 
 _MAX_PAGES = query.MAX_HITS // query.PAGE_SIZE
-_MAX_SNIPPETS = 3
-# Around a match: two lines of a page.
-_CHARS_BEFORE = 60
-_CHARS_AFTER = 140
-# Searching this many characters takes 50 ms. For matches further on, there is the transcript.
-_MAX_CHARS = 100_000
 
 
 @dataclass(frozen=True)
@@ -132,45 +128,10 @@ def _hit_url(hit: Hit, site: str) -> str:
 
 def snippets(text: str, terms: Sequence[Term]) -> list[SafeString]:
     """Return up to three escaped snippets of a text; its beginning if nothing matches in its first 100,000 characters."""
-    text = text[:_MAX_CHARS]
-    matches = find_matches(text, terms)
-    places = list(_places(text, matches)) or [(0, min(len(text), _CHARS_BEFORE + _CHARS_AFTER))]
-    return [_mark(text, start, end, matches) for start, end in places[:_MAX_SNIPPETS]]
+    return [
+        format_html_join("", "{}", ((_marked(piece),) for piece in pieces)) for pieces in plain_snippets(text, terms)
+    ]
 
 
-def _places(text: str, matches: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the (start, end) of each snippet."""
-    shown = 0
-    for start, end in matches:
-        if start >= shown:
-            begin = max(shown, _word_start(text, start - _CHARS_BEFORE))
-            shown = _word_end(text, max(end, start + _CHARS_AFTER))
-            yield begin, shown
-
-
-def _word_start(text: str, at: int) -> int:
-    """Return the start of a word near there, so that no word is cut."""
-    if at <= 0:
-        return 0
-    space = text.find(" ", at, at + 20)
-    return at if space < 0 else space + 1
-
-
-def _word_end(text: str, at: int) -> int:
-    if at >= len(text):
-        return len(text)
-    space = text.rfind(" ", at - 20, at)
-    return at if space < 0 else space
-
-
-def _mark(text: str, start: int, end: int, matches: Sequence[tuple[int, int]]) -> SafeString:
-    parts: list[SafeString | str] = ["… "] if start else []
-    at = start
-    for first, last in matches:
-        if start <= first < end:
-            parts += [text[at:first], format_html("<mark>{}</mark>", text[first:last])]
-            at = last
-    parts.append(text[at:end])
-    if end < len(text):
-        parts.append(" …")
-    return format_html_join("", "{}", ((part,) for part in parts))
+def _marked(piece: Piece) -> str:
+    return format_html("<mark>{}</mark>", piece.text) if piece.is_match else piece.text

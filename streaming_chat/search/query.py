@@ -123,10 +123,11 @@ def _fts5(parsed: Sequence[Term]) -> str:
 
 
 def _tsquery(parsed: Sequence[Term]) -> str:
-    return " & ".join(f"({_phrase(term)})" for term in parsed)
+    return " & ".join(f"({phrase(term)})" for term in parsed)
 
 
-def _phrase(term: Term) -> str:
+def phrase(term: Term) -> str:
+    """Return a term as a tsquery of PostgreSQL."""
     *others, last = (f"'{word}'" for word in term.words)
     return " <-> ".join([*others, f"{last}:*" if term.is_prefix else last])
 

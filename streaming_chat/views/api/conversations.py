@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db.models import DateTimeField, Exists, OuterRef, Q, Value
+from django.db.models import DateTimeField, Q, Value
 from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -22,10 +22,10 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, ConversationQuerySet, Message, Status
+from streaming_chat.models import Conversation, Message, Status
 from streaming_chat.protocol.storable_text import storable
 from streaming_chat.providers import default_model, is_offered
-from streaming_chat.search import entries
+from streaming_chat.search import entries, own_texts
 
 from . import parsing
 from .lookups import find_conversation
@@ -44,8 +44,9 @@ def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
     require(get_permissions().may_read(request, owner))
     found = Conversation.objects.for_owner(owner.key)
     # No row holds what storable() removes, and PostgreSQL refuses to search for NUL.
-    if words := storable(request.GET.get("search", "")).strip()[:_SEARCH_CHARS]:
-        found = _matching(found, words)
+    search = storable(request.GET.get("search", "")).strip()[:_SEARCH_CHARS]
+    if search:
+        found = own_texts.matching(found, search)
     if status := request.GET.get("status", ""):
         found = found.filter(last_status=_status(status))
     limit = _limit(request.GET.get("limit", ""))
@@ -57,7 +58,10 @@ def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
     page = list(found.order_by("-last_activity", "-id")[: limit + 1])
     more = len(page) > limit
     page = page[:limit]
-    return {"results": [serialize_conversation(item) for item in page], "next": _cursor(page[-1]) if more else None}
+    results = [serialize_conversation(item) for item in page]
+    if search:
+        _add_matches(results, page, search)
+    return {"results": results, "next": _cursor(page[-1]) if more else None}
 
 
 def create_conversation(request: HttpRequest, owner: Owner) -> Answer:
@@ -161,9 +165,14 @@ def _check_model(request: HttpRequest, owner: Owner, model: str) -> None:
     require(get_permissions().may_use_model(request, owner, model))
 
 
-def _matching(found: ConversationQuerySet, words: str) -> ConversationQuerySet:
-    said = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=words)
-    return found.filter(Q(title__icontains=words) | Exists(said))
+def _add_matches(results: list[dict[str, Any]], conversations: list[Conversation], search: str) -> None:
+    found = own_texts.matches(conversations, search)
+    for result, conversation in zip(results, conversations, strict=True):
+        message, snippet = found[conversation.pk]
+        result["match"] = {
+            "message": str(message) if message else None,
+            "snippet": [{"text": piece.text, "is_match": piece.is_match} for piece in snippet],
+        }
 
 
 def _limit(value: str) -> int:

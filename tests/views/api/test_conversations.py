@@ -12,6 +12,7 @@ from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.models import Conversation, LiveReply, Message
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
 from tests.native import Api, ApiTestCase, error_of
+from tests.search.factories import HOSTILE, said
 
 KEYS = {
     "id",
@@ -139,19 +140,6 @@ class ListTests(ApiTestCase):
                 assert response.status_code == 422, response.content
                 assert list(error_of(response)["fields"]) == [name]
 
-    def test_search_finds_titles_and_texts(self):
-        titled = make_conversation(title="Über Kräne")
-        spoken = make_conversation(title="Other")
-        make_reply(spoken, "A crane lifts 100% of it.")
-        make_conversation(title="Neither")
-
-        assert self.ids("?search=kran") == []
-        assert self.ids("?search=Kr%C3%A4ne") == [str(titled.pk)]
-        assert self.ids("?search=CRANE") == [str(spoken.pk)]
-        assert self.ids("?search=100%25") == [str(spoken.pk)]
-        assert self.ids("?search=%25") == [str(spoken.pk)]
-        assert self.ids("?search=_") == []
-
     def test_the_list_of_those_with_a_live_reply(self):
         """What a page asks for while one is being written, to notice the ending."""
         live = make_conversation()
@@ -169,9 +157,79 @@ class ListTests(ApiTestCase):
 
     def test_its_cost_does_not_grow_with_the_page(self):
         for _ in range(3):
-            make_reply(make_conversation())
+            said("It rains.")
         with self.assertNumQueries(3):
             self.ids()
+        with self.assertNumQueries(5):
+            self.ids("?search=rain")
+
+
+class SearchTests(ApiTestCase):
+    def results(self, sought):
+        response = self.api.get("api/conversations", data={"search": sought})
+
+        assert response.status_code == 200, response.content
+        return response.json()["results"]
+
+    def ids(self, sought):
+        return {item["id"] for item in self.results(sought)}
+
+    def test_it_finds_titles_and_texts(self):
+        titled = make_conversation(title="Über Kräne")
+        spoken = said("A crane lifts 100% of it.").conversation
+        make_conversation(title="Neither")
+
+        assert self.ids("kräne") == self.ids("räne") == {str(titled.pk)}
+        assert self.ids("CRANE") == self.ids("100%") == {str(spoken.pk)}
+        assert self.ids("%") == self.ids("_") == self.ids("crane neither") == set()
+
+    def test_it_finds_words_in_any_order_without_accents_and_while_they_are_typed(self):
+        conversation = said("Ein Kran hebt schöne Häuser. 東京の雨").conversation
+
+        for sought in ("hauser kran", "schon", "hä", '"kran hebt"', "東京", "京の雨"):
+            with self.subTest(sought=sought):
+                assert self.ids(sought) == {str(conversation.pk)}
+        assert self.ids('"hebt kran"') == self.ids("ran") == set()
+
+    def test_all_the_words_are_in_one_text(self):
+        conversation = said("A crane.").conversation
+        said("A house.", conversation)
+
+        assert self.ids("crane house") == set()
+
+    def test_a_result_shows_the_newest_text_with_its_words_marked(self):
+        conversation = make_conversation(title="Birds")
+        said("A crane is a bird.", conversation)
+        newest = said(f"{'x ' * 50}and this crane is tall. {'y ' * 90}", conversation)
+        (result,) = self.results("crane")
+        snippet = result["match"]["snippet"]
+
+        assert result["match"]["message"] == str(newest.pk)
+        assert [piece["text"] for piece in snippet if piece["is_match"]] == ["crane"]
+        assert "".join(piece["text"] for piece in snippet).startswith("… x x x")
+        assert len("".join(piece["text"] for piece in snippet)) < 120
+
+    def test_a_title_that_matches_is_the_snippet(self):
+        make_reply(make_conversation(title="Cranes of Lisbon"))
+        (result,) = self.results("cranes")
+
+        assert result["match"] == {
+            "message": None,
+            "snippet": [{"text": "Cranes", "is_match": True}, {"text": " of Lisbon", "is_match": False}],
+        }
+
+    def test_only_the_owners_texts_are_found(self):
+        said("A crane.", make_conversation(make_user("other"), title="Crane"))
+        deleted = said("A crane.").conversation
+        Conversation.objects.filter(pk=deleted.pk).update(deleted_at=Now())
+
+        assert self.results("crane") == []
+
+    def test_any_text_can_be_searched_for(self):
+        said("A crane.")
+        for sought in HOSTILE:
+            with self.subTest(sought=sought):
+                self.results(sought.encode("utf-8", "replace").decode())
 
 
 class MakeTests(ApiTestCase):
