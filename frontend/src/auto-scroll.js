@@ -46,6 +46,18 @@ export class AutoScroll {
   }
 
   /**
+   * Show this instead of the end.
+   *
+   * @param {HTMLElement} element
+   */
+  moveTo(element) {
+    this.isFollowing = false;
+    element.scrollIntoView({ block: "center" });
+    this.#remember();
+    this.#showButton();
+  }
+
+  /**
    * Listen to what scrolls up before the scroll event comes: the text that arrives in between must not pull the user down again.
    *
    * @param {AbortSignal} signal

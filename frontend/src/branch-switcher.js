@@ -22,18 +22,43 @@ export class BranchSwitcher {
    * @param {Direction} direction
    */
   async step(from, direction) {
+    const before = { top: 0 };
+    const chosen = await this.#turn(
+      (tree) => sibling(tree, from.id, direction),
+      () => (before.top = from.pager.top),
+    );
+    if (chosen) this.#show(chosen.id, direction, before.top);
+  }
+
+  /**
+   * Go to the branch of a message.
+   *
+   * @param {string} id
+   */
+  async open(id) {
+    await this.#turn((tree) => tree.find((message) => message.id === id));
+  }
+
+  /**
+   * Show the branch of the message that is chosen from the tree. Returns the message; undefined if another branch is shown meanwhile.
+   *
+   * @param {(tree: Message[]) => Message | undefined} choose
+   * @param {() => void} beforeShown
+   */
+  async #turn(choose, beforeShown = () => {}) {
     const { api, conversation, isBusy, tabs, view } = this.#chat;
-    if (isBusy) return;
+    if (isBusy) return undefined;
     const hasChanged = view.watchForChanges();
+    /** @type {{results: Message[]}} */
     const { results } = await api.get(`api/conversations/${conversation}/messages`);
-    if (hasChanged()) return;
-    const chosen = sibling(results, from.id, direction);
+    const chosen = choose(results);
+    if (!chosen || hasChanged()) return undefined;
     await api.json("PATCH", `api/conversations/${conversation}`, { head: lastDescendant(results, chosen).id });
-    if (hasChanged()) return;
+    if (hasChanged()) return undefined;
     tabs.notify(conversation);
-    const { top } = from.pager;
+    beforeShown();
     await view.reload();
-    this.#show(chosen.id, direction, top);
+    return chosen;
   }
 
   /**

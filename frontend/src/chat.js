@@ -10,13 +10,14 @@ import { Composer } from "./composer.js";
 import { createContext } from "./context.js";
 import { ConversationActions } from "./conversation-actions.js";
 import { ConversationList } from "./conversation-list.js";
+import { ConversationMarks } from "./conversation-marks.js";
 import { ConversationView } from "./conversation-view.js";
 import { Corner } from "./corner.js";
 import { keepFocus } from "./focus.js";
+import { FoundWords } from "./found-words.js";
 import { KeyboardShortcuts } from "./keyboard-shortcuts.js";
 import { hasModifier, isTouchScreen } from "./keys.js";
 import { preloadRenderer } from "./lazy-markdown.js";
-import { LiveWatch } from "./live-watch.js";
 import { ChatLocation } from "./location.js";
 import { MessageFactory } from "./message-factory.js";
 import { MessageQueue } from "./message-queue.js";
@@ -24,14 +25,14 @@ import { MessageList } from "./message-list.js";
 import { MessageSender } from "./message-sender.js";
 import { PageLayout } from "./page-layout.js";
 import { refuseFiles } from "./refuse-files.js";
-import { Reply } from "./reply.js";
 import { ReplyFollower } from "./reply-follower.js";
 import { Sidebar } from "./sidebar.js";
 import { carryTextOverSignIn } from "./sign-in.js";
 import { listenToSuggestions } from "./suggestions.js";
 import { TabSync } from "./tab-sync.js";
-import { UnreadMarks } from "./unread-marks.js";
 import { VisitorConversations } from "./visitor-conversations.js";
+
+/** @import { SearchMatch } from "./types" */
 
 export class Chat {
   #closing = new AbortController();
@@ -64,12 +65,11 @@ export class Chat {
     this.queue = new MessageQueue({ ...config, parts, on: this.#queueHandlers(), signal });
     this.messageFactory = new MessageFactory(this);
     this.messages = new MessageList({ parts, makeView: (message) => this.messageFactory.make(message), signal });
-    this.unread = new UnreadMarks({ scope: config.sharedScope, changed: () => this.#showMarks(), signal });
+    this.marks = new ConversationMarks(this);
     this.conversationList = this.#makeList(context);
-    const followed = () => (this.follower.isFollowing ? this.conversation : "");
-    this.liveWatch = new LiveWatch({ api: this.api, followed, changed: () => this.refreshList(), signal });
     this.view = new ConversationView(this);
     this.branches = new BranchSwitcher(this);
+    this.foundWords = new FoundWords(this);
     this.actions = new ConversationActions(this);
     this.visitorConversations = new VisitorConversations(this);
     this.tabs = new TabSync(this);
@@ -88,8 +88,10 @@ export class Chat {
   /** Start the chat; in the layout "corner", when the user opens it. */
   open() {
     if (!this.config.isCorner) return this.#start();
-    const { parts, config, signal } = this;
-    this.corner = new Corner({ parts, scope: config.scope, firstOpened: () => this.#start(), signal });
+    const { composer, config, parts, signal } = this;
+    const firstOpened = () => this.#start();
+    this.corner = new Corner({ ...config, parts, text: () => composer.text, firstOpened, signal });
+    this.corner.linkTo(this.conversation);
   }
 
   /** Stop everything that this page does; replies continue on the server. */
@@ -102,15 +104,17 @@ export class Chat {
   }
 
   /**
-   * Go to another conversation, "" for a new chat.
+   * Go to another conversation, "" for a new chat, and there to what a search has found.
    *
    * @param {string} id
+   * @param {SearchMatch} [match]
    */
-  async visit(id) {
+  async visit(id, match) {
     this.location.go(id);
     this.sidebar.toggle(false);
     await this.view.show(id);
     this.#focusStart();
+    if (match) await this.foundWords.show(match);
   }
 
   /** Refresh the list of conversations and the title in view. Returns the newest conversations. */
@@ -118,15 +122,8 @@ export class Chat {
     const results = await this.conversationList.refresh();
     const current = results.find(({ id }) => id === this.conversation);
     if (current) this.view.setTitle(current);
-    this.liveWatch.watch(this.conversationList.live);
-    this.updateMarks();
+    this.marks.listChanged();
     return results;
-  }
-
-  /** Show which conversations are unread. The one that the user sees is not. */
-  updateMarks() {
-    if (this.#isReplySeen) this.unread.noteSeen(this.conversation, this.messages.last?.id ?? null);
-    this.#showMarks();
   }
 
   /** Show the controls that fit what the chat does now. */
@@ -138,7 +135,8 @@ export class Chat {
       this.composer.showButtons({ isLive: isFollowing, isStopping });
       this.queue.showButton(isFollowing);
     });
-    this.updateMarks();
+    this.corner?.linkTo(this.conversation);
+    this.marks.update();
   }
 
   /**
@@ -150,28 +148,14 @@ export class Chat {
     keepFocus(this.parts.frame, change, () => this.composer.focus());
   }
 
-  #showMarks() {
-    const { conversationList, layout, translations } = this;
-    conversationList.updateMarks();
-    const count = conversationList.unreadCount;
-    if (count !== undefined) layout.setUnread(count ? translations.number(count) : "");
-  }
-
-  /** Whether the user sees a conversation whose last reply has ended. */
-  get #isReplySeen() {
-    const { last } = this.messages;
-    if (!this.conversation || !(last instanceof Reply) || last.isLive) return false;
-    return document.visibilityState === "visible" && this.corner?.isOpen !== false;
-  }
-
   /** @param {ReturnType<typeof createContext>} context */
   #makeList(context) {
     return new ConversationList({
       ...context,
       current: this.location.conversation,
-      opened: (id) => this.errors.guard(this.visit(id)),
+      opened: (id, match) => this.errors.guard(this.visit(id, match)),
       chosen: (action, conversation) => this.actions.choose(action, conversation),
-      unread: this.unread,
+      unread: this.marks.unread,
     });
   }
 
@@ -184,10 +168,17 @@ export class Chat {
     this.queue.open(this.conversation);
     if (config.isPage) this.#focusStart();
     if (this.conversation) preloadRenderer(config.modules.markdown);
-    errors.guard(this.view.reload());
+    errors.guard(this.#showFirst());
     errors.guard(this.refreshList());
     errors.guard(this.#loadModels());
     if (config.mayHaveVisitorConversations) errors.guard(this.visitorConversations.offer());
+  }
+
+  /** Show the conversation of the page's address, at the message that its fragment names. */
+  async #showFirst() {
+    const message = this.config.isPage && location.hash.startsWith("#m-") ? location.hash.slice(3) : null;
+    await this.view.reload();
+    if (message && this.conversation) await this.foundWords.show({ message, snippet: [] });
   }
 
   #listen() {

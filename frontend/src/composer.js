@@ -46,6 +46,8 @@ export class Composer {
     }, { signal });
     parts.text.addEventListener("input", () => this.#typed(), { signal });
     parts.text.addEventListener("keydown", (event) => this.#pressed(event), { signal });
+    // It has faded: see composer.css.
+    parts.status.addEventListener("animationend", () => this.setStatus(""), { signal });
     parts.stop.addEventListener("click", () => on.stop(), { signal });
   }
 

@@ -1,5 +1,6 @@
 /** The list of conversations in the sidebar: newest first and grouped by day, older ones on request, and search. */
 
+import { ConversationRows, showCurrent } from "./conversation-rows.js";
 import { groupByDay } from "./day-groups.js";
 import { hasModifier } from "./keys.js";
 import { findParts } from "./parts.js";
@@ -9,7 +10,7 @@ import { RowMenu } from "./row-menu.js";
  * @import { Api } from "./api.js"
  * @import { ErrorReporter } from "./error-reporter.js"
  * @import { Translations } from "./translations.js"
- * @import { ChatParts, Conversation, ConversationPage, ElementFactories, GroupParts, RowParts } from "./types"
+ * @import { ChatParts, Conversation, ConversationPage, ElementFactories, GroupParts, SearchMatch } from "./types"
  * @import { UnreadMarks } from "./unread-marks.js"
  */
 
@@ -26,6 +27,7 @@ export class ConversationList {
   #current;
   #opened;
   #unread;
+  #rows;
   #menu;
   /** @type {Conversation[]} */
   #shown = [];
@@ -45,7 +47,7 @@ export class ConversationList {
    * @param {ElementFactories} options.templates
    * @param {Translations} options.translations
    * @param {string} options.current The id of the conversation in view.
-   * @param {(id: string) => void} options.opened Called when the user chooses a conversation.
+   * @param {(id: string, match?: SearchMatch) => void} options.opened Called when the user chooses a conversation.
    * @param {(action: string, conversation: Conversation) => void} options.chosen Called for an item of a row's menu.
    * @param {UnreadMarks} options.unread
    * @param {ErrorReporter} options.errors
@@ -59,6 +61,7 @@ export class ConversationList {
     this.#current = current;
     this.#opened = opened;
     this.#unread = unread;
+    this.#rows = new ConversationRows({ root: api.root, templates, translations, unread });
     this.#menu = new RowMenu({ parts, chosen: (action, id) => chosen(action, this.#find(id)), signal });
     parts.more.addEventListener("click", () => errors.guard(this.#showOlder()), { signal });
     parts.search.addEventListener("input", () => {
@@ -101,11 +104,7 @@ export class ConversationList {
 
   /** Show again which conversations have a live reply, or are unread. */
   updateMarks() {
-    for (const link of this.#links()) {
-      /** @type {RowParts} */
-      const { mark } = findParts(link);
-      this.#showMark(mark, this.#find(link.dataset.id ?? ""));
-    }
+    for (const link of this.#links()) this.#rows.mark(link, this.#find(link.dataset.id ?? ""));
   }
 
   /**
@@ -115,7 +114,7 @@ export class ConversationList {
    */
   select(id) {
     this.#current = id;
-    for (const link of this.#links()) this.#showCurrent(link);
+    for (const link of this.#links()) showCurrent(link, id);
   }
 
   get #search() {
@@ -189,45 +188,8 @@ export class ConversationList {
     const { label, list } = findParts(element);
     label.textContent = text;
     list.setAttribute("aria-label", text);
-    list.append(...conversations.map((conversation) => this.#row(conversation)));
+    list.append(...conversations.map((conversation) => this.#rows.make(conversation, this.#current)));
     return element;
-  }
-
-  /** @param {Conversation} conversation */
-  #row(conversation) {
-    const { id, title, last_activity: lastActivity } = conversation;
-    const row = this.#templates.conversation();
-    const link = /** @type {HTMLAnchorElement} */ (row.querySelector("a"));
-    /** @type {RowParts} */
-    const { mark, name, time, actions } = findParts(row);
-    link.href = `${this.#api.root}c/${id}`;
-    link.dataset.id = id;
-    name.textContent = title || this.#translations.say("untitled");
-    time.dateTime = lastActivity;
-    time.textContent = this.#translations.shortDate(new Date(lastActivity));
-    actions.value = id;
-    actions.setAttribute("aria-label", this.#translations.say("actions", { title: name.textContent }));
-    this.#showMark(mark, conversation);
-    this.#showCurrent(link);
-    return row;
-  }
-
-  /**
-   * @param {HTMLElement} mark
-   * @param {Conversation} conversation
-   */
-  #showMark(mark, conversation) {
-    const isLive = conversation.last_status === "streaming";
-    const isUnread = this.#unread.isUnread(conversation);
-    mark.hidden = !isLive && !isUnread;
-    mark.classList.toggle("sc-unread", isUnread);
-    mark.textContent = isLive || isUnread ? this.#translations.say(isLive ? "live" : "unread") : "";
-  }
-
-  /** @param {HTMLAnchorElement} link */
-  #showCurrent(link) {
-    if (link.dataset.id === this.#current) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
   }
 
   /** @param {MouseEvent} event */
@@ -238,6 +200,7 @@ export class ConversationList {
     const link = target.closest("a");
     if (!link || hasModifier(event)) return;
     event.preventDefault();
-    this.#opened(link.dataset.id ?? "");
+    const id = link.dataset.id ?? "";
+    this.#opened(id, this.#find(id).match);
   }
 }

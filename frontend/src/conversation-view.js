@@ -28,8 +28,9 @@ export class ConversationView {
    * @param {string} id
    */
   async show(id) {
-    const { composer, conversationList, follower, messages, notices, queue } = this.#chat;
+    const { composer, conversationList, follower, foundWords, messages, notices, queue } = this.#chat;
     follower.leave();
+    foundWords.clear();
     composer.open(id);
     queue.open(id);
     conversationList.select(id);

@@ -82,18 +82,18 @@ export function newDraft(text, model, parent = null) {
 }
 
 /**
- * Keep a text over the sign-in, in this tab: a user's drafts are separate from a visitor's.
+ * Keep a text for the next page of this tab, over the sign-in or on the way to the chat page, whose drafts are separate.
  *
  * @param {string} root
  * @param {string} text
  * @param {Storage} [storage]
  */
-export function keepForSignIn(root, text, storage) {
+export function keepText(root, text, storage) {
   if (text) signInText(root, storage).write(text);
 }
 
 /**
- * Return the text that was kept over the sign-in, once; "" when there is none.
+ * Return the text that was kept, once; "" when there is none.
  *
  * @param {string} root
  * @param {Storage} [storage]

@@ -11,6 +11,8 @@ export class Feedback {
   #save;
   /** @type {Thumb} */
   #value = null;
+  // As it is saved.
+  #comment = "";
   // One change is saved after the other: the server may take two requests in another order.
   #saving = Promise.resolve(true);
 
@@ -28,6 +30,7 @@ export class Feedback {
       event.preventDefault();
       this.#change(this.#value, parts.commentText.value).then((isSaved) => isSaved && this.#closeAndFocus());
     });
+    parts.commentEdit.addEventListener("click", () => this.#openForm());
     parts.commentCancel.addEventListener("click", () => this.#closeAndFocus());
     onEscape(parts.comment, () => this.#closeAndFocus());
     this.show(null);
@@ -36,7 +39,9 @@ export class Feedback {
   /** @param {{value: Thumb, comment: string} | null} feedback Null for none. */
   show(feedback) {
     this.#value = feedback?.value ?? null;
-    this.#parts.commentText.value = feedback?.comment ?? "";
+    this.#comment = feedback?.comment ?? "";
+    this.#parts.commentText.value = this.#comment;
+    this.#showComment();
     this.#parts.good.setAttribute("aria-pressed", String(this.#value === 1));
     this.#parts.bad.setAttribute("aria-pressed", String(this.#value === -1));
   }
@@ -44,6 +49,20 @@ export class Feedback {
   /** Hide the form for the comment. */
   close() {
     this.#parts.comment.hidden = true;
+    this.#parts.commentText.value = this.#comment;
+    this.#showComment();
+  }
+
+  /** Show the comment that is saved, with a button that opens the form again. */
+  #showComment() {
+    this.#parts.commentSaved.hidden = !this.#comment || !this.#parts.comment.hidden;
+    this.#parts.commentShown.textContent = this.#comment;
+  }
+
+  #openForm() {
+    this.#parts.comment.hidden = false;
+    this.#showComment();
+    this.#parts.commentText.focus();
   }
 
   /** @param {1 | -1} value */
@@ -52,9 +71,8 @@ export class Feedback {
       this.#change(null, "");
       return this.close();
     }
-    this.#change(value, this.#parts.commentText.value);
-    this.#parts.comment.hidden = false;
-    this.#parts.commentText.focus();
+    this.#change(value, this.#comment);
+    this.#openForm();
   }
 
   /**
@@ -64,7 +82,7 @@ export class Feedback {
    * @param {string} comment
    */
   async #change(value, comment) {
-    const before = this.#value && { value: this.#value, comment: this.#parts.commentText.value };
+    const before = this.#value && { value: this.#value, comment: this.#comment };
     this.show(value && { value, comment });
     this.#saving = this.#saving.then(() => this.#save(value, comment));
     const isSaved = await this.#saving;

@@ -1,4 +1,4 @@
-/** Keys with a meaning for the whole chat: Escape, and the Up arrow in an empty composer. */
+/** Keys with a meaning for the whole chat: Escape, the question mark, and the Up arrow in an empty composer. */
 
 import { UserMessage } from "./user-message.js";
 
@@ -13,8 +13,9 @@ export class KeyboardShortcuts {
   }
 
   start() {
-    const { signal } = this.#chat;
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape(event), { signal });
+    const { parts, signal } = this.#chat;
+    document.addEventListener("keydown", (event) => this.#pressed(event), { signal });
+    parts.shortcutsButton.addEventListener("click", () => parts.shortcuts.showModal(), { signal });
   }
 
   /** Edit the user's last message. */
@@ -22,6 +23,26 @@ export class KeyboardShortcuts {
     const { follower, messages } = this.#chat;
     const last = messages.views.findLast((view) => view instanceof UserMessage && view.id);
     if (last instanceof UserMessage && !follower.isFollowing) last.openForm();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    if (event.key === "Escape") this.#escape(event);
+    else if (event.key === "?") this.#questionMark(event);
+  }
+
+  /**
+   * List the shortcuts, unless the key writes a character.
+   *
+   * @param {KeyboardEvent} event
+   */
+  #questionMark(event) {
+    const { layout, parts } = this.#chat;
+    const { target } = event;
+    const isWriting = target instanceof Element && target.closest("input, textarea, select, [contenteditable], dialog");
+    if (isWriting || hasCommandKey(event) || event.defaultPrevented || !layout.takesKeysOf(target)) return;
+    event.preventDefault();
+    parts.shortcuts.showModal();
   }
 
   /**
@@ -47,4 +68,9 @@ export class KeyboardShortcuts {
     if (target === parts.search && parts.search.value) return false;
     return !element.querySelector("dialog[open], :popover-open");
   }
+}
+
+/** @param {KeyboardEvent} event */
+function hasCommandKey({ ctrlKey, metaKey, altKey }) {
+  return ctrlKey || metaKey || altKey;
 }

@@ -49,6 +49,16 @@ export class MessageList {
   }
 
   /**
+   * Return a message of the branch, and show it if it is an earlier one; undefined if it is on another branch.
+   *
+   * @param {string} id
+   */
+  reveal(id) {
+    while (this.#hidden.some((message) => message.id === id)) this.#showBatch();
+    return this.find(id);
+  }
+
+  /**
    * Return the message after this one, undefined for the last.
    *
    * @param {MessageView} view

@@ -1,6 +1,6 @@
 /** The way to the login page and back. */
 
-import { keepForSignIn } from "./drafts.js";
+import { keepText } from "./drafts.js";
 
 /** @import { Config } from "./config.js" */
 
@@ -13,7 +13,7 @@ import { keepForSignIn } from "./drafts.js";
  * @param {string} text
  */
 export function carryTextOverSignIn(link, { root, isPage, isVisitor }, text) {
-  if (isVisitor) keepForSignIn(root, text);
+  if (isVisitor) keepText(root, text);
   const address = new URL(link.href);
   address.searchParams.set("next", isVisitor && isPage ? root : location.pathname + location.search);
   link.href = address.href;

@@ -47,7 +47,7 @@ export class TabSync {
 
   async #visibilityChanged() {
     if (document.visibilityState !== "visible") return;
-    this.#chat.updateMarks();
+    this.#chat.marks.update();
     await this.#checkForChanges();
     // Without an answer there is nothing to show, and nothing to complain about.
     await this.#chat.refreshList().catch(() => {});

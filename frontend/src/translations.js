@@ -48,18 +48,6 @@ export class Translations {
     return new Intl.NumberFormat(this.language, options).format(milliseconds / 1000);
   }
 
-  /**
-   * Return the time for a date of today, else the day and month.
-   *
-   * @param {Date} date
-   */
-  shortDate(date) {
-    const isToday = date.toDateString() === new Date().toDateString();
-    /** @type {Intl.DateTimeFormatOptions} */
-    const options = isToday ? { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } : { day: "numeric", month: "short" };
-    return new Intl.DateTimeFormat(this.language, options).format(date);
-  }
-
   /** @param {Date} date */
   month(date) {
     return new Intl.DateTimeFormat(this.language, { month: "long", year: "numeric" }).format(date);

@@ -65,6 +65,14 @@ export interface Conversation {
   head: string | null;
   last_status: string | null;
   last_activity: string;
+  /** With a search only. */
+  match?: SearchMatch;
+}
+
+export interface SearchMatch {
+  /** Null if only the title matches. */
+  message: string | null;
+  snippet: { text: string; is_match: boolean }[];
 }
 
 export interface OpenConversation extends Conversation {
@@ -133,6 +141,7 @@ export interface ChatParts {
   launcher: HTMLButtonElement;
   launcherLink: HTMLAnchorElement;
   close: HTMLButtonElement;
+  fullPage: HTMLAnchorElement;
   side: HTMLElement;
   new: HTMLAnchorElement;
   search: HTMLInputElement;
@@ -175,6 +184,8 @@ export interface ChatParts {
   status: HTMLElement;
   send: HTMLButtonElement;
   stop: HTMLButtonElement;
+  shortcuts: HTMLDialogElement;
+  shortcutsButton: HTMLButtonElement;
   renameDialog: HTMLDialogElement;
   renameCancel: HTMLButtonElement;
   newTitle: HTMLInputElement;
@@ -183,7 +194,7 @@ export interface ChatParts {
 export interface RowParts {
   mark: HTMLElement;
   name: HTMLElement;
-  time: HTMLTimeElement;
+  snippet: HTMLElement;
   actions: HTMLButtonElement;
 }
 
@@ -233,4 +244,7 @@ export interface ReplyParts extends PagerParts {
   commentLabel: HTMLLabelElement;
   commentText: HTMLTextAreaElement;
   commentCancel: HTMLButtonElement;
+  commentSaved: HTMLElement;
+  commentShown: HTMLElement;
+  commentEdit: HTMLButtonElement;
 }

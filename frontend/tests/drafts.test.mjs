@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Drafts, keepForSignIn, takeKeptText } from "../src/drafts.js";
+import { Drafts, keepText, takeKeptText } from "../src/drafts.js";
 
 function storage() {
   const items = new Map();
@@ -45,7 +45,7 @@ test("a storage that fails costs only the draft", () => {
 
 test("a text is kept over the sign-in, once and for its own chat", () => {
   const kept = storage();
-  keepForSignIn("/chat/", "Hello", kept);
+  keepText("/chat/", "Hello", kept);
   assert.equal(takeKeptText("/other/", kept), "");
   assert.equal(takeKeptText("/chat/", kept), "Hello");
   assert.equal(takeKeptText("/chat/", kept), "");

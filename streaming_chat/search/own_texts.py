@@ -51,7 +51,7 @@ def _newest(conversations: Sequence[Conversation], parsed: Sequence[Term]) -> di
         return {}
     message = Subquery(_entries(parsed).exclude(message=None).order_by("-pk").values("message")[:1], UUIDField())
     shown = Conversation.objects.filter(pk__in=[conversation.pk for conversation in conversations])
-    pairs = shown.order_by().annotate(match=message).exclude(match=None).values_list("pk", "match")
+    pairs = shown.order_by().annotate(match=message).filter(match__isnull=False).values_list("pk", "match")
     return dict(pairs)
 
 

@@ -1,14 +1,16 @@
 """The list of conversations: the marks of a reply that is being written, and of one that nobody has seen."""
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from streaming_chat.models import Conversation
-from tests.factories import make_conversation, make_reply
+from streaming_chat.models import Conversation, Feedback, Message
+from tests.factories import make_conversation, make_message, make_reply
 from tests.provider_server import Gate, Script
+from tests.search.factories import add
 
 from .chat import ChatPage
 from .conftest import sign_in, watched
@@ -192,3 +194,132 @@ class TestRows:
         expect(rows.page.get_by_role("heading", level=1)).to_have_text("Snow")
         rows.button("Undo").click()
         expect(rows.row("Hail")).to_have_count(1)
+
+
+HIGHLIGHTED = "() => [...CSS.highlights.get('sc-found') ?? []].map((range) => range.toString())"
+
+
+class TestSearch:
+    @pytest.fixture
+    def birds(self, user, site):
+        """Return a conversation in which an early reply, a long way up, has the word."""
+        conversation = make_conversation(user, title="Birds")
+        add(make_reply(conversation, "The **crane** dances. A hurricane does not."))
+        for _turn in range(40):
+            make_reply(conversation, "Indeed.\n\n" * 5)
+        make_reply(make_conversation(user, title="Cranes of Lisbon"))
+        return conversation
+
+    def test_it_shows_the_words_and_opens_at_them(self, page, birds):
+        chat = ListedChat(page).open()
+        page.get_by_label("Search conversations").fill("crane danc")
+        row = chat.row("Birds")
+        expect(row.locator("mark")).to_have_text(["crane", "dances"])
+        expect(chat.row("Lisbon")).to_have_count(0)
+        row.locator("a").click()
+
+        found = page.locator(".sc-reply", has_text="The crane dances")
+        expect(found).to_be_in_viewport()
+        page.wait_for_function(f"({HIGHLIGHTED})().length === 2")
+        assert page.evaluate(HIGHLIGHTED) == ["crane", "dances"]
+        chat.row("Birds").locator("a").click()
+        page.locator("[data-part=new]").click()
+        page.wait_for_function("() => !CSS.highlights.has('sc-found')")
+
+    def test_a_title_shows_its_words(self, page, birds):
+        chat = ListedChat(page).open()
+        page.get_by_label("Search conversations").fill("lisbon")
+
+        expect(chat.row("Cranes of Lisbon").locator("mark")).to_have_text("Lisbon")
+
+    def test_words_on_another_branch_are_shown_there(self, page, user, site):
+        conversation = make_conversation(user, title="Birds")
+        question = make_message(conversation, "Which bird?")
+        first = add(make_reply(conversation, "A crane.", parent=question))
+        add(make_reply(conversation, "A heron.", parent=question))
+        chat = ListedChat(page).open()
+        page.get_by_label("Search conversations").fill("crane")
+        expect(chat.row("Birds").locator("mark")).to_have_text("crane")
+        chat.row("Birds").locator("a").click()
+
+        expect(chat.reply()).to_have_text("A crane.")
+        conversation.refresh_from_db()
+        assert conversation.head == first
+
+    def test_the_address_of_a_message_opens_there(self, page, birds):
+        message = Message.objects.get(text__startswith="The **crane**")
+        ListedChat(page).open(f"c/{birds.pk}#m-{message.pk}")
+
+        expect(page.locator(".sc-reply", has_text="The crane dances")).to_be_in_viewport()
+
+
+class TestShortcuts:
+    def test_a_question_mark_lists_them(self, chat):
+        dialog = chat.page.get_by_role("dialog", name="Keyboard shortcuts")
+        chat.text.press("?")
+        expect(chat.text).to_have_value("?")
+        expect(dialog).to_be_hidden()
+        chat.page.locator("[data-part=scroll]").focus()
+        chat.page.keyboard.press("?")
+        expect(dialog).to_contain_text("Start a new line")
+        chat.page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        chat.button("Keyboard shortcuts").click()
+        expect(dialog).to_be_visible()
+
+
+class TestStatusLine:
+    def test_it_fades(self, chat, provider):
+        chat.say("Hi")
+        chat.expect_end()
+        expect(chat.status).to_have_text("Reply finished")
+        chat.status.evaluate("(status) => status.getAnimations().forEach((animation) => animation.finish())")
+
+        expect(chat.status).to_have_text("")
+
+
+class TestComments:
+    def test_one_is_acknowledged_and_edited(self, page, user, site):
+        conversation = make_conversation(user)
+        make_reply(conversation)
+        chat = ListedChat(page).open(f"c/{conversation.pk}")
+        field = page.get_by_label("What was good or bad? (optional)")
+        chat.button("Bad reply").click()
+        field.fill("Too short")
+        chat.button("Send comment").click()
+        expect(page.get_by_text("Thank you. Your comment: Too short")).to_be_visible()
+        chat.reload()
+        chat.button("Edit comment").click()
+        expect(field).to_have_value("Too short")
+        field.fill("Far too short")
+        chat.button("Send comment").click()
+        expect(page.get_by_text("Thank you. Your comment: Far too short")).to_be_visible()
+        expect(chat.button("Edit comment")).to_be_visible()
+
+        assert Feedback.objects.values_list("value", "comment").get() == (-1, "Far too short")
+
+
+class TestCorner:
+    def test_its_frame_has_its_label_and_leads_to_the_full_page(self, page, user, site, provider):
+        page.goto("/embedded/corner/")
+        page.get_by_role("button", name="Chat", exact=True).click()
+        expect(page.locator(".sc-label")).to_have_text("Chat")
+        chat = ListedChat(page)
+        chat.say("Hi")
+        chat.expect_end()
+        chat.text.fill("And then")
+        page.get_by_role("link", name="Open full page").click()
+
+        expect(page).to_have_url(re.compile("/chat/c/"))
+        expect(chat.reply()).to_have_text("Hello, wörld!")
+        expect(chat.text).to_have_value("And then")
+
+    def test_whoever_is_signed_out_is_led_to_the_login(self, chromium, site):
+        with watched(chromium, base_url=site) as context:
+            page = context.new_page()
+            page.goto("/embedded/corner/")
+            launcher = page.get_by_role("link", name="Chat", exact=True)
+            expect(launcher).to_have_css("position", "fixed")
+            launcher.click()
+
+            expect(page).to_have_url(re.compile(r"/accounts/login/\?next=/embedded/corner/"))
