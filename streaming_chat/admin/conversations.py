@@ -32,7 +32,7 @@ from streaming_chat.search.query import MAX_LISTED_HITS, SearchUnavailableError
 
 from . import dashboard, list_search, review_bar, reviews, search_page
 from .exports import ExportMixin, may_export
-from .filters import ErrorFilter, FeedbackFilter, LiveFilter, ModelFilter, OwnerFilter, ReviewFilter
+from .filters import CONVERSATION_FILTERS
 from .formats import money, owner_name
 from .lists import may_read, may_see, record_list
 from .live import follow_view, stop_reply
@@ -40,13 +40,12 @@ from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
 from .transcripts import Transcript
 
-_FILTERS = (ReviewFilter, LiveFilter, FeedbackFilter, ErrorFilter, OwnerFilter, ModelFilter)
 # The lookups of the filters' links. Django would allow any column of the model, so that `?title__startswith=` would reveal
 # titles letter by letter.
 _LOOKUPS = frozenset(
     {
         *("last_status__exact", "last_activity__gte", "last_activity__lt", "owner_key"),
-        *(each.parameter_name for each in _FILTERS),
+        *(each.parameter_name for each in CONVERSATION_FILTERS),
     }
 )
 
@@ -71,7 +70,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         "spent",
     )
     list_display_links = ("named",)
-    list_filter = ("last_status", *_FILTERS, "last_activity")
+    list_filter = ("last_status", *CONVERSATION_FILTERS, "last_activity")
     list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
     allowed_lookups = _LOOKUPS

@@ -177,3 +177,9 @@ class MessageDateFilter(_ChoiceFilter):
             return queryset
         since = timezone.now() - timedelta(days=int(value))
         return queryset.filter(pk__gte=first_of(since.timestamp()))
+
+
+CONVERSATION_FILTERS = (ReviewFilter, LiveFilter, FeedbackFilter, ErrorFilter, OwnerFilter, ModelFilter)
+MESSAGE_FILTERS = (
+    ReplyStatusFilter, EndReasonFilter, ErrorFilter, LiveFilter, FeedbackFilter, ModelFilter, MessageDateFilter,
+)  # fmt: skip

@@ -13,44 +13,15 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.models import Feedback, Message
 
-from .filters import (
-    EndReasonFilter,
-    ErrorFilter,
-    FeedbackFilter,
-    LiveFilter,
-    MessageDateFilter,
-    ModelFilter,
-    ReplyStatusFilter,
-)
+from .filters import MESSAGE_FILTERS, ReplyStatusFilter
 from .formats import money, owner_name
 from .lists import ListAdmin, may_see
 from .pages import as_uuid, transcript_url
 
-_FILTERS = (
-    ReplyStatusFilter,
-    EndReasonFilter,
-    ErrorFilter,
-    LiveFilter,
-    FeedbackFilter,
-    ModelFilter,
-    MessageDateFilter,
-)
 _COLUMNS = (
-    "role",
-    "status",
-    "end_reason",
-    "error_code",
-    "provider",
-    "model",
-    "input_tokens",
-    "output_tokens",
-    "cost",
-    "first_event_ms",
-    "duration_ms",
-    "created_at",
-    "conversation__owner_key",
-    "conversation__erased_at",
-)
+    "role", "status", "end_reason", "error_code", "provider", "model", "input_tokens", "output_tokens", "cost",
+    "first_event_ms", "duration_ms", "created_at", "conversation__owner_key", "conversation__erased_at",
+)  # fmt: skip
 
 
 @admin.register(Message)
@@ -69,9 +40,9 @@ class MessageAdmin(ListAdmin):
         "total_time",
         "ratings",
     )
-    list_filter = _FILTERS
+    list_filter = MESSAGE_FILTERS
     # Other lookups would reveal a text letter by letter.
-    allowed_lookups = frozenset(each.parameter_name for each in _FILTERS)
+    allowed_lookups = frozenset(each.parameter_name for each in MESSAGE_FILTERS)
     list_per_page = 50
     search_help_text = _("The id of a message, a conversation or a provider's request, a reference, or an owner key.")
 

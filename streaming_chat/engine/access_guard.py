@@ -20,7 +20,6 @@ from functools import partial
 from typing import Protocol
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.db.models import Q
 
@@ -166,11 +165,7 @@ def _readable(ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
 
 def _has_active_flag() -> bool:
     """Return whether users can be deactivated: a site's own user model may have `is_active` as a constant only."""
-    try:
-        get_user_model()._meta.get_field("is_active")
-    except FieldDoesNotExist:
-        return False
-    return True
+    return any(field.name == "is_active" for field in get_user_model()._meta.concrete_fields)
 
 
 access_guard = AccessGuard()

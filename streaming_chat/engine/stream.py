@@ -119,11 +119,10 @@ class ReplyStream:
 
     def attach(self, waiter: Waiter, *, keeps_alive: bool = True) -> None:
         """Wake this waiter at each change from now on. From any thread. keeps_alive: whether the reply goes on for it."""
-        attach = self._attach if keeps_alive else self._observe
         if self.loop is None or running_loop() is self.loop:
-            attach(waiter)
+            self._attach(waiter, keeps_alive)
         else:
-            call_in_loop(self.loop, attach, waiter)
+            call_in_loop(self.loop, self._attach, waiter, keeps_alive)
 
     def detach(self, waiter: Waiter, seconds: float = 0) -> None:
         """Forget this waiter, and end its wait. From any thread, however often. seconds: for which it still counts.
@@ -164,16 +163,12 @@ class ReplyStream:
             index += 1
         return (index, 0) if first == position else None
 
-    def _attach(self, waiter: Waiter) -> None:
-        is_first = not self.readers
-        self.readers.add(waiter)
+    def _attach(self, waiter: Waiter, keeps_alive: bool) -> None:
+        is_first = keeps_alive and not self.readers
+        (self.readers if keeps_alive else self.observers).add(waiter)
         if is_first and self._on_follow:
             self._on_follow(True)
         # For what came between the reader's last look and now.
-        waiter.wake()
-
-    def _observe(self, waiter: Waiter) -> None:
-        self.observers.add(waiter)
         waiter.wake()
 
     def _detach(self, waiter: Waiter) -> None:

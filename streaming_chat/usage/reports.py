@@ -45,29 +45,18 @@ class Totals:
     good: int = 0
     bad: int = 0
 
-    def add_row(self, row: Any) -> None:
+    def add(self, row: Any) -> None:
         """Add a row of DailyUsage."""
         self.statuses[row.status] += row.replies
         # Failed replies cost nothing, or little if the model only reasoned, and live ones are not known yet.
-        has_cost = row.status not in {endings.FAILED, endings.STREAMING}
-        self._add(row, uncosted=row.uncosted if has_cost else 0)
-
-    def add(self, other: Totals) -> None:
-        """Add other totals."""
-        self.statuses.update(other.statuses)
-        self._add(other, uncosted=other.uncosted)
-
-    def _add(self, other: Any, *, uncosted: int) -> None:
-        self.uncosted += uncosted
-        self.replies += other.replies
-        self.input_tokens += other.input_tokens
-        self.output_tokens += other.output_tokens
-        self.good += other.good
-        self.bad += other.bad
-        if other.cost is not None:
-            self.cost = (self.cost or Decimal(0)) + other.cost
-        self.first_event_counts = add(self.first_event_counts, other.first_event_counts)
-        self.speed_counts = add(self.speed_counts, other.speed_counts)
+        if row.status not in {endings.FAILED, endings.STREAMING}:
+            self.uncosted += row.uncosted
+        for name in ("replies", "input_tokens", "output_tokens", "good", "bad"):
+            setattr(self, name, getattr(self, name) + getattr(row, name))
+        if row.cost is not None:
+            self.cost = (self.cost or Decimal(0)) + row.cost
+        self.first_event_counts = add(self.first_event_counts, row.first_event_counts)
+        self.speed_counts = add(self.speed_counts, row.speed_counts)
 
     @property
     def completed(self) -> int:
@@ -160,14 +149,13 @@ class Report:
         by_model: dict[str, Totals] = defaultdict(Totals)
         errors: Counter[tuple[str, str]] = Counter()
         for row in rows:
-            by_model[row.model].add_row(row)
+            by_model[row.model].add(row)
             if model and row.model != model:
                 continue
-            self.days[row.day].add_row(row)
+            self.days[row.day].add(row)
+            self.total.add(row)
             if row.error_code:
                 errors[row.error_code, row.provider] += row.replies
-        for totals in self.days.values():
-            self.total.add(totals)
         self.errors = [(code, provider, count) for (code, provider), count in errors.most_common(MAX_ROWS)]
         self._list_models(by_model, model)
 

@@ -65,7 +65,7 @@ def _serialize_message(message: Message, siblings: Siblings, feedback: Feedback 
         "status": message.status,
         "end_reason": message.end_reason,
         "can_continue": message.can_continue,
-        "error": serialize_error(message.error_code, message.ref),
+        "error": error_object(message.error_code, ref=message.ref) if message.error_code else None,
         "model": message.model,
         "finish_reason": message.finish_reason,
         "usage": message.usage,
@@ -97,11 +97,6 @@ def live_events(message: Message) -> list[Event]:
     run = runner.find(message.pk)
     received = run.events[1:] if run else lookup.read_all(message.pk).events
     return [event for event in received if event.kind != events.END]
-
-
-def serialize_error(code: str, ref: str = "") -> dict[str, Any] | None:
-    """Return the error of a reply, None for none."""
-    return error_object(code, ref=ref) if code else None
 
 
 def _id(value: uuid.UUID | None) -> str | None:

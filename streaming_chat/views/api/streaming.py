@@ -53,13 +53,14 @@ def reply_view(prepare: Prepare, on_error: OnError) -> Callable[..., Any]:
     @exempt
     @wraps(prepare)
     async def view(request: HttpRequest, **url: Any) -> HttpResponse | StreamingHttpResponse:
-        opening = _Opening(request, url, prepare_in_thread, on_error)
+        left = asyncio.Event()
         try:
             # Shielded: a client that leaves now must not leave rows without their run.
-            opened = await asyncio.shield(asyncio.ensure_future(opening.run()))
+            opening = _open(request, url, prepare_in_thread, on_error, left)
+            opened = await asyncio.shield(asyncio.ensure_future(opening))
             return opened if isinstance(opened, HttpResponse) else await _respond(*opened)
         except asyncio.CancelledError:
-            opening.leave()
+            left.set()
             raise
         except Exception as error:  # noqa: BLE001  (answered, and logged)
             return await on_error(request, error, url)
@@ -72,41 +73,27 @@ async def answer_error_in_json(request: HttpRequest, error: Exception, url: dict
     return error_response(error)
 
 
-class _Opening:
-    """Prepares the answer to a request and opens its reader, also if the client leaves before that is done."""
-
-    def __init__(
-        self,
-        request: HttpRequest,
-        url: dict[str, Any],
-        prepare: Callable[..., Awaitable[ReplyAnswer | HttpResponse]],
-        on_error: OnError,
-    ) -> None:
-        self._request = request
-        self._url = url
-        self._prepare = prepare
-        self._on_error = on_error
-        self._left = asyncio.Event()
-
-    def leave(self) -> None:
-        """Note that the client has left."""
-        self._left.set()
-
-    async def run(self) -> HttpResponse | tuple[ReplyAnswer, Reader | BlockingReader]:
-        """Return the response, or what makes it."""
-        if self._left.is_set():
-            return HttpResponse(status=400)
-        try:
-            answer = await self._prepare(self._request, **self._url)
-            return answer if isinstance(answer, HttpResponse) else (answer, open_reader(self._request, answer))
-        except Exception as error:  # noqa: BLE001  (answered, and logged)
-            return await self._on_error(self._request, error, self._url)
-        finally:
-            if self._left.is_set():
-                # Django has closed its connections already, and one that was opened since would wait for the collector.
-                # With shared threads (streaming_chat.asgi) this is refused, and the next request closes it.
-                with contextlib.suppress(RuntimeError):
-                    await release_connections_in_thread()
+async def _open(
+    request: HttpRequest,
+    url: dict[str, Any],
+    prepare: Callable[..., Awaitable[ReplyAnswer | HttpResponse]],
+    on_error: OnError,
+    left: asyncio.Event,
+) -> HttpResponse | tuple[ReplyAnswer, Reader | BlockingReader]:
+    """Return the response, or what makes it. left: set when the client leaves, perhaps before this is done."""
+    if left.is_set():
+        return HttpResponse(status=400)
+    try:
+        answer = await prepare(request, **url)
+        return answer if isinstance(answer, HttpResponse) else (answer, open_reader(request, answer))
+    except Exception as error:  # noqa: BLE001  (answered, and logged)
+        return await on_error(request, error, url)
+    finally:
+        if left.is_set():
+            # Django has closed its connections already, and one that was opened since would wait for the collector.
+            # With shared threads (streaming_chat.asgi) this is refused, and the next request closes it.
+            with contextlib.suppress(RuntimeError):
+                await release_connections_in_thread()
 
 
 async def _respond(answer: ReplyAnswer, reader: Reader | BlockingReader) -> HttpResponse | StreamingHttpResponse:
