@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -28,7 +28,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from streaming_chat.models import AccessRecord, Conversation, Status
 from streaming_chat.privacy.audit import record
 from streaming_chat.review.queues import Queue
-from streaming_chat.search.query import MAX_LISTED_HITS, SearchUnavailableError
+from streaming_chat.search.query import MAX_LISTED_HITS
 
 from . import dashboard, list_search, review_bar, reviews, search_page
 from .exports import ExportMixin, may_export
@@ -143,11 +143,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
         """Search by owner, id and reference, and in texts for users who may read them."""
-        try:
-            return list_search.search(queryset, search_term, request=request if may_read(request) else None), False
-        except SearchUnavailableError:
-            messages.warning(request, _("Texts cannot be searched here: this SQLite was built without FTS5."))
-            return list_search.search_owners(queryset, search_term), False
+        return list_search.search(queryset, search_term, request=request if may_read(request) else None), False
 
     @retry_on_lock_timeout
     def search_view(self, request: HttpRequest) -> HttpResponse:

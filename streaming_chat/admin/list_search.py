@@ -40,7 +40,7 @@ def clean_query(text: str) -> str:
 def search(queryset: QuerySet[Conversation], text: str, *, request: Any = None) -> QuerySet[Conversation]:
     """Return the conversations that match a query; all of them for "".
 
-    request: of a user who may read texts; None: texts are not searched. Raises query.SearchUnavailableError.
+    request: of a user who may read texts; None: texts are not searched.
     """
     term = clean_query(text)
     if not term:
@@ -51,11 +51,6 @@ def search(queryset: QuerySet[Conversation], text: str, *, request: Any = None) 
         in_texts = _in_texts(term, request) if request is not None else set()
         condition = Q(pk__in=_of_owners(term) | in_texts)
     return queryset.filter(condition)
-
-
-def search_owners(queryset: QuerySet[Conversation], text: str) -> QuerySet[Conversation]:
-    """Return the conversations whose owner matches a query, for databases that cannot search texts."""
-    return queryset.filter(pk__in=_of_owners(clean_query(text)))
 
 
 def _in_texts(term: str, request: Any) -> set[uuid.UUID]:

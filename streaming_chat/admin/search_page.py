@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from streaming_chat.models import AccessRecord
 from streaming_chat.privacy.audit import record
 from streaming_chat.search import query
-from streaming_chat.search.query import Hit, SearchPage, SearchUnavailableError
+from streaming_chat.search.query import Hit, SearchPage
 from streaming_chat.search.snippets import Piece
 from streaming_chat.search.snippets import snippets as plain_snippets
 from streaming_chat.search.tokenizer import Term, terms
@@ -88,15 +88,10 @@ def search_view(request: HttpRequest, model_admin: Any) -> HttpResponse:
         raise PermissionDenied
     asked = SearchRequest(request)
     found = SearchPage([], [])
-    is_unavailable = False
     if terms(asked.text):
         record(AccessRecord.Kind.SEARCH, request.user, terms=asked.text)
-        try:
-            found = query.search(asked.text, before=asked.before, everything=asked.everything)
-        except SearchUnavailableError:
-            is_unavailable = True
-    context = {**_context(asked, found, model_admin.admin_site.name), "is_unavailable": is_unavailable}
-    return render_page(model_admin, request, "search", context)
+        found = query.search(asked.text, before=asked.before, everything=asked.everything)
+    return render_page(model_admin, request, "search", _context(asked, found, model_admin.admin_site.name))
 
 
 def _context(asked: SearchRequest, found: SearchPage, site: str) -> dict[str, Any]:

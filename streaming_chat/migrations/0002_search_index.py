@@ -4,7 +4,7 @@ from streaming_chat.search import backends
 
 
 def create(apps, schema_editor):
-    """A GIN index on PostgreSQL, an FTS5 table on SQLite; a SQLite without FTS5 gets none, and the search says so."""
+    """A GIN index on PostgreSQL, an FTS5 table on SQLite."""
     backends.create(schema_editor.connection)
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import OperationalError, connections
+from django.db import connections
 
 TABLE = "streaming_chat_searchentry"
 WORDS = "streaming_chat_searchwords"
@@ -44,30 +44,25 @@ _TRIGGERS = {
 }
 
 
-def create(connection: Any) -> bool:
-    """Create the index if it is missing; False if SQLite has no FTS5."""
+def create(connection: Any) -> None:
+    """Create the index if it is missing."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             # Without fastupdate: each search would read the whole pending list, and the reply that fills it would write
             # up to 4 MB at once.
             cursor.execute(f"CREATE INDEX IF NOT EXISTS {GIN} ON {TABLE} USING gin (words) WITH (fastupdate = off)")
         elif connection.vendor == "sqlite":
-            return _create_fts5(cursor)
-    return True
+            _create_fts5(cursor)
 
 
-def _create_fts5(cursor: Any) -> bool:
-    try:
-        cursor.execute(
-            f"CREATE VIRTUAL TABLE IF NOT EXISTS {WORDS} USING fts5("
-            f"words, content='{TABLE}', content_rowid='id', tokenize='ascii', columnsize=0, prefix='2 3')"
-        )
-    except OperationalError:
-        return False
+def _create_fts5(cursor: Any) -> None:
+    cursor.execute(
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS {WORDS} USING fts5("
+        f"words, content='{TABLE}', content_rowid='id', tokenize='ascii', columnsize=0, prefix='2 3')"
+    )
     cursor.execute(f"CREATE TABLE IF NOT EXISTS {_PURGE_TABLE} (id integer PRIMARY KEY, deletions integer NOT NULL)")
     for name, body in _TRIGGERS.items():
         cursor.execute(f"CREATE TRIGGER IF NOT EXISTS {name} {body}")
-    return True
 
 
 def drop(connection: Any) -> None:
@@ -82,20 +77,6 @@ def drop(connection: Any) -> None:
             cursor.execute(f"DROP TABLE IF EXISTS {_PURGE_TABLE}")
 
 
-def is_available(using: str) -> bool:
-    """Return whether texts can be searched; False for a SQLite without FTS5."""
-    connection = connections[using]
-    if connection.vendor != "sqlite":
-        return connection.vendor == "postgresql"
-    # With the driver: it takes 5 µs, is not counted among the page's queries, and may fail inside a transaction.
-    connection.ensure_connection()
-    try:
-        connection.connection.execute(f"SELECT rowid FROM {WORDS} LIMIT 0").close()
-    except sqlite3.Error:
-        return False
-    return True
-
-
 def overwrite_deleted(using: str) -> None:
     """Make SQLite overwrite what this connection deletes with zeros, whatever the site has configured."""
     if connections[using].vendor == "sqlite":
@@ -106,7 +87,7 @@ def overwrite_deleted(using: str) -> None:
 @contextlib.contextmanager
 def secure_delete(using: str) -> Iterator[None]:
     """Remove the words of entries that are deleted in the block from the file at once, if SQLite can. Slow for many."""
-    if not (_HAS_SECURE_DELETE and connections[using].vendor == "sqlite" and is_available(using)):
+    if not (_HAS_SECURE_DELETE and connections[using].vendor == "sqlite"):
         yield
         return
     with connections[using].cursor() as cursor:
@@ -121,7 +102,7 @@ def secure_delete(using: str) -> Iterator[None]:
 def purge(using: str) -> None:
     """Merge FTS5's b-trees into one, in steps, if anything was deleted since the last purge. Outside a transaction."""
     connection = connections[using]
-    if connection.vendor != "sqlite" or not is_available(using):
+    if connection.vendor != "sqlite":
         return
     overwrite_deleted(using)
     with connection.cursor() as cursor:

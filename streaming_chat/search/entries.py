@@ -202,9 +202,6 @@ def rebuild(using: str) -> Iterator[int]:
     key, each a transaction of its own, while workers are running. Existing entries stay, so a second run continues an
     interrupted one.
     """
-    if connections[using].vendor == "sqlite" and not backends.is_available(using):
-        # The index's own tables are missing: create them, and index everything.
-        clear(using)
     has_entry = Exists(SearchEntry.objects.using(using).filter(message=OuterRef("pk")))
     for ids in key_pages(Message.objects.using(using).filter(~has_entry).exclude(text=""), _PAGE_SIZE):
         yield _add(ids, _missing_messages, using)

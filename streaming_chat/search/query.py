@@ -30,10 +30,6 @@ MAX_LISTED_HITS = 300
 PAGE_SIZE = 20
 
 
-class SearchUnavailableError(Exception):
-    """The database cannot search texts: a SQLite without FTS5."""
-
-
 @dataclass(frozen=True)
 class Hit:
     """A message that matches, or a conversation whose title does. number: of its entry."""
@@ -60,7 +56,7 @@ class SearchPage:
 def search(text: str, *, before: int | None = None, everything: bool = False, size: int = PAGE_SIZE) -> SearchPage:
     """Return the newest texts with all the terms, of the last 90 days or of all time. Blocking.
 
-    before: `next` of the previous page. Raises SearchUnavailableError.
+    before: `next` of the previous page.
     """
     parsed = terms(text)
     # No page shows the deferred columns.
@@ -75,10 +71,7 @@ def search(text: str, *, before: int | None = None, everything: bool = False, si
 
 
 def conversations(text: str) -> tuple[set[uuid.UUID], bool]:
-    """Return the conversations of the newest MAX_LISTED_HITS of the last 90 days, and whether there are more hits.
-
-    Blocking. Raises SearchUnavailableError.
-    """
+    """Return the conversations of the newest MAX_LISTED_HITS of the last 90 days, and whether there are more. Blocking."""
     entries = _entries(terms(text), size=MAX_LISTED_HITS + 1).order_by("-pk")
     ids = list(entries.values_list("conversation", flat=True))
     return set(ids[:MAX_LISTED_HITS]), len(ids) > MAX_LISTED_HITS
@@ -92,8 +85,6 @@ def _entries(
     entries = SearchEntry.objects.using(using)
     if not parsed:
         return entries.none()
-    if not backends.is_available(using):
-        raise SearchUnavailableError
     first = 0 if everything else first_recent_number()
     end = _LARGEST if before is None else min(before, _LARGEST)
     statement, query = _QUERIES[connections[using].vendor]
