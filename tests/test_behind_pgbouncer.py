@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.db.uuid7 import uuid7
-from streaming_chat.exports import formats, rows, transcripts
+from streaming_chat.exports import rows, transcripts
 from streaming_chat.models import Conversation, Feedback, Message
 
 from .factories import make_conversation, make_reply, make_staff, make_user
@@ -201,7 +201,7 @@ class ExportTests(PgBouncerCase):
         self.path = Path(folder.name, "out")
         self.fill()
         self.until = timezone.now().isoformat()
-        self.whole = {form: self.written(form) for form in formats.FORMATS}
+        self.whole = {form: self.written(form) for form in transcripts.FORMATS}
 
     def fill(self):
         """Make conversations of 8 KB each: those of some pages are more than a state of an export is saved after."""
@@ -222,7 +222,7 @@ class ExportTests(PgBouncerCase):
         )
 
     def written(self, form):
-        pieces = transcripts.export(Conversation.objects.all(), formats.FORMATS[form]())
+        pieces = transcripts.export(Conversation.objects.all(), transcripts.FORMATS[form]())
         return b"".join(piece.data for piece in pieces)
 
     def start(self, form):
@@ -253,7 +253,7 @@ class ExportTests(PgBouncerCase):
         return self.log.stat().st_size
 
     def test_the_command_is_exact_while_others_write(self):
-        for form in formats.FORMATS:
+        for form in transcripts.FORMATS:
             with self.subTest(form), Writers() as writers:
                 mark, before = self.mark(), writers.commits
                 process = self.start(form)

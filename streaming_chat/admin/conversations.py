@@ -7,7 +7,6 @@ and stopping a reply (live.py), each with POST to addresses of their own. Nobody
 
 from __future__ import annotations
 
-import uuid
 from functools import partial
 from typing import Any
 
@@ -35,7 +34,7 @@ from .exports import ExportMixin, may_export
 from .filters import CONVERSATION_FILTERS
 from .formats import money, owner_name
 from .lists import may_read, may_see, record_list
-from .live import follow_view, stop_reply
+from .live import follow_view, stop_view
 from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
 from .transcripts import Transcript
@@ -90,9 +89,13 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     def get_urls(self) -> list[Any]:
         """Return Django's addresses, restricted to GET and HEAD except for the list's actions, and the app's own."""
         view = self.admin_site.admin_view
-        numbers = path("numbers/", view(self.numbers_view), name="streaming_chat_conversation_numbers")
-        search = path("search/", view(self.search_view), name="streaming_chat_conversation_search")
-        urls = [numbers, search, *super().get_urls()]
+        numbers = view(partial(dashboard.dashboard_view, self))
+        search = view(partial(search_page.search_view, self))
+        urls = [
+            path("numbers/", numbers, name="streaming_chat_conversation_numbers"),
+            path("search/", search, name="streaming_chat_conversation_search"),
+            *super().get_urls(),
+        ]
         for url in urls:
             if url.name == "streaming_chat_conversation_changelist":
                 url.callback = require_http_methods(["GET", "HEAD", "POST"])(url.callback)
@@ -101,7 +104,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         reply = "<uuid:object_id>/messages/<uuid:message_id>"
         return [
             path(f"{reply}/events", follow_view(self.admin_site), name="streaming_chat_conversation_follow"),
-            path(f"{reply}/stop/", post_only(self, self.stop_view), name="streaming_chat_conversation_stop"),
+            path(f"{reply}/stop/", post_only(self, partial(stop_view, self)), name="streaming_chat_conversation_stop"),
             *reviews.urls(self),
             *urls,
         ]
@@ -144,11 +147,6 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     ) -> tuple[QuerySet[Conversation], bool]:
         """Search by owner, id and reference, and in texts for users who may read them."""
         return list_search.search(queryset, search_term, request=request if may_read(request) else None), False
-
-    @retry_on_lock_timeout
-    def search_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the search in all texts."""
-        return search_page.search_view(request, self)
 
     @admin.display(description=_("conversation"))
     def named(self, conversation: Conversation) -> SafeString:
@@ -228,15 +226,6 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             "may_redact": may_redact(request),
             "may_stop": request.user.has_perm("streaming_chat.stop_reply"),
         }
-
-    def numbers_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the numbers of replies, tokens and cost by day."""
-        return dashboard.dashboard_view(request, self)
-
-    @retry_on_lock_timeout
-    def stop_view(self, request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
-        """Stop a live reply."""
-        return stop_reply(request, object_id, message_id)
 
 
 def _mark_deleted(name: str, conversation: Conversation) -> SafeString:

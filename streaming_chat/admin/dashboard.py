@@ -25,7 +25,7 @@ RANGES = (7, 28, 90)
 _DEFAULT_RANGE = 28
 
 
-def dashboard_view(request: HttpRequest, model_admin: Any) -> HttpResponse:
+def dashboard_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the statistics of a number of days and of a model; by default of 28 days and all models."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied

@@ -33,9 +33,8 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.exports.formats import FORMATS
 from streaming_chat.exports.markdown import export_markdown
-from streaming_chat.exports.transcripts import ExportChunk, export
+from streaming_chat.exports.transcripts import FORMATS, ExportChunk, export
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.audit import record
 

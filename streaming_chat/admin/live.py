@@ -29,7 +29,7 @@ from streaming_chat.views.api.reply_answers import ReplyAnswer, answer_with_repl
 from streaming_chat.views.api.responses import handler_for, private, require, require_found
 from streaming_chat.views.api.streaming import answer_error_in_json, reply_view
 
-from .pages import transcript_url
+from .pages import retry_on_lock_timeout, transcript_url
 
 _FOLLOW_PERMISSIONS = ("streaming_chat.view_conversation", "streaming_chat.view_transcript")
 
@@ -70,18 +70,19 @@ def _may_still_follow(site: admin.AdminSite, request: HttpRequest) -> bool:
     return renewed is not None and site.has_permission(renewed) and renewed.user.has_perms(_FOLLOW_PERMISSIONS)
 
 
-def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
+@retry_on_lock_timeout
+def stop_view(model_admin: Any, request: HttpRequest, object_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
     """Stop a reply and redirect to it. The first stop wins; a reply that has ended stays as it is.
 
     Raises PermissionDenied, Http404.
     """
     if not request.user.has_perms(("streaming_chat.view_conversation", "streaming_chat.stop_reply")):
         raise PermissionDenied
-    if _reply(conversation_id, message_id) is None:
+    if _reply(object_id, message_id) is None:
         raise Http404
     live = LiveReply.objects.using(live_database()).filter(pk=message_id)
     if live.exists():
-        record(AccessRecord.Kind.STOP, request.user, conversation=conversation_id, message=message_id)
+        record(AccessRecord.Kind.STOP, request.user, conversation=object_id, message=message_id)
         run = runner.find(message_id)
         if run is not None:
             run.request_stop("staff")
@@ -90,7 +91,7 @@ def stop_reply(request: HttpRequest, conversation_id: uuid.UUID, message_id: uui
         messages.success(request, _("The reply is being stopped."))
     else:
         messages.info(request, _("The reply had ended already."))
-    return HttpResponseRedirect(transcript_url(conversation_id, message_id))
+    return HttpResponseRedirect(transcript_url(object_id, message_id))
 
 
 def _reply(conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message | None:

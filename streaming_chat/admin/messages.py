@@ -36,8 +36,8 @@ class MessageAdmin(ListAdmin):
         "model",
         "tokens",
         "spent",
-        "first_event",
-        "total_time",
+        "first_event_ms",
+        "duration_ms",
         "ratings",
     )
     list_filter = MESSAGE_FILTERS
@@ -108,16 +108,6 @@ class MessageAdmin(ListAdmin):
     def spent(self, message: Message) -> str:
         """What it cost."""
         return money(message.cost)
-
-    @admin.display(description=_("time to first token, ms"))
-    def first_event(self, message: Message) -> int | None:
-        """Milliseconds to the first event."""
-        return message.first_event_ms
-
-    @admin.display(description=_("total time, ms"))
-    def total_time(self, message: Message) -> int | None:
-        """Milliseconds until it ended."""
-        return message.duration_ms
 
     @admin.display(description=_("feedback"))
     def ratings(self, message: Message) -> str:

@@ -25,7 +25,7 @@ from streaming_chat.search.tokenizer import Term, terms
 from .formats import owner_name
 from .list_search import clean_query
 from .lists import may_read
-from .pages import render_page, transcript_url
+from .pages import render_page, retry_on_lock_timeout, transcript_url
 
 _MAX_PAGES = query.MAX_HITS // query.PAGE_SIZE
 
@@ -82,7 +82,8 @@ class SearchRequest:
         return f"?{urlencode(parameters)}"
 
 
-def search_view(request: HttpRequest, model_admin: Any) -> HttpResponse:
+@retry_on_lock_timeout
+def search_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the results of a search. Raises PermissionDenied for users who may not read texts."""
     if not (may_read(request) and model_admin.has_view_permission(request)):
         raise PermissionDenied

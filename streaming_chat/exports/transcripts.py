@@ -1,19 +1,43 @@
-"""Exports of conversations, in chunks. See formats.py for JSONL and CSV, markdown.py for one branch as Markdown."""
+"""Exports of any number of conversations, in chunks. markdown.py exports one branch as Markdown.
+
+jsonl: a conversation per line, with all its messages (every branch, oldest first), their parts and feedback.
+csv: a message per row, without parts. A cell that a spreadsheet would take for a formula begins with an apostrophe.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Message
 
-from .formats import Format
-from .rows import MessageReader, Row, conversation_pages
+from .rows import MessageReader, Row, conversation_pages, to_json, to_text
+
+_COLUMNS = (
+    "conversation", "title", "owner", "owner_key", "message", "parent", "continues", "role", "origin", "status",
+    "end_reason", "error_code", "ref", "provider", "model", "request_id", "finish_reason", "input_tokens",
+    "cached_input_tokens", "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms",
+    "reasoning_ms", "duration_ms", "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments",
+    "text",
+)  # fmt: skip
+# Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms.
+# They drop a tab or a line break before one, and may drop what is invisible: blanks, controls, the code points that Unicode
+# calls default ignorable, and the blank of Braille.
+# https://owasp.org/www-community/attacks/CSV_Injection
+# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+_INVISIBLE = (
+    r"\s\0-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800"
+    r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_FORMULA = re.compile(rf"[\t\r\n]|[{_INVISIBLE}]*[=+\-@＝＋－＠﹦﹢﹣﹫]")
 
 
 class ExportChunk(NamedTuple):
@@ -26,6 +50,92 @@ class ExportChunk(NamedTuple):
     through: uuid.UUID | None = None
     conversations: int = 0
     messages: int = 0
+
+
+class Jsonl:
+    """A conversation per line."""
+
+    suffix, content_type = "jsonl", "application/x-ndjson; charset=utf-8"
+    head = b""
+
+    def __init__(self) -> None:
+        self._is_first = True
+
+    def begin(self, conversation: Row) -> str:
+        """Return what precedes the messages of a conversation."""
+        self._is_first = True
+        return f'{to_json(conversation)[:-1]}, "messages": ['
+
+    def message(self, conversation: Row, message: Row) -> str:
+        """Return a message."""
+        separator = "" if self._is_first else ", "
+        self._is_first = False
+        return separator + to_json(message)
+
+    def end(self) -> str:
+        """Return what follows the messages of a conversation."""
+        return "]}\n"
+
+
+class Csv:
+    """A message per row; a conversation without messages has none. UTF-8 with a byte order mark, for spreadsheets."""
+
+    suffix, content_type = "csv", "text/csv; charset=utf-8"
+
+    def __init__(self) -> None:
+        self._file = io.StringIO(newline="")
+        self._rows = csv.writer(self._file, quoting=csv.QUOTE_ALL)
+        self._rows.writerow(_COLUMNS)
+        self.head = b"\xef\xbb\xbf" + self._take_lines().encode()
+
+    def begin(self, conversation: Row) -> str:
+        """Return nothing."""
+        return ""
+
+    def message(self, conversation: Row, message: Row) -> str:
+        """Return the row of a message."""
+        feedback = message["feedback"]
+        row = {
+            **message,
+            "conversation": conversation["id"],
+            "message": message["id"],
+            "title": conversation["title"],
+            "owner": conversation["owner"],
+            "owner_key": conversation["owner_key"],
+            "feedback": " ".join("good" if one["value"] > 0 else "bad" for one in feedback),
+            "comments": "\n".join(one["comment"] for one in feedback if one["comment"]),
+        }
+        self._rows.writerow([_cell(row[name]) for name in _COLUMNS])
+        return self._take_lines()
+
+    def end(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def _take_lines(self) -> str:
+        text = self._file.getvalue()
+        self._file.seek(0)
+        self._file.truncate()
+        return text
+
+
+Format = Jsonl | Csv
+FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv}
+
+
+def escape_formula(text: str) -> str:
+    """Return the text of a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return escape_formula(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, int) else to_text(value)
 
 
 def export(

@@ -205,9 +205,9 @@ class Message(models.Model):
     reasoning_tokens = models.PositiveBigIntegerField(_("reasoning tokens"), null=True, blank=True)
     tokens_estimated = models.BooleanField(_("tokens estimated"), default=False)
     cost = models.DecimalField(_("cost"), max_digits=16, decimal_places=8, null=True, blank=True)
-    first_event_ms = models.PositiveIntegerField(_("milliseconds to first event"), null=True, blank=True)
+    first_event_ms = models.PositiveIntegerField(_("time to first token, ms"), null=True, blank=True)
     reasoning_ms = models.PositiveIntegerField(_("milliseconds of reasoning"), null=True, blank=True)
-    duration_ms = models.PositiveIntegerField(_("total milliseconds"), null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(_("total time, ms"), null=True, blank=True)
     omitted_messages = models.PositiveIntegerField(
         _("messages left out"), default=0, help_text=_("Oldest messages that did not fit into the prompt.")
     )

@@ -15,10 +15,9 @@ from django.db.models import CharField, TextField
 from django.test import TestCase
 from markdown_it import MarkdownIt
 
-from streaming_chat.exports.formats import _COLUMNS, FORMATS, escape_formula
 from streaming_chat.exports.markdown import export_markdown
 from streaming_chat.exports.rows import to_json
-from streaming_chat.exports.transcripts import export
+from streaming_chat.exports.transcripts import _COLUMNS, FORMATS, escape_formula, export
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.rendering.markdown_html import markdown as rendered
 from tests.factories import make_conversation, make_message, make_reply, make_staff, make_user

@@ -13,9 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from markdown_it import MarkdownIt
 
 from streaming_chat.exports import rows as rows_module
-from streaming_chat.exports.formats import FORMATS, Jsonl, escape_formula
 from streaming_chat.exports.markdown import export_markdown
-from streaming_chat.exports.transcripts import export
+from streaming_chat.exports.transcripts import FORMATS, Jsonl, escape_formula, export
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.protocol.events import Event
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_user

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from streaming_chat.exports import files, transcripts
-from streaming_chat.exports.formats import FORMATS
+from streaming_chat.exports.transcripts import FORMATS
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.audit import account_name
 from tests.factories import make_conversation, make_reply, make_user

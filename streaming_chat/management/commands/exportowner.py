@@ -12,9 +12,8 @@ from django.utils import timezone
 from streaming_chat import private_files
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.db.alias import live_database
-from streaming_chat.exports.formats import Jsonl
 from streaming_chat.exports.rows import to_json
-from streaming_chat.exports.transcripts import export
+from streaming_chat.exports.transcripts import Jsonl, export
 from streaming_chat.management.arguments import find_owner
 from streaming_chat.models import AccessRecord, Conversation, ConversationQuerySet, QuotaUse
 from streaming_chat.privacy.audit import account_name, record

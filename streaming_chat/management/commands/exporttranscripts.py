@@ -12,7 +12,6 @@ from django.utils import timezone
 from streaming_chat.db.alias import live_database
 from streaming_chat.exports import transcripts
 from streaming_chat.exports.files import ExportFile, Progress
-from streaming_chat.exports.formats import FORMATS
 from streaming_chat.management.arguments import find_owner, moment
 from streaming_chat.models import AccessRecord, Conversation, ConversationQuerySet, Status
 from streaming_chat.privacy.audit import account_name, record
@@ -31,7 +30,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the format, the conditions and --output."""
-        parser.add_argument("--format", choices=sorted(FORMATS), default="jsonl", help="Default: jsonl.")
+        parser.add_argument("--format", choices=sorted(transcripts.FORMATS), default="jsonl", help="Default: jsonl.")
         parser.add_argument("--since", type=moment, metavar="DATE", help="Active then or later: 2026-11-01, or a time.")
         parser.add_argument("--until", type=moment, metavar="DATE", help="Active before then. Default: now.")
         parser.add_argument("--status", choices=Status.values, help="Status of the last reply.")
@@ -45,7 +44,7 @@ class Command(BaseCommand):
         """Write the file, and print the progress on standard error. Raises CommandError."""
         if options["since"] and options["until"] and options["since"] >= options["until"]:
             raise CommandError(f"--since must be before --until, got {options['since']} and {options['until']}.")
-        name = output or f"transcripts-{timezone.localdate():%Y-%m-%d}.{FORMATS[format].suffix}"
+        name = output or f"transcripts-{timezone.localdate():%Y-%m-%d}.{transcripts.FORMATS[format].suffix}"
         asked = {"format": format, **{key: options[key] for key in ("since", "until", "status", "owner", "model")}}
         if name == "-":
             self._print(asked)
@@ -60,7 +59,7 @@ class Command(BaseCommand):
 
     def _print(self, asked: dict[str, Any]) -> None:
         conversations = _record_and_select(_until_now(asked))
-        for chunk in transcripts.export(conversations, FORMATS[asked["format"]]()):
+        for chunk in transcripts.export(conversations, transcripts.FORMATS[asked["format"]]()):
             self.stdout.write(chunk.data.decode(), ending="")
 
     def _write(self, file: ExportFile, asked: dict[str, Any]) -> None:
@@ -71,7 +70,7 @@ class Command(BaseCommand):
         conversations = _record_and_select(progress.options)
         total = conversations.count()
         after = uuid.UUID(progress.through) if progress.through else None
-        chunks = transcripts.export(conversations, FORMATS[asked["format"]](), after)
+        chunks = transcripts.export(conversations, transcripts.FORMATS[asked["format"]](), after)
         for reached in file.write(chunks, progress):
             progress = reached
             if self.stderr.isatty():
