@@ -15,14 +15,13 @@ _PAUSE_SECONDS = 1.0
 class BackgroundThread:
     """A daemon thread that calls `turn` again and again. An error is logged, and the next turn follows.
 
-    turn: one turn of the work; waits until there is something to do. pause: time in seconds between an error and the next
-    turn. A child of a fork needs a new object: threads stay with the parent.
+    turn: one turn of the work; waits until there is something to do. A child of a fork needs a new object: threads stay with
+    the parent.
     """
 
-    def __init__(self, name: str, turn: Callable[[], object], *, pause: float = _PAUSE_SECONDS) -> None:
+    def __init__(self, name: str, turn: Callable[[], object]) -> None:
         self._name = name
         self._turn = turn
-        self._pause = pause
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -49,4 +48,4 @@ class BackgroundThread:
                 self._turn()
             except Exception as error:  # noqa: BLE001  (one failure must not end the thread)
                 logger.error("The thread %s failed and goes on: %s", self._name, describe(error))
-                time.sleep(self._pause)
+                time.sleep(_PAUSE_SECONDS)

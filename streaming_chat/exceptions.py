@@ -60,18 +60,10 @@ def error_text(code: str) -> str:
     return str(ERRORS.get(code, ERRORS["internal"])[0])
 
 
-def is_retryable(code: str) -> bool:
-    """Return whether the same request may succeed later."""
-    return ERRORS.get(code, ERRORS["internal"])[1]
-
-
 def error_object(code: str, message: str | Promise = "", *, ref: str = "", **extra: object) -> dict[str, Any]:
     """Return an error as clients get it, in JSON. message: instead of the code's text. extra: further keys."""
-    error: dict[str, Any] = {
-        "code": code,
-        "message": str(message or error_text(code)),
-        "retryable": is_retryable(code),
-    }
+    text, is_retryable = ERRORS.get(code, ERRORS["internal"])
+    error: dict[str, Any] = {"code": code, "message": str(message or text), "retryable": is_retryable}
     return error | ({"ref": ref} if ref else {}) | extra
 
 

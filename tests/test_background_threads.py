@@ -5,6 +5,7 @@ import threading
 import pytest
 from django.test import SimpleTestCase
 
+from streaming_chat import background_threads
 from streaming_chat.background_threads import BackgroundThread
 from tests.provider_server import TIMEOUT
 from tests.servers import wait_until
@@ -29,9 +30,11 @@ class Turns:
 
 class BackgroundThreadTests(SimpleTestCase):
     def test_the_turn_after_an_error_follows(self):
+        self.addCleanup(setattr, background_threads, "_PAUSE_SECONDS", background_threads._PAUSE_SECONDS)
+        background_threads._PAUSE_SECONDS = 0
         turns = Turns(ValueError("…"))
         with self.assertLogs("streaming_chat", "ERROR") as logs:
-            BackgroundThread("worker", turns, pause=0).start()
+            BackgroundThread("worker", turns).start()
 
             assert turns.turned.wait(TIMEOUT)
 

@@ -68,7 +68,6 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         "tokens",
         "spent",
     )
-    list_display_links = ("named",)
     list_filter = ("last_status", *CONVERSATION_FILTERS, "last_activity")
     list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
@@ -137,10 +136,6 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     def get_list_display(self, request: HttpRequest) -> Any:
         """Show titles only to users who may read them."""
         return ["titled" if name == "named" and may_read(request) else name for name in self.list_display]
-
-    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
-        """Link the first column."""
-        return list(list_display)[:1]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str

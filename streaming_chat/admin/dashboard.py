@@ -35,17 +35,13 @@ def dashboard_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     context = {
         "title": _("Statistics"),
         "media": forms.Media(css={"all": ["streaming_chat/admin/numbers.css"]}),
-        "ranges": [(_range_label(choice), choice, choice == days) for choice in RANGES],
+        "ranges": [(ngettext("{count} day", "{count} days", n).format(count=n), n, n == days) for n in RANGES],
         "days": days,
         "model": model,
         "models": report.models if model in {"", *report.models} else [model, *report.models],
         **_report_context(report),
     }
     return render_page(model_admin, request, "numbers", context)
-
-
-def _range_label(days: int) -> str:
-    return ngettext("{count} day", "{count} days", days).format(count=days)
 
 
 def _report_context(report: Report) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.accounts.permissions import with_renewed_user
 from streaming_chat.db.alias import live_database
-from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.access_guard import Access
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
@@ -80,14 +79,9 @@ def stop_view(model_admin: Any, request: HttpRequest, object_id: uuid.UUID, mess
         raise PermissionDenied
     if _reply(object_id, message_id) is None:
         raise Http404
-    live = LiveReply.objects.using(live_database()).filter(pk=message_id)
-    if live.exists():
+    if LiveReply.objects.using(live_database()).filter(pk=message_id).exists():
         record(AccessRecord.Kind.STOP, request.user, conversation=object_id, message=message_id)
-        run = runner.find(message_id)
-        if run is not None:
-            run.request_stop("staff")
-        else:
-            write_transaction(partial(live.request_stop, "staff"))
+        runner.request_stop(message_id, "staff")
         messages.success(request, _("The reply is being stopped."))
     else:
         messages.info(request, _("The reply had ended already."))

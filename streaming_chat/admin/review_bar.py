@@ -141,7 +141,7 @@ def with_review(request: HttpRequest, conversations: QuerySet[Conversation]) -> 
         newest=Subquery(newest.values("pk")[:1]),
         left=_Count(queues.unreviewed(queue).values("pk")[: queues.MAX_COUNT])
         + _Count(queues.expired(queue).values("pk")[: queues.MAX_COUNT]),
-        done_today=_Count(queues.reviewed_since(request.user, queues.start_of_today()).values("pk")),
+        done_today=_Count(queues.reviewed_today(request.user).values("pk")),
         verdict_rows=_JSONList(_verdict_rows()),
     )
 

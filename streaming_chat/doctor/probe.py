@@ -190,7 +190,6 @@ class Probe:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"the URL must begin with http or https, got {url!r}.")
         self.is_secure = parts.scheme == "https"
-        self.host = parts.netloc
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self._address = parts.hostname, parts.port
         self._path = parts.path

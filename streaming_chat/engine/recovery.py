@@ -112,23 +112,18 @@ def _ending(row: LiveReply, *, is_empty: bool) -> Ending:
 class Takeover:
     """Does a little between two flushes, each reply in a transaction of its own. Used by the writer's thread.
 
-    own: the replies of this process, whose leases it must not judge.
+    own: the replies of this process, whose leases it must not judge. is_replay_due: endings may be waiting in the journal.
     """
 
     def __init__(self, own: Container[uuid.UUID]) -> None:
         self._own = own
         # Other processes may have left endings before this one began.
-        self._is_replay_due = True
+        self.is_replay_due = True
         self._next_replay = self._next_recovery = 0.0
-
-    @property
-    def is_replay_due(self) -> bool:
-        """Whether endings may be waiting in the journal."""
-        return self._is_replay_due
 
     def replay_soon(self) -> None:
         """Replay the journal at the next turn: the database answers again, or there is a new record. From any thread."""
-        self._is_replay_due = True
+        self.is_replay_due = True
         self._next_replay = 0.0
 
     def work(self) -> None:
@@ -136,21 +131,21 @@ class Takeover:
 
         Whatever it raises, the replay is tried again.
         """
-        if self._is_replay_due and time.monotonic() >= self._next_replay:
+        if self.is_replay_due and time.monotonic() >= self._next_replay:
             self._replay()
         else:
             self._recover()
 
     def _replay(self) -> None:
         # First, since another thread may add a record meanwhile.
-        self._is_replay_due = False
+        self.is_replay_due = False
         try:
             replayed = journal.replay(_REPLAYS)
         except Exception:
-            self._is_replay_due = True
+            self.is_replay_due = True
             self._next_replay = time.monotonic() + _RETRY_SECONDS
             raise
-        self._is_replay_due |= replayed.is_more
+        self.is_replay_due |= replayed.is_more
 
     def _recover(self) -> None:
         """End the replies of dead workers, once a lease; see `db.leases`."""

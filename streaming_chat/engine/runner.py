@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from streaming_chat.conf import conf
-from streaming_chat.models import Message
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
+from streaming_chat.models import LiveReply, Message
 from streaming_chat.signals import announce, reply_started
 
 from .follower import follower
@@ -59,6 +61,14 @@ class Runner:
     def find(self, message_id: uuid.UUID) -> Run | None:
         """Return the run that writes this reply in this process."""
         return self._runs.get(message_id)
+
+    def request_stop(self, message_id: uuid.UUID, by: str, position: int | None = None) -> None:
+        """Ask for the end of a reply, whichever process writes it. Blocking."""
+        if run := self.find(message_id):
+            run.request_stop(by, position)
+        else:
+            live = LiveReply.objects.using(live_database()).filter(pk=message_id)
+            write_transaction(partial(live.request_stop, by, position))
 
     def start(self, order: Order) -> Run:
         """Start a run in the running loop, once its rows have been made."""

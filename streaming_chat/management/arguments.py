@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 
 from streaming_chat.accounts.owners import Owner, user_key
 from streaming_chat.db.alias import live_database
@@ -49,20 +48,11 @@ def moment(text: str) -> str:
     Raises ArgumentTypeError.
     """
     try:
-        when = _parse_moment(text)
+        when = datetime.fromisoformat(text)
     except ValueError:
-        when = None
-    if when is None:
-        raise ArgumentTypeError(f"must be a date or time like 2026-11-01 or 2026-11-01T12:00, got {text!r}.")
+        wanted = "a date or time like 2026-11-01 or 2026-11-01T12:00"
+        raise ArgumentTypeError(f"must be {wanted}, got {text!r}.") from None
     return (timezone.make_aware(when) if timezone.is_naive(when) else when).isoformat()
-
-
-def _parse_moment(text: str) -> datetime | None:
-    # parse_datetime accepts dates, too, from Python 3.11.
-    when = parse_datetime(text) if len(text) > len("2026-11-01") else None
-    if when is None and (found := parse_date(text)):
-        return datetime.combine(found, time())
-    return when
 
 
 def find_owner(name: str) -> Owner:

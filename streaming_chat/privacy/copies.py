@@ -1,4 +1,4 @@
-"""Copies of a message's text outside its row: saved events, the search index, the notifier, the journal, and SQLite's
+"""Copies of a message's text outside its row and the search index: saved events, the notifier, the journal, and SQLite's
 write-ahead log.
 """
 
@@ -14,24 +14,16 @@ from django.db import connections, transaction
 from streaming_chat.engine.journal import journal
 from streaming_chat.models import ReplyEvent
 from streaming_chat.notifiers import get_notifier
-from streaming_chat.search import entries
 
 # Longest time that a reader may keep the log from being emptied, in milliseconds.
 _CHECKPOINT_MS = 1_000
 
 
-def remove(message_ids: Sequence[uuid.UUID], using: str, *, titles_of: Sequence[uuid.UUID] = ()) -> None:
-    """Remove all copies: database rows in the open transaction, the rest after its commit.
+def remove(message_ids: Sequence[uuid.UUID], using: str) -> None:
+    """Remove these copies: database rows in the open transaction, the rest after its commit.
 
-    titles_of: conversations whose titles are removed, too. The messages have ended: neither the notifier nor the journal
-    receives any of their text again.
+    The messages have ended: neither the notifier nor the journal receives any of their text again.
     """
-    entries.remove(message_ids, using, titles_of=titles_of)
-    remove_outside_index(message_ids, using)
-
-
-def remove_outside_index(message_ids: Sequence[uuid.UUID], using: str) -> None:
-    """Do the same, without the search index. For rows that are deleted, and callers that purge the index once at the end."""
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
     transaction.on_commit(partial(_remove_outside_database, tuple(message_ids), using), using=using, robust=True)
 

@@ -67,7 +67,7 @@ def _remove(conversations: ConversationQuerySet, ids: list[uuid.UUID]) -> int:
     # The write is the lock; the conditions are checked again under it.
     rows.update(last_activity=F("last_activity"))
     still = list(conversations.filter(pk__in=ids).values_list("pk", flat=True))
-    copies.remove_outside_index(_messages_of(still, using), using)
+    copies.remove(_messages_of(still, using), using)
     # With Django's collector, so the site's own signal receivers and foreign keys take part.
     with _copies_are_removed():
         rows.filter(pk__in=still).delete()
@@ -101,7 +101,7 @@ def remove_copies(*, instance: Model, using: str, origin: Any = None, **kwargs: 
         return
     is_empty = True
     for ids in key_pages(_conversations_of(instance, using), _PAGE_SIZE):
-        copies.remove_outside_index(_messages_of(ids, using), using)
+        copies.remove(_messages_of(ids, using), using)
         is_empty = False
     if not is_empty:
         _purge_once(using)

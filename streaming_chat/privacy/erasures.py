@@ -55,8 +55,8 @@ def count_data(owner: Owner) -> OwnerData:
     return OwnerData(*(query.count() for query in rows))
 
 
-def stop(owner: Owner) -> int:
-    """Stop an owner's live replies; return how many are left after two lease times. Blocking.
+def stop(owner: Owner) -> None:
+    """Stop an owner's live replies, for at most two lease times. Blocking.
 
     A running worker ends them within a second. The replies of a dead one are recovered once their lease has not been
     renewed for LEASE_SECONDS.
@@ -70,11 +70,10 @@ def stop(owner: Owner) -> int:
         if waited > lease_seconds:
             _recover_unrenewed(live_replies, leases)
         if waited > 2 * lease_seconds:
-            break
+            return
         for live in live_replies:
             leases.setdefault(live.pk, live.expires_at)
         time.sleep(_POLL_SECONDS)
-    return len(live_replies)
 
 
 def _request_stop(owner: Owner, live_replies: list[LiveReply]) -> None:
@@ -117,7 +116,7 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     messages = Message.objects.using(using).filter(conversation_id__in=still)
     message_ids = list(messages.values_list("pk", flat=True))
     # Before the rows, since it makes SQLite overwrite what is removed after it.
-    copies.remove_outside_index(message_ids, using)
+    copies.remove(message_ids, using)
     entries.remove(message_ids, using, titles_of=still, purge_after_commit=False)
     messages.update(text="", parts=[], send_key=None, body_digest="")
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))

@@ -1,8 +1,8 @@
 """Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
 Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
-beginning of the message, and the copies of copies.py. A reply, its continuations and the reply that it continues share
-their text, so they are redacted together. docs/privacy.md says what remains.
+beginning of the message, its entry in the search index, and the copies of copies.py. A reply, its continuations and the reply
+that it continues share their text, so they are redacted together. docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.db.models.functions import Length, Now, Replace
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message
-from streaming_chat.search import backends
+from streaming_chat.search import backends, entries
 
 from . import copies
 from .audit import record
@@ -80,7 +80,8 @@ def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
     title = conversations.values_list("title", flat=True).first()
     has_title = bool(title) and _begins_with(message, str(title))
     # Before the row, since it makes SQLite overwrite what is removed after it.
-    copies.remove([message_id], using, titles_of=[conversation_id] if has_title else [])
+    entries.remove([message_id], using, titles_of=[conversation_id] if has_title else [])
+    copies.remove([message_id], using)
     Message.objects.using(using).filter(pk=message_id).update(
         **_redacted_columns(message),
         send_key=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import models
@@ -68,11 +68,7 @@ def columns_on_change(went_wrong: bool) -> dict[str, Any]:
     return columns
 
 
-def reviewed_since(by: Any, since: datetime) -> QuerySet[Review]:
-    """Return the reviews that a reviewer has finished since then."""
-    return Review.objects.using(live_database()).filter(done_by=by, done_at__gte=since)
-
-
-def start_of_today() -> datetime:
-    """Return the beginning of the day in the current time zone."""
-    return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+def reviewed_today(by: Any) -> QuerySet[Review]:
+    """Return the reviews that a reviewer has finished on this day of the current time zone."""
+    start = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    return Review.objects.using(live_database()).filter(done_by=by, done_at__gte=start)

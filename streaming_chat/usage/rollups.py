@@ -52,16 +52,12 @@ def roll_up(since: date | None = None, *, rebuild: bool = False) -> Iterator[tup
     first, end = since or _oldest(), today()
     if first is None:
         return
-    counted = set() if rebuild else counted_days(first)
+    usage = _usage().filter(day__gte=first).values_list("day", flat=True).distinct()
+    counted = set() if rebuild else set(usage)
     for number in range((end - first).days):
         day = first + number * _ONE_DAY
         if day not in counted or end - day <= RECOUNTED_DAYS * _ONE_DAY:
             yield day, _save_day(day)
-
-
-def counted_days(first: date) -> set[date]:
-    """Return the days with counts, from this one on."""
-    return set(_usage().filter(day__gte=first).values_list("day", flat=True).distinct())
 
 
 def count_day(day: date) -> list[DailyUsage]:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
@@ -43,7 +43,7 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
         except APIError as error:
             if error.status != HTTPStatus.UNAUTHORIZED:
                 raise PermissionDenied from error
-            return _to_login(request)
+            return redirect_to_login(request.get_full_path())
         if not get_permissions().may_read(request, owner):
             raise PermissionDenied
         return view(request, owner, **kwargs)
@@ -75,7 +75,3 @@ def _is_plain(request: HttpRequest) -> bool:
 
 def _render(request: HttpRequest, **context: Any) -> HttpResponse:
     return render(request, "streaming_chat/chat.html", context)
-
-
-def _to_login(request: HttpRequest) -> HttpResponseRedirect:
-    return redirect_to_login(request.get_full_path())

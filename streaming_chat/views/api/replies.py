@@ -13,11 +13,8 @@ from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.sending import send
 from streaming_chat.conf import conf
-from streaming_chat.db.alias import live_database
-from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
-from streaming_chat.models import LiveReply, Message
 
 from . import parsing
 from .lookups import find_message, find_reply
@@ -103,7 +100,7 @@ def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnsw
     require(get_permissions().may_stop(request, owner, reply.conversation))
     if not reply.is_live:
         return private(JsonResponse(serialize_message(reply, owner.key)))
-    _request_stop(reply, position)
+    runner.request_stop(reply.pk, "user", position)
     finish = partial(_answer_with_message, owner, message_id)
     return answer_with_reply(reply.pk, None, owner_access(request, owner), finish=finish, timeout=_STOP_TIMEOUT)
 
@@ -111,14 +108,6 @@ def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnsw
 def grace_seconds(policy: str | None) -> float | None:
     """Return how long a reply goes on without a reader. policy: "stop" for not at all; a client can ask only for less."""
     return 0 if policy == "stop" else conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS
-
-
-def _request_stop(reply: Message, position: int | None) -> None:
-    if (run := runner.find(reply.pk)) is not None:
-        run.request_stop("user", position)
-    else:
-        live = LiveReply.objects.using(live_database()).filter(pk=reply.pk)
-        write_transaction(partial(live.request_stop, "user", position))
 
 
 def _resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
