@@ -75,18 +75,10 @@ class LiveReply(models.Model):
 
 
 class ReplyEventQuerySet(models.QuerySet["ReplyEvent"]):
-    def stream(self, message_id: uuid.UUID, position: int = 1) -> list[Event]:
-        """Return the saved events of a live reply that follow a position, merged, in order."""
-        rows = self.filter(message_id=message_id).order_by("position")
-        if position > 1:
-            # The row that holds the position may begin before it.
-            inside = rows.filter(position__lte=position).order_by("-position").values("position")[:1]
-            rows = rows.filter(position__gte=models.Subquery(inside))
-        found = list(rows.values_list("position", "kind", "payload"))
-        if not found:
-            return []
-        saved = (Event(kind, payload) for _position, kind, payload in found)
-        return list(events.merge(events.after(saved, position, found[0][0])))
+    def stream(self, message_id: uuid.UUID) -> list[Event]:
+        """Return the saved events of a live reply, merged, in order."""
+        rows = self.filter(message_id=message_id).order_by("position").values_list("kind", "payload")
+        return list(events.merge(Event(kind, payload) for kind, payload in rows))
 
     def remove(self) -> None:
         """Delete without loading, as `LiveReplyQuerySet.remove`."""

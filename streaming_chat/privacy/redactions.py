@@ -1,8 +1,8 @@
 """Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
 Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
-beginning of the message, its entry in the search index, and the copies of copies.py. A reply, its continuations and the reply
-that it continues share their text, so they are redacted together. docs/privacy.md says what remains.
+beginning of the message, its entry in the search index, and the copies of copies.py. A reply, its continuations and the
+reply that it continues share their text, so they are redacted together. docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
