@@ -9,11 +9,14 @@ import math
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  (Django's own name)
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
+from django.shortcuts import resolve_url
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
 from django.utils.module_loading import import_string
 
 from .accounts.permissions import Permissions
@@ -313,6 +316,46 @@ def check_site(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register(TAG)
+def check_login(**kwargs: Any) -> list[CheckMessage]:
+    """Find a LOGIN_URL that leads nowhere where people must sign in (W011)."""
+    has_default_permissions = SETTINGS["STREAMING_CHAT_PERMISSIONS"].default == conf.STREAMING_CHAT_PERMISSIONS
+    if conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True or not has_default_permissions or _has_login_page():
+        return []
+    return [
+        Warning(
+            f"Nobody can sign in: the site has no page at LOGIN_URL ({settings.LOGIN_URL!r}), to which the chat redirects.",
+            hint=(
+                'Add path("accounts/", include("django.contrib.auth.urls")) and a template registration/login.html, or set'
+                ' LOGIN_URL to your login page, for example to "admin:login". If another server has that page, silence this'
+                " check. STREAMING_CHAT_ALLOW_ANONYMOUS lets people chat without an account."
+            ),
+            id=f"{TAG}.W011",
+        )
+    ]
+
+
+def _has_login_page() -> bool:
+    """Return whether the site's URLs have LOGIN_URL, or it is on another site."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return True  # There are no pages at all.
+    try:
+        address = urlsplit(resolve_url(settings.LOGIN_URL))
+    except NoReverseMatch:
+        return False
+    path = "/" + address.path.removeprefix(get_script_prefix()).lstrip("/")
+    # LocaleMiddleware redirects to the second, where the URLs begin with the language.
+    return bool(address.netloc) or _is_page(path) or _is_page(f"/{settings.LANGUAGE_CODE}{path}")
+
+
+def _is_page(path: str) -> bool:
+    try:
+        resolve(path)
+    except Resolver404:
+        return False
+    return True
 
 
 @register(TAG)

@@ -8,12 +8,16 @@ import sys
 from unittest.mock import patch
 
 import pytest
+from django import urls
 from django.conf import settings
+from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.views import LoginView
 from django.core import checks as django_checks
 from django.core.checks import Warning  # noqa: A004  (Django's own name)
 from django.db import connection
 from django.test import SimpleTestCase, TestCase, override_settings
+from django.urls import set_script_prefix
 
 from streaming_chat import checks
 from streaming_chat.accounts.permissions import Permissions
@@ -46,6 +50,12 @@ class Leaky(Permissions):
 
     def __init__(self, *, token):
         raise RuntimeError(f"{token} was rejected")
+
+
+class Translated:
+    """URLs that begin with the language."""
+
+    urlpatterns = i18n_patterns(urls.path("accounts/login/", LoginView.as_view(), name="login"))
 
 
 class OwnAuthenticationMiddleware(AuthenticationMiddleware):
@@ -386,6 +396,44 @@ class SiteTests(ChecksTestCase):
 
     def test_clocks_that_jump(self):
         assert self.ids(checks.check_site, USE_TZ=False) == ["W007"]
+
+    def test_a_login_that_leads_nowhere(self):
+        """`/accounts/login/` is Django's default, and a new project has no such page."""
+        patterns = {"ROOT_URLCONF": "streaming_chat.urls"}
+
+        for login_url in ("/accounts/login/", "login", "admin:login"):
+            with self.subTest(login_url):
+                assert self.ids(checks.check_login, **patterns, LOGIN_URL=login_url) == ["W011"]
+        assert self.ids(checks.check_login, LOGIN_URL="/signin/") == ["W011"]
+
+    def test_a_login_that_is_there(self):
+        for login_url in (
+            "login",
+            "/accounts/login/",
+            "/accounts/login/?from=chat",
+            "admin:login",
+            "https://id.example.com/",
+        ):
+            with self.subTest(login_url):
+                assert self.ids(checks.check_login, LOGIN_URL=login_url) == []
+
+    def test_a_login_whose_address_begins_with_the_language(self):
+        assert self.ids(checks.check_login, ROOT_URLCONF=Translated, LOGIN_URL="/accounts/login/") == []
+
+    def test_a_login_below_a_prefix(self):
+        self.addCleanup(set_script_prefix, "/")
+        set_script_prefix("/sub/")
+
+        for login_url in ("login", "/sub/accounts/login/"):
+            with self.subTest(login_url):
+                assert self.ids(checks.check_login, LOGIN_URL=login_url) == []
+
+    def test_a_login_that_nobody_needs(self):
+        missing = {"LOGIN_URL": "/signin/"}
+
+        assert self.ids(checks.check_login, **missing, STREAMING_CHAT_ALLOW_ANONYMOUS=True) == []
+        own = {"BACKEND": f"{__name__}.OwnProvider"}
+        assert self.ids(checks.check_login, **missing, STREAMING_CHAT_PERMISSIONS=own) == []
 
     def test_visitors(self):
         quota = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": {"visitor_replies": 20}}

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
@@ -59,11 +59,11 @@ def chat(request: HttpRequest, owner: Owner) -> HttpResponse:
 
 @_page
 def conversation(request: HttpRequest, owner: Owner, conversation_id: UUID) -> HttpResponse:
-    """Show a conversation of the owner's; 404 for any other."""
+    """Show a conversation of the owner's; for any other, 404 with a page that says that there is none."""
     mine = Conversation.objects.using(live_database()).for_owner(owner.key)
     conversation = mine.filter(pk=conversation_id).first()
     if conversation is None:
-        raise Http404
+        return render(request, "streaming_chat/gone.html", {"is_plain": _is_plain(request)}, status=404)
     if _is_plain(request):
         return plain_page(request, owner, conversation)
     return _render(request, conversation_id=conversation_id)

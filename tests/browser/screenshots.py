@@ -41,6 +41,30 @@ def new_chat(page: Page) -> None:
     expect(chat.reply()).to_contain_text("it is saved")
 
 
+def queued(page: Page) -> None:
+    """A message that waits for the end of the reply, and another one that is being written."""
+    chat = ChatPage(page).open()
+    chat.text.fill("Write something long.")
+    chat.send_button.click()
+    expect(chat.reply()).to_contain_text("and")
+    chat.text.fill("Then summarise it in one sentence, please.")
+    chat.send_button.click()
+    expect(page.locator("[data-part=queue]")).to_be_visible()
+    chat.text.fill("And translate")
+
+
+def plain(page: Page) -> None:
+    """The page without JavaScript."""
+    page.goto("/chat/")
+    link = page.locator(".sc-conversation", has_text="A name for our reading group")
+    link.wait_for(state="attached")
+    page.goto(f"{link.get_attribute('href')}?view=plain")
+
+
+def gone(page: Page) -> None:
+    page.goto("/chat/c/01a2292c-febf-77a7-b14e-88a49dec8ca7")
+
+
 def markdown(page: Page) -> None:
     _open(page, "How do we get 4,000")
     page.locator(".sc-prose table").evaluate("(table) => table.scrollIntoView({ block: 'start' })")
@@ -127,6 +151,11 @@ SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "chat-markdown": (markdown, DESKTOP),
     "chat-branches": (branches, DESKTOP),
     "chat-error": (failed, DESKTOP),
+    "chat-queue": (queued, DESKTOP),
+    "chat-queue-phone": (queued, PHONE),
+    "chat-gone": (gone, DESKTOP),
+    "plain": (plain, DESKTOP),
+    "plain-phone": (plain, PHONE),
     "chat-reasoning": (reasoning, DESKTOP),
     "corner": (corner, DESKTOP),
     "chat-markdown-dark": (markdown, DESKTOP | DARK),

@@ -288,7 +288,8 @@ class TestElsewhere:
         expect_accessible(page)
 
     def test_the_plain_page(self, page, conversation, site):
-        for path in ("/chat/?view=plain", f"/chat/c/{conversation.pk}?view=plain"):
+        gone = "/chat/c/01a2292c-febf-77a7-b14e-88a49dec8ca7"
+        for path in ("/chat/?view=plain", f"/chat/c/{conversation.pk}?view=plain", gone):
             page.goto(path)
             expect_accessible(page)
 
