@@ -30,8 +30,8 @@ class SendRequest:
 
     content: the user's text; "" for a regeneration. conversation_id: None for a new one. parent: the reply to send
     after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again or, if `continues`, to
-    continue. earlier: turns that a stateless client supplied. body: the request's fields, by which a repeated client_id
-    is compared.
+    continue. earlier: turns that a stateless client supplied. omitted: how many more it supplied, which are neither sent
+    nor saved. body: the request's fields, by which a repeated client_id is compared.
     """
 
     content: str = ""
@@ -41,6 +41,7 @@ class SendRequest:
     regenerate: uuid.UUID | None = None
     continues: bool = False
     earlier: Sequence[Turn] = ()
+    omitted: int = 0
     client_id: str = ""
     body: dict[str, Any] = field(default_factory=dict)
     stateless: bool = False

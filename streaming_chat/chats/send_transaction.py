@@ -167,7 +167,7 @@ class SendTransaction:
             status=endings.STREAMING,
             provider=split_model(model)[0],
             model=model,
-            omitted_messages=omitted,
+            omitted_messages=omitted + self._send_request.omitted,
             send_key=self._send_request.key(self._owner.key),
             body_digest=self._send_request.digest() if self._send_request.client_id else "",
         )

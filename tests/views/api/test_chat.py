@@ -45,6 +45,17 @@ class StatelessChatTests(ApiTestCase):
         assert reply.conversation.message_count == 4
         assert reply.conversation.title == "Three"
 
+    def test_of_very_many_messages_the_newest_are_sent_and_saved(self):
+        """Each is a row, however short it is."""
+        turns = [each for number in range(12_000) for each in (user(f"{number}"), assistant("b"))]
+        streamed = read_stream(self.chat(*turns, user("Last")))
+        reply = Message.objects.get(pk=streamed.start["message"])
+
+        assert Message.objects.count() == 501
+        # One more than has no row: a prompt begins with the user, and the first row is the assistant's.
+        assert reply.omitted_messages == 24_001 - 500 + 1
+        assert self.provider.calls[0].prompt.turns[-1].text == "Last"
+
     def test_each_call_is_a_conversation_of_its_own(self):
         for _ in range(2):
             read_stream(self.chat(user("Hi")))
