@@ -5,13 +5,13 @@ import { Marked } from "marked";
 import { MarkdownDocument } from "../frontend/src/markdown/document.js";
 import { clean } from "../frontend/src/markdown/sanitizer.js";
 
-const words = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", image: "[Image: {alt} {address}]" };
+const texts = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", image: "[Image: {alt} {address}]", done: "Done", not_done: "Open" };
 const marked = new Marked({ gfm: true, breaks: true });
 
 const WAYS = {
   blocks(element) {
-    const shown = new MarkdownDocument(element, { words });
-    return (text, ended) => shown.draw(text, { ended });
+    const shown = new MarkdownDocument(element, { texts });
+    return (text, ended) => shown.draw(text, { isComplete: ended });
   },
   all(element) {
     return (text) => element.replaceChildren(clean(marked.parse(text)));

@@ -49,11 +49,11 @@ def _sections() -> Iterator[str]:
         yield f"{HEAD}\n{_lines(ROW, 6, number)}"
 
 
-def reply() -> str:
-    """Return a reply of 32 KB as models write them."""
+def reply(size: int = SIZE) -> str:
+    """Return a reply of so many characters as models write them."""
     text = ""
     for section in _sections():
-        if len(text) + len(section) > SIZE:
+        if len(text) + len(section) > size:
             return text
         text += section + "\n\n"
     raise AssertionError("sections never end.")

@@ -1,8 +1,8 @@
 /**
  * Builds the files in streaming_chat/static/streaming_chat/: `npm ci && npm run build`.
  *
- * A page loads chat.js first, markdown.js with the first reply, highlighter.js with the first code in a reply. LICENSES.txt has the
- * licences of the packages in them. The build prints the size of each file, and fails if chat.js is too large. With `--check` it
+ * A page loads chat.js first, markdown.js with the first reply, highlighter.js with the first code in a reply, and
+ * typesetter.js with the first formula. LICENSES.txt has the licences of the packages in them. The build prints the size of each file, and fails if chat.js is too large. With `--check` it
  * writes nothing, and fails if a file differs from what the source gives.
  */
 
@@ -20,6 +20,7 @@ const ENTRIES = {
   chat: "src/index.js",
   markdown: "src/markdown/document.js",
   highlighter: "src/markdown/highlighter.js",
+  typesetter: "src/markdown/typesetter.js",
 };
 
 const common = { bundle: true, minify: true, write: false, charset: "utf8", legalComments: "none" };

@@ -28,7 +28,11 @@ export function readConfig(element) {
     csrfHeader: dataset.csrfHeader ?? "",
     /** Seconds without a byte after which a connection counts as dead. */
     silence: Number(dataset.silence),
-    modules: { markdown: trustedModule(dataset.markdown), highlighter: trustedModule(dataset.highlighter) },
+    modules: {
+      markdown: trustedModule(dataset.markdown),
+      highlighter: trustedModule(dataset.highlighter),
+      typesetter: trustedModule(dataset.typesetter),
+    },
     texts: JSON.parse(dataset.words ?? "{}"),
     language: /** @type {HTMLElement | null} */ (element.closest("[lang]"))?.lang,
   };

@@ -10,8 +10,9 @@ const COPIED_MILLISECONDS = 2000;
  * @param {HTMLButtonElement} button
  * @param {Translations} translations
  * @param {() => string} text Returns what to copy.
+ * @param {() => string} html Returns the same as HTML, "" for none.
  */
-export function makeCopyButton(button, translations, text) {
+export function makeCopyButton(button, translations, text, html = () => "") {
   const label = button.getAttribute("aria-label") ?? "";
   /** @type {number | undefined} */
   let timer;
@@ -20,7 +21,7 @@ export function makeCopyButton(button, translations, text) {
     delete button.dataset.done;
   };
   button.addEventListener("click", async () => {
-    if (!(await copyText(text()))) return;
+    if (!(await copyText(text(), html()))) return;
     button.setAttribute("aria-label", translations.say("copied"));
     button.dataset.done = "";
     clearTimeout(timer);

@@ -64,11 +64,17 @@ export class LazyMarkdown {
     if (isFirst) loadRenderer(this.#modules.markdown).then((module) => this.#render(module.MarkdownDocument), () => {});
   }
 
+  /** Return the text as HTML for other programs, "" as long as the renderer is not there. */
+  get html() {
+    return this.#document?.html ?? "";
+  }
+
   /** @param {typeof MarkdownDocument} Document */
   #render(Document) {
     this.#element.classList.remove("sc-raw");
     this.#element.replaceChildren();
-    this.#document = new Document(this.#element, { texts: this.#texts, highlighter: this.#modules.highlighter });
+    const { highlighter, typesetter } = this.#modules;
+    this.#document = new Document(this.#element, { texts: this.#texts, highlighter, typesetter });
     if (this.#latest) this.#document.draw(...this.#latest);
   }
 }

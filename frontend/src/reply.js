@@ -67,7 +67,7 @@ export class Reply {
       regenerate: () => on.regenerate(this),
       goOn: () => on.goOn(this),
     });
-    makeCopyButton(parts.copy, translations, () => this.#shown.text);
+    makeCopyButton(parts.copy, translations, () => this.#shown.text, () => this.#text.html);
     this.#begin(null);
   }
 

@@ -128,6 +128,7 @@ export interface ReplyRequest {
 export interface ModuleAddresses {
   markdown: string;
   highlighter: string;
+  typesetter: string;
 }
 
 /** Translated texts of Markdown: `image` has {alt} and {address}. */

@@ -89,3 +89,30 @@ test("another text is read from the beginning", () => {
   assert.equal(blocks.update("# b\n\nb", false), 0);
   assert.deepEqual(htmlOf(blocks), ['<h1 dir="auto">b</h1>', '<p dir="auto">b</p>']);
 });
+
+test("no row of a table is ever shown as text", () => {
+  const blocks = new Blocks(TEXTS_OF_PAGE);
+  const text = "# h\n\n| a | b |\n|:--|---|\n| 1 | 2 |\n| 3 | 4 |\n\nend\n";
+  for (const piece of beginnings(text, numbers(1), 1)) {
+    blocks.update(piece, false);
+    assert.doesNotMatch(htmlOf(blocks).join(), /\|/, piece);
+  }
+});
+
+test("a formula is shown when it is complete", () => {
+  const text = "a \\(x_1*y*\\) b\n$$\nc_1 \\\\\n- d\n$$\n";
+  const blocks = new Blocks(TEXTS_OF_PAGE);
+  for (const piece of beginnings(text, numbers(1), 1)) {
+    blocks.update(piece, false);
+    assert.match(htmlOf(blocks).join("").replace(/<span class="math".*?<\/span>/gs, ""), /^(?:<p dir="auto">[ab ]*<\/p>)*$/, piece);
+  }
+});
+
+test("the result of a long text does not depend on how it arrives", () => {
+  const texts = Object.entries(TEXTS).filter(([name]) => !/definition|footnote|nobody|links/.test(name)).map(([, text]) => text);
+  const text = Array.from({ length: 4 }, () => texts.join("\n\nparagraph\n\n")).join("\n\nparagraph\n\n");
+  assert.deepEqual(arrived(text, beginnings(text, numbers(2), 3000)), whole(text));
+  const defined = `[a] and [^1]\n\n${text}\n\n[a]: https://e.example\n[^1]: note\n`;
+  assert.deepEqual(arrived(defined, beginnings(defined, numbers(2), 9000)), whole(defined));
+  assert.match(whole(defined)[0], /<a href="https:\/\/e.example">a<\/a> and <sup><a/);
+});

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.demo import demo, manage, passwords_in, read_until_address
 
@@ -110,6 +110,52 @@ def from_the_right(page: Page) -> None:
     expect(page.locator(".sc-reply").last).to_have_attribute("data-status", "completed")
 
 
+FORMULAS = r"""The roots of \(ax^2 + bx + c = 0\) with $a \neq 0$ are
+
+$$
+x_{1,2} = \frac{-b \pm \sqrt{b^2 - 4ac}}{2a}
+$$
+
+| case | discriminant | roots in $\mathbb{R}$ |
+|---|---|---|
+| one | \(b^2 - 4ac = 0\) | \(\left\{-\frac{b}{2a}\right\}\) |
+| none | \(b^2 - 4ac < 0\) | \(\emptyset\) |
+
+\[
+\begin{aligned}
+\int_0^\infty e^{-x^2}\,dx &= \frac{\sqrt{\pi}}{2} \\
+\sum_{n=1}^{\infty} \frac{1}{n^2} &= \boxed{\frac{\pi^2}{6}}
+\end{aligned}
+\]
+
+- [x] A ticket costs $5 or $10, and a formula that is not valid stays as it is: \(\frac{1\)
+- [ ] これは**「重要」**な点。See https://example.org/path.
+"""
+
+
+def formulas(page: Page) -> None:
+    _show_formulas(page)
+    expect(page.locator(".sc-prose math").first).to_be_visible()
+
+
+def formulas_as_written(page: Page) -> None:
+    """As on a page that cannot load the typesetter, and as in the admin."""
+    page.route("**/typesetter.js", lambda route: route.abort())
+    _show_formulas(page)
+
+
+def _show_formulas(page: Page) -> None:
+    def replace_text(route: Route) -> None:
+        response = route.fetch()
+        conversation = response.json()
+        conversation["messages"][-1]["text"] = FORMULAS
+        route.fulfill(response=response, json=conversation)
+
+    page.route("**/api/conversations/*", replace_text)
+    _open(page, "How do we get 4,000")
+    page.locator(".sc-prose table").evaluate("(table) => table.scrollIntoView({ block: 'center' })")
+
+
 ADMIN = "/admin/streaming_chat/conversation/"
 
 
@@ -149,6 +195,8 @@ SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "chat-empty": (empty, DESKTOP),
     "chat-new": (new_chat, DESKTOP),
     "chat-markdown": (markdown, DESKTOP),
+    "chat-formulas": (formulas, DESKTOP),
+    "chat-formulas-source": (formulas_as_written, DESKTOP),
     "chat-branches": (branches, DESKTOP),
     "chat-error": (failed, DESKTOP),
     "chat-queue": (queued, DESKTOP),

@@ -139,17 +139,32 @@ class TestReplies:
 
         assert told.page.evaluate("navigator.clipboard.readText()") == "Two"
 
+    def test_one_is_copied_as_html_as_well(self, told, context, provider):
+        """A table is pasted as a table."""
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        provider.script(Script(["| a | b |\n|---|---|\n| $x_1$ | **2** |"]))
+        told.press(told.button("Regenerate"), by=BACK)
+        expect(told.reply().locator("td")).to_have_count(2)
+        told.expect_end()
+        told.press(told.button("Copy reply"), by=BACK)
+        expect(told.button("Copied")).to_be_focused()
+        html = told.page.evaluate(
+            "navigator.clipboard.read().then(([item]) => item.getType('text/html')).then((blob) => blob.text())"
+        )
+
+        assert "<td>$x_1$</td><td><strong>2</strong></td>" in html
+
     def test_one_is_copied_on_a_page_without_tls(self, told, context):
         """Such a page has no navigator.clipboard, only the old command."""
         context.grant_permissions(["clipboard-read", "clipboard-write"])
-        told.page.evaluate("() => { navigator.clipboard.writeText = undefined; }")
+        told.page.evaluate("() => { navigator.clipboard.write = undefined; }")
         told.press(told.button("Copy reply"), by=BACK)
         expect(told.button("Copied")).to_be_focused()
 
         assert told.page.evaluate("navigator.clipboard.readText()") == "Two"
 
     def test_a_clipboard_that_is_forbidden_breaks_nothing(self, told):
-        told.page.evaluate("() => { navigator.clipboard.writeText = undefined; document.execCommand = () => false; }")
+        told.page.evaluate("() => { navigator.clipboard.write = undefined; document.execCommand = () => false; }")
         told.press(told.button("Copy reply"), by=BACK)
 
         expect(told.button("Copy reply")).to_be_focused()

@@ -26,14 +26,17 @@ WORDS = {
 }
 # What is ours around the text's own: frames of code and tables, and where a link opens.
 FRAMES = {"div", "button", "span"}
-PAGE = b"<!doctype html><meta charset=utf-8><title>t</title><main id=here></main><script type=module src=/page.js></script>"
+PAGE = (
+    b"<!doctype html><meta charset=utf-8><title>t</title><link rel=stylesheet href=/markdown.css>"
+    b"<main id=here></main><script type=module src=/page.js></script>"
+)
 SCRIPT = b"""
 import { MarkdownDocument } from "/document.js";
 const texts = WORDS;
-window.open_ = (highlighter = "") => {
+window.open_ = (highlighter = "", typesetter = "") => {
   const element = document.createElement("div");
   document.querySelector("#here").replaceChildren(element);
-  window.shown = new MarkdownDocument(element, { texts, highlighter });
+  window.shown = new MarkdownDocument(element, { texts, highlighter, typesetter });
   return element;
 };
 window.arrive = (pieces) => {
@@ -106,6 +109,8 @@ def root() -> Iterator[str]:
         "/page.js": ("text/javascript", SCRIPT.replace(b"WORDS", json.dumps(WORDS).encode())),
         "/document.js": ("text/javascript", bundle(modules / "document.js")),
         "/highlighter.js": ("text/javascript", bundle(modules / "highlighter.js")),
+        "/markdown.css": ("text/css", (modules / "markdown.css").read_bytes()),
+        "/typesetter.js": ("text/javascript", bundle(modules / "typesetter.js")),
         "/favicon.ico": ("image/x-icon", b" "),
     }
     for index, text in enumerate(texts().values()):
@@ -260,6 +265,99 @@ def test_copy_gives_the_code_and_keeps_the_focus(page: Page):
     expect(page.get_by_role("button", name="Copied")).to_be_focused()
     assert page.evaluate("navigator.clipboard.readText()") == 'if x < 1:\n    print("&amp;")'
     expect(page.get_by_role("button", name="Copy", exact=True)).to_be_focused()
+
+
+FORMULAS = r"""A \(a_1 \in \mathbb{R}\), $b*c*d$ and
+
+$$
+\begin{aligned} x &= \boxed{1} \\ y &= \frac{1}{2} \end{aligned}
+$$
+
+| a |
+|---|
+| \(|z|\) |
+
+Not \(\nonsense{\) and `\(code\)` and $5 or $10.
+"""
+
+
+def open_with_typesetter(page: Page, text: str, *, is_complete: bool = True) -> None:
+    page.evaluate(
+        "([text, isComplete]) => { window.open_('', '/typesetter.js'); window.shown.draw(text, { isComplete }) }",
+        [text, is_complete],
+    )
+
+
+def test_formulas_are_typeset_where_they_are_valid(page: Page):
+    """The policy of the page allows no style attributes and no fonts."""
+    open_with_typesetter(page, FORMULAS)
+    math = page.locator("#here math")
+
+    expect(math).to_have_count(4)
+    assert "ℝ" in (math.first.text_content() or "")
+    expect(page.locator("#here math[display=block]")).to_have_count(1)
+    expect(page.locator("#here td math")).to_have_count(1)
+    expect(page.locator("#here")).to_contain_text(r"Not \(\nonsense{\) and \(code\) and $5 or $10.")
+
+
+def test_formulas_stay_as_they_were_written_without_the_typesetter(page: Page):
+    page.evaluate(
+        "(text) => { window.open_('', '/missing.js'); window.shown.draw(text, { isComplete: true }) }", FORMULAS
+    )
+    with page.expect_response("**/missing.js"):
+        pass
+
+    expect(page.locator("#here .math").first).to_have_text(r"\(a_1 \in \mathbb{R}\)")
+
+
+def test_a_selection_copies_no_labels_and_formulas_as_they_were_written(page: Page):
+    """The page of this test has no style sheet but the one that the chat has for Markdown."""
+    open_with_typesetter(page, "a $x_1$ b\n\n```py\nc\n```\n\nd")
+    expect(page.locator("#here math")).to_have_count(1)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Control+C")
+    copied = page.evaluate("navigator.clipboard.readText()")
+
+    assert copied.split() == ["a", "$x_1$", "b", "c", "d"]
+
+
+def test_html_for_other_programs_has_neither_frames_nor_buttons(page: Page):
+    open_with_typesetter(page, "- [x] $x_1$\n\n```py\nc\n```\n\n| a[^1] |\n|---|\n| b |\n\n[^1]: d")
+    expect(page.locator("#here math")).to_have_count(1)
+
+    assert page.evaluate("window.shown.html") == (
+        '<ul dir="auto"><li>☑ $x_1$</li></ul><pre dir="ltr"><code>c\n</code></pre>'
+        '<table dir="auto"><thead><tr><th>a<sup>1</sup></th></tr></thead><tbody><tr><td>b</td></tr></tbody></table>'
+        '<p dir="auto"><sup>1</sup> d</p>'
+    )
+
+
+def test_a_formula_stays_typeset_while_its_paragraph_grows(page: Page):
+    open_with_typesetter(page, r"a \(x_1\) b", is_complete=False)
+    expect(page.locator("#here math")).to_have_count(1)
+    page.evaluate("window.kept = document.querySelector('#here math')")
+    page.evaluate(r"window.shown.draw('a \\(x_1\\) b and \\(y', { isComplete: false })")
+
+    expect(page.locator("#here p")).to_contain_text("b and")
+    assert page.evaluate("window.kept.isConnected && document.querySelectorAll('#here math').length") == 1
+
+
+def test_a_long_text_is_shown_in_slices(page: Page):
+    """The page can react in between; all of it is shown in the end."""
+    text = "\n\n".join(f"## Step {n}\n\nA *paragraph* {n}.\n\n- a\n- b" for n in range(3_000))
+    at_once = page.evaluate(
+        """(text) => {
+            const element = window.open_();
+            window.shown.draw(text, { isComplete: true });
+            return element.children.length;
+        }""",
+        text,
+    )
+
+    assert at_once < 9_000
+    expect(page.locator("#here > div > *")).to_have_count(9_000)
+    expect(page.locator("#here ul").last).to_have_text("a\nb", use_inner_text=True)
 
 
 def test_code_is_coloured_when_its_block_is_whole(page: Page):

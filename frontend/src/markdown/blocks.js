@@ -6,14 +6,15 @@
  * how the text arrived.
  */
 
-import { outline, read } from "./dialect.js";
+import { read } from "./dialect.js";
 import { escape } from "./escaping.js";
 import { codeStart, toHtml } from "./html.js";
-import { closeInline, withoutBareMarker } from "./incomplete.js";
+import { closeInline, completeBlock } from "./incomplete.js";
+import { definitions, finishedTokens, isShown, lengthOf, linksOf, pieces, WINDOW } from "./pieces.js";
 
 /**
  * @import { MarkdownTexts } from "../types"
- * @import { Definitions, Token } from "./dialect.js"
+ * @import { Definitions, Token, TokenList } from "./dialect.js"
  */
 
 const FENCE = /^(`{3,}|~{3,})([^\n]*)\n/;
@@ -57,6 +58,8 @@ export class Blocks {
   #definitions = Object.create(null);
   /** @type {Fence | null} */
   #fence = null;
+  /** Whether the work of completing the text has begun and not ended. */
+  #isCompleting = false;
 
   /** @param {MarkdownTexts} texts */
   constructor(texts) {
@@ -75,37 +78,71 @@ export class Blocks {
    * @param {boolean} isComplete Whether nothing more will follow.
    */
   update(text, isComplete) {
+    const { first, steps } = this.begin(text, isComplete);
+    while (!steps.next().done);
+    return first;
+  }
+
+  /**
+   * Begin to take the text as it is now. Returns the index of the first block that may change, and the steps of the work: each yields
+   * how many blocks, from the first, are as they will be. The work may be left unfinished.
+   *
+   * @param {string} text
+   * @param {boolean} isComplete Whether nothing more will follow.
+   */
+  begin(text, isComplete) {
     const source = text.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd");
     if (!source.startsWith(this.#source)) this.#restart();
-    this.#source = source;
-    const first = this.#finished;
-    if (isComplete) return this.#complete();
-    if (this.#fence && this.#growFence(this.#fence)) return first;
-    this.#readTail();
-    return first;
+    if (this.#isCompleting) this.#forget();
+    this.#isCompleting = isComplete;
+    return { first: isComplete ? 0 : this.#finished, steps: isComplete ? this.#complete(source) : this.#grow(source) };
   }
 
   #restart() {
     this.list = [];
+    this.#source = "";
     this.#finished = this.#tail = 0;
     this.#definitions = Object.create(null);
     this.#fence = null;
+  }
+
+  /**
+   * @param {string} source
+   * @returns {Generator<number>}
+   */
+  *#grow(source) {
+    do {
+      // A block that is longer than a window is read again with each, so the windows grow with it.
+      const window = Math.max(WINDOW, this.#source.length - this.#tail);
+      this.#source = source.slice(0, this.#source.length + window);
+      if (!this.#fence || !this.#growFence(this.#fence)) this.#readTail();
+      yield this.#finished;
+    } while (this.#source.length < source.length);
+    yield this.list.length;
   }
 
   #readTail() {
     const tail = this.#source.slice(this.#tail);
     const fence = FENCE.exec(tail);
     if (fence && this.#openFence(fence)) return;
-    const tokens = read(withoutBareMarker(tail), { image: this.#texts.image, known: this.#definitions, amend: closeInline });
+    const tokens = read(completeBlock(tail), { known: this.#definitions, amend: closeInline });
     const count = finishedTokens(tokens, tail);
     this.#show(tokens);
     if (count) this.#finish(tokens, count, tail);
   }
 
-  /** @param {Token[]} tokens */
+  /**
+   * @param {Token} token
+   * @param {Definitions} links
+   */
+  #make(token, links) {
+    return new Block(token.raw, toHtml(token, { texts: this.#texts, links }));
+  }
+
+  /** @param {TokenList} tokens */
   #show(tokens) {
     this.list.length = this.#finished;
-    for (const token of tokens.filter(isShown)) this.list.push(new Block(token.raw, toHtml(token, this.#texts)));
+    for (const token of tokens.filter(isShown)) this.list.push(this.#make(token, tokens.links));
   }
 
   /**
@@ -116,12 +153,9 @@ export class Blocks {
    * @param {string} tail The source that the tokens come from.
    */
   #finish(tokens, count, tail) {
-    let length = 0;
-    for (const token of tokens.slice(0, count)) {
-      // marked may change a token's source; then its end is not known, and nothing is frozen.
-      if (!tail.startsWith(token.raw, length)) return;
-      length += token.raw.length;
-    }
+    const length = lengthOf(tokens.slice(0, count), tail);
+    // Where the end of a block is not known, nothing is finished.
+    if (!length) return;
     this.#finished += tokens.slice(0, count).filter(isShown).length;
     this.#tail += length;
     for (const { tag, href, title } of definitions(tokens.slice(0, count))) this.#definitions[tag] ??= { href, title };
@@ -159,63 +193,39 @@ export class Blocks {
     return true;
   }
 
-  #complete() {
+  /**
+   * @param {string} source
+   * @returns {Generator<number>}
+   */
+  *#complete(source) {
+    this.#source = source;
     this.#fence = null;
-    const first = this.#isAsWhole() ? this.#finished : 0;
-    const source = this.#source.slice(first ? this.#tail : 0);
-    // If the text continues after all, it is read from the beginning.
-    if (!first) this.#restart();
-    this.#show(read(source, { image: this.#texts.image, known: first ? this.#definitions : {} }));
-    return first;
-  }
-
-  /** Whether the finished blocks are those of the whole text. */
-  #isAsWhole() {
-    const tokens = outline(this.#source);
-    if (Object.keys(tokens.links).length) return false;
+    /** @type {Token[]} */
+    const tokens = [];
+    for (const piece of pieces(source)) {
+      tokens.push(...piece);
+      yield 0;
+    }
+    const links = linksOf(tokens);
+    const hasLinks = Object.keys(links).length > 0;
     const shown = tokens.filter(isShown);
-    return this.list.slice(0, this.#finished).every(({ raw }, index) => raw.trimEnd() === shown[index]?.raw.trimEnd());
+    let isAsWhole = !hasLinks;
+    for (const [index, token] of shown.entries()) {
+      const isFinished = index < this.#finished && this.list[index].raw.trimEnd() === token.raw.trimEnd();
+      if (!isFinished && index < this.#finished) isAsWhole = false;
+      if (isFinished && !(hasLinks && token.raw.includes("["))) continue;
+      this.list[index] = this.#make(token, links);
+      yield index + 1;
+    }
+    this.list.length = shown.length;
+    this.#isCompleting = false;
+    // If the text continues after all, it is read from the beginning.
+    if (!isAsWhole) this.#forget();
+    yield shown.length;
   }
-}
 
-/** @param {Token} token */
-function isShown({ type }) {
-  return type !== "space" && type !== "def";
-}
-
-/**
- * Return how many of a tail's tokens cannot change any more.
- *
- * @param {Token[]} tokens
- * @param {string} tail
- */
-function finishedTokens(tokens, tail) {
-  const last = tokens.findLastIndex(({ type }) => type !== "space");
-  if (last < 0) return 0;
-  const from = tokens.slice(0, last).reduce((length, { raw }) => length + raw.length, 0);
-  const lines = tail.slice(from).split("\n").length - 1;
-  if (isClosedFence(tokens[last]) && tail[from + tokens[last].raw.trimEnd().length] === "\n") return last + 1;
-  // A table is not one before its second line.
-  if (lines > (tokens[last].type === "table" ? 1 : 0)) return last;
-  return Math.max(0, tokens.slice(0, last).findLastIndex(({ type }) => type !== "space"));
-}
-
-/** @param {Token} token */
-function isClosedFence({ type, raw, codeBlockStyle }) {
-  if (type !== "code" || codeBlockStyle) return false;
-  const [, run] = /^ {0,3}(`{3,}|~{3,})/.exec(raw) ?? [];
-  return Boolean(run) && new RegExp(`\n {0,3}${run}${run[0]}* *\n?$`).test(raw);
-}
-
-/**
- * Return the definitions of links in tokens, also those in quotes and lists.
- *
- * @param {Token[]} tokens
- * @returns {Token[]}
- */
-function definitions(tokens) {
-  return tokens.flatMap((token) => {
-    if (token.type === "def" || token.type === "note") return [token];
-    return definitions(token.items ?? (token.type === "blockquote" || token.type === "list_item" ? token.tokens : []) ?? []);
-  });
+  #forget() {
+    this.#finished = this.#tail = 0;
+    this.#definitions = Object.create(null);
+  }
 }

@@ -1,6 +1,7 @@
 /** Blocks of code: a frame with the language's name and a button that copies, and colours when the block is complete. */
 
 import { copyText } from "../clipboard.js";
+import { loadModule } from "../modules.js";
 import { cleanCode } from "./sanitizer.js";
 
 /** @import { MarkdownTexts } from "../types" */
@@ -46,16 +47,32 @@ export async function copyCode(button, texts) {
 }
 
 /**
- * Colour the code in a finished block when the browser is idle.
+ * Colour the code in a finished block when it is near the screen and the browser is idle: colouring all code of a long conversation
+ * would take seconds.
  *
  * @param {Element} block
  * @param {string} address The highlighter's module.
  */
 export function highlightCode(block, address) {
   for (const code of block.querySelectorAll(".sc-code code[class]")) {
-    if (code.textContent.length <= MAX_COLOURED_CHARACTERS) whenIdle(() => colour(code, address));
+    if (code.textContent.length > MAX_COLOURED_CHARACTERS) continue;
+    addresses.set(code, address);
+    observer.observe(code);
   }
 }
+
+/** @type {WeakMap<Element, string>} */
+const addresses = new WeakMap();
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      observer.unobserve(target);
+      whenIdle(() => colour(target, addresses.get(target) ?? ""));
+    }
+  },
+  { rootMargin: "100%" },
+);
 
 /**
  * @param {Element} code
@@ -65,7 +82,7 @@ async function colour(code, address) {
   const text = code.textContent;
   let highlighter;
   try {
-    highlighter = await load(address);
+    highlighter = await loadModule(address);
   } catch {
     // Code without colours is still code.
     return;
@@ -74,16 +91,6 @@ async function colour(code, address) {
   if (html === null || !code.isConnected || code.textContent !== text || holdsSelection(code)) return;
   const coloured = cleanCode(html);
   if (coloured.textContent === text) code.replaceChildren(coloured);
-}
-
-/** @type {Map<string, Promise<any>>} */
-const modules = new Map();
-
-/** @param {string} address */
-function load(address) {
-  const module = modules.get(address) ?? import(address);
-  modules.set(address, module);
-  return module;
 }
 
 /** @param {Element | null} code */

@@ -9,8 +9,7 @@ import { Lexer, Tokenizer } from "marked";
 
 import markup from "../../../streaming_chat/rendering/allowed_html.json" with { type: "json" };
 
-import { escape, isSafe } from "./escaping.js";
-import { inlineHtml } from "./inline.js";
+import { isSafe } from "./escaping.js";
 import { FORMULA_BLOCK, matchAt, NOTE, source } from "./syntax.js";
 
 /**
@@ -34,35 +33,21 @@ const ROW_PIECE = new RegExp(`(\`+)(?!\`)[^\\n]*?(?<!\`)\\1(?!\`)|\\\\\\\\|${sou
 const HIDDEN_PIPE = "\0";
 
 /**
- * Return the tokens of a text, as marked makes them, with its link definitions in `tokens.links`.
+ * Return the tokens of a text's blocks, with its link definitions in `tokens.links`. What is inside their lines is a list of tokens as
+ * well, which has the source as `src`: `toHtml` reads it.
  *
  * @param {string} text
  * @param {object} options
- * @param {string} options.image What stands for an image, with {alt} and {address}.
  * @param {Definitions} [options.known] Definitions from before this text, which take precedence.
  * @param {((text: string) => string) | null} [options.amend] Given the last piece of inline text, returns what to read instead.
  * @returns {TokenList}
  */
-export function read(text, { image, known = {}, amend = null }) {
+export function read(text, { known = {}, amend = null } = {}) {
   const lexer = blocks(text, known);
   const last = lexer.inlineQueue.at(-1);
   if (amend && last && endsInside(lexer.tokens, last.tokens)) last.src = amend(last.src);
-  const options = { links: /** @type {Definitions} */ (lexer.tokens.links), image };
-  for (const { src, tokens } of lexer.inlineQueue) {
-    const html = count(src, "[") > markup.max_brackets ? escape(src) : inlineHtml(src, options);
-    tokens.push(/** @type {any} */ ({ type: "inline", raw: src, html }));
-  }
+  for (const { src, tokens } of lexer.inlineQueue) Object.assign(tokens, { src });
   return /** @type {any} */ (lexer.tokens);
-}
-
-/**
- * Return the tokens of a text's outer blocks, without those inside their lines.
- *
- * @param {string} text
- * @returns {TokenList}
- */
-export function outline(text) {
-  return /** @type {any} */ (blocks(text, {}).tokens);
 }
 
 /**

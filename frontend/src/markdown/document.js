@@ -2,14 +2,20 @@
 
 import { Blocks } from "./blocks.js";
 import { copyCode, frameCode, highlightCode } from "./code-block.js";
+import { Formulas } from "./formulas.js";
+import { portableHtml } from "./portable-html.js";
 import { patch, patchText } from "./patch.js";
 import { clean } from "./sanitizer.js";
+import { Slices } from "./slices.js";
 import { frameTable, growTable } from "./table.js";
 
 /** @import { MarkdownTexts } from "../types" */
 
 // After drawing, it pauses for eight times as long: however long the text is, it takes a ninth of the main thread.
 const PAUSE_FACTOR = 8;
+
+// So many characters are shown at once, also for the first time.
+const SHORT = 8_192;
 
 // Tells the footnotes of the texts of a page apart.
 let documents = 0;
@@ -23,6 +29,10 @@ export class MarkdownDocument {
   #blocks;
   /** @type {ShownBlock[]} */
   #shown = [];
+  // So many blocks, from the first, are shown as they are now.
+  #current = 0;
+  #slices = new Slices();
+  #formulas;
   #text = "";
   #notePrefix = `fn-${(documents += 1)}-`;
   #pauseUntil = 0;
@@ -34,11 +44,13 @@ export class MarkdownDocument {
    * @param {object} options
    * @param {MarkdownTexts} options.texts copy, copied, code, table, image, done, not_done.
    * @param {string} [options.highlighter] The address of the highlighter's module, "" for none.
+   * @param {string} [options.typesetter] The address of the module that typesets formulas, "" for none.
    */
-  constructor(element, { texts, highlighter = "" }) {
+  constructor(element, { texts, highlighter = "", typesetter = "" }) {
     this.#element = element;
     this.#texts = texts;
     this.#highlighter = highlighter;
+    this.#formulas = new Formulas(element, typesetter);
     this.#blocks = new Blocks(texts);
     element.classList.add("sc-markdown");
     element.replaceChildren();
@@ -64,32 +76,58 @@ export class MarkdownDocument {
     else this.#drawNow(isComplete);
   }
 
+  /** The text as HTML for other programs: without frames and buttons, and with formulas as they were written. */
+  get html() {
+    this.#slices.finish();
+    return portableHtml(this.#element);
+  }
+
   /** @param {boolean} isComplete */
   #drawNow(isComplete) {
     const began = performance.now();
-    const first = this.#blocks.update(this.#text, isComplete);
-    const { list } = this.#blocks;
-    for (let index = first; index < list.length; index += 1) this.#show(index, list[index]);
-    for (const { node } of this.#shown.splice(list.length)) node.remove();
-    this.#highlight(isComplete ? list.length : this.#blocks.finished);
+    const { first, steps } = this.#blocks.begin(this.#text, isComplete);
+    this.#current = Math.min(this.#current, first);
+    this.#slices.run(this.#follow(steps, isComplete), this.#text.length <= SHORT);
     const now = performance.now();
     this.#pauseUntil = now + PAUSE_FACTOR * (now - began);
   }
 
   /**
-   * @param {number} index
-   * @param {ShownBlock["block"]} block
+   * Show the blocks of a text while it is read.
+   *
+   * @param {Generator<number>} steps
+   * @param {boolean} isComplete
    */
-  #show(index, block) {
+  *#follow(steps, isComplete) {
+    const { list } = this.#blocks;
+    for (const ready of steps) {
+      yield;
+      for (; this.#current < ready; this.#current += 1) {
+        if (this.#show(this.#current)) yield;
+      }
+    }
+    for (const { node } of this.#shown.splice(list.length)) node.remove();
+    this.#highlight(isComplete ? list.length : this.#blocks.finished);
+  }
+
+  /**
+   * Show a block; return whether it was not shown before.
+   *
+   * @param {number} index
+   */
+  #show(index) {
+    const block = this.#blocks.list[index];
     const shown = this.#shown[index];
+    if (shown?.block === block) return false;
     if (shown) {
       this.#update(shown, block);
       shown.block = block;
-      return;
+      return true;
     }
     const node = this.#make(block);
     this.#element.append(node);
     this.#shown.push({ block, node, isHighlighted: false });
+    return true;
   }
 
   /**
@@ -101,7 +139,7 @@ export class MarkdownDocument {
     if (block.open && before.open?.start === block.open.start) {
       growCode(/** @type {Element} */ (node), block.open.text);
     } else if (block.html !== before.html) {
-      if (!growTable(node, before.html, block.html)) shown.node = patch(node, this.#make(block));
+      if (!growTable(node, before.html, block.html, (html) => this.#clean(html))) shown.node = patch(node, this.#make(block));
       shown.isHighlighted = false;
     }
   }
@@ -112,14 +150,25 @@ export class MarkdownDocument {
    * @param {ShownBlock["block"]} block
    */
   #make(block) {
-    const fragment = clean(block.html);
-    this.#nameNotes(fragment);
+    const fragment = this.#clean(block.html);
     for (const pre of fragment.querySelectorAll("pre")) frameCode(pre, this.#texts);
     for (const table of fragment.querySelectorAll("table")) frameTable(table, this.#texts);
     return fragment.firstChild ?? document.createTextNode("");
   }
 
-  /** @param {Element | DocumentFragment} content New content, in which the names of footnotes are not unique. */
+  /**
+   * Return the content of HTML, with its formulas typeset.
+   *
+   * @param {string} html
+   */
+  #clean(html) {
+    const content = clean(html);
+    this.#nameNotes(content);
+    this.#formulas.show(content);
+    return content;
+  }
+
+  /** @param {DocumentFragment} content New content, in which the names of footnotes are not unique. */
   #nameNotes(content) {
     for (const mark of content.querySelectorAll("sup[id]")) mark.id = mark.id.replace("fn-", this.#notePrefix);
     for (const link of content.querySelectorAll('a[href^="#fn-"]')) {

@@ -1,11 +1,16 @@
 /** Makes HTML of Markdown tokens, in the same form as the server. No DOM. The HTML is not safe to show before sanitizer.js has cleaned it. */
 
+import markup from "../../../streaming_chat/rendering/allowed_html.json" with { type: "json" };
+
 import { escape, escapeText } from "./escaping.js";
+import { inlineHtml } from "./inline.js";
 
 /**
  * @import { MarkdownTexts } from "../types"
- * @import { Token } from "./dialect.js"
+ * @import { Definitions, Token } from "./dialect.js"
  */
+
+/** @typedef {{texts: MarkdownTexts, links: Definitions}} HtmlOptions links: the definitions of the whole text. */
 
 // A formula and a footnote are paragraphs that begin on their own.
 const PARAGRAPHS = new Set(["paragraph", "formula", "note"]);
@@ -14,10 +19,10 @@ const PARAGRAPHS = new Set(["paragraph", "formula", "note"]);
  * Return an outer block as HTML.
  *
  * @param {Token} token
- * @param {MarkdownTexts} texts
+ * @param {HtmlOptions} options
  */
-export function toHtml(token, texts) {
-  return block(token, ' dir="auto"', texts);
+export function toHtml(token, options) {
+  return block(token, ' dir="auto"', options);
 }
 
 /**
@@ -41,17 +46,17 @@ function code(language, text) {
 /**
  * @param {Token} token
  * @param {string} dir Of an outer block. An inner block has none: the `dir=auto` around it would not look at its text.
- * @param {MarkdownTexts} texts
+ * @param {HtmlOptions} options
  * @returns {string}
  */
-function block(token, dir, texts) {
+function block(token, dir, options) {
   const { type } = token;
   const inside = (/** @type {string} */ tag, /** @type {string} */ content) => `<${tag}${dir}>${content}</${tag}>`;
-  const blocks = (/** @type {Token[]} */ tokens) => tokens.map((inner) => block(inner, "", texts)).join("");
-  const inlines = (/** @type {Token[]} */ tokens) => inline(tokens, texts);
+  const blocks = (/** @type {Token[]} */ tokens) => tokens.map((inner) => block(inner, "", options)).join("");
+  const inlines = (/** @type {Token[]} */ tokens) => inline(tokens, options);
   if (PARAGRAPHS.has(type)) return inside("p", inlines(token.tokens));
-  if (type === "text") return `\n${token.tokens ? inlines(token.tokens) : escapeText(token.text)}`;
-  if (type === "checkbox") return checkbox(token, texts);
+  if (type === "text") return bareText(token, inlines);
+  if (type === "checkbox") return checkbox(token, options);
   if (type === "heading") return inside(`h${token.depth}`, inlines(token.tokens));
   if (type === "code") return code(token.lang, token.text && `${token.text.replace(/\n$/, "")}\n`);
   if (type === "hr") return "<hr>";
@@ -59,6 +64,15 @@ function block(token, dir, texts) {
   if (type === "list") return list(token, dir, blocks);
   if (type === "table") return inside("table", table(token, inlines));
   return "";
+}
+
+/**
+ * @param {Token} token
+ * @param {(tokens: Token[]) => string} inlines
+ */
+function bareText({ tokens, text, isSeparate }, inlines) {
+  const html = tokens ? inlines(tokens) : escapeText(text);
+  return isSeparate ? `\n${html}\n` : html;
 }
 
 /**
@@ -92,21 +106,25 @@ function table({ header, rows }, inlines) {
  * @param {Token} token
  */
 function tight(token) {
-  return PARAGRAPHS.has(token.type) ? { ...token, type: "text" } : token;
+  return PARAGRAPHS.has(token.type) ? { ...token, type: "text", isSeparate: true } : token;
 }
 
 /**
- * @param {Token[]} tokens
- * @param {MarkdownTexts} texts
+ * @param {Token[] & {src?: string}} tokens
+ * @param {HtmlOptions} options
  */
-function inline(tokens, texts) {
-  return tokens.map((token) => (token.type === "checkbox" ? checkbox(token, texts) : token.html)).join("");
+function inline(tokens, options) {
+  const { src = "" } = tokens;
+  const boxes = tokens.map((token) => checkbox(token, options)).join("");
+  // As on the server, text that would take too long to read is shown as it was written.
+  if (src.split("[").length - 1 > markup.max_brackets) return boxes + escape(src);
+  return boxes + inlineHtml(src, { links: options.links, image: options.texts.image });
 }
 
 /**
  * @param {Token} token
- * @param {MarkdownTexts} texts
+ * @param {HtmlOptions} options
  */
-function checkbox({ checked }, texts) {
+function checkbox({ checked }, { texts }) {
   return `<input type="checkbox" disabled aria-label="${escape(checked ? texts.done : texts.not_done)}"${checked ? " checked" : ""}> `;
 }

@@ -1,7 +1,6 @@
 /** Tables: a frame that scrolls, and new rows without making the other rows again. */
 
 import { patch } from "./patch.js";
-import { clean } from "./sanitizer.js";
 
 /** @import { MarkdownTexts } from "../types" */
 
@@ -33,8 +32,9 @@ export function frameTable(table, texts) {
  * @param {Node} frame
  * @param {string} before The HTML that is shown.
  * @param {string} html
+ * @param {(html: string) => DocumentFragment} clean
  */
-export function growTable(frame, before, html) {
+export function growTable(frame, before, html, clean) {
   const old = before.split(ROW);
   const fresh = html.split(ROW);
   const first = fresh.findIndex((row, index) => row !== old[index]);
