@@ -29,7 +29,7 @@ from .users import SESSION
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTIFIERS = ("redis", "notify", "polling")
-_DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 _START_SECONDS = 60
 
@@ -107,7 +107,7 @@ class Site:
             self._folder = Path(folder)
             self._folder.chmod(0o755)
             (self._folder / "postgres").mkdir()
-            self.postgres = Postgres(self._folder / "postgres", **_DURABLE)
+            self.postgres = Postgres(self._folder / "postgres", **DURABLE)
             stack.callback(self.postgres.stop)
             self.postgres.start()
             if self._notifier == "redis":

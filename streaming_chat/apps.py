@@ -17,9 +17,11 @@ class StreamingChatConfig(AppConfig):
         from . import checks  # noqa: F401  (importing the checks registers them)
         from .db import hooks
         from .privacy import deletion
+        from .providers import preparation
         from .review import queues
         from .search import entries
 
         hooks.texts_saved.register(entries.add)
         hooks.conversation_changed.register(queues.columns_on_change)
         deletion.connect()
+        preparation.prepare_with_first_request()

@@ -12,6 +12,7 @@ from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import LiveReply
+from streaming_chat.providers.preparation import create_for
 
 from .idempotency import find_sent
 from .send_request import SendRequest, Sent
@@ -52,6 +53,8 @@ def _send_once(request: HttpRequest, owner: Owner, send_request: SendRequest, wo
         return found
     attempt = SendTransaction(request, owner, send_request, worker, live_database())
     attempt.check()
+    # Before any lock: the first time in a process it may take seconds.
+    create_for(send_request.model)
     with runner.expecting(attempt.message_id):
         sent = write_transaction(attempt.write)
     if sent.order is None:

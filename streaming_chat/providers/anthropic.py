@@ -60,6 +60,9 @@ class AnthropicProvider(Provider):
     def prefills(self, model: str) -> bool:
         return bool(_PREFILLED.search(model)) if self.prefill is None else self.prefill
 
+    def prepare(self) -> None:
+        self.clients.load()
+
     def price_source(self) -> tuple[str, str]:
         # A gateway has prices of its own, even for models of a known name.
         return ("provider_api_url", self.base_url) if self.base_url else ("provider_id", "anthropic")
@@ -192,7 +195,9 @@ class AnthropicStream(HttpStream):
 
 
 def _build_client(api_key: Secret, base_url: str, sdk: ModuleType) -> Any:
-    return sdk.AsyncAnthropic(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
+    client = sdk.AsyncAnthropic(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
+    client.messages  # noqa: B018 - imports it now, and not in the event loop.
+    return client
 
 
 def _tool_call(block: dict[str, Any]) -> ToolCall:

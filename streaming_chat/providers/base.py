@@ -151,6 +151,13 @@ class Provider(Backend, ABC):
         """Return whether this model continues an assistant's turn at the end of a prompt; else it gets an instruction."""
         return False
 
+    def prepare(self) -> None:
+        """Do what the first reply would have to wait for, such as importing an SDK. Blocking; may be called again.
+
+        It is called in a thread of a process that serves requests, when it starts, and never in a transaction. It must
+        not use the network. A reply may begin before it returns.
+        """
+
     def price_source(self) -> tuple[str, str] | None:
         """Return whose prices apply, as the name and value of an argument of `genai_prices.calc_price`; None if unknown."""
         return None

@@ -1,6 +1,7 @@
 """Clients of the providers' SDKs: one per event loop, over aiohttp, with a key that no log shows.
 
-An SDK is imported at the first reply: that takes 0.5 to 2.8 s and 50 to 80 MB, which no other command should cost.
+Importing an SDK takes 0.5 to 2.8 s and 50 to 80 MB, which no command should cost: it is imported when a process begins to
+serve (preparation.py), or at its first reply.
 """
 
 from __future__ import annotations
@@ -57,24 +58,32 @@ class Clients:
             raise ImproperlyConfigured(f"it needs packages that are missing: pip install 'streaming-chat[{sdk}]'.")
         self._sdk = sdk
         self._build = build
+        self._is_loaded = False
         self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]] = {}
+
+    def load(self) -> None:
+        """Import the SDK, and what it imports for its first client. Blocking: the first time in a process, for seconds."""
+        if not self._is_loaded:
+            # It opens nothing, since it sends nothing.
+            self._build(import_module(self._sdk))
+            self._is_loaded = True
 
     async def get(self) -> Any:
         """Return the running loop's client."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             # In a thread, since other replies of the loop would have to wait.
-            sdk = await asyncio.to_thread(import_module, self._sdk)
+            await asyncio.to_thread(self.load)
             # Another reply may have built the client meanwhile.
             if loop not in self._clients:
-                await self._open(loop, sdk)
+                await self._open(loop)
         return self._clients[loop][0]
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, sdk: ModuleType) -> None:
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         # A client refers to its loop, so a weak dictionary would keep both for ever.
         for closed in [other for other in self._clients if other.is_closed()]:
             del self._clients[closed]
-        client = self._build(sdk)
+        client = self._build(import_module(self._sdk))
         keeper = _keep(weakref.ref(self), loop, client)
         self._clients[loop] = client, keeper
         await anext(keeper)

@@ -74,6 +74,9 @@ class OpenAIProvider(Provider):
     def prefills(self, model: str) -> bool:
         return self.prefill is not None
 
+    def prepare(self) -> None:
+        self.clients.load()
+
     def price_source(self) -> tuple[str, str]:
         # A gateway has prices of its own, even for models of a known name.
         return ("provider_api_url", self.base_url) if self.base_url else ("provider_id", "openai")
@@ -327,6 +330,7 @@ def _build_client(
     # The SDK reads these from the environment; only the settings decide here.
     client.organization = organization
     client.project = project
+    client.chat.completions  # noqa: B018 - imports it now, and not in the event loop.
     return client
 
 

@@ -47,6 +47,11 @@ def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
         return None
 
 
+def prepare(source: tuple[str, str]) -> None:
+    """Import the package and read its prices, if it is installed. source: as `Provider.price_source`."""
+    _is_known(source, "")
+
+
 def as_price(value: Any) -> Decimal | None:
     """Return dollars per million tokens as a number; None if the value is not a price, as a negative number or a bool."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
@@ -91,8 +96,7 @@ def _by_package(model: str, inputs: int, cached: int, outputs: int) -> Decimal |
 def _is_known(source: tuple[str, str], name: str) -> bool:
     """Return whether the package is installed and has this model. Searching for an unknown model takes 0.5 ms each time.
 
-    The package caches the models that it has. Importing it takes 20 ms if an SDK is loaded and 1 s otherwise: once, at the
-    first reply of a model that may have a price.
+    The package caches the models that it has. Importing it takes 20 ms if an SDK is loaded and 1 s otherwise, once.
     """
     try:
         _price(source, name, 1, 0, 1)

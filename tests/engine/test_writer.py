@@ -29,7 +29,7 @@ from streaming_chat.protocol import events
 from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream
 from streaming_chat.signals import reply_ended
-from tests.factories import make_conversation, make_live, make_steady
+from tests.factories import make_conversation, make_live, make_steady, make_user
 from tests.provider_server import TIMEOUT, Gate, Script
 from tests.servers import ServerTestCase, held, outcome, received_text, wait_until
 
@@ -151,7 +151,7 @@ class WriterTests(ServerTestCase):
         with held(gate):
             exchange = self.browser.send("Hello").until_text("Hel")
             wait_until(lambda: events.text_of(ReplyEvent.objects.stream(exchange.message_id)) == "Hel")
-            dead = make_live(make_conversation(), Event(TEXT, "Hel"), expires=-1)
+            dead = make_live(make_conversation(make_user("bea")), Event(TEXT, "Hel"), expires=-1)
             LiveReply.objects.filter(pk=exchange.message_id).update(expires_at=Now() - timedelta(seconds=1))
             make_steady()
             writer._takeover._next_recovery = 0.0
