@@ -1,7 +1,8 @@
 """A provider without a model: scripted Markdown, so that everything can be tried without a key or a network.
 
-The message chooses the reply: the word "long", "error", "fail", "think", "tool", "table" or "code" in it; "pause 20", which
-is silent for 20 seconds; otherwise one of a few short replies.
+The message chooses the reply: the word "long", "error", "fail", "think", "tool", "table" or "code" in it; "cut", "filter",
+"blank" or "budget" for the other ways in which a reply can end; "pause 20", which is silent for 20 seconds; otherwise one of
+a few short replies.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ class DemoProvider(Provider):
     words_per_second: The speed of a reply; 0 for no pauses.
     script: The steps of every reply, instead of the one that the message chooses. A step is a mapping with one key: `text`
         and `reasoning` are streamed word by word, `tool_call` is a mapping with `name` and `arguments` (JSON text), `pause`
-        is seconds, `error` is an error code that ends the reply, and `finish` is the finish reason instead of `"stop"`.
+        is seconds, `error` is an error code that ends the reply, and `finish` ends it with this finish reason instead of
+        `"stop"`. Steps after that are for a continuation.
     """
 
     def __init__(
@@ -151,7 +153,8 @@ class DemoStream(ProviderStream):
         script = script_for(prompt) if self._script is None else self._script
         self._events = self._play(script)
         if so_far:
-            script = [step for step in script if "error" not in step]
+            # What made it end too early does not happen again.
+            script = [step for step in script if not step.keys() & {"error", "finish"}]
             self._events = _after(self._play(script), so_far)
         self._due = asyncio.get_running_loop().time()
         return self
@@ -189,6 +192,7 @@ class DemoStream(ProviderStream):
                     yield float(value)
                 elif kind == "finish":
                     self._finish(value)
+                    return
                 else:
                     self._failure = ProviderError(value, detail="scripted")
                     return
@@ -275,6 +279,14 @@ SCRIPTS: dict[str, list[Step]] = {
         {"tool_call": {"name": "weather", "arguments": '{"city": "Köln"}'}},
         {"finish": "tool_calls"},
     ],
+    "cut": [
+        {"text": "The built-in demo stops here, as a model does that has reached its"},
+        {"finish": "length"},
+        {"text": " maximum length. This is the rest of the sentence, which it adds when it is asked to continue."},
+    ],
+    "filter": [{"text": "The built-in demo begins to say something"}, {"finish": "content_filter"}],
+    "blank": [{"text": " "}],
+    "budget": [{"reasoning": THOUGHT}, {"finish": "length"}],
     "table": [{"text": TABLE}],
     "code": [{"text": CODE}],
     "long": [

@@ -1,6 +1,7 @@
 """The pictures that the documents keep: `python -m tests.browser.screenshots docs/screenshots`.
 
-Takes them of the demo, as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
+With `endings` as a second argument, it takes those of how a reply ends instead, which no document shows. Takes them of the
+demo, as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
 """
 
 import re
@@ -156,6 +157,42 @@ def _show_formulas(page: Page) -> None:
     page.locator(".sc-prose table").evaluate("(table) => table.scrollIntoView({ block: 'center' })")
 
 
+def ending(word: str) -> Callable[[Page], None]:
+    """Return what shows how the demo's reply to this word ends."""
+
+    def show(page: Page) -> None:
+        chat = ChatPage(page).open()
+        chat.text.fill(f"Show me: {word}")
+        # On a phone, Enter starts a new line.
+        chat.send_button.click()
+        expect(chat.replies.last.locator(".sc-outcome")).to_be_visible()
+
+    return show
+
+
+def stopped(page: Page) -> None:
+    chat = ChatPage(page).open()
+    chat.say("A long one, please")
+    expect(chat.reply()).to_contain_text("stop it in the middle")
+    chat.stop.click()
+    chat.expect_end("stopped")
+
+
+def continued(page: Page) -> None:
+    """A reply that was cut off at its maximum length, and went on."""
+    chat = ChatPage(page).open()
+    chat.say("Show me: cut")
+    chat.button("Continue").click()
+    expect(chat.reply()).to_contain_text("the rest of the sentence")
+    chat.expect_end()
+    expect(chat.replies.last.get_by_text("2 of 2")).to_be_visible()
+
+
+def plain_ending(page: Page) -> None:
+    ending("cut")(page)
+    page.goto(f"{page.url}?view=plain")
+
+
 ADMIN = "/admin/streaming_chat/conversation/"
 
 
@@ -214,12 +251,23 @@ SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "chat-rtl": (from_the_right, DESKTOP | ARABIC),
     "chat-rtl-phone": (from_the_right, PHONE | ARABIC),
 }
+ENDING_SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
+    "ending-length": (ending("cut"), DESKTOP),
+    "ending-length-phone": (ending("cut"), PHONE),
+    "ending-continued": (continued, DESKTOP),
+    "ending-filter": (ending("filter"), DESKTOP),
+    "ending-reasoning-only": (ending("budget"), DESKTOP),
+    "ending-blank": (ending("blank"), DESKTOP),
+    "ending-interrupted": (ending("error"), DESKTOP),
+    "ending-stopped": (stopped, DESKTOP),
+    "ending-plain": (plain_ending, DESKTOP),
+}
 # These are a visitor's; the others are of the user with the samples.
 SIGNED_OUT = {"home", "corner", "corner-dark", "corner-phone"}
 
 
-def main(folder: Path) -> None:
-    """Take every picture. Raises SystemExit where one is too heavy."""
+def main(folder: Path, shots: dict, staff_shots: dict) -> None:
+    """Take these pictures. Raises SystemExit where one is too heavy."""
     expect.set_options(timeout=15_000)
     with tempfile.TemporaryDirectory() as data, demo(data) as process, sync_playwright() as playwright:
         address, printed = read_until_address(process)
@@ -234,11 +282,11 @@ def main(folder: Path) -> None:
             _take(page, folder / f"{name}.png")
             context.close()
 
-        for name, (show, options) in SHOTS.items():
+        for name, (show, options) in shots.items():
             take(name, show, options, None if name in SIGNED_OUT else states["demo"])
-        for command in (["seedtranscripts", "--conversations", "1500"], ["rebuildsearch"], ["rollup"]):
+        for command in staff_shots and (["seedtranscripts", "--conversations", "1500"], ["rebuildsearch"], ["rollup"]):
             manage(data, *command)
-        for name, (show, options) in STAFF_SHOTS.items():
+        for name, (show, options) in staff_shots.items():
             take(name, show, options, states["staff"])
         browser.close()
 
@@ -273,6 +321,6 @@ def _take(page: Page, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m tests.browser.screenshots FOLDER")
-    main(Path(sys.argv[1]))
+    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["endings"]):
+        raise SystemExit("usage: python -m tests.browser.screenshots FOLDER [endings]")
+    main(Path(sys.argv[1]), *((ENDING_SHOTS, {}) if sys.argv[2:] else (SHOTS, STAFF_SHOTS)))

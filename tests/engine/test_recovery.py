@@ -35,6 +35,15 @@ class RecoveryTests(TestCase):
         )
         assert message.parts == [{"kind": "text", "text": "It rains"}]
 
+    def test_a_continuation_keeps_what_it_began_with(self):
+        live = make_live(make_conversation(), Event("text", "It "), expires=-1)
+        Message.objects.filter(pk=live.pk).update(continued_at=4)
+        recover_reply(live)
+        message = Message.objects.get(pk=live.pk)
+
+        assert outcome(message) == ("interrupted", "lease_expired", "lease_expired")
+        assert (message.text, message.continued_at, message.can_continue) == ("It ", 4, True)
+
     def test_nothing_saved_is_a_failure(self):
         _done, message = self.recovered()
 

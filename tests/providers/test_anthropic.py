@@ -57,6 +57,37 @@ class ServedTests(SimpleTestCase):
         return await receive(self.provider())
 
 
+class PrefillTests(SimpleTestCase):
+    def prefills(self, model, **options):
+        return AnthropicProvider("anthropic", api_key=KEY, **options).prefills(model)
+
+    def test_models_up_to_4_5_continue_an_assistants_turn(self):
+        models = (
+            *("claude-instant-1.2", "claude-2.1", "claude-3-5-sonnet-20241022", "claude-3-7-sonnet-latest"),
+            *("claude-opus-4-0", "claude-sonnet-4-20250514", "claude-opus-4-1-20250805", "claude-haiku-4-5"),
+            *("claude-opus-4-5@20251101", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        )
+        for model in models:
+            with self.subTest(model):
+                assert self.prefills(model)
+
+    def test_later_ones_and_others_do_not(self):
+        for model in (
+            "claude-opus-4-6",
+            "claude-sonnet-4-6-20260217",
+            "claude-opus-4-10",
+            "claude-opus-5",
+            "glm-4.6",
+            "",
+        ):
+            with self.subTest(model):
+                assert not self.prefills(model)
+
+    def test_a_site_may_know_better(self):
+        assert self.prefills("kimi-k2", prefill=True)
+        assert not self.prefills("claude-opus-4-5", prefill=False)
+
+
 class RequestTests(ServedTests):
     async def test_the_body_is_the_prompt(self):
         await self.reply(Script())

@@ -23,7 +23,7 @@ async def _reply(*texts: str) -> Received:
 class DemoTests(SimpleTestCase):
     @pytest.mark.slow
     async def test_every_reply_says_that_no_model_is_behind_it(self):
-        for text in ("Hello", *(word for word in SCRIPTS if word != "fail")):
+        for text in ("Hello", *SCRIPTS.keys() - {"fail", "blank", "budget"}):
             with self.subTest(text):
                 received = await _reply(text)
 
@@ -84,6 +84,27 @@ class DemoTests(SimpleTestCase):
 
         assert [call["name"] for call in received.tool_calls] == ["weather"]
         assert received.stream.end_reason == "tool_calls"
+
+    async def test_a_reply_that_was_cut_off_is_continued(self):
+        """By the steps after its end, wherever a stop has cut it."""
+        for word, whole in (
+            ("cut", "asked to continue."),
+            ("error", "asked to continue."),
+            ("code", "one at a time.\n"),
+        ):
+            text = (await _reply(word)).text
+            for shown in (text.rstrip(), text[: len(text) // 2].rstrip(), text[:5]):
+                with self.subTest(word=word, shown=shown):
+                    received = await _reply(word, shown)
+
+                    assert (shown + received.text).startswith(text.rstrip())
+                    assert received.text.endswith(whole) or not received.text.strip()
+                    assert received.stream.end_reason == "stop"
+
+    async def test_every_other_ending_can_be_seen(self):
+        reasons = {"cut": "length", "filter": "content_filter", "blank": "stop", "budget": "length"}
+        for word, reason in reasons.items():
+            assert (await _reply(word)).stream.end_reason == reason
 
     async def test_one_word_is_read_at_a_time(self):
         received = await _reply("Hello")

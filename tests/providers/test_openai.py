@@ -87,6 +87,32 @@ class RequestTests(ServedTests):
         assert "max_completion_tokens" not in body
         assert "stream_options" not in body
 
+    async def test_a_server_is_asked_in_its_own_way_to_continue_a_turn(self):
+        turns = (Turn("user", "a"), Turn("assistant", "b"))
+        for prefill, last, body in (
+            (None, {}, {}),
+            ("message", {}, {}),
+            ("prefix", {"prefix": True}, {}),
+            ("continue_final_message", {}, {"continue_final_message": True, "add_generation_prompt": False}),
+        ):
+            with self.subTest(prefill):
+                self.server.clear()
+                provider = OpenAIProvider("openai", api_key=KEY, base_url=self.server.openai_url, prefill=prefill)
+                await receive(provider, Prompt("m", "", turns, 1))
+                asked = self.server.calls[0].body
+
+                assert provider.prefills("m") == (prefill is not None)
+                assert asked["messages"][-1] == {"role": "assistant", "content": "b", **last}
+                assert (
+                    asked.keys() - {"model", "messages", "stream", "max_completion_tokens", "stream_options"}
+                    == body.keys()
+                )
+                assert asked | body == asked
+
+    def test_an_unknown_way_is_refused(self):
+        with self.assertRaisesMessage(ValueError, "prefill must be one of"):
+            OpenAIProvider("openai", api_key=KEY, prefill="yes")
+
     async def test_the_key_is_sent_and_identity_is_asked_for(self):
         """A compressed stream would come in blocks."""
         await self.reply(Script(), organization="org-1", project="proj-1")

@@ -21,6 +21,7 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message, QuotaUse
 from streaming_chat.protocol.endings import completed, stopped
 from streaming_chat.protocol.events import Event
+from streaming_chat.providers.base import Usage
 from streaming_chat.quotas import Quota, get_quota
 from streaming_chat.quotas.database import DatabaseQuota, network_of, remote_address
 from streaming_chat.shortcuts import send_message
@@ -294,6 +295,26 @@ class SettlingTests(ApiTestCase):
 
         assert reply.status == "interrupted"
         assert uses() == {"owner": (1, 2 + 2)}
+
+    def test_one_that_only_reasoned_is_not_either(self):
+        """The provider has been paid for it."""
+        hidden = Usage(input_tokens=2, output_tokens=6, reasoning_tokens=6)
+        self.provider.script(Script("", end_reason="length", usage=hidden))
+        reply = self.api.reply("x" * 8)
+
+        assert (reply.status, reply.error_code) == ("failed", "reasoning_only")
+        assert uses() == {"owner": (1, 2 + 6)}
+
+    def test_a_continuation_that_is_refused_is_given_back(self):
+        """It has text, but none of its own."""
+        self.provider.script(Script("12345678", end_reason="length"), Script("", error="provider_auth"))
+        reply = self.api.reply("x" * 8)
+        before = uses()
+        self.api.post(f"api/messages/{reply.pk}/continue").getvalue()
+        refused = Message.objects.get(continues=reply)
+
+        assert (refused.status, refused.error_code, refused.text) == ("interrupted", "provider_auth", "12345678")
+        assert uses() == before
 
     def test_what_was_used_may_be_more(self):
         self.end(self.make(), completed("stop"), input_tokens=2000, output_tokens=3000)
