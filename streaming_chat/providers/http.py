@@ -25,6 +25,7 @@ from .base import FINISH_SECONDS, ProviderStream
 from .errors import error_code, opening_failure, reading_failure, status_in
 from .finish_reasons import finish_word, is_known, meaning_of
 from .parsing import MAX_REQUEST_ID, clean, parse
+from .thinking import ThinkTags
 
 # Time to wait for the end of a body after its last event, in seconds: a connection that was read to its end is reused.
 DRAIN_SECONDS = 0.05
@@ -71,6 +72,7 @@ class HttpStream(ProviderStream):
         self._unsuccessful: ProviderError | None = None
         self._unsuccessful_word = ""
         self._deadline: float | None = None
+        self._thinking = ThinkTags()
 
     @abstractmethod
     async def _open(self) -> AbstractAsyncContextManager[Any]:
@@ -143,7 +145,16 @@ class HttpStream(ProviderStream):
             self._close = stream.aclose
 
     async def _next(self) -> list[Event]:
-        """Return the events of one network read; never raises."""
+        """Return the events of one network read, with reasoning between tags as such; never raises."""
+        events = await self._receive_events()
+        if not self._thinking.is_over:
+            events = self._thinking.take(events)
+            if self._done or self._failure is not None:
+                events += self._thinking.flush()
+        return events
+
+    async def _receive_events(self) -> list[Event]:
+        """Return the events of one network read as they were sent."""
         events: list[Event] = []
         try:
             data = await (self._receive() if self._deadline is None else self._receive_before(self._deadline))

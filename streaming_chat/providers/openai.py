@@ -1,9 +1,9 @@
 """OpenAI's chat completions API, at its own address or a compatible one.
 
-It accepts what compatible servers send: content may be a list, reasoning has three names, usage is in the last chunk, after
-it or in each, the first `choices` may be empty, a chunk may also contain an error, and a finish reason may appear twice or
-never. Unknown fields, events and values that are no objects are ignored. Damaged JSON is a `provider_protocol` error,
-unless the finish reason came before it.
+It accepts what compatible servers send: content may be a list, reasoning has three names or stands between tags, usage is
+in the last chunk, after it, in its choice or in each, the first `choices` may be empty, a chunk may also contain an error,
+and a finish reason may appear twice or never. Unknown fields, events and values that are no objects are ignored. Damaged
+JSON is a `provider_protocol` error, unless the finish reason came before it.
 
 Source: https://platform.openai.com/docs/api-reference/chat-streaming
 """

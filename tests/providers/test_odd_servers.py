@@ -394,6 +394,29 @@ class ContentTypeTests(ServedTests):
                 assert (error.code, error.retryable) == ("provider_truncated", True)
 
 
+class ThinkingTests(ServedTests):
+    async def test_reasoning_between_tags(self):
+        deltas = ["<thi", "nk>\nHm", ".\n</think>", "\n\n", "Yes", "."]
+        for provider in (self.openai, self.anthropic):
+            for how in ({}, {"writes": "whole"}, {"as_json": True}):
+                with self.subTest(provider.alias, how=how):
+                    received = await self.reply(provider, Script(deltas, **how))
+
+                    assert (received.reasoning, received.text) == ("Hm.", "Yes.")
+
+    async def test_reasoning_that_the_template_opened(self):
+        for how in ({"writes": "whole"}, {"as_json": True}):
+            received = await self.reply(self.openai, Script(["Hm.", "\n</think>\n\n", "Yes."], **how))
+
+            assert (received.reasoning, received.text) == ("Hm.", "Yes.")
+
+    async def test_what_was_held_comes_before_an_error(self):
+        received = await self.reply(self.openai, Script(["\n", "<th"], fault="error", after=2))
+
+        assert received.text == "\n<th"
+        assert received.code == "provider_error"
+
+
 class ErrorInsideTests(ServedTests):
     async def test_an_error_without_a_wrapper(self):
         """As vLLM, SGLang and DashScope send it: it is not tried again."""
