@@ -27,8 +27,8 @@ class SimpleFormatTests(ApiTestCase):
             f'id: {pk}/28\ndata: {{"text":"Hello, w\\u00f6rld \\ud83c\\udf89"}}\n\n'
             f'id: {pk}/29\nevent: tool_call\ndata: {{"text":"","tool_call":{{"id":"call_0","name":"weather",'
             '"arguments":"{\\"city\\":\\"K\\u00f6ln\\"}","complete":true}}\n\n'
-            f'id: {pk}/end\nevent: done\ndata: {{"text":"","status":"completed","end_reason":"stop","usage":'
-            '{"input_tokens":7,"cached_input_tokens":null,"output_tokens":4,"reasoning_tokens":null,'
+            f'id: {pk}/end\nevent: done\ndata: {{"text":"","status":"completed","end_reason":"stop",'
+            '"can_continue":false,"usage":{"input_tokens":7,"cached_input_tokens":null,"output_tokens":4,"reasoning_tokens":null,'
             f'"estimated":false}},"length":14,"sha256":"{digest}"}}\n\n'
             "data: [DONE]\n\n"
         )
