@@ -9,6 +9,9 @@
  * @import { ModuleAddresses } from "./types"
  */
 
+// Laying out a long text takes time, and until the renderer is there only the beginning is in view.
+const SOURCE_CHARACTERS = 20_000;
+
 /** @type {Promise<{MarkdownDocument: typeof MarkdownDocument}> | null} */
 let renderer = null;
 
@@ -37,6 +40,7 @@ export class LazyMarkdown {
   #modules;
   /** @type {MarkdownDocument | null} */
   #document = null;
+  #isUnavailable = false;
   /** @type {[string, {isComplete: boolean}] | null} The last arguments of `draw`. */
   #latest = null;
 
@@ -59,9 +63,19 @@ export class LazyMarkdown {
     const isFirst = !this.#latest;
     if (!text && isFirst) return;
     this.#latest = [text, options];
+    this.#showSource(text);
+    if (isFirst) loadRenderer(this.#modules.markdown).then((module) => this.#render(module.MarkdownDocument), () => this.#giveUp());
+  }
+
+  /** @param {string} text */
+  #showSource(text) {
     this.#element.classList.add("sc-raw");
-    this.#element.textContent = text;
-    if (isFirst) loadRenderer(this.#modules.markdown).then((module) => this.#render(module.MarkdownDocument), () => {});
+    this.#element.textContent = this.#isUnavailable ? text : text.slice(0, SOURCE_CHARACTERS);
+  }
+
+  #giveUp() {
+    this.#isUnavailable = true;
+    if (this.#latest) this.#showSource(this.#latest[0]);
   }
 
   /** Return the text as HTML for other programs, "" as long as the renderer is not there. */

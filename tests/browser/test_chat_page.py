@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.chats.tree import path_messages
@@ -217,6 +217,20 @@ class TestReturning:
         chat.reload()
 
         expect(chat.text).to_have_value("Not yet sent")
+
+    def test_a_long_reply_is_shown_as_it_was_written_without_its_renderer(self, page, user, site):
+        """While the renderer is loaded, only the beginning is: laying out the rest would be in vain."""
+        conversation = make_conversation(user)
+        make_reply(conversation, "word " * 10_000 + "*end*")
+        held: list[Route] = []
+        page.route("**/markdown.js", lambda route: held.append(route))  # noqa: PLW0108  (it cannot bind built-ins)
+        chat = ChatPage(page).open(f"c/{conversation.pk}")
+        expect(chat.reply()).to_contain_text("word word")
+        expect(chat.reply()).not_to_contain_text("*end*")
+        for route in held:
+            route.abort()
+
+        expect(chat.reply()).to_contain_text("*end*")
 
     def test_an_ended_conversation_is_shown_as_it_is(self, page, user, site):
         conversation = make_conversation(user, title="Rain")

@@ -1,5 +1,5 @@
 /**
- * Formulas in TeX as MathML, by KaTeX. A module of its own: it is larger than all the others together.
+ * Formulas in TeX as MathML, by KaTeX. A module of its own: it is the largest, and few replies need it.
  *
  * MathML needs neither KaTeX's fonts nor its style sheet, and no style attributes, which a strict policy blocks.
  */
