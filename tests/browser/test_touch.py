@@ -89,6 +89,9 @@ class TestTargets:
         found = phone.page.evaluate(SMALL)
         phone.page.locator("[data-part=menu]").tap()
         expect(phone.page.locator(".sc-conversation")).to_be_visible()
+        found += phone.page.evaluate(SMALL)
+        phone.page.locator(".sc-row [data-part=actions]").tap()
+        expect(phone.page.get_by_role("menuitem", name="Rename")).to_be_visible()
 
         assert found + phone.page.evaluate(SMALL) == []
 
