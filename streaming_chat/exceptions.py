@@ -21,6 +21,8 @@ _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "too_large": (_("That is larger than this site accepts."), False),
     "not_acceptable": (_("That format is not available."), False),
     "invalid": (_("The request is not valid."), False),
+    "context_invalid": (_("This page could not be verified. Reload it, then send your message again."), False),
+    "context_expired": (_("This page is too old. Reload it, then send your message again."), False),
     "idempotency_mismatch": (_("This client_id was already used for a different request."), False),
     "not_found": (_("This could not be found."), False),
     "reply_in_progress": (_("A reply is still being written in this conversation."), True),

@@ -25,6 +25,8 @@ export function readConfig(element) {
     scope: `${root}:${element.getAttribute("name")}:${owner}`,
     /** Separates what all tabs share of different apps and users. */
     sharedScope: `${root}:${owner}`,
+    /** What the page tells about itself, signed; "" for nothing. */
+    pageContext: dataset.context ?? "",
     csrfHeader: dataset.csrfHeader ?? "",
     /** Seconds without a byte after which a connection counts as dead. */
     silence: Number(dataset.silence),

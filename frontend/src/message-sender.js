@@ -69,6 +69,12 @@ export class MessageSender {
     await sent;
   }
 
+  /** What the page tells about itself. */
+  get #context() {
+    const { pageContext: context } = this.#chat.config;
+    return context ? { context } : {};
+  }
+
   /**
    * Send another version of a message.
    *
@@ -82,7 +88,7 @@ export class MessageSender {
     const count = message.pager.count + 1;
     this.#chat.keepFocus(() => messages.removeFrom(message));
     const { chosen: model } = composer.models;
-    const body = { content: text, client_id: newClientId(), parent, ...(model && { model }) };
+    const body = { content: text, client_id: newClientId(), parent, ...(model && { model }), ...this.#context };
     const takeBack = () => {
       errors.guard(this.#reopenForm(String(id), text));
       return null;
@@ -151,7 +157,7 @@ export class MessageSender {
   async #sendDraft(draft) {
     const { composer, messages, queue } = this.#chat;
     const { clientId, model, parent, text } = draft;
-    const body = { content: text, client_id: clientId, ...(model && { model }), ...(parent && { parent }) };
+    const body = { content: text, client_id: clientId, ...(model && { model }), ...(parent && { parent }), ...this.#context };
     /** @type {TakeBack} */
     const takeBack = (message, isNew) => {
       messages.removeFrom(message);

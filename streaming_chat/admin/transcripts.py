@@ -48,6 +48,12 @@ class Bubble:
     pause: str = ""
 
     @property
+    def page(self) -> str:
+        """What the page told that the message was sent from, as JSON; "" for nothing."""
+        context = storable_value(self.message.page_context)
+        return json.dumps(context, ensure_ascii=False, indent=2) if context else ""
+
+    @property
     def outcome(self) -> str:
         """How the reply ended, in words."""
         return describe_to_staff(self.message)

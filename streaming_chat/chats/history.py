@@ -43,6 +43,7 @@ def new_messages(
         )
         messages.append(message)
         parent_id = message.pk
+    messages[-1].page_context = send_request.page_context
     return messages
 
 

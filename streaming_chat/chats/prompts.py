@@ -30,6 +30,9 @@ def prompt(
     messages: Iterable[Message] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
         system, messages = import_string(hook)(request, conversation, history)
+    elif greeting := (history[0].page_context or {}).get("greeting"):
+        # Providers require a user's turn first.
+        system = f"{system}\n\nYou began this conversation by saying: {greeting}"
     turns = [Turn(message.role, message.text) for message in messages if not is_blank(message.text)]
     kept, omitted = _fit(turns, max_chars - sum(len(turn.text) for turn in continuation))
     return "" if not system or is_blank(system) else system, _join([*kept, *continuation]), omitted

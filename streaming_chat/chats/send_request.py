@@ -15,6 +15,8 @@ from streaming_chat.providers.base import Turn
 _FIELDS = ("content", "model", "parent", "client_id")
 # How an answer is delivered does not change what was asked.
 _DELIVERY = ("client_id", "stream", "disconnect")
+# The signature of a page's context differs each time the page is made.
+_NOT_COMPARED = (*_DELIVERY, "context")
 
 
 class Absent:
@@ -31,7 +33,8 @@ class SendRequest:
     content: the user's text; "" for a regeneration. conversation_id: None for a new one. parent: the reply to send
     after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again or, if `continues`, to
     continue. earlier: turns that a stateless client supplied. omitted: how many more it supplied, which are neither sent
-    nor saved. body: the request's fields, by which a repeated client_id is compared.
+    nor saved. body: the request's fields, by which a repeated client_id is compared. page_context: see
+    page_context.read.
     """
 
     content: str = ""
@@ -45,6 +48,7 @@ class SendRequest:
     client_id: str = ""
     body: dict[str, Any] = field(default_factory=dict)
     stateless: bool = False
+    page_context: dict[str, Any] | None = None
     grace_seconds: float | None = None
 
     @classmethod
@@ -62,7 +66,7 @@ class SendRequest:
 
     def digest(self) -> str:
         """Return the same text for two requests that ask for the same."""
-        asked = {name: value for name, value in self.body.items() if name not in _DELIVERY}
+        asked = {name: value for name, value in self.body.items() if name not in _NOT_COMPARED}
         how = ["continue"] if self.continues else []
         return _digest(str(self.regenerate or ""), json.dumps(asked, sort_keys=True), *how)
 

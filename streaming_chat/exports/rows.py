@@ -36,6 +36,7 @@ _MESSAGE_FIELDS = (
     "error_code", "ref", "provider", "model", "request_id", "finish_reason", "input_tokens", "cached_input_tokens",
     "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms",
     "omitted_messages", "created_at", "ended_at", "redacted_at", "position", "cut_position", "text", "parts",
+    "page_context",
 )  # fmt: skip
 
 Row = dict[str, Any]

@@ -76,6 +76,7 @@ class Migration(migrations.Migration):
                 ('reasoning_ms', models.PositiveIntegerField(blank=True, null=True, verbose_name='milliseconds of reasoning')),
                 ('duration_ms', models.PositiveIntegerField(blank=True, null=True, verbose_name='total time, ms')),
                 ('omitted_messages', models.PositiveIntegerField(default=0, help_text='Oldest messages that did not fit into the prompt.', verbose_name='messages left out')),
+                ('page_context', models.JSONField(blank=True, help_text="What the site's page told about itself: `metadata` and `greeting`. Of a user's message only.", null=True, verbose_name='page')),
                 ('send_key', models.CharField(blank=True, editable=False, max_length=64, null=True, unique=True, verbose_name='send key')),
                 ('body_digest', models.CharField(blank=True, editable=False, max_length=64, verbose_name='body digest')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),

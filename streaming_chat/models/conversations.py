@@ -211,6 +211,12 @@ class Message(models.Model):
     omitted_messages = models.PositiveIntegerField(
         _("messages left out"), default=0, help_text=_("Oldest messages that did not fit into the prompt.")
     )
+    page_context = models.JSONField(
+        _("page"),
+        null=True,
+        blank=True,
+        help_text=_("What the site's page told about itself: `metadata` and `greeting`. Of a user's message only."),
+    )
     send_key = models.CharField(_("send key"), max_length=64, null=True, blank=True, editable=False, unique=True)
     body_digest = models.CharField(_("body digest"), max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)

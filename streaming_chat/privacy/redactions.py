@@ -84,6 +84,7 @@ def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
     copies.remove([message_id], using)
     Message.objects.using(using).filter(pk=message_id).update(
         **_redacted_columns(message),
+        page_context=None,
         send_key=None,
         body_digest="",
         redacted_at=Now(),

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy
 
 from streaming_chat.accounts.owners import Owner, session_key
 from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats import page_context
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
 
@@ -95,11 +96,13 @@ def render_element(
     level: int | None = None,
     name: str = "",
     suggestions: Any = None,
+    metadata: Any = None,
+    greeting: str = "",
 ) -> SafeString:
     """Return the element for the user of a request. The first one of a page (number 1) has its script and style sheet.
 
-    suggestions: see as_suggestions; None for those of the settings.
-    Raises ValueError for an invalid conversation id, level, name or suggestion.
+    suggestions: see as_suggestions; None for those of the settings. metadata, greeting: see page_context.sign.
+    Raises ValueError for an invalid conversation id, level, name, suggestion or metadata.
     """
     if conversation and not isinstance(conversation, uuid.UUID):
         conversation = _id(conversation)
@@ -122,6 +125,8 @@ def render_element(
         "level": level or (1 if layout == "page" else 2),
         "with_assets": number == 1,
         "suggestions": as_suggestions(conf.STREAMING_CHAT_SUGGESTIONS if suggestions is None else suggestions),
+        "greeting": greeting,
+        "page_context": _page_context(request, metadata, greeting),
         **_request_context(request),
     }
     return render_to_string("streaming_chat/element.html", context, request=request)
@@ -143,6 +148,11 @@ def _request_context(request: HttpRequest) -> dict[str, Any]:
         # In an attribute: under Trusted Types, a page's script cannot insert a <script> element, even one with data.
         "words": json.dumps({key: str(text) for key, text in WORDS.items()} | outcomes.owner_sentences()),
     }
+
+
+def _page_context(request: HttpRequest, metadata: Any, greeting: str) -> str:
+    owner = _owner(request)
+    return page_context.sign(owner, metadata, greeting) if owner else ""
 
 
 def _id(text: str) -> uuid.UUID:

@@ -21,7 +21,8 @@ def streaming_chat(context: template.Context, layout: str = "box", **options: An
     layout: `box` fills its place in the page, `corner` is a button in the corner that opens it, `page` fills the window.
     options: conversation (id of the one to open), label (its accessible name, if the page has several chats), heading (its
     title before the first message), level (of its heading, 1 to 5), name (of the element, unique on the page), suggestions
-    (what an empty chat suggests, in place of STREAMING_CHAT_SUGGESTIONS).
+    (what an empty chat suggests, in place of STREAMING_CHAT_SUGGESTIONS), metadata (a dict about the page, for PROMPT
+    and the staff), greeting (what the assistant says first).
     Raises TemplateSyntaxError without a request, and for an unknown layout or option or an invalid value.
     """
     request = getattr(context, "request", None) or context.get("request")

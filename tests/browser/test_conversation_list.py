@@ -323,3 +323,39 @@ class TestCorner:
             launcher.click()
 
             expect(page).to_have_url(re.compile(r"/accounts/login/\?next=/embedded/corner/"))
+
+
+class TestPageContext:
+    """The widget's page sends what it tells about itself."""
+
+    ADDRESS = "/embedded/corner/?product=17"
+
+    def open(self, page):
+        page.goto(self.ADDRESS)
+        page.get_by_role("button", name="Chat", exact=True).click()
+        return ListedChat(page)
+
+    def test_it_is_kept_with_each_message(self, page, user, site, provider):
+        chat = self.open(page)
+        chat.say("Is it bright?")
+        chat.expect_end()
+
+        assert Message.objects.get(role="user").page_context == {"metadata": {"product": "17"}}
+
+    def test_a_page_that_was_changed_loses_no_text(self, page, user, site, provider):
+        def change(route):
+            answer = route.fetch()
+            route.fulfill(response=answer, body=answer.text().replace('data-context="', 'data-context="x'))
+
+        page.route("**/embedded/corner/**", change)
+        chat = self.open(page)
+        chat.say("Is it bright?")
+
+        expect(chat.error).to_contain_text("Reload it, then send your message again.")
+        expect(chat.text).to_have_value("Is it bright?")
+        page.unroute("**/embedded/corner/**")
+        page.reload()
+        expect(chat.text).to_have_value("Is it bright?")
+        chat.text.press("Enter")
+        chat.expect_end()
+        assert Message.objects.filter(role="user").count() == 1

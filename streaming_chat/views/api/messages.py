@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats import page_context
 from streaming_chat.chats.idempotency import replies_sent
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.tree import messages_of
@@ -52,12 +53,16 @@ def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
         "parent": parsing.optional(parsing.identifier),
         "stream": parsing.boolean,
         "disconnect": parsing.one_of("stop", "finish"),
+        "context": parsing.text(page_context.MAX_SIGNED_CHARS, shortest=1),
     }
     parsing.require_json(request)
     encoder = encoder_for(request)
     body = parsing.read_body(request, checks, required=["content"])
     send_request = SendRequest.from_body(
-        body, conversation_id=conversation_id, grace_seconds=grace_seconds(body.get("disconnect"))
+        body,
+        conversation_id=conversation_id,
+        grace_seconds=grace_seconds(body.get("disconnect")),
+        page_context=page_context.read(body["context"], owner) if "context" in body else None,
     )
     return begin_reply(request, owner, send_request, stream=body.get("stream", True), encoder=encoder)
 
