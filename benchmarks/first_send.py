@@ -1,6 +1,7 @@
 """What the first send of a process costs its user, and another user who writes at the same time.
 
-    python -m benchmarks.first_send [--rounds 3] [--after 0,5] [--databases sqlite,postgres] [--against ../old]
+    python -m benchmarks.first_send [--rounds 3] [--after 0,5] [--databases sqlite,postgres] [--providers demo,openai,…]
+        [--against ../old]
 
 Each round starts a server in a process of its own, and sends the first message so many seconds after it listens. Meanwhile
 a second user renames a conversation again and again, until the first token is here. --against measures another checkout of
@@ -36,10 +37,18 @@ _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 _SECONDS = 60
 _CSRF = "a" * 32
 _PROVIDERS = {
-    "demo": ("demo.DemoProvider", {}),
-    "openai": ("openai.OpenAIProvider", {"api_key": "x", "base_url": "{url}/v1"}),
-    "anthropic": ("anthropic.AnthropicProvider", {"api_key": "x", "base_url": "{url}"}),
+    "demo": ("streaming_chat.providers.demo.DemoProvider", {}),
+    "openai": ("streaming_chat.providers.openai.OpenAIProvider", {"api_key": "x", "base_url": "{url}/v1"}),
+    "anthropic": ("streaming_chat.providers.anthropic.AnthropicProvider", {"api_key": "x", "base_url": "{url}"}),
+    "own": ("own_provider.OwnProvider", {"api_key": "x", "base_url": "{url}"}),
 }
+# A site's own provider, whose module imports an SDK as most modules do: at its top.
+_OWN = """
+import anthropic
+from streaming_chat.providers.anthropic import AnthropicProvider
+class OwnProvider(AnthropicProvider):
+    pass
+"""
 # Prints the sessions of two users, and a conversation of the second.
 _SET_UP = """
 import json, django
@@ -72,6 +81,7 @@ def main(words: Sequence[str]) -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--after", default="0,5")
     arguments.add_argument("--databases", default="sqlite,postgres")
+    arguments.add_argument("--providers", default=",".join(_PROVIDERS))
     arguments.add_argument("--against", type=Path)
     options = arguments.parse_args(words)
     print(machine(), flush=True)
@@ -80,7 +90,7 @@ def main(words: Sequence[str]) -> None:
     with ProviderServer() as provider:
         for database in options.databases.split(","):
             with _database(database) as environment:
-                for name in _PROVIDERS:
+                for name in options.providers.split(","):
                     for after in map(float, options.after.split(",")):
                         rows += _measure(trees, {**environment, **_settings(name, provider)}, after, options.rounds)
                         for row in rows[-len(trees) :]:
@@ -106,7 +116,9 @@ def _measure(trees: Sequence[Path], environment: dict[str, str], after: float, r
 def _first_send(tree: Path, environment: dict[str, str], after: float) -> Figures:
     """Return the figures of one server's first send. Its database is new."""
     with tempfile.TemporaryDirectory(prefix="streaming_chat_benchmark_", ignore_cleanup_errors=True) as folder:
-        environment = {**os.environ, **environment, "BENCH_DATABASE": f"{folder}/db.sqlite3", "BENCH_NAME": "benchmark"}
+        (Path(folder) / "own_provider.py").write_text(_OWN)
+        environment = {**os.environ, **environment, "PYTHONPATH": folder, "BENCH_NAME": "benchmark"}
+        environment["BENCH_DATABASE"] = f"{folder}/db.sqlite3"
         if "DATABASE_URL" in environment:
             environment["DATABASE_URL"] = _new_database(environment["DATABASE_URL"])
         command = [sys.executable, "-c", _SET_UP]
@@ -169,7 +181,7 @@ def _settings(name: str, provider: ProviderServer) -> dict[str, str]:
     backend, options = _PROVIDERS[name]
     options = {key: value.format(url=provider.url) for key, value in options.items()}
     settings = {
-        "STREAMING_CHAT_PROVIDERS": {name: {"BACKEND": f"streaming_chat.providers.{backend}", "OPTIONS": options}},
+        "STREAMING_CHAT_PROVIDERS": {name: {"BACKEND": backend, "OPTIONS": options}},
         "STREAMING_CHAT_MODELS": [f"{name}:any"],
     }
     return {
