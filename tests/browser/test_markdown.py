@@ -277,6 +277,11 @@ $$
 |---|
 | \(|z|\) |
 
+$$
+a &= b \\
+c &= d
+$$
+
 Not \(\nonsense{\) and `\(code\)` and $5 or $10.
 """
 
@@ -293,9 +298,9 @@ def test_formulas_are_typeset_where_they_are_valid(page: Page):
     open_with_typesetter(page, FORMULAS)
     math = page.locator("#here math")
 
-    expect(math).to_have_count(4)
+    expect(math).to_have_count(5)
     assert "ℝ" in (math.first.text_content() or "")
-    expect(page.locator("#here math[display=block]")).to_have_count(1)
+    expect(page.locator("#here math[display=block]")).to_have_count(2)
     expect(page.locator("#here td math")).to_have_count(1)
     expect(page.locator("#here")).to_contain_text(r"Not \(\nonsense{\) and \(code\) and $5 or $10.")
 

@@ -48,17 +48,28 @@ export function typeset(formula) {
   const [, delimiter, tex] = DELIMITERS.exec(formula) ?? [];
   if (!delimiter) return null;
   const displayMode = delimiter === "$$" || delimiter === "\\[";
-  let tree;
-  try {
-    tree = /** @type {any} */ (katex).__renderToDomTree(tex, { ...OPTIONS, displayMode });
-  } catch {
-    return null;
-  }
+  // Models often leave out the environment that "&" needs.
+  const tree = treeOf(tex, displayMode) ?? (displayMode ? treeOf(`\\begin{aligned}${tex}\\end{aligned}`, true) : null);
+  if (!tree) return null;
   removeStyles(tree);
   const math = tree.toNode().querySelector("math");
   for (const leaf of math.querySelectorAll("[mathvariant]")) useAlphabet(leaf);
   for (const table of math.querySelectorAll("mtable[columnalign]")) alignColumns(table);
   return math;
+}
+
+/**
+ * Return KaTeX's tree of a formula, null for what is not valid.
+ *
+ * @param {string} tex
+ * @param {boolean} displayMode
+ */
+function treeOf(tex, displayMode) {
+  try {
+    return /** @type {any} */ (katex).__renderToDomTree(tex, { ...OPTIONS, displayMode });
+  } catch {
+    return null;
+  }
 }
 
 /** @param {{attributes?: Record<string, string>, children?: any[]}} node Of KaTeX's tree. */
