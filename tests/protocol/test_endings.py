@@ -25,6 +25,10 @@ class CheckedTests(SimpleTestCase):
                 assert self.code(Event(TEXT, blank)) == "empty"
         assert self.code() == "empty"
 
+    def test_nothing_received_is_empty_unless_a_reason_explains_it(self):
+        assert completed("stop", received=False).error_code == "empty"
+        assert completed("content_filter", received=False).end_reason == "content_filter"
+
     def test_what_can_be_seen_is_one(self):
         for text in ("a", ".", "\u0301", " \n.", "\U0001f600"):
             with self.subTest(text):
