@@ -329,7 +329,7 @@ def check_login(**kwargs: Any) -> list[CheckMessage]:
             f"Nobody can sign in: the site has no page at LOGIN_URL ({settings.LOGIN_URL!r}), to which the chat redirects.",
             hint=(
                 'Add path("accounts/", include("django.contrib.auth.urls")) and a template registration/login.html, or set'
-                ' LOGIN_URL to your login page, for example to "admin:login". If another server has that page, silence this'
+                ' LOGIN_URL to your login page; "admin:login" admits staff. If another server has that page, silence this'
                 " check. STREAMING_CHAT_ALLOW_ANONYMOUS lets people chat without an account."
             ),
             id=f"{TAG}.W011",

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
 SITE_SETTINGS = """
 INSTALLED_APPS += ["streaming_chat"]
+LOGIN_URL = "admin:login"
 DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}
 """
 SITE_URLS = """
