@@ -55,12 +55,16 @@ export class FoundWords {
     if (!words.length || !globalThis.CSS.highlights) return;
     const pattern = new RegExp(words.map(patternOf).join("|"), "giu");
     const text = /** @type {HTMLElement} */ (view.element.querySelector("[data-part=text]"));
-    let isFirst = true;
+    // The text moves while it is rendered; the first match is kept in view until the user scrolls.
+    let isLeft = false;
+    const { autoScroll, parts, signal } = this.#chat;
+    for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+      parts.scroll.addEventListener(type, () => (isLeft = true), { once: true, passive: true, signal });
+    }
     const mark = () => {
       const ranges = [...rangesOf(text, pattern)];
       CSS.highlights.set(HIGHLIGHT, new Highlight(...ranges));
-      if (isFirst && ranges.length) this.#chat.autoScroll.moveTo(/** @type {HTMLElement} */ (ranges[0].startContainer.parentElement));
-      isFirst &&= !ranges.length;
+      if (!isLeft && ranges.length) autoScroll.moveTo(/** @type {HTMLElement} */ (ranges[0].startContainer.parentElement));
     };
     this.#observer = new MutationObserver(mark);
     this.#observer.observe(text, { childList: true, characterData: true, subtree: true });

@@ -104,6 +104,41 @@ def conversations(page: Page) -> None:
     expect(page.locator(".sc-new")).to_be_visible()
 
 
+def unread(page: Page) -> None:
+    """The list after a reply has ended that nobody has seen."""
+    chat = ChatPage(page).open()
+    chat.say("Hello! What are you?")
+    page.locator(".sc-conversation[aria-current]").wait_for()
+    page.locator("[data-part=new]").click()
+    page.locator(".sc-mark.sc-unread").wait_for()
+
+
+def search(page: Page) -> None:
+    """A message that a search has found, and its words."""
+    ChatPage(page).open()
+    page.get_by_label("Search conversations").fill("thousand cards")
+    page.locator(".sc-conversation mark").first.wait_for()
+    page.locator(".sc-conversation", has=page.locator(".sc-snippet mark")).first.click()
+    page.wait_for_function("() => CSS.highlights.has('sc-found')")
+
+
+def row_menu(page: Page) -> None:
+    ChatPage(page).open()
+    page.locator(".sc-row").nth(1).get_by_role("button").click()
+    page.get_by_role("menuitem").first.wait_for()
+
+
+def shortcuts(page: Page) -> None:
+    ChatPage(page).open()
+    page.locator("[data-part=shortcuts-button]").click()
+
+
+def signed_out(page: Page) -> None:
+    """The corner of a site without visitors: a link to the login."""
+    page.goto("/article/")
+    page.locator(".sc-launcher").wait_for()
+
+
 def from_the_right(page: Page) -> None:
     page.goto("/chat/")
     page.locator("[data-part=text]").first.fill("مرحبا! كيف يمكن أن ينتهي الرد؟ أريد جدولًا (table).")
@@ -262,6 +297,12 @@ ENDING_SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "ending-stopped": (stopped, DESKTOP),
     "ending-plain": (plain_ending, DESKTOP),
 }
+LIST_SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
+    "list-unread": (unread, DESKTOP),
+    "list-search": (search, DESKTOP),
+    "list-menu": (row_menu, DESKTOP),
+    "shortcuts": (shortcuts, DESKTOP),
+}
 # These are a visitor's; the others are of the user with the samples.
 SIGNED_OUT = {"home", "corner", "corner-dark", "corner-phone"}
 
@@ -288,6 +329,11 @@ def main(folder: Path, shots: dict, staff_shots: dict) -> None:
             manage(data, *command)
         for name, (show, options) in staff_shots.items():
             take(name, show, options, states["staff"])
+        # Of another site.
+        if LIST_SHOTS.keys() & shots.keys():
+            with tempfile.TemporaryDirectory() as other, demo(other, STREAMING_CHAT_ALLOW_ANONYMOUS="0") as closed:
+                address, _printed = read_until_address(closed)
+                take("corner-signed-out", signed_out, DESKTOP, None)
         browser.close()
 
 
@@ -321,6 +367,7 @@ def _take(page: Page, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["endings"]):
-        raise SystemExit("usage: python -m tests.browser.screenshots FOLDER [endings]")
-    main(Path(sys.argv[1]), *((ENDING_SHOTS, {}) if sys.argv[2:] else (SHOTS, STAFF_SHOTS)))
+    groups = {"": (SHOTS | LIST_SHOTS, STAFF_SHOTS), "endings": (ENDING_SHOTS, {}), "list": (LIST_SHOTS, {})}
+    if len(sys.argv) not in (2, 3) or "".join(sys.argv[2:]) not in groups:
+        raise SystemExit("usage: python -m tests.browser.screenshots FOLDER [endings|list]")
+    main(Path(sys.argv[1]), *groups["".join(sys.argv[2:])])
