@@ -9,6 +9,6 @@ application = get_asgi_application()
 
 if seconds := os.environ.get("STREAMING_CHAT_TEST_ENDING_SECONDS"):
     # How long the ending of a reply is tried to be saved: no setting, since nobody but a test should change it.
-    from streaming_chat.engine import unsaved_endings
+    from streaming_chat.engine import ending_watch
 
-    unsaved_endings.ENDING_SECONDS = float(seconds)
+    ending_watch.ENDING_SECONDS = float(seconds)

@@ -13,7 +13,7 @@ from django.db import connection
 
 from streaming_chat.conf import conf
 from streaming_chat.engine.completion import Completion
-from streaming_chat.engine.journal import Record, journal
+from streaming_chat.engine.ending_journal import Record, journal
 from streaming_chat.models import Conversation, Feedback, Message, ReplyEvent
 from streaming_chat.protocol.events import Event
 

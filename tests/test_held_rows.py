@@ -9,12 +9,12 @@ from django.test import override_settings
 
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.engine import lookup
-from streaming_chat.engine.journal import Journal
+from streaming_chat.engine.ending_journal import Journal
 from streaming_chat.models import LiveReply, Message, ReplyEvent
 from streaming_chat.protocol.events import TEXT, Event
 
 from .engine.runs import Received, answer_lost, save
-from .engine.test_journal import make_file
+from .engine.test_ending_journal import make_file
 from .factories import make_conversation, make_live, make_steady, make_user
 from .held_rows import HeldRowsCase
 from .servers import outcome

@@ -23,7 +23,7 @@ export class Translations {
   }
 
   /**
-   * Return how a reply ended, in the sentence of the server's table (rendering/outcomes.py); "" if it ended as most replies do.
+   * Return how a reply ended, in the sentence of the server's table (rendering/ending_sentences.py); "" if it ended as most replies do.
    *
    * @param {Ending} ending
    */

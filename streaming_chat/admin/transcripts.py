@@ -22,7 +22,7 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, Status
 from streaming_chat.protocol.storable_text import storable_value
-from streaming_chat.rendering.outcomes import describe_to_staff
+from streaming_chat.rendering.ending_sentences import describe_to_staff
 
 from .formats import money, owner_name
 from .parts import Part, PartRenderer, facts_of

@@ -47,7 +47,7 @@ class Continuation:
         if not message.can_continue:
             raise APIError(422, "invalid", fields={"id": "Must be a reply that was cut off and has text."})
         taken_over = tuple(events.merge(event for event in message.events() if event.kind in DELTAS))
-        # Anthropic's API rejects white space at the end; protocol/joint.py restores it.
+        # Anthropic's API rejects white space at the end; protocol/continued_text.py restores it.
         text = events.text_of(taken_over).rstrip()
         if is_prefilled:
             return cls(message, taken_over, (Turn("assistant", text),), "")

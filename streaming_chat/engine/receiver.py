@@ -12,9 +12,9 @@ from streaming_chat.conf import conf
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import endings, events
+from streaming_chat.protocol.continued_text import Joint
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import DELTAS, START, Event, before
-from streaming_chat.protocol.joint import Joint
 from streaming_chat.protocol.storable_text import TextCleaner
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream
 

@@ -22,7 +22,7 @@ from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 
 from .completion import Completion, end_reply
-from .journal import journal
+from .ending_journal import journal
 
 # How long in seconds a process recovers before it looks after its own replies again. A dead worker leaves up to 2,000, each
 # takes about 3 ms, and a process that recovered for LEASE_SECONDS would lose its own leases.

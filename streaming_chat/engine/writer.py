@@ -22,13 +22,13 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.logs import describe, logger
 from streaming_chat.notifiers import get_notifier
 
+from .ending_watch import EndingWatch
 from .flusher import Flusher
 from .progress import Progress
 from .recovery import Takeover
 from .run import Run
 from .saver import Saver
 from .transaction_saver import TransactionSaver
-from .unsaved_endings import EndingWatch
 
 # Endings that come together are saved together: 20 ms are not noticed, and 100 replies that end at once cost one commit.
 _LINGER_SECONDS = 0.02

@@ -11,7 +11,7 @@ from functools import partial
 
 from django.db import connections, transaction
 
-from streaming_chat.engine.journal import journal
+from streaming_chat.engine.ending_journal import journal
 from streaming_chat.models import ReplyEvent
 from streaming_chat.notifiers import get_notifier
 

@@ -27,7 +27,7 @@ from streaming_chat.chats import page_context
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
 
-from . import outcomes
+from . import ending_sentences
 from .suggestions import as_suggestions
 
 LAYOUTS = ("box", "page", "corner")
@@ -146,7 +146,7 @@ def _request_context(request: HttpRequest) -> dict[str, Any]:
         "silence_seconds": _MISSED_HEARTBEATS * conf.STREAMING_CHAT_HEARTBEAT_SECONDS + _SLACK_SECONDS,
         "login_url": redirect_to_login(request.get_full_path()).url,
         # In an attribute: under Trusted Types, a page's script cannot insert a <script> element, even one with data.
-        "words": json.dumps({key: str(text) for key, text in WORDS.items()} | outcomes.owner_sentences()),
+        "words": json.dumps({key: str(text) for key, text in WORDS.items()} | ending_sentences.owner_sentences()),
     }
 
 

@@ -14,8 +14,8 @@ from streaming_chat.engine import lookup
 from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.events import Event
+from streaming_chat.rendering.ending_sentences import describe_to_owner
 from streaming_chat.rendering.markdown_html import markdown, plain
-from streaming_chat.rendering.outcomes import describe_to_owner
 
 from .api.serializers import live_events
 

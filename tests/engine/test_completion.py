@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from streaming_chat.engine.completion import Completion
-from streaming_chat.engine.journal import Record
+from streaming_chat.engine.ending_journal import Record
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.notifiers import Notifier

@@ -7,7 +7,7 @@ from django.db import OperationalError
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from streaming_chat.db.leases import lease_judge
-from streaming_chat.engine.journal import journal
+from streaming_chat.engine.ending_journal import journal
 from streaming_chat.engine.recovery import Takeover, recover_reply
 from streaming_chat.models import LiveReply, Message
 from streaming_chat.protocol.events import TEXT, Event
@@ -15,7 +15,7 @@ from tests.factories import make_conversation, make_live, make_steady
 from tests.servers import outcome
 
 from .runs import answer_lost
-from .test_journal import make_file
+from .test_ending_journal import make_file
 
 
 class RecoveryTests(TestCase):

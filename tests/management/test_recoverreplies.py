@@ -12,7 +12,7 @@ from django.test import TestCase, TransactionTestCase, override_settings
 
 from streaming_chat.models import LiveReply, Message, ReplyEvent
 from streaming_chat.protocol.events import Event
-from tests.engine.test_journal import make_file
+from tests.engine.test_ending_journal import make_file
 from tests.factories import make_conversation, make_live, make_user
 
 

@@ -12,7 +12,7 @@ from django.test.utils import override_settings
 from django.urls import reverse
 
 from streaming_chat.chats.tree import path_messages
-from streaming_chat.engine.journal import journal
+from streaming_chat.engine.ending_journal import journal
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, ReplyEvent
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.notifiers.base import Notifier

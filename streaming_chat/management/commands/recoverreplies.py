@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
-from streaming_chat.engine.journal import journal
+from streaming_chat.engine.ending_journal import journal
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import LiveReply
 

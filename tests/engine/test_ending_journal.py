@@ -20,7 +20,7 @@ from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.engine.completion import Completion
-from streaming_chat.engine.journal import Journal, Record
+from streaming_chat.engine.ending_journal import Journal, Record
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.notifiers import Notifier
@@ -216,7 +216,7 @@ class JournalTests(TransactionTestCase):
         """A directory stands where it should go: root, as whom tests may run, may move any file."""
         record = make_file(self.folder, "It will rain")
         (self.folder / "0.json").write_bytes(b"no record")
-        self.enterContext(mock.patch("streaming_chat.engine.journal._RETRY_SECONDS", 0.0))
+        self.enterContext(mock.patch("streaming_chat.engine.ending_journal._RETRY_SECONDS", 0.0))
         in_the_way = self.folder / "0.unreadable"
         (in_the_way / "inside").mkdir(parents=True)
         with self.assertLogs("streaming_chat", "ERROR"):

@@ -5,7 +5,7 @@ from django.test import SimpleTestCase
 from streaming_chat.exceptions import ENDING_CODES
 from streaming_chat.models import Message
 from streaming_chat.protocol.endings import END_REASONS
-from streaming_chat.rendering.outcomes import describe_to_owner, describe_to_staff, owner_sentences
+from streaming_chat.rendering.ending_sentences import describe_to_owner, describe_to_staff, owner_sentences
 
 
 class OutcomeTests(SimpleTestCase):

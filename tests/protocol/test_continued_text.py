@@ -5,8 +5,8 @@ import random
 import pytest
 from django.test import SimpleTestCase
 
+from streaming_chat.protocol.continued_text import Joint
 from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event, text_of
-from streaming_chat.protocol.joint import Joint
 
 pytestmark = pytest.mark.once
 

@@ -6,10 +6,10 @@ from unittest import mock
 
 from django.test import TransactionTestCase, override_settings
 
-from streaming_chat.engine import unsaved_endings
-from streaming_chat.engine.journal import journal
+from streaming_chat.engine import ending_watch
+from streaming_chat.engine.ending_journal import journal
+from streaming_chat.engine.ending_watch import EndingWatch
 from streaming_chat.engine.progress import SavingState
-from streaming_chat.engine.unsaved_endings import EndingWatch
 
 from .runs import COMPLETED, Received, during_commit, save
 
@@ -33,7 +33,7 @@ class EndingWatchTests(TransactionTestCase):
         return run
 
     def test_an_ending_is_given_up_after_its_time_and_kept(self):
-        overdue = self.make_run("Hello", waited=unsaved_endings.ENDING_SECONDS)
+        overdue = self.make_run("Hello", waited=ending_watch.ENDING_SECONDS)
         recent = self.make_run("Hello", waited=1)
         with self.assertLogs("streaming_chat", "ERROR"):
             self.watch.look()
@@ -46,7 +46,7 @@ class EndingWatchTests(TransactionTestCase):
 
     def test_one_whose_commit_is_in_flight_is_given_up_later(self):
         """That commit may happen, and readers would have got `not_saved` of a reply that is saved."""
-        run = self.make_run("Hello", waited=unsaved_endings.ENDING_SECONDS)
+        run = self.make_run("Hello", waited=ending_watch.ENDING_SECONDS)
         with during_commit(self.watch.look):
             save([run])
 
@@ -55,7 +55,7 @@ class EndingWatchTests(TransactionTestCase):
 
     def test_but_not_much_later(self):
         """The answer to a commit may never come, of a server that stands still."""
-        run = self.make_run("Hello", waited=unsaved_endings.ENDING_SECONDS + unsaved_endings._COMMIT_SECONDS)
+        run = self.make_run("Hello", waited=ending_watch.ENDING_SECONDS + ending_watch._COMMIT_SECONDS)
         with self.assertLogs("streaming_chat", "ERROR"), during_commit(self.watch.look):
             save([run])
 
@@ -75,7 +75,7 @@ class EndingWatchTests(TransactionTestCase):
 
     def test_the_longest_replies_end_when_too_much_waits(self):
         short, long = self.make_run("Hello"), self.make_run("Hello" * 20)
-        with mock.patch.object(unsaved_endings, "_MOST_UNSAVED", 50), self.assertLogs("streaming_chat", "ERROR"):
+        with mock.patch.object(ending_watch, "_MOST_UNSAVED", 50), self.assertLogs("streaming_chat", "ERROR"):
             self.watch.look()
             self.watch.look()
 

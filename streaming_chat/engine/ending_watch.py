@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from streaming_chat.logs import logger
 
-from .journal import Record, journal
+from .ending_journal import Record, journal
 from .progress import Progress, SavingState
 
 # How long in seconds the ending of a reply is tried to be saved while the database is away.
