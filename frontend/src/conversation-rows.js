@@ -57,7 +57,7 @@ export class ConversationRows {
     const isUnread = this.#unread.isUnread(conversation);
     mark.hidden = !isLive && !isUnread;
     mark.classList.toggle("sc-unread", isUnread);
-    mark.textContent = mark.hidden ? "" : this.#translations.say(isLive ? "live" : "unread");
+    mark.ariaLabel = mark.hidden ? null : this.#translations.say(isLive ? "live" : "unread");
   }
 }
 

@@ -34,7 +34,9 @@ STRAY = """(markup) => {
     };
     const rendered = [...document.querySelectorAll(":is(.sc-prose, .scp-text) *")].filter(isStray);
     const texts = ".sc-bubble, .sc-title, .sc-name, .sc-calls :is(summary, pre), option, .scp-title, bdi";
-    const made = [...document.querySelectorAll(`:is(${texts}) *`)];
+    // A search marks its words in titles and snippets.
+    const found = ":is(.sc-name, .sc-snippet) > mark:not([id], [class], [style], :has(*))";
+    const made = [...document.querySelectorAll(`:is(${texts}, .sc-snippet) *:not(${found})`)];
     return [...rendered, ...made].map((element) => element.outerHTML);
 }"""
 
