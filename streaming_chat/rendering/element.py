@@ -106,10 +106,7 @@ def render_element(
     """
     if conversation and not isinstance(conversation, uuid.UUID):
         conversation = _id(conversation)
-    if level is not None and level not in _LEVELS:
-        raise ValueError(f"level must be 1 to 5, got {level!r}")
-    if name and not _NAME.fullmatch(name):
-        raise ValueError(f"name must begin with a letter and have letters, digits, - and _ only, got {name!r}")
+    _require_valid(level, name)
     label = label or (_("Chat") if number == 1 else _("Chat {number}").format(number=number))
     root = reverse("streaming_chat:chat")
     context: dict[str, Any] = {
@@ -130,6 +127,13 @@ def render_element(
         **_request_context(request),
     }
     return render_to_string("streaming_chat/element.html", context, request=request)
+
+
+def _require_valid(level: int | None, name: str) -> None:
+    if level is not None and level not in _LEVELS:
+        raise ValueError(f"level must be 1 to 5, got {level!r}")
+    if name and not _NAME.fullmatch(name):
+        raise ValueError(f"name must begin with a letter and have letters, digits, - and _ only, got {name!r}")
 
 
 def _request_context(request: HttpRequest) -> dict[str, Any]:
