@@ -1,7 +1,7 @@
 """The pictures that the documents keep: `python -m tests.browser.screenshots docs/screenshots`.
 
-With `endings` as a second argument, it takes those of how a reply ends instead, which no document shows. Takes them of the
-demo, as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
+With `endings` or `list` as a second argument, it takes only those of how a reply ends, or of the list. Takes them of the demo,
+as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
 """
 
 import re
@@ -367,7 +367,7 @@ def _take(page: Page, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    groups = {"": (SHOTS | LIST_SHOTS, STAFF_SHOTS), "endings": (ENDING_SHOTS, {}), "list": (LIST_SHOTS, {})}
+    groups = {"": (SHOTS | ENDING_SHOTS | LIST_SHOTS, STAFF_SHOTS), "endings": (ENDING_SHOTS, {}), "list": (LIST_SHOTS, {})}
     if len(sys.argv) not in (2, 3) or "".join(sys.argv[2:]) not in groups:
         raise SystemExit("usage: python -m tests.browser.screenshots FOLDER [endings|list]")
     main(Path(sys.argv[1]), *groups["".join(sys.argv[2:])])
