@@ -367,7 +367,11 @@ def _take(page: Page, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    groups = {"": (SHOTS | ENDING_SHOTS | LIST_SHOTS, STAFF_SHOTS), "endings": (ENDING_SHOTS, {}), "list": (LIST_SHOTS, {})}
+    groups = {
+        "": (SHOTS | ENDING_SHOTS | LIST_SHOTS, STAFF_SHOTS),
+        "endings": (ENDING_SHOTS, {}),
+        "list": (LIST_SHOTS, {}),
+    }
     if len(sys.argv) not in (2, 3) or "".join(sys.argv[2:]) not in groups:
         raise SystemExit("usage: python -m tests.browser.screenshots FOLDER [endings|list]")
     main(Path(sys.argv[1]), *groups["".join(sys.argv[2:])])
