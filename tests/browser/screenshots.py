@@ -1,7 +1,7 @@
 """The pictures that the documents keep: `python -m tests.browser.screenshots docs/screenshots`.
 
-With `endings` or `list` as a second argument, it takes only those of how a reply ends, or of the list. Takes them of the demo,
-as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
+With `endings` or `list` as a second argument, it takes only those of how a reply ends, or of the list. It takes them of the
+demo, as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
 """
 
 import re
