@@ -47,6 +47,7 @@ class TestMotion:
             chat = ChatPage(page).open()
             chat.say("Hi")
             expect(page.locator(".sc-waiting")).to_be_visible()
+            expect(page.locator(".sc-mark")).to_be_visible()
 
             assert page.evaluate(ANIMATIONS) == []
             page.emulate_media(reduced_motion="no-preference")
