@@ -93,7 +93,7 @@ def corner(page: Page) -> None:
     page.locator("[data-part=launcher]").click()
     chat = ChatPage(page)
     page.locator("[data-part=text]").first.fill("A table, please: how can a reply end?")
-    page.keyboard.press("Enter")
+    chat.send_button.click()
     expect(chat.replies.last).to_have_attribute("data-status", "completed")
 
 
@@ -142,7 +142,7 @@ def signed_out(page: Page) -> None:
 def from_the_right(page: Page) -> None:
     page.goto("/chat/")
     page.locator("[data-part=text]").first.fill("مرحبا! كيف يمكن أن ينتهي الرد؟ أريد جدولًا (table).")
-    page.keyboard.press("Enter")
+    page.get_by_role("button", name="إرسال").click()
     expect(page.locator(".sc-reply").last).to_have_attribute("data-status", "completed")
 
 
