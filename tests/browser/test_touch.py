@@ -39,7 +39,10 @@ def conversation(user) -> Conversation:
 def phone(chromium, site, user, conversation) -> Iterator[ChatPage]:
     with watched(chromium, base_url=site, **PHONE) as context:
         sign_in(context, site, user)
-        yield ChatPage(context.new_page()).open(f"c/{conversation.pk}")
+        chat = ChatPage(context.new_page()).open(f"c/{conversation.pk}")
+        # Nothing is sent before the conversation is there.
+        expect(chat.replies).to_have_count(1)
+        yield chat
 
 
 class TestKeyboard:
