@@ -97,6 +97,7 @@ class TestSending:
         chat.say("Hi")
         chat.expect_end()
         other = ChatPage(context.new_page()).open(f"c/{chat.conversation_id}")
+        expect(other.replies).to_have_count(1)
         other.say("And now?")
 
         expect(chat.users).to_have_text(["Hi", "And now?"])
