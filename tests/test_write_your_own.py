@@ -259,7 +259,7 @@ class TokenTests(ApiTestCase):
         assert (response.status_code, error_of(response)["code"]) == (403, "csrf_failed")
 
     def test_another_origin(self):
-        """The settings are those that the page shows."""
+        """Runs the settings that the page shows."""
         site = {"INSTALLED_APPS": [*settings.INSTALLED_APPS], "MIDDLEWARE": [*settings.MIDDLEWARE]}
         exec(code_blocks("permissions")[3], site)  # noqa: S102  (the page's own example)
         site = {name: value for name, value in site.items() if name.isupper()}

@@ -1,6 +1,7 @@
 """Access records: which member of staff read or changed what, saved before any text is sent.
 
-A record is needed for as long as somebody may ask who read a conversation. Search terms are text, and may be removed sooner.
+Keep a record for as long as the site must be able to say who read a conversation. Its search terms are text, so they can be
+removed sooner.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def records(age: timedelta) -> QuerySet[AccessRecord]:
 
 
 def records_with_terms(age: timedelta) -> QuerySet[AccessRecord]:
-    """Return those that still have search terms."""
+    """Return the records whose search terms have not been removed."""
     return records(age).exclude(terms="")
 
 

@@ -1,4 +1,4 @@
-"""Deletes conversations for good: those without activity, and those that a site deletes, alone or with their user.
+"""Deletes conversations for good: inactive ones, and any that a site deletes by itself or together with their user.
 
 The conversation is locked first, as everywhere (see models/conversations.py). Django's collector deletes from the leaves up:
 without this, a user who was deleted while their reply ended held the row of the live reply and waited for the conversation,

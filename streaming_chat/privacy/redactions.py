@@ -60,7 +60,7 @@ def _redact(message_id: uuid.UUID, conversation_id: uuid.UUID, by: Any, *, terms
 
 
 def sharing_text(message_id: uuid.UUID, conversation_id: uuid.UUID, using: str) -> set[uuid.UUID]:
-    """Return the message and the replies that share its text: those it continues, and those that continue it or them."""
+    """Return the message and all replies that continue each other with it, since they share its text."""
     continuations = Message.objects.using(using).filter(conversation_id=conversation_id, continues__isnull=False)
     pairs = [{pk, continued} for pk, continued in continuations.values_list("pk", "continues_id")]
     found, count = {message_id}, 0

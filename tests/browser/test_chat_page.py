@@ -220,7 +220,7 @@ class TestReturning:
         expect(chat.text).to_have_value("Not yet sent")
 
     def test_a_long_reply_is_shown_as_it_was_written_without_its_renderer(self, page, user, site):
-        """While the renderer is loaded, only the beginning is: laying out the rest would be in vain."""
+        """Until the renderer is loaded, only the beginning of the source is laid out: the rendered text replaces it."""
         conversation = make_conversation(user)
         make_reply(conversation, "word " * 10_000 + "*end*")
         held: list[Route] = []

@@ -1,4 +1,4 @@
-/** Shows formulas typeset instead of in TeX, with a module that is loaded when there is one. Those that are not valid stay as they were written. */
+/** Typesets the formulas of a reply. The module that does so is loaded with the first formula. Invalid TeX stays as it was written. */
 
 import { loadedModule, loadModule } from "../modules.js";
 import { Slices } from "./slices.js";
