@@ -183,36 +183,16 @@ def configured_notifier() -> dict[str, Any]:
     return {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"}
 
 
-# The quota's limits per day, each with a variable like QUOTA_VISITOR_REPLIES, and their defaults if visitors may chat.
-_QUOTA: dict[str, int | None] = {
-    "owner_replies": None,
-    "owner_tokens": None,
-    "visitor_replies": 20,
-    "visitor_tokens": 100_000,
-    "address_replies": 60,
-    "address_tokens": 300_000,
-    "site_replies": 2_000,
-    "site_tokens": 10_000_000,
-}
+def configured_quota() -> dict[str, Any]:
+    """Return the quota, with each limit per day that has a variable, like QUOTA_VISITOR_REPLIES."""
+    names = [f"{scope}_{unit}" for scope in ("owner", "visitor", "address", "site") for unit in ("replies", "tokens")]
+    limits = {name: _limit(f"QUOTA_{name.upper()}") for name in names if env.str(f"QUOTA_{name.upper()}", default="")}
+    return {**chat_conf.DEFAULT_QUOTA, "OPTIONS": limits} if limits else chat_conf.DEFAULT_QUOTA
 
 
-def configured_quota() -> dict[str, Any] | None:
-    """Return the quota; None if only users may chat, and no variable limits them."""
-    allows_visitors = env.bool("STREAMING_CHAT_ALLOW_ANONYMOUS", default=False)
-    limits = {
-        option: _limit(f"QUOTA_{option.upper()}", default if allows_visitors else None)
-        for option, default in _QUOTA.items()
-    }
-    if not allows_visitors and set(limits.values()) == {None}:
-        return None
-    return {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": limits}
-
-
-def _limit(name: str, default: int | None) -> int | None:
+def _limit(name: str) -> int | None:
     """Read a whole number; None for `none`."""
-    text = env.str(name, default="").strip()
-    if not text:
-        return default
+    text = env.str(name).strip()
     if text.lower() == "none":
         return None
     if not text.isdecimal():

@@ -21,7 +21,7 @@ from django.utils.module_loading import import_string
 
 from .accounts.permissions import Permissions
 from .backends import Backend, create
-from .conf import BACKEND, SETTINGS, STRINGS, TABLE, conf
+from .conf import BACKEND, DEFAULT_QUOTA, SETTINGS, STRINGS, TABLE, conf
 from .notifiers import Notifier
 from .providers.base import Provider
 from .providers.pricing import PRICE_KEYS, as_price
@@ -121,7 +121,7 @@ def _check_setting(name: str, base: type[Backend]) -> Iterator[CheckMessage]:
     """Check the one backend of a setting, or each of its backends by alias."""
     value: Any = getattr(conf, name)
     if SETTINGS[name].kind is not TABLE:
-        if not (value is None and SETTINGS[name].default is None):
+        if not (value is None and SETTINGS[name].kind.accepts(None)):
             yield from _check_entry(name, value, base)
     elif isinstance(value, dict):
         for alias, entry in value.items():
@@ -371,37 +371,28 @@ def check_visitors(**kwargs: Any) -> list[CheckMessage]:
                 id=f"{TAG}.E008",
             )
         )
-    if conf.STREAMING_CHAT_QUOTA is None and (spending := _unlimited_spending()):
-        reason, hint = spending
-        found.append(
-            Warning(
-                f"{reason}, and there is no STREAMING_CHAT_QUOTA: the cost has no limit.",
-                hint=hint,
-                id=f"{TAG}.W008",
-            )
-        )
+    if spending := _unlimited_spending():
+        problem, hint = spending
+        found.append(Warning(f"{problem}: the cost has no limit.", hint=hint, id=f"{TAG}.W008"))
     return found
 
 
 def _unlimited_spending() -> tuple[str, str] | None:
-    """Return which setting lets users spend more than the site has planned for, and what to do about it."""
-    if conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True:
-        return (
-            "STREAMING_CHAT_ALLOW_ANONYMOUS lets everybody chat",
-            f"Set {_quota_setting(visitor_replies=20, address_replies=60, site_replies=2000)}, or choose other limits.",
-        )
+    """Return which setting lets people spend more than the site has planned for, and what to do about it."""
+    quota = conf.STREAMING_CHAT_QUOTA
+    if quota is None and conf.STREAMING_CHAT_ALLOW_ANONYMOUS is True:
+        problem = "STREAMING_CHAT_ALLOW_ANONYMOUS lets everybody chat, and STREAMING_CHAT_QUOTA is None"
+        return problem, "Remove STREAMING_CHAT_QUOTA: its default limits visitors. Or choose limits of your own."
     models = conf.STREAMING_CHAT_MODELS
     wildcards = [model for model in models if model.endswith(":*")] if STRINGS.accepts(models) else []
-    if not wildcards:
+    if quota not in (None, DEFAULT_QUOTA) or not wildcards:
         return None
-    limit = _quota_setting(owner_tokens=1_000_000)
-    hint = f"Name the models instead, or set {limit}. If they cost nothing, as on your own server, silence this check."
-    return f"STREAMING_CHAT_MODELS has {wildcards[0]!r}, so users can choose its most expensive model", hint
-
-
-def _quota_setting(**options: int) -> str:
-    quota = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": options}
-    return f"STREAMING_CHAT_QUOTA = {quota}"
+    limit = {**DEFAULT_QUOTA, "OPTIONS": {"owner_tokens": 1_000_000}}
+    problem = f"STREAMING_CHAT_MODELS has {wildcards[0]!r}, so users without a quota can choose its most expensive model"
+    setting = f"STREAMING_CHAT_QUOTA = {limit}"
+    return problem, (
+        f"Name the models instead, or set {setting}. If they cost nothing, as on your own server, silence this check."
+    )
 
 
 @register(TAG, deploy=True)

@@ -114,6 +114,8 @@ Entry = dict[str, Any]  # {"BACKEND": dotted path, "OPTIONS": {…}}
 DEMO_PROVIDER = "streaming_chat.providers.demo.DemoProvider"
 _PROVIDERS: dict[str, Entry] = {"demo": {"BACKEND": DEMO_PROVIDER}}
 _NOTIFIER: Entry = {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"}
+# Its options limit visitors alone.
+DEFAULT_QUOTA: Entry = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota"}
 _PERMISSIONS: Entry = {"BACKEND": "streaming_chat.accounts.permissions.Permissions"}
 
 
@@ -121,7 +123,9 @@ class Backends:
     STREAMING_CHAT_PROVIDERS = Setting(_PROVIDERS, TABLE, "The model APIs: a backend for each alias.")
     STREAMING_CHAT_NOTIFIER = Setting(_NOTIFIER, BACKEND, "Tells other processes that a reply has more text.")
     STREAMING_CHAT_QUOTA = Setting[Entry | None](
-        None, optional(BACKEND), "Limits the replies and tokens of a day; None: no limit. See [Quotas](#quotas)."
+        DEFAULT_QUOTA,
+        optional(BACKEND),
+        "Limits the replies and tokens of a day, by default those of visitors. None: no limit. See [Quotas](#quotas).",
     )
     STREAMING_CHAT_PERMISSIONS = Setting(_PERMISSIONS, BACKEND, "Decides who may read, send, stop and use a model.")
 

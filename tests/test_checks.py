@@ -436,11 +436,11 @@ class SiteTests(ChecksTestCase):
         assert self.ids(checks.check_login, **missing, STREAMING_CHAT_PERMISSIONS=own) == []
 
     def test_visitors(self):
-        quota = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota", "OPTIONS": {"visitor_replies": 20}}
-
         assert self.ids(checks.check_visitors) == []
-        assert self.ids(checks.check_visitors, STREAMING_CHAT_ALLOW_ANONYMOUS=True) == ["W008"]
-        assert self.ids(checks.check_visitors, STREAMING_CHAT_ALLOW_ANONYMOUS=True, STREAMING_CHAT_QUOTA=quota) == []
+        assert self.ids(checks.check_visitors, STREAMING_CHAT_ALLOW_ANONYMOUS=True) == []
+        assert self.ids(checks.check_visitors, STREAMING_CHAT_QUOTA=None) == []
+        both = {"STREAMING_CHAT_ALLOW_ANONYMOUS": True, "STREAMING_CHAT_QUOTA": None}
+        assert self.ids(checks.check_visitors, **both) == ["W008"]
 
     def test_visitors_without_sessions(self):
         middleware = [name for name in settings.MIDDLEWARE if "Session" not in name]
@@ -459,8 +459,8 @@ class SiteTests(ChecksTestCase):
     def test_the_hint_about_spending_fits_the_setting(self):
         """A limit for visitors does not help a site that has none."""
         for named, wanted, unwanted in (
-            ({"STREAMING_CHAT_ALLOW_ANONYMOUS": True}, "visitor_replies", "owner_tokens"),
-            ({"STREAMING_CHAT_MODELS": ["demo:demo", "demo:*"]}, "owner_tokens", "visitor_replies"),
+            ({"STREAMING_CHAT_ALLOW_ANONYMOUS": True, "STREAMING_CHAT_QUOTA": None}, "visitors", "owner_tokens"),
+            ({"STREAMING_CHAT_MODELS": ["demo:demo", "demo:*"]}, "owner_tokens", "visitors"),
         ):
             with self.subTest(wanted), override_settings(**named):
                 [message] = checks.check_visitors()
@@ -469,12 +469,12 @@ class SiteTests(ChecksTestCase):
                 assert unwanted not in message.hint
 
     def test_the_quota_that_is_proposed_is_accepted(self):
-        for named in ({"STREAMING_CHAT_ALLOW_ANONYMOUS": True}, {"STREAMING_CHAT_MODELS": ["demo:demo", "demo:*"]}):
-            with override_settings(**named):
-                [message] = checks.check_visitors()
-            proposed = ast.literal_eval(re.search(r"STREAMING_CHAT_QUOTA = (\{.*\}\})", message.hint)[1])
-            with self.subTest(**named), override_settings(**named, STREAMING_CHAT_QUOTA=proposed):
-                assert checks.check_visitors() + checks.check_backends() == []
+        named = {"STREAMING_CHAT_MODELS": ["demo:demo", "demo:*"]}
+        with override_settings(**named):
+            [message] = checks.check_visitors()
+        proposed = ast.literal_eval(re.search(r"STREAMING_CHAT_QUOTA = (\{.*\}\})", message.hint)[1])
+        with override_settings(**named, STREAMING_CHAT_QUOTA=proposed):
+            assert checks.check_visitors() + checks.check_backends() == []
 
     def test_a_quota_that_cannot_be_made(self):
         database = "streaming_chat.quotas.database.DatabaseQuota"

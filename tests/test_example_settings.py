@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from django.test import SimpleTestCase
 
+from streaming_chat.conf import DEFAULT_QUOTA
+
 pytestmark = [pytest.mark.any_database, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,22 +135,18 @@ class ProviderTests(SimpleTestCase):
 
 
 class QuotaTests(SimpleTestCase):
-    def options(self, **environment: str) -> dict | None:
+    def quota(self, **environment: str) -> dict:
         [quota] = settings_with(environment, "STREAMING_CHAT_QUOTA")
-        return quota and quota["OPTIONS"]
+        return quota
 
-    def test_users_alone_have_none_unless_it_is_asked_for(self):
-        assert self.options() is None
+    def test_it_is_the_apps_own_unless_a_variable_is_set(self):
+        assert self.quota() == DEFAULT_QUOTA
+        assert self.quota(QUOTA_OWNER_REPLIES="") == DEFAULT_QUOTA
 
-        limits = self.options(QUOTA_OWNER_REPLIES="50")
+    def test_each_variable_sets_a_limit(self):
+        quota = self.quota(QUOTA_VISITOR_REPLIES="3", QUOTA_ADDRESS_TOKENS="none")
 
-        assert limits["owner_replies"] == 50
-        assert limits["site_replies"] is None
-
-    def test_visitors_have_one(self):
-        limits = self.options(STREAMING_CHAT_ALLOW_ANONYMOUS="1", QUOTA_VISITOR_REPLIES="3", QUOTA_SITE_TOKENS="none")
-
-        assert (limits["visitor_replies"], limits["address_replies"], limits["site_tokens"]) == (3, 60, None)
+        assert quota == {**DEFAULT_QUOTA, "OPTIONS": {"visitor_replies": 3, "address_tokens": None}}
 
     def test_a_site_with_visitors_is_clean(self):
         environment = {**PRODUCTION, "STREAMING_CHAT_ALLOW_ANONYMOUS": "1"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streaming_chat.backends import BackendSetting
-from streaming_chat.conf import conf
+from streaming_chat.conf import DEFAULT_QUOTA, conf
 
 from .base import Quota, Reconciliation, tokens_in
 
@@ -13,5 +13,11 @@ _quota = BackendSetting[Quota]("STREAMING_CHAT_QUOTA")
 
 
 def get_quota() -> Quota | None:
-    """Return the quota of STREAMING_CHAT_QUOTA, created at its first use; None without one."""
-    return _quota.get() if conf.STREAMING_CHAT_QUOTA else None
+    """Return the quota of STREAMING_CHAT_QUOTA, created at its first use; None without one.
+
+    None also for the default one where it would limit nobody: a quota costs a statement at each ending.
+    """
+    setting = conf.STREAMING_CHAT_QUOTA
+    if setting is None or (setting == DEFAULT_QUOTA and not conf.STREAMING_CHAT_ALLOW_ANONYMOUS):
+        return None
+    return _quota.get()

@@ -64,7 +64,7 @@ def remote_address(request: HttpRequest) -> str:
 
 
 class DatabaseQuota(Quota):
-    """Counts replies and tokens. What is not limited is not counted.
+    """Counts replies and tokens. What is not limited is not counted. By default, only visitors are limited.
 
     owner_replies, owner_tokens: The limit for each user.
     visitor_replies, visitor_tokens: The limit for each visitor.
@@ -81,10 +81,10 @@ class DatabaseQuota(Quota):
         *,
         owner_replies: int | None = None,
         owner_tokens: int | None = None,
-        visitor_replies: int | None = None,
-        visitor_tokens: int | None = None,
-        address_replies: int | None = None,
-        address_tokens: int | None = None,
+        visitor_replies: int | None = 20,
+        visitor_tokens: int | None = 100_000,
+        address_replies: int | None = 60,
+        address_tokens: int | None = 300_000,
         site_replies: int | None = None,
         site_tokens: int | None = None,
         address: str = "streaming_chat.quotas.database.remote_address",

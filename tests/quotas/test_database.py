@@ -82,8 +82,15 @@ class NetworkTests(SimpleTestCase):
 
 
 class OptionTests(SimpleTestCase):
-    def test_without_the_setting_there_is_none(self):
+    def test_the_default_one_is_there_where_there_are_visitors(self):
+        """A quota costs a statement at each ending, also where it limits nobody."""
         assert get_quota() is None
+        with override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True):
+            assert isinstance(get_quota(), DatabaseQuota)
+
+    def test_none_switches_it_off(self):
+        with override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True, STREAMING_CHAT_QUOTA=None):
+            assert get_quota() is None
 
     def test_the_setting_makes_one(self):
         with quota(owner_replies=1):
@@ -225,6 +232,14 @@ class VisitorTests(ApiTestCase):
         response = api.post("api/messages", {"content": "Hi", "stream": False})
         return response.status_code
 
+    def test_where_nothing_is_configured_visitors_are_limited_and_users_are_not(self):
+        visitor = self.visitor()
+
+        assert [self.sends(visitor) for _ in range(21)] == [200] * 20 + [429]
+        assert [self.sends(self.visitor()) for _ in range(41)] == [200] * 40 + [429]
+        assert [self.sends(Api(self.user)) for _ in range(21)] == [200] * 21
+        assert set(uses()) == {"owner", "address"}
+
     def test_each_has_what_a_visitor_may(self):
         with quota(visitor_replies=1, owner_replies=2):
             visitor = self.visitor()
@@ -251,7 +266,7 @@ class VisitorTests(ApiTestCase):
         assert statuses == [200, 429, 200]
 
     def test_no_address_is_stored(self):
-        with quota(address_replies=5):
+        with quota(address_replies=5, visitor_replies=None, visitor_tokens=None):
             self.sends(self.visitor())
             [key] = QuotaUse.objects.values_list("key", flat=True)
             QuotaUse.objects.update(day=today() - timedelta(days=1))
@@ -448,7 +463,7 @@ class AtOnceTests(ServerTestCase):
 
     @override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True)
     def test_first_messages_without_cookies_from_one_address(self):
-        with quota(address_replies=LIMIT, site_replies=BURST):
+        with quota(address_replies=LIMIT, site_replies=BURST, visitor_replies=None, visitor_tokens=None):
             statuses = self.at_once([Browser(self.server_.port, session="") for _ in range(BURST)])
             wait_until(lambda: not LiveReply.objects.exists())
 
