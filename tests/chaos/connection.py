@@ -48,7 +48,7 @@ class Connection:
     async def ask(
         cls, port: int, method: str, path: str, headers: dict[str, str], body: Any = None, *, patience: float
     ) -> Self:
-        """Return it once the head of the answer is here. patience: seconds until then."""
+        """Return it once the head of the answer is here. body: for JSON, or its bytes. patience: seconds until then."""
         async with asyncio.timeout(patience):
             connection = cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 20))
             try:
@@ -92,7 +92,7 @@ class Connection:
             self._writer.close()
 
     async def _begin(self, method: str, path: str, headers: dict[str, str], body: Any) -> None:
-        data = b"" if body is None else json.dumps(body).encode()
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {len(data)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self._writer.write("\r\n".join([*lines, "", ""]).encode() + data)
