@@ -65,6 +65,12 @@ def postgres_cpu(site: Site) -> float:
     return sum(usage_cpu(int(pid)) for pid in [own, *children])
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the seconds of CPU of a process, to the nanosecond, where `usage` counts hundredths."""
+    # CPUCLOCK_SCHED of a process, as clock_getcpuclockid makes it on Linux.
+    return time.clock_gettime(~pid << 3 | 2)
+
+
 def usage_cpu(pid: int) -> float:
     """Return a process's seconds of CPU; 0 when it is gone."""
     try:

@@ -1,4 +1,4 @@
-"""A whole site for one measurement: PostgreSQL, Valkey where it is the notifier, a provider, users, and uvicorn processes.
+"""A whole site for one measurement: a database, Valkey where it is the notifier, a provider, users, and uvicorn processes.
 
 PostgreSQL is durable as in production (fsync and full page writes on), which the tests' own is not.
 """
@@ -86,14 +86,17 @@ class Server:
 class Site:
     """Everything but the servers, which `serve` adds; all of it ends with the block.
 
-    notifier: how processes learn of each other's replies. users: how many are signed in. settings: in addition to those
-    of benchmarks/settings.py.
+    notifier: how processes learn of each other's replies. users: how many are signed in. database: "postgres" or
+    "sqlite". settings: in addition to those of benchmarks/settings.py.
     """
 
-    def __init__(self, notifier: str = "polling", users: int = 1, **settings: Any) -> None:
+    def __init__(
+        self, notifier: str = "polling", users: int = 1, *, database: str = "postgres", **settings: Any
+    ) -> None:
         self._stack = contextlib.ExitStack()
         self._notifier = notifier
         self._users = users
+        self._database = database
         self._settings = settings
         self.valkey: Valkey | None = None
 
@@ -106,29 +109,32 @@ class Site:
             )
             self._folder = Path(folder)
             self._folder.chmod(0o755)
-            (self._folder / "postgres").mkdir()
-            self.postgres = Postgres(self._folder / "postgres", **DURABLE)
-            stack.callback(self.postgres.stop)
-            self.postgres.start()
+            if self._database == "postgres":
+                (self._folder / "postgres").mkdir()
+                self.postgres = Postgres(self._folder / "postgres", **DURABLE)
+                stack.callback(self.postgres.stop)
+                self.postgres.start()
             if self._notifier == "redis":
                 self.valkey = stack.enter_context(Valkey())
             self._provider = self._start_provider()
             stack.callback(_end, self._provider)
-            self.sessions = self._make_users()
+            self.sessions: list[str] = self.make("users", self._users)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *args: object) -> None:
         self._stack.close()
 
-    def serve(self, name: str, *arguments: str, threads: int = 0, **settings: Any) -> Server:
+    def serve(self, name: str, *arguments: str, threads: int = 0, is_traced: bool = False, **settings: Any) -> Server:
         """Start a server; see `Server.ready`.
 
-        threads: that its requests share, 0 for the default. settings: beyond the site's.
+        threads: that its requests share, 0 for the default. is_traced: as in trace.py. settings: beyond the site's.
         """
         environment = self._environment(name, settings)
         if threads:
             environment["BENCH_THREADS"] = str(threads)
+        if is_traced:
+            environment["BENCH_TRACE"] = "1"
         server = Server(environment, self._folder / f"{name}.log", *arguments)
         self._stack.callback(server.end)
         return server
@@ -140,6 +146,13 @@ class Site:
     async def finish(self, seconds: float) -> None:
         """Have the provider end all replies within so many seconds."""
         await answer(self.provider_port, "POST", "/finish", seconds)
+
+    def make(self, what: str, *counts: int) -> list[str]:
+        """Return what the module of this name has made in the database: users.py or histories.py."""
+        command = [sys.executable, "-m", f"benchmarks.{what}", *map(str, counts)]
+        environment = self._environment(what, {})
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(done.stdout)
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -164,9 +177,11 @@ class Site:
                 "BACKEND": "streaming_chat.notifiers.redis.RedisNotifier",
                 "OPTIONS": {"url": self.valkey.url},
             }
+        is_postgres = self._database == "postgres"
         return {
-            **os.environ,
-            "DATABASE_URL": self.postgres.url,
+            **{key: value for key, value in os.environ.items() if key != "DATABASE_URL"},
+            **({"DATABASE_URL": self.postgres.url} if is_postgres else {}),
+            "BENCH_DATABASE": str(self._folder / "db.sqlite3"),
             "BENCH_PROVIDER": f"http://127.0.0.1:{self.provider_port}/v1",
             "BENCH_NAME": name,
             "BENCH_SETTINGS": json.dumps(named),
@@ -177,12 +192,6 @@ class Site:
         provider = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.provider_port = int(provider.stdout.readline()) if provider.stdout else 0
         return provider
-
-    def _make_users(self) -> list[str]:
-        command = [sys.executable, "-m", "benchmarks.users", str(self._users)]
-        environment = self._environment("users", {})
-        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        return json.loads(done.stdout)
 
 
 def raise_descriptors() -> None:
