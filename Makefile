@@ -15,7 +15,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 MODULES := frontend/node_modules/.package-lock.json
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test sqlite postgres fast browser frontend proxy chaos attack lint lint-frontend format bench clean
+.PHONY: help demo test sqlite postgres fast browser frontend proxy chaos soak attack lint lint-frontend format bench clean
 
 help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
@@ -25,6 +25,7 @@ help:
 	@echo "make frontend build the browser module from its source; needs Node.js 20 and npm"
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
 	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), NOTIFIER=$(NOTIFIER) or polling, notify)"
+	@echo "make soak     have 300 clients come and go for SECONDS=$(SECONDS), and judge what was seen and what is left in the processes"
 	@echo "make attack   exhaust a live instance in every known way while another user goes on working (SECONDS=20 for each way)"
 	@echo "make lint     check style, format, types and the layers of imports"
 	@echo "make lint-frontend  the same for the browser module, and run its tests without a browser"
@@ -56,6 +57,9 @@ proxy: $(VENV)/test.stamp
 
 chaos: $(VENV)/test.stamp
 	$(PYTHON) -m tests.chaos --seconds $(SECONDS) --notifier $(NOTIFIER)
+
+soak: $(VENV)/test.stamp
+	$(PYTHON) -m tests.chaos --calm --seconds $(SECONDS) --users 100 --tabs 3
 
 attack: SECONDS = 20
 attack: $(VENV)/test.stamp

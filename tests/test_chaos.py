@@ -1,6 +1,7 @@
 """The checker's invariants, each on a history that holds and on one that breaks it. The checker itself: `make chaos`."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -76,6 +77,12 @@ class Story:
         self.history.write(kind, **fields)
         return self
 
+    def remembered(self, megabytes: Iterable[float]) -> "Story":
+        """A worker's memory, every ten seconds."""
+        for number, figure in enumerate(megabytes):
+            self.history.write("memory", worker="worker0", megabytes=figure, at=number * 10)
+        return self
+
     @property
     def broken(self) -> list[str]:
         """The invariants that do not hold."""
@@ -118,6 +125,11 @@ class HoldingTests(SimpleTestCase):
 
         assert story.broken == []
         assert sends_without_a_call(story.history) == 1
+
+    def test_memory_that_grows_in_the_first_minutes(self):
+        story = Story().sent().stored().remembered([100, 150, 180, *[200] * 57])
+
+        assert story.broken == []
 
 
 class BreakingTests(SimpleTestCase):
@@ -204,6 +216,9 @@ class BreakingTests(SimpleTestCase):
         story.told("process", worker="worker0", pid=1, when="after", descriptors=60, **measured)
 
         assert story.broken == ["processes_come_to_rest"]
+
+    def test_memory_that_goes_on_growing(self):
+        assert Story().sent().stored().remembered(range(100, 160)).broken == ["memory_is_flat"]
 
     def test_an_internal_error(self):
         answer = {"method": "GET", "path": "x", "worker": "worker0", "status": 500, "code": "internal"}

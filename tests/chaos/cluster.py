@@ -88,6 +88,10 @@ class Worker:
             return None
         return state
 
+    def megabytes(self) -> float:
+        """Return its resident memory."""
+        return round(psutil.Process(self.pid).memory_info().rss / (1 << 20), 1)
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         if self.is_running:

@@ -18,6 +18,7 @@ row        reply in the database: look (1 or 2, some time apart), reply, key, ow
            received (the text of all its parts)
 left       what was live in the end: table, count, some
 process    measurement of a worker: worker, pid, when (before or after), descriptors, threads, tasks, connections
+memory     look at a worker that nothing is done to: worker, megabytes
 log        line of a worker's log that tells of an exception nobody caught: worker, line
 view       view as its client left it: view, user, reply, state (ended, gone, open)
 """

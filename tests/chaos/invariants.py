@@ -43,6 +43,10 @@ _SAVED_WITHIN_SECONDS = 25
 # What a process may have more than at its beginning: threads of pools that were not needed yet, and connections that
 # the last clients are just closing.
 _ROOM = {"descriptors": 12, "threads": 8, "tasks": 3, "connections": 1}
+# By how much a worker's memory may grow in the second half of a calm run, in which nothing new is made: a share of it.
+_GROWTH = 0.05
+# Caches and the allocator's arenas fill up in the first minutes.
+_SETTLED_SECONDS = 240
 
 
 def stored_text_is_what_the_provider_sent(history: History) -> Iterator[str]:
@@ -235,6 +239,25 @@ def processes_come_to_rest(history: History) -> Iterator[str]:
                 yield f"{after['worker']} has {after[name]} {name}, {began} at its beginning."
 
 
+def memory_is_flat(history: History) -> Iterator[str]:
+    """In a calm run of eight minutes or more, a worker's memory does not grow in the second half."""
+    workers = defaultdict(list)
+    for record in history.of("memory"):
+        workers[record["worker"]].append(record)
+    for worker, records in workers.items():
+        middle = records[len(records) // 2 :]
+        if middle[0]["at"] - records[0]["at"] < _SETTLED_SECONDS:
+            continue
+        # Means of a quarter each: single figures go up and down with the replies that are open.
+        third, fourth = (_mean(quarter) for quarter in (middle[: len(middle) // 2], middle[len(middle) // 2 :]))
+        if fourth > third * (1 + _GROWTH):
+            yield f"{worker} grew from {third:.0f} MB to {fourth:.0f} MB."
+
+
+def _mean(records: list[Record]) -> float:
+    return sum(record["megabytes"] for record in records) / len(records)
+
+
 def answers_are_expected(history: History) -> Iterator[str]:
     """Every refusal is one that its client can explain; nobody is ever answered 500."""
     for answer in history.of("answer", expected=False):
@@ -257,6 +280,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     nothing_is_left,
     canaries_stay_with_their_owners,
     processes_come_to_rest,
+    memory_is_flat,
     answers_are_expected,
     workers_log_no_surprise,
 )
