@@ -22,6 +22,7 @@ urlpatterns = [
     path("", pages.chat, name="chat"),
     path("c/<uuid:conversation_id>", pages.conversation, name="conversation"),
     path("api/conversations", conversations.conversations_view, name="api-conversations"),
+    path("api/conversations/search", conversations.search_view, name="api-search"),
     path("api/conversations/<uuid:conversation_id>", conversations.conversation_view, name="api-conversation"),
     path("api/conversations/<uuid:conversation_id>/restore", conversations.restore_view, name="api-restore"),
     path(

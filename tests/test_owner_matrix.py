@@ -34,6 +34,7 @@ KINDS = {
     "chat/": PAGE,
     f"chat/c/{C}": PAGE_OF,
     "chat/api/conversations": OWN,
+    "chat/api/conversations/search": OWN,
     f"chat/api/conversations/{C}": OF,
     f"chat/api/conversations/{C}/restore": OF,
     f"chat/api/conversations/{C}/messages": OF,
@@ -84,15 +85,16 @@ KINDS = {
 # What visitors get, at rows of others.
 VISITING = {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+SECRET = "Rosebud"
 # A body that its owner's request could have.
 BODIES: dict[str, Any] = {
     "PATCH chat/api/conversations/<uuid:conversation_id>": {"title": "Taken"},
     "PUT chat/api/messages/<uuid:message_id>/feedback": {"value": -1},
     "POST chat/api/conversations/<uuid:conversation_id>/messages": {"content": "Taken"},
     "POST chat/api/messages": {"content": "Taken"},
+    "POST chat/api/conversations/search": {"search": SECRET},
     "POST chat/api/chat": {"messages": [{"role": "user", "content": "Taken"}]},
 }
-SECRET = "Rosebud"
 CLIENT_ID = "sled"
 # Who asks as a visitor, in place of a user: one who has sent something, or who has not.
 KNOWN, NEW = "known visitor", "new visitor"

@@ -145,11 +145,11 @@ export class ConversationList {
    * @returns {Promise<ConversationPage>}
    */
   #fetch(before, count = PAGE_SIZE) {
-    const query = new URLSearchParams();
-    if (count > PAGE_SIZE) query.set("limit", String(Math.min(count, MAX_PAGE_SIZE)));
-    if (before) query.set("before", before);
-    if (this.#search) query.set("search", this.#search);
-    return this.#api.get(`api/conversations?${query}`);
+    const limit = count > PAGE_SIZE && Math.min(count, MAX_PAGE_SIZE);
+    const page = { ...(limit && { limit: String(limit) }), ...(before && { before }) };
+    // Servers log addresses, so the words of a search are in the body.
+    if (this.#search) return this.#api.json("POST", "api/conversations/search", { ...page, search: this.#search });
+    return this.#api.get(`api/conversations?${new URLSearchParams(page)}`);
   }
 
   /** @param {ConversationPage} page */

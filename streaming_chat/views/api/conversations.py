@@ -23,7 +23,6 @@ from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message, Status
-from streaming_chat.protocol.storable_text import storable
 from streaming_chat.providers import default_model, is_offered
 from streaming_chat.search import entries, own_texts
 
@@ -42,19 +41,34 @@ _UNDO = timedelta(seconds=60)
 def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
     """The owner's conversations, newest first, a page at a time."""
     require(get_permissions().may_read(request, owner))
+    if "search" in request.GET:
+        # Servers log addresses, and the words of a search are text.
+        raise APIError(422, "invalid", fields={"search": "Send the words with POST to api/conversations/search."})
+    # An empty value counts as none, since the first page has no `before`.
+    chosen = {name: value for name, value in request.GET.items() if name in _PAGE_CHECKS and value}
+    return _page(owner, parsing.cleaned(chosen, _PAGE_CHECKS))
+
+
+def search_conversations(request: HttpRequest, owner: Owner) -> Answer:
+    """The owner's conversations that match a search, as the list shows them, each with the passage."""
+    require(get_permissions().may_read(request, owner))
+    checks = {"search": parsing.text(_SEARCH_CHARS), **_PAGE_CHECKS}
+    return _page(owner, parsing.read_body(request, checks, required=("search",)))
+
+
+def _page(owner: Owner, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return a page of the list. chosen: `search`, `status`, `before` and `limit`, checked."""
     found = Conversation.objects.for_owner(owner.key)
-    # No row holds what storable() removes, and PostgreSQL refuses to search for NUL.
-    search = storable(request.GET.get("search", "")).strip()[:_SEARCH_CHARS]
-    if search:
+    if search := chosen.get("search", "").strip():
         found = own_texts.matching(found, search)
-    if status := request.GET.get("status", ""):
-        found = found.filter(last_status=_status(status))
-    limit = _limit(request.GET.get("limit", ""))
-    if cursor := request.GET.get("before", ""):
-        moment, pk = _read_cursor(cursor)
+    if "status" in chosen:
+        found = found.filter(last_status=chosen["status"])
+    if "before" in chosen:
+        moment, pk = chosen["before"]
         # SQLite compares times as text, and Now() writes three decimals where a parameter has six: so does the cast.
         activity = Cast(Value(moment), DateTimeField())
         found = found.filter(Q(last_activity__lt=activity) | Q(last_activity=activity, pk__lt=pk))
+    limit = chosen.get("limit", _PAGE)
     page = list(found.order_by("-last_activity", "-id")[: limit + 1])
     more = len(page) > limit
     page = page[:limit]
@@ -175,17 +189,12 @@ def _add_matches(results: list[dict[str, Any]], conversations: list[Conversation
         }
 
 
-def _limit(value: str) -> int:
-    if not value:
-        return _PAGE
-    if not (value.isascii() and value.isdecimal() and len(value) <= 3 and 1 <= int(value) <= _LARGEST_PAGE):
-        raise APIError(422, "invalid", fields={"limit": f"Must be 1 to {_LARGEST_PAGE}."})
-    return int(value)
-
-
-def _status(value: str) -> str:
-    if value not in Status.values:
-        raise APIError(422, "invalid", fields={"status": f"Must be one of {', '.join(Status.values)}."})
+def _limit(value: Any) -> int:
+    """Check the number of conversations on a page, in a query string or a body."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 3:
+        value = int(value)
+    if type(value) is not int or not 1 <= value <= _LARGEST_PAGE:
+        raise ValueError(f"Must be 1 to {_LARGEST_PAGE}.")
     return value
 
 
@@ -194,8 +203,11 @@ def _cursor(conversation: Conversation) -> str:
     return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
+def _read_cursor(cursor: Any) -> tuple[datetime, uuid.UUID]:
+    """Check the `next` of an earlier page, which holds a time and an id."""
     try:
+        if not isinstance(cursor, str):
+            raise ValueError
         plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         activity, _space, pk = plain.partition(" ")
         read = datetime.fromisoformat(activity)
@@ -203,9 +215,16 @@ def _read_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
             raise ValueError
         return read.astimezone(UTC), uuid.UUID(pk)
     except (ValueError, OverflowError, binascii.Error):
-        raise APIError(422, "invalid", fields={"before": "Must be the `next` of an earlier page."}) from None
+        raise ValueError("Must be the `next` of an earlier page.") from None
 
+
+_PAGE_CHECKS: dict[str, parsing.Check] = {
+    "status": parsing.one_of(*Status.values),
+    "before": _read_cursor,
+    "limit": _limit,
+}
 
 conversations_view = api(GET=list_conversations, POST=create_conversation)
+search_view = api(POST=search_conversations)
 conversation_view = api(GET=get_conversation, PATCH=change_conversation, DELETE=delete_conversation)
 restore_view = api(POST=restore_conversation)
