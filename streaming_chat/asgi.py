@@ -13,7 +13,8 @@ With four, another page waits 59 ms while messages are sent, with two 150; eight
 The health check is answered on the event loop, before Django and its middleware: it answers even if all threads are busy.
 
 A body that is larger than the app accepts is refused before it is read: Django would write all of it to a temporary file,
-before it asks who sent it. Views of your own are not limited by this.
+before it asks who sent it. A body that has not arrived after BODY_SECONDS is no longer waited for. Views of your own are not
+limited by this. Neither is a client that sends no request: a server calls its application when the headers are complete.
 
 Under uvicorn it also resets the connection of a client that does not read (SEND_TIMEOUT_SECONDS). Under other servers
 such a client's reply ends for it, too, but its connection stays open, with up to 64 KiB, until the client goes.
@@ -26,6 +27,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
@@ -33,6 +35,8 @@ from django.core import asgi
 from django.core.exceptions import RequestAborted
 from django.http import HttpResponse
 
+# A megabyte in a minute is 140 kbit/s.
+BODY_SECONDS = 60
 # On, for 0 seconds: closing then sends RST, and the kernel keeps nothing for the client.
 _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -69,7 +73,7 @@ class HealthChecks:
 
 
 class BodyLimit:
-    """Refuses bodies that are larger than the app's views accept, and stops reading where one turns out to be."""
+    """Refuses bodies that are larger than the app's views accept, or slower, and stops reading where one turns out to be."""
 
     def __init__(self, application: Application) -> None:
         from .views import body_limit
@@ -78,34 +82,60 @@ class BodyLimit:
         self._limits = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (longest := self._limits.longest_body(scope)) is None:
+        if scope["type"] != "http" or not self._limits.may_have_body(scope):
             await self._application(scope, receive, send)
             return
-        body = _CountedBody(receive, longest)
-        if self._limits.declared_length(scope) <= longest:
+        body = _LimitedBody(receive, self._limits.longest_body(), is_ours=partial(self._limits.is_ours, scope))
+        try:
+            body.expect(self._limits.declared_length(scope))
             await self._application(scope, body.receive, send)
-        else:
-            body.is_too_large = True
-        if body.is_too_large:
-            await _send(self._limits.refusal(scope), send)
+        except RequestAborted:
+            if not body.refused:
+                raise
+        if body.refused:
+            await _send(self._limits.refusal(scope, body.refused), send)
 
 
-class _CountedBody:
-    """A request's body, until it has more bytes than it may have: then the request is aborted."""
+class _LimitedBody:
+    """A request's body, until it is larger or slower than it may be: then the request is aborted.
 
-    def __init__(self, receive: Receive, longest: int) -> None:
+    is_ours: whether it is for a view of the app; looked up only then. refused: the code of the error; "" for none.
+    """
+
+    def __init__(self, receive: Receive, longest: int, is_ours: Callable[[], bool]) -> None:
         self._receive = receive
         self._left = longest
-        self.is_too_large = False
+        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+        self._is_ours = is_ours
+        # Whether all of it is here, or it has no limits.
+        self._is_over = False
+        self.refused = ""
+
+    def expect(self, length: int) -> None:
+        """Abort a request whose body is said to be too large. Raises RequestAborted."""
+        if length > self._left:
+            self._abort("too_large")
 
     async def receive(self) -> dict[str, Any]:
         """Return the next message. Raises RequestAborted, upon which Django answers nothing."""
-        message: dict[str, Any] = await self._receive()
+        try:
+            async with asyncio.timeout_at(None if self._is_over else self._deadline):
+                message: dict[str, Any] = await self._receive()
+        except TimeoutError:
+            self._abort("too_slow")
+            return await self.receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            self.is_too_large = True
-            raise RequestAborted
+            self._abort("too_large")
+        # What follows a whole body is that the client has left.
+        self._is_over |= not message.get("more_body")
         return message
+
+    def _abort(self, code: str) -> None:
+        if not self._is_over and self._is_ours():
+            self.refused = code
+            raise RequestAborted
+        self._is_over = True
 
 
 class SharedThreads:

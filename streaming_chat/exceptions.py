@@ -19,6 +19,7 @@ _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "forbidden": (_("You do not have permission to do that."), False),
     "unsupported_media_type": (_("Send JSON, with the content type application/json."), False),
     "too_large": (_("That is larger than this site accepts."), False),
+    "too_slow": (_("The request did not arrive in time. Please try again."), True),
     "not_acceptable": (_("That format is not available."), False),
     "invalid": (_("The request is not valid."), False),
     "context_invalid": (_("This page could not be verified. Reload it, then send your message again."), False),

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 from django.http import HttpResponse
@@ -11,6 +13,7 @@ from django.test import SimpleTestCase, override_settings
 from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 
+from streaming_chat import asgi
 from streaming_chat.asgi import get_asgi_application
 from streaming_chat.views.api.parsing import max_body_bytes
 from tests.servers import TIMEOUT, ThreadServer
@@ -21,6 +24,7 @@ urlpatterns = [
     path("upload", csrf_exempt(lambda request: HttpResponse(str(len(request.read()))))),
 ]
 TOO_LARGE = 413
+TOO_SLOW = 408
 UNIT = b"x" * 65_536
 
 
@@ -76,6 +80,47 @@ class BodyLimitTests(SimpleTestCase):
     def test_a_get_has_no_body_of_any_size_either(self):
         with self.upload("/chat/api/models", "Content-Length: 209715200", method="GET") as upload:
             assert upload.answer()[0] == TOO_LARGE
+
+    def test_a_body_that_stalls_is_not_waited_for(self):
+        """One that was announced, and one in chunks of which the last one does not come."""
+        for header, begun in (("Content-Length: 2", b"{"), ("Transfer-Encoding: chunked", b"1\r\n{\r\n")):
+            with (
+                self.subTest(header),
+                mock.patch.object(asgi, "BODY_SECONDS", 0.2),
+                self.upload("/chat/api/messages", header) as upload,
+            ):
+                upload.connection.sendall(begun)
+                status, body = upload.answer()
+
+                assert (status, json.loads(body)["error"]["code"]) == (TOO_SLOW, "too_slow")
+
+    def test_a_body_that_comes_in_drops_is_not_waited_for(self):
+        """Whatever it does between: the time is that of the whole body."""
+        with (
+            mock.patch.object(asgi, "BODY_SECONDS", 0.5),
+            self.upload("/chat/api/messages", "Content-Length: 1000000") as upload,
+            contextlib.suppress(OSError),
+        ):
+            for _number in range(1_000_000):
+                upload.connection.sendall(b" ")
+                if select.select([upload.connection], [], [], 0.01)[0]:
+                    break
+            status, body = upload.answer()
+
+            assert (status, json.loads(body)["error"]["code"]) == (TOO_SLOW, "too_slow")
+
+    def test_views_of_the_site_take_their_time(self):
+        with (
+            mock.patch.object(asgi, "BODY_SECONDS", 0),
+            self.upload("/upload", "Content-Length: 2", "Connection: close") as upload,
+        ):
+            upload.connection.sendall(b"x")
+            health = Upload(upload.connection.getpeername()[1], "/chat/health", "Connection: close", method="GET")
+
+            assert health.answer()[0] in (200, 503)
+            upload.connection.sendall(b"x")
+
+            assert upload.answer() == (200, b"2")
 
     def test_a_body_within_the_limit_reaches_the_view(self):
         chunked = b"2\r\n{}\r\n0\r\n\r\n"
