@@ -1,5 +1,9 @@
 """Behind nginx, configured as docs/deployment.md says: over HTTP/2 and HTTP/1.1, with TLS, buffering and gzip on."""
 
+import contextlib
+import socket
+import ssl
+
 import pytest
 from django.conf import settings
 
@@ -149,6 +153,46 @@ class CutTests(ImpatientCase):
 
         assert (cut.text, cut.endings) == ("One event ", [])
         assert cut.text + resumed.text == TEXT
+
+
+class SilentTests(NginxTestCase):
+    """A client that sends no whole request is closed, and the app's server has not seen it."""
+
+    BEGINNINGS = (
+        b"",
+        b"POST /chat/api/mess",
+        b"POST /chat/api/messages HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST /chat/api/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    )
+
+    def test_it_is_closed(self):
+        with Nginx(self.process.port) as nginx, contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(secure_connection(nginx.port)) for _beginning in self.BEGINNINGS]
+            # Two that do not even begin with TLS, and one at the address that leads to HTTPS.
+            clients += [stack.enter_context(plain_connection(port)) for port in (nginx.port, nginx.plain_port)]
+            for client, beginning in zip(clients, [*self.BEGINNINGS, b"", b""], strict=True):
+                client.sendall(beginning)
+            answers = [everything(client) for client in clients]
+
+            assert [answer[:12] for answer in answers if answer] in ([], [b"HTTP/1.1 408"])
+        assert "/chat/api/mess" not in self.process.log
+
+
+def secure_connection(port: int) -> ssl.SSLSocket:
+    """Return a connection whose certificate, the test's own, is not checked."""
+    return ssl._create_unverified_context().wrap_socket(plain_connection(port))  # noqa: S323
+
+
+def plain_connection(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 60)
+
+
+def everything(connection: socket.socket) -> bytes:
+    """Return what is received until the other side closes."""
+    received = b""
+    while data := connection.recv(65_536):
+        received += data
+    return received
 
 
 class SiteTests(NginxTestCase):
