@@ -70,14 +70,16 @@ KINDS = {
     **{
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
         for rest in (
-            *("", "add/", "numbers/", "search/", "review/next/", "<uuid:pk>/review/"),
+            *("", "add/", "find/", "numbers/", "search/", "review/next/", "<uuid:pk>/review/"),
             *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
         )
     },
     f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/events": WATCH,
     STOP: TRANSCRIPTS,
     "admin/streaming_chat/accessrecord/": ADMIN,
+    "admin/streaming_chat/accessrecord/find/": ADMIN,
     "admin/streaming_chat/message/": TRANSCRIPTS,
+    "admin/streaming_chat/message/find/": TRANSCRIPTS,
     "admin/streaming_chat/conversation/export/<str:form>/": TRANSCRIPTS,
     f"admin/streaming_chat/conversation/{C}/export/<str:form>/": TRANSCRIPTS,
     f"admin/streaming_chat/conversation/{C}/messages/{M}/redact/": TRANSCRIPTS,

@@ -45,16 +45,11 @@ class AccessRecordAdmin(ListAdmin):
         """Show search terms only to users who may read texts."""
         return [*self.list_display, "terms"] if may_read(request) else self.list_display
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[AccessRecord], search_term: str
-    ) -> tuple[QuerySet[AccessRecord], bool]:
+    def search(self, request: HttpRequest, queryset: QuerySet[AccessRecord], words: str) -> QuerySet[AccessRecord]:
         """Search by conversation, message, owner key or name."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        if (pk := as_uuid(term)) is not None:
-            return queryset.filter(Q(conversation=pk) | Q(message=pk)), False
-        return queryset.filter(Q(by_name=term) | Q(owner_key=term)), False
+        if (pk := as_uuid(words)) is not None:
+            return queryset.filter(Q(conversation=pk) | Q(message=pk))
+        return queryset.filter(Q(by_name=words) | Q(owner_key=words))
 
     @admin.display(description=_("by"))
     def named(self, record: AccessRecord) -> SafeString:

@@ -13,6 +13,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -22,6 +23,7 @@ from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from streaming_chat.models import AccessRecord, Conversation, Status
@@ -33,6 +35,7 @@ from . import dashboard, list_search, review_bar, reviews, search_page
 from .exports import ExportMixin, may_export
 from .filters import CONVERSATION_FILTERS
 from .formats import money, owner_name
+from .kept_searches import words_of
 from .lists import may_read, may_see, record_list
 from .live import follow_view, stop_view
 from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
@@ -50,7 +53,8 @@ _LOOKUPS = frozenset(
 
 
 # The addresses that take POST; see pages.post_only.
-_POST_ONLY = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "redact"))
+_POST_ONLY = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "find", "redact"))
+_GET_AND_POST = frozenset(f"streaming_chat_conversation_{name}" for name in ("changelist", "search"))
 
 
 @admin.register(Conversation)
@@ -89,14 +93,14 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         """Return Django's addresses, restricted to GET and HEAD except for the list's actions, and the app's own."""
         view = self.admin_site.admin_view
         numbers = view(partial(dashboard.dashboard_view, self))
-        search = view(partial(search_page.search_view, self))
+        search = view(sensitive_post_parameters()(partial(search_page.search_view, self)))
         urls = [
             path("numbers/", numbers, name="streaming_chat_conversation_numbers"),
             path("search/", search, name="streaming_chat_conversation_search"),
             *super().get_urls(),
         ]
         for url in urls:
-            if url.name == "streaming_chat_conversation_changelist":
+            if url.name in _GET_AND_POST:
                 url.callback = require_http_methods(["GET", "HEAD", "POST"])(url.callback)
             elif url.name not in _POST_ONLY:
                 url.callback = require_safe(url.callback)
@@ -137,11 +141,9 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         """Show titles only to users who may read them."""
         return ["titled" if name == "named" and may_read(request) else name for name in self.list_display]
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
-    ) -> tuple[QuerySet[Conversation], bool]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
         """Search by owner, id and reference, and in texts for users who may read them."""
-        return list_search.search(queryset, search_term, request=request if may_read(request) else None), False
+        return list_search.search(queryset, words, request=request if may_read(request) else None)
 
     @admin.display(description=_("conversation"))
     def named(self, conversation: Conversation) -> SafeString:
@@ -231,4 +233,5 @@ def _mark_deleted(name: str, conversation: Conversation) -> SafeString:
 
 def _list_query(request: HttpRequest) -> str:
     """Return the search query of the list that the link was in."""
-    return QueryDict(request.GET.get("_changelist_filters", "")).get("q", "").strip()
+    filters = QueryDict(request.GET.get("_changelist_filters", ""))
+    return words_of(request, filters.get(SEARCH_VAR, "")) or ""

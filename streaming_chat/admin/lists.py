@@ -8,14 +8,20 @@ from urllib.parse import unquote_plus
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import SEARCH_VAR
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils.functional import cached_property
 from django.views.decorators.http import require_safe
 
 from streaming_chat.models import AccessRecord
 from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.storable_text import storable
+
+from .kept_searches import SearchedList, keep_search, words_of
+from .pages import post_only
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -47,10 +53,13 @@ def record_list(request: HttpRequest, response: Any) -> None:
 
 
 def query_on_record(request: HttpRequest) -> str:
-    """Return the query of a list for its access record, without terms that have a record as a search in texts."""
+    """Return the query of a list with the words of its search, without those that have a record as a search in texts."""
     query = request.GET.copy()
-    if getattr(request, "searched_texts", False):
+    words = words_of(request, query.get(SEARCH_VAR, ""))
+    if getattr(request, "searched_texts", False) or not words:
         query.pop(SEARCH_VAR, None)
+    else:
+        query[SEARCH_VAR] = words
     # Unquoted, so that an erasure finds the names in it.
     return storable(unquote_plus(query.urlencode()))
 
@@ -76,14 +85,17 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # Generic in the s
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """A list in which nothing is added, changed or deleted. allowed_lookups: of the links of its filters."""
+    """A list in which nothing is added, changed or deleted, searched with POST.
+
+    allowed_lookups: of the links of its filters.
+    """
 
     list_max_show_all = 0
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     allowed_lookups: frozenset[str]
-    # Only makes Django show the search box; get_search_results searches.
+    # Only makes Django show the search box; `search` searches.
     search_fields = ("id",)
     # With both off, the template has a style element, which a strict Content Security Policy blocks.
     actions_on_top = True
@@ -91,6 +103,39 @@ class ReadOnlyAdmin(ModelAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Allow only the lookups of the filters' links."""
         return lookup in self.allowed_lookups
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SearchedList]:
+        """Return the list that knows the words of its search."""
+        return SearchedList
+
+    def get_urls(self) -> list[Any]:
+        """Add the address that takes the words of a search."""
+        name = f"streaming_chat_{self.opts.model_name}_find"
+        return [path("find/", post_only(self, self.find_view), name=name), *super().get_urls()]
+
+    def find_view(self, request: HttpRequest) -> HttpResponse:
+        """Keep the words of a search, and redirect to the list with its id and the filters of this address."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        query = request.GET.copy()
+        query.pop(SEARCH_VAR, None)
+        if key := keep_search(request):
+            query[SEARCH_VAR] = key
+        name = f"admin:streaming_chat_{self.opts.model_name}_changelist"
+        return HttpResponseRedirect(reverse(name, query=query or None, current_app=self.admin_site.name))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search for the words of this id. Nothing is found by others, nor by Django's autocomplete, which has words."""
+        words = words_of(request, search_term)
+        if words is None:
+            return queryset.none(), False
+        return self.search(request, queryset, words) if words else queryset, False
+
+    def search(self, request: HttpRequest, queryset: QuerySet[Any], words: str) -> QuerySet[Any]:
+        """Return the rows that match, by ids, names and, for users who may read, words of texts."""
+        raise NotImplementedError
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds rows here."""
@@ -121,8 +166,9 @@ class ListAdmin(ReadOnlyAdmin):
         return forms.Media(css={"all": ["streaming_chat/admin/list.css"]})
 
     def get_urls(self) -> list[Any]:
-        """Return only the list's address, which takes GET and HEAD."""
-        urls = [url for url in super().get_urls() if (url.name or "").endswith("_changelist")]
+        """Return only the addresses of the list, which takes GET and HEAD, and of its search."""
+        find, *urls = super().get_urls()
+        urls = [url for url in urls if (url.name or "").endswith("_changelist")]
         for url in urls:
             url.callback = require_safe(url.callback)
-        return urls
+        return [find, *urls]

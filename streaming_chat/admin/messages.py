@@ -65,22 +65,17 @@ class MessageAdmin(ListAdmin):
         """Order by id, which begins with the time; with a filter by status, in the order of its index."""
         return ("-created_at",) if ReplyStatusFilter.parameter_name in request.GET else ("-id",)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
-    ) -> tuple[QuerySet[Message], bool]:
+    def search(self, request: HttpRequest, queryset: QuerySet[Message], words: str) -> QuerySet[Message]:
         """Search by ids and references, each in its index."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        if (pk := as_uuid(term)) is not None:
-            return queryset.filter(Q(pk=pk) | Q(conversation=pk)), False
-        if term.startswith(("u:", "v:")):
-            return queryset.filter(conversation__owner_key=term), False
+        if (pk := as_uuid(words)) is not None:
+            return queryset.filter(Q(pk=pk) | Q(conversation=pk))
+        if words.startswith(("u:", "v:")):
+            return queryset.filter(conversation__owner_key=words)
         messages = Message.objects.order_by()
-        by_request = messages.exclude(request_id="").filter(request_id=term)
-        by_reference = messages.exclude(ref="").filter(ref=term)
+        by_request = messages.exclude(request_id="").filter(request_id=words)
+        by_reference = messages.exclude(ref="").filter(ref=words)
         found = {*by_request.values_list("pk", flat=True)[:100], *by_reference.values_list("pk", flat=True)[:100]}
-        return queryset.filter(pk__in=found), False
+        return queryset.filter(pk__in=found)
 
     @admin.display(description=_("when"))
     def when(self, message: Message) -> SafeString:

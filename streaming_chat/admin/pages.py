@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from streaming_chat.db.errors import is_busy
@@ -69,16 +70,20 @@ def post_only(model_admin: Any, view: Callable[..., HttpResponseBase]) -> Callab
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method == "POST":
             return view(request, *args, **kwargs)
-        return HttpResponseRedirect(_url_of(kwargs, model_admin.admin_site.name))
+        return HttpResponseRedirect(_url_of(kwargs, model_admin))
 
-    return require_http_methods(["GET", "POST"])(model_admin.admin_site.admin_view(wrapper))
+    # Without it, an error mail shows the notes and the words that a form has sent.
+    return sensitive_post_parameters()(
+        require_http_methods(["GET", "POST"])(model_admin.admin_site.admin_view(wrapper))
+    )
 
 
-def _url_of(kwargs: dict[str, Any], site: str) -> str:
+def _url_of(kwargs: dict[str, Any], model_admin: Any) -> str:
     """Return the transcript that the arguments of a URL name, or the list."""
+    site = model_admin.admin_site.name
     conversation = next((kwargs[name] for name in _CONVERSATION_NAMES if name in kwargs), None)
     if conversation is None:
-        return reverse("admin:streaming_chat_conversation_changelist", current_app=site)
+        return reverse(f"admin:streaming_chat_{model_admin.opts.model_name}_changelist", current_app=site)
     return transcript_url(conversation, kwargs.get("message_id"), site=site)
 
 

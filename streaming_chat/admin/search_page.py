@@ -8,8 +8,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -23,7 +25,7 @@ from streaming_chat.search.snippets import snippets as plain_snippets
 from streaming_chat.search.tokenizer import Term, terms
 
 from .formats import owner_name
-from .list_search import clean_query
+from .kept_searches import keep_search, words_of
 from .lists import may_read
 from .pages import render_page, retry_on_lock_timeout, transcript_url
 
@@ -58,7 +60,10 @@ class SearchRequest:
     """The parameters of the page's address. Invalid ones are ignored. page: starts at 1."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self.text = clean_query(request.GET.get("q", ""))
+        self.key = request.GET.get(SEARCH_VAR, "")
+        kept = words_of(request, self.key)
+        self.is_gone = kept is None
+        self.text = kept or ""
         self.before = _number(request.GET.get("before", ""))
         self.everything = request.GET.get("older") == "1"
         self.page = _number(request.GET.get("page", "")) or 1
@@ -76,7 +81,7 @@ class SearchRequest:
         return self._url(query.first_recent_number(), 1, everything=True)
 
     def _url(self, before: int, page: int, *, everything: bool) -> str:
-        parameters = {"q": self.text, "before": str(before), "page": str(page)}
+        parameters = {SEARCH_VAR: self.key, "before": str(before), "page": str(page)}
         if everything:
             parameters["older"] = "1"
         return f"?{urlencode(parameters)}"
@@ -84,9 +89,11 @@ class SearchRequest:
 
 @retry_on_lock_timeout
 def search_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Show the results of a search. Raises PermissionDenied for users who may not read texts."""
+    """Show the results of a search, or keep the words of a new one. Raises PermissionDenied without the right to read."""
     if not (may_read(request) and model_admin.has_view_permission(request)):
         raise PermissionDenied
+    if request.method == "POST":
+        return _to_results(keep_search(request), model_admin.admin_site.name)
     asked = SearchRequest(request)
     found = SearchPage([], [])
     if terms(asked.text):
@@ -95,11 +102,17 @@ def search_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     return render_page(model_admin, request, "search", _context(asked, found, model_admin.admin_site.name))
 
 
+def _to_results(key: str, site: str) -> HttpResponse:
+    query = {SEARCH_VAR: key} if key else None
+    return HttpResponseRedirect(reverse("admin:streaming_chat_conversation_search", query=query, current_app=site))
+
+
 def _context(asked: SearchRequest, found: SearchPage, site: str) -> dict[str, Any]:
     return {
         "title": _("Search texts"),
         "media": forms.Media(css={"all": ["streaming_chat/admin/search.css"]}),
         "query": asked.text,
+        "is_gone": asked.is_gone,
         "has_terms": bool(found.terms),
         "is_older": asked.everything,
         "is_first": asked.before is None,

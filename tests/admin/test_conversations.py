@@ -16,13 +16,14 @@ from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.search import entries
 from streaming_chat.search.query import MAX_LISTED_HITS
 from tests.admin.base import LIST, AdminTestCase, make_full_conversation, transcript_url
+from tests.admin.searching import keep, kept
 from tests.factories import make_conversation, make_live, make_reply, make_user
 
 
 class ConversationListTests(AdminTestCase):
     def names(self, **query):
         """Return the titles that the list shows for a query."""
-        response = self.client.get(LIST, query)
+        response = self.client.get(LIST, kept(self.client, query))
 
         assert response.status_code == 200
         return [conversation.title for conversation in response.context["cl"].result_list]
@@ -177,11 +178,11 @@ class ConversationListTests(AdminTestCase):
         said = [SavedText(conversation.pk, each.pk, False, each.text) for each in Message.objects.bulk_create(made)]
         entries.add(said[:-1], "default")
 
-        assert "texts match" not in self.text_of(f"{LIST}?q=umbrella")
+        assert "texts match" not in self.text_of(f"{LIST}?q={keep(self.client, 'umbrella')}")
 
         entries.add(said[-1:], "default")
 
-        assert "More than 300 texts match." in self.text_of(f"{LIST}?q=umbrella")
+        assert "More than 300 texts match." in self.text_of(f"{LIST}?q={keep(self.client, 'umbrella')}")
         assert self.names(q="umbrella") == ["Umbrellas"]
 
     def test_search_for_nothing_that_exists(self):
@@ -195,7 +196,7 @@ class ConversationListTests(AdminTestCase):
         conversation = make_conversation()
         first = make_reply(conversation, "First", ref="8f3ac21b")
         make_reply(conversation, "Second", parent=first.parent)
-        response = self.client.get(LIST, {"q": "8f3ac21b"})
+        response = self.client.get(LIST, kept(self.client, {"q": "8f3ac21b"}))
         link = re.search(r'href="([^"]+/change/[^"]*)"', response.content.decode())[1]
 
         assert "First" in self.text_of(link.replace("&amp;", "&"))
@@ -223,5 +224,5 @@ class WithoutTranscriptPermissionTests(AdminTestCase):
         conversation = make_full_conversation()
         entries.replace_title(conversation.pk, conversation.title, connection.alias)
 
-        assert self.client.get(LIST, {"q": "Lisbon"}).context["cl"].result_count == 0
-        assert self.client.get(LIST, {"q": "ana"}).context["cl"].result_count == 1
+        assert self.client.get(LIST, kept(self.client, {"q": "Lisbon"})).context["cl"].result_count == 0
+        assert self.client.get(LIST, kept(self.client, {"q": "ana"})).context["cl"].result_count == 1

@@ -17,6 +17,7 @@ from streaming_chat.db.hooks import SavedText
 from streaming_chat.exports import rows
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.search import entries
+from tests.admin.searching import kept
 from tests.factories import make_conversation, make_message, make_reply, make_staff
 
 LIST = "/admin/streaming_chat/conversation/"
@@ -101,6 +102,7 @@ class SelectionTests(ExportTestCase):
 
 class ListTests(ExportTestCase):
     def export(self, form="jsonl", **query):
+        query = kept(self.client, query)
         return self.client.post(reverse("admin:streaming_chat_conversation_export_list", args=[form], query=query))
 
     def test_what_the_list_shows_is_downloaded_on_all_of_its_pages(self):
@@ -116,7 +118,7 @@ class ListTests(ExportTestCase):
         said = make_reply(make_conversation(), "Rosebud")
         entries.add([SavedText(said.conversation_id, said.pk, True, said.text)], "default")
         self.export(q="Rosebud")
-        self.client.get(LIST, {"q": "Rosebud"})
+        self.client.get(LIST, kept(self.client, {"q": "Rosebud"}))
         records = list(AccessRecord.objects.order_by("pk").values_list("kind", "terms"))
 
         assert records == [("search", "Rosebud"), ("export", ""), ("search", "Rosebud")]
@@ -132,9 +134,16 @@ class ListTests(ExportTestCase):
 
     def test_the_list_has_a_button_for_it_under_the_same_query(self):
         make_conversation()
-        page = self.client.get(LIST, {"q": "ana&x", "o": "-2"}).content.decode()
+        query = kept(self.client, {"q": "ana&x", "o": "-2"})
+        page = self.client.get(LIST, query).content.decode()
 
-        assert f'action="{LIST}export/jsonl/?q=ana%26x&amp;o=-2"' in page
+        assert f'action="{LIST}export/jsonl/?q={query["q"]}&amp;o=-2"' in page
+
+    def test_a_search_that_is_gone_exports_nothing(self):
+        make_conversation()
+        response = self.client.post(f"{LIST}export/jsonl/?q=gone")
+
+        assert self.titles(response) == []
 
     def test_more_rows_are_more_pages_and_no_more_queries(self):
         for _number in range(10):

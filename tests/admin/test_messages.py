@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from streaming_chat.exceptions import ENDING_CODES, ERRORS
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.protocol.events import Event
+from tests.admin.searching import kept
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
 from tests.hostile import HOSTILE
 
@@ -23,7 +24,7 @@ class ListTestCase(TestCase):
 
     def shown(self, url=LIST, **query):
         """Return the rows that a list shows."""
-        response = self.client.get(url, query)
+        response = self.client.get(url, kept(self.client, query, url))
         assert response.status_code == 200
         return list(response.context["cl"].result_list)
 

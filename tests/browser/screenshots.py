@@ -231,19 +231,28 @@ def plain_ending(page: Page) -> None:
 ADMIN = "/admin/streaming_chat/conversation/"
 
 
+def seek(page: Page, field: str, words: str) -> None:
+    """Search for words as staff do."""
+    page.locator(field).fill(words)
+    with page.expect_navigation():
+        page.locator(field).press("Enter")
+
+
 def staff_list(page: Page) -> None:
     page.goto(ADMIN)
 
 
 def staff_transcript(page: Page) -> None:
     """A transcript with something to look at, out of the queue."""
-    page.goto(f"{ADMIN}?q=reading+room")
+    page.goto(ADMIN)
+    seek(page, "#searchbar", "reading room")
     page.locator("#result_list tbody th a").first.click()
     page.locator(".transcript-messages").wait_for()
 
 
 def staff_search(page: Page) -> None:
-    page.goto(f"{ADMIN}search/?q=invoice")
+    page.goto(f"{ADMIN}search/")
+    seek(page, "#search-terms", "invoice")
 
 
 def staff_numbers(page: Page) -> None:

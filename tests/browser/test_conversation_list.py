@@ -227,10 +227,14 @@ class TestSearch:
         page.wait_for_function("() => !CSS.highlights.has('sc-found')")
 
     def test_a_title_shows_its_words(self, page, birds):
+        addresses: list[str] = []
+        page.on("request", lambda request: addresses.extend([request.url, request.headers.get("referer", "")]))
         chat = ListedChat(page).open()
         page.get_by_label("Search conversations").fill("lisbon")
 
         expect(chat.row("Cranes of Lisbon").locator("mark")).to_have_text("Lisbon")
+        assert any(address.endswith("api/conversations/search") for address in addresses)
+        assert not [address for address in [*addresses, page.url] if "lisbon" in address.lower()]
 
     def test_words_on_another_branch_are_shown_there(self, page, user, site):
         conversation = make_conversation(user, title="Birds")

@@ -79,9 +79,22 @@ class TestUnfold:
 
     def test_the_search(self, staff, conversation):
         list(entries.rebuild("default"))
-        staff.goto(f"{LIST}search/?q=rain")
+        staff.goto(f"{LIST}search/")
+        staff.get_by_label("Texts with all of these words").fill("rain")
+        staff.get_by_role("button", name="Search", exact=True).click()
 
         expect_readable(staff, ".search", "Will it rain?")
+        assert "rain" not in staff.url
+
+    def test_the_search_box_of_the_list(self, staff, conversation):
+        staff.goto(LIST)
+        staff.locator("#searchbar").fill("ana")
+        staff.locator("#searchbar").press("Enter")
+        staff.wait_for_url("**/conversation/?q=*")
+
+        expect_readable(staff, ".list-search", conversation.title)
+        expect(staff.locator("#searchbar")).to_have_value("ana")
+        assert "ana" not in staff.url
 
     def test_the_numbers(self, staff, conversation):
         staff.goto(f"{LIST}numbers/")

@@ -20,6 +20,7 @@ from streaming_chat.exports.rows import to_json
 from streaming_chat.exports.transcripts import _COLUMNS, FORMATS, escape_formula, export
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.rendering.markdown_html import markdown as rendered
+from tests.admin.searching import kept
 from tests.factories import make_conversation, make_message, make_reply, make_staff, make_user
 from tests.hostile import HOSTILE
 from tests.hostile_rows import make_rows
@@ -340,7 +341,7 @@ class WaysOutTests(TestCase):
 
     def test_what_is_sought_names_no_file_and_no_format(self):
         for text in HOSTILE.values():
-            answer = self.client.post(f"{LIST}export/csv/", query_params={"q": text})
+            answer = self.client.post(f"{LIST}export/csv/", query_params=kept(self.client, {"q": text}))
 
             assert re.fullmatch(r'attachment; filename="transcripts-[\d-]+\.csv"', answer["Content-Disposition"])
             assert (

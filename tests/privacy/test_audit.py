@@ -11,6 +11,7 @@ from django.urls import reverse
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.audit import record
+from tests.admin.searching import kept
 from tests.factories import make_conversation, make_reply, make_staff, make_user
 from tests.hostile import HOSTILE
 
@@ -86,6 +87,14 @@ class ListingTests(TestCase):
         assert (made.kind, made.by_name, made.count) == ("list", "reviewer", 2)
         assert made.terms == "/admin/streaming_chat/conversation/?owned_by=user"
 
+    def test_it_says_what_was_searched_for(self):
+        self.client.force_login(make_staff("reviewer", *READER))
+        query = kept(self.client, {"owned_by": "user", "q": str(Conversation.objects.first().pk)})
+        self.client.get("/admin/streaming_chat/conversation/", query)
+        [made] = AccessRecord.objects.all()
+
+        assert made.terms.endswith(f"?owned_by=user&q={Conversation.objects.first().pk}")
+
     def test_without_a_record_nothing_is_shown(self):
         self.client.raise_request_exception = False
         with connection.execute_wrapper(refuse_records):
@@ -123,7 +132,7 @@ class ListTests(TestCase):
 
     def rows(self, *permissions, **query):
         self.client.force_login(make_staff(f"auditor{len(permissions)}", *permissions))
-        response = self.client.get(LIST, query)
+        response = self.client.get(LIST, kept(self.client, query, LIST))
         assert response.status_code == 200
         return response
 
