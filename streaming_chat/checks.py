@@ -388,7 +388,9 @@ def _unlimited_spending() -> tuple[str, str] | None:
     if quota not in (None, DEFAULT_QUOTA) or not wildcards:
         return None
     limit = {**DEFAULT_QUOTA, "OPTIONS": {"owner_tokens": 1_000_000}}
-    problem = f"STREAMING_CHAT_MODELS has {wildcards[0]!r}, so users without a quota can choose its most expensive model"
+    problem = (
+        f"STREAMING_CHAT_MODELS has {wildcards[0]!r}, so users without a quota can choose its most expensive model"
+    )
     setting = f"STREAMING_CHAT_QUOTA = {limit}"
     return problem, (
         f"Name the models instead, or set {setting}. If they cost nothing, as on your own server, silence this check."
