@@ -27,6 +27,7 @@ _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "idempotency_mismatch": (_("This client_id was already used for a different request."), False),
     "not_found": (_("This could not be found."), False),
     "reply_in_progress": (_("A reply is still being written in this conversation."), True),
+    "too_many_requests": (_("You are sending requests too fast. Try again in a moment."), True),
     "too_many_replies": (_("Too many of your replies are being written at once. Wait for one to finish."), True),
     "too_many_streams": (_("You have too many chats open at once. Close one and try again."), True),
     "quota_exceeded": (_("You've reached your limit for now. Try again later."), True),

@@ -97,6 +97,15 @@ class DatabaseQuota(Quota):
         }
         self._address: Callable[[HttpRequest], str] = import_string(address)
 
+    @property
+    def has_own_address(self) -> bool:
+        """Whether the site has a function of its own for the client's address."""
+        return self._address is not remote_address
+
+    def network(self, request: HttpRequest) -> str:
+        """Return the client's network."""
+        return network_of(str(self._address(request) or ""))
+
     def plan(self, request: HttpRequest, owner_key: str, *, input_tokens: int, output_tokens: int) -> Any:
         """Return the day, the keys that the reply counts for with their scopes, and the tokens."""
         day = timezone.now().astimezone(UTC).date()
@@ -135,8 +144,7 @@ class DatabaseQuota(Quota):
         keys.append((VISITOR, f"owner {owner_key}"))
         if self._limits[ADDRESS].is_there:
             # Without an address, all visitors count as one.
-            network = network_of(str(self._address(request) or ""))
-            keys.append((ADDRESS, f"address {_hashed(network, day)}"))
+            keys.append((ADDRESS, f"address {_hashed(self.network(request), day)}"))
         return keys
 
     def _take(self, key: str, scope: str, day: date, tokens: int, using: str) -> bool:

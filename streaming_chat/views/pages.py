@@ -25,6 +25,7 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation
 
 from .plain import plain_page, with_form
+from .work_shares import MeasuredWork
 
 
 def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
@@ -38,17 +39,28 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
     @never_cache
     @wraps(view)
     def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        try:
-            owner = get_permissions().identify(request)
-        except APIError as error:
-            if error.status != HTTPStatus.UNAUTHORIZED:
-                raise PermissionDenied from error
-            return redirect_to_login(request.get_full_path())
-        if not get_permissions().may_read(request, owner):
-            raise PermissionDenied
-        return view(request, owner, **kwargs)
+        with MeasuredWork() as work:
+            try:
+                owner = get_permissions().identify(request)
+                work.require_share(request, owner)
+            except APIError as error:
+                return _refuse(request, error)
+            if not get_permissions().may_read(request, owner):
+                raise PermissionDenied
+            return view(request, owner, **kwargs)
 
     return page
+
+
+def _refuse(request: HttpRequest, error: APIError) -> HttpResponse:
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return redirect_to_login(request.get_full_path())
+    if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+        raise PermissionDenied from error
+    response = render(request, "streaming_chat/error.html", {"error": error}, status=error.status)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 @_page

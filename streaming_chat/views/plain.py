@@ -43,6 +43,7 @@ from .api.reply_answers import ReplyAnswer
 from .api.responses import api_error_from, keep_token, private
 from .api.streaming import reply_view
 from .plain_turns import turns_of
+from .work_shares import MeasuredWork, charged_to
 
 # How long a post waits for the ending: proxies give up after 30 s and more.
 _ENDING_TIMEOUT = 25.0
@@ -53,6 +54,8 @@ _CONVERSATIONS = 20
 _FORM = "application/x-www-form-urlencoded"
 # With these statuses nothing of the request was read.
 _UNREAD = {413, 415}
+# After these errors, the page shows nothing of the database's.
+_WITHOUT_ROWS = {"database_away", "too_many_requests"}
 
 # Errors whose text for this page differs from the API's.
 _API_ERRORS: dict[str, Promise] = {
@@ -124,8 +127,13 @@ def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | 
 
 
 def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> ReplyAnswer:
-    _require_form(request)
-    owner = get_permissions().authenticate(request)
+    with MeasuredWork() as work:
+        _require_form(request)
+        owner = work.authenticate(request)
+        return _begin_reply(request, owner, conversation_id)
+
+
+def _begin_reply(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID | None) -> ReplyAnswer:
     checks: dict[str, parsing.Check] = {
         "content": parsing.message_text(),
         "model": parsing.text(255, shortest=1),
@@ -174,8 +182,8 @@ def _show_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -> 
         raise error
     api_error = api_error_from(error)
     is_unread = api_error.status in _UNREAD
-    # While the database is away, a page without anything of the database's.
-    owner = None if is_unread or api_error.code == "database_away" else _reading_owner(request)
+    is_without_rows = is_unread or api_error.code in _WITHOUT_ROWS
+    owner = None if is_without_rows else _reading_owner(request)
     # The form posts to the same conversation again, even if it cannot be shown.
     address = _address(None if api_error.code == "not_found" else url.get("conversation_id"))
     conversation = None
@@ -183,7 +191,7 @@ def _show_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -> 
         conversation = _conversations(owner).filter(pk=url["conversation_id"]).first()
     draft = Draft() if is_unread else Draft.from_post(request)
     page = Page(draft=draft, address=address, owner=owner, conversation=conversation, error=api_error)
-    return _render(request, page)
+    return charged_to(owner.key if owner else "", _render)(request, page)
 
 
 def _reading_owner(request: HttpRequest) -> Owner | None:

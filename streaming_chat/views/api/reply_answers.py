@@ -31,6 +31,7 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.engine.stream import ReplyStream
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Message
+from streaming_chat.views.work_shares import charge_replay
 
 # gunicorn kills a sync worker that has not come back to it for 30 s (--timeout), and all replies it writes with it. So a
 # stream ends before that, without an ending, and one write waits this long for its client. gunicorn then waits up to 2 s
@@ -68,13 +69,17 @@ def owner_access(request: HttpRequest, owner: Owner) -> Access:
 
 def answer_with_reply(message_id: uuid.UUID, order: Order | None, access: Access, **options: Any) -> ReplyAnswer:
     """Return the answer with a reply. order: of the run to start; None for a reply that exists. Blocking."""
-    return ReplyAnswer(
+    answer = ReplyAnswer(
         message_id=message_id,
         source=order or _find_source(message_id, access),
         # The guard's connection does not see the rows of an open transaction, such as a TestCase's.
         access=replace(access, is_guarded=False) if connections[live_database()].in_atomic_block else access,
         **options,
     )
+    if answer.finish is None and not isinstance(answer.source, Order):
+        stream = answer.source.stream if isinstance(answer.source, FollowedReply) else answer.source
+        charge_replay(access.key, stream.position - answer.position)
+    return answer
 
 
 def _find_source(message_id: uuid.UUID, access: Access) -> ReplyStream | FollowedReply:

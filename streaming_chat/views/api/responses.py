@@ -17,11 +17,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.db.errors import is_away, is_busy
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.exceptions import APIError, error_object
 from streaming_chat.logs import describe, logger
+from streaming_chat.views.work_shares import MeasuredWork
 
 Answer = dict[str, Any] | HttpResponse
 
@@ -48,11 +48,12 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
     @wraps(next(iter(handlers.values())))
     def view(request: HttpRequest, **url: Any) -> HttpResponse:
         try:
-            handler = handler_for(request, handlers)
-            owner = get_permissions().authenticate(request)
-            answer = as_response(handler(request, owner, **url))
-            lease_judge.database_answered()
-            return answer
+            with MeasuredWork() as work:
+                handler = handler_for(request, handlers)
+                owner = work.authenticate(request)
+                answer = as_response(handler(request, owner, **url))
+                lease_judge.database_answered()
+                return answer
         except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
             return error_response(error)
 

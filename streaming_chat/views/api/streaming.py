@@ -14,11 +14,11 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.encoders import Encoder
 from streaming_chat.engine.reader import BlockingReader, Reader
 from streaming_chat.exceptions import APIError
+from streaming_chat.views.work_shares import MeasuredWork, charged_to
 
 from .reply_answers import ReplyAnswer, open_reader, release_connections_in_thread
 from .responses import Answer, as_response, error_response, exempt, handler_for
@@ -36,11 +36,12 @@ def streaming(**handlers: Handler) -> Callable[..., Any]:
 
     @wraps(next(iter(handlers.values())))
     def prepare(request: HttpRequest, **url: Any) -> ReplyAnswer | HttpResponse:
-        handler = handler_for(request, handlers)
-        owner = get_permissions().authenticate(request)
-        answer = handler(request, owner, **url)
-        lease_judge.database_answered()
-        return answer if isinstance(answer, ReplyAnswer) else as_response(answer)
+        with MeasuredWork() as work:
+            handler = handler_for(request, handlers)
+            owner = work.authenticate(request)
+            answer = handler(request, owner, **url)
+            lease_judge.database_answered()
+            return answer if isinstance(answer, ReplyAnswer) else as_response(answer)
 
     return reply_view(prepare, answer_error_in_json)
 
@@ -105,7 +106,8 @@ async def _respond(answer: ReplyAnswer, reader: Reader | BlockingReader) -> Http
         has_ended = await sync_to_async(reader.until_ended, thread_sensitive=True)(answer.timeout)
     if reader.denial:
         raise APIError(403, reader.denial)
-    return await sync_to_async(answer.finish, thread_sensitive=True)(has_ended)
+    finish = charged_to(answer.access.key, answer.finish)
+    return await sync_to_async(finish, thread_sensitive=True)(has_ended)
 
 
 class StreamResponse(StreamingHttpResponse):

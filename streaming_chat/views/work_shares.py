@@ -1,0 +1,199 @@
+"""How much of this process's time each owner may take, so that nobody waits for long while another asks for everything.
+
+The work of a request is the CPU time of its thread, which is also that of an SQLite database, and the time that a database
+server takes for what is read outside transactions; inside them it may wait for locks that others hold. It is charged after
+the request, to the owner. An owner who has taken too much is refused before anything of theirs is read, until the time has
+made up for it. So it does not matter what is expensive, nor how many requests are made of it.
+
+Each process counts for itself: its one core is what it shares out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+from django.db import connections
+from django.http import HttpRequest
+
+from streaming_chat.accounts.owners import Owner, may_visit, session_key
+from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.db.alias import live_database
+from streaming_chat.exceptions import APIError
+from streaming_chat.quotas import get_quota
+from streaming_chat.quotas.database import DatabaseQuota, network_of, remote_address
+
+# Those whose time is not made up for yet; beyond that, who was charged longest ago is forgotten.
+_MAX_CHARGED = 10_000
+# What a reply costs as it is sent again, mostly in the server: 50 µs for each write of 2,048 code points.
+_SECONDS_PER_UNIT = 25e-9
+
+T = TypeVar("T")
+
+
+class Share(NamedTuple):
+    """What one may take. burst: seconds at once. part: of a core, all the time."""
+
+    burst: float
+    part: float
+
+
+# A page with its requests takes 50 to 150 ms, so a browser may open 30 tabs at once. A send takes 15 ms, so a program that
+# sends for a whole office may do so 300 times at once, and 16 times a second.
+OWNER = Share(burst=5.0, part=0.25)
+# Of all visitors of a network together: one who drops the cookie is a new visitor with each request.
+NETWORK = Share(burst=20.0, part=0.5)
+
+
+class WorkShares:
+    """Who has taken how much. Thread-safe.
+
+    clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Start afresh, in a child of a fork."""
+        self._lock = threading.Lock()
+        # key -> when all that was taken will be made up for. Last charged last.
+        self._even_at: OrderedDict[str, float] = OrderedDict()
+
+    def require(self, shares: Mapping[str, Share]) -> None:
+        """Raise APIError 429 if one of these has taken too much. shares: what each may take, by key."""
+        now = self._clock()
+        waits = [self._even_at.get(key, now) - now - share.burst / share.part for key, share in shares.items()]
+        if (longest := max(waits, default=0.0)) > 0:
+            raise APIError(429, "too_many_requests", retry_after=math.ceil(longest))
+
+    def charge(self, shares: Mapping[str, Share], seconds: float) -> None:
+        """Charge each of these for so much work."""
+        now = self._clock()
+        with self._lock:
+            for key, share in shares.items():
+                self._even_at[key] = max(now, self._even_at.get(key, now)) + seconds / share.part
+                self._even_at.move_to_end(key)
+            while self._even_at and self._is_forgettable(now):
+                self._even_at.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._even_at)
+
+    def _is_forgettable(self, now: float) -> bool:
+        """Return whether there are too many, or the one that was charged longest ago is even."""
+        return len(self._even_at) > _MAX_CHARGED or next(iter(self._even_at.values())) <= now
+
+
+work_shares = WorkShares()
+# Servers fork after they have imported us.
+os.register_at_fork(after_in_child=work_shares.reset)
+
+
+class MeasuredWork:
+    """The work of a request in its thread while the block lasts, which is charged at its end."""
+
+    def __init__(self) -> None:
+        self._shares: Mapping[str, Share] = {}
+        self._database_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._wrappers = ExitStack()
+        for connection in connections.all():
+            if connection.vendor != "sqlite":
+                self._wrappers.enter_context(connection.execute_wrapper(self._measure_wait))
+        self._began_at = time.thread_time()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        seconds = time.thread_time() - self._began_at + self._database_seconds
+        self._wrappers.close()
+        if self._shares:
+            work_shares.charge(self._shares, seconds)
+
+    def authenticate(self, request: HttpRequest) -> Owner:
+        """Return the owner, by the site's permissions. Raises APIError, 429 also before a new visitor gets a session."""
+        if may_visit(request) and not session_key(request):
+            self.require_share(request, Owner(None, ""))
+        owner = get_permissions().authenticate(request)
+        self.require_share(request, owner)
+        return owner
+
+    def require_share(self, request: HttpRequest, owner: Owner) -> None:
+        """Raise APIError 429 if the owner has taken too much. All of this work is the owner's in any case."""
+        self._shares = _shares_of(request, owner)
+        work_shares.require(self._shares)
+
+    def charge_to(self, key: str) -> None:
+        """Charge an owner by key, "" for nobody, and refuse nothing."""
+        self._shares = {key: OWNER} if key else {}
+
+    def _measure_wait(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if context["connection"].in_atomic_block:
+            return execute(sql, params, many, context)
+        began = time.monotonic() - time.thread_time()
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            self._database_seconds += time.monotonic() - time.thread_time() - began
+
+
+def _shares_of(request: HttpRequest, owner: Owner) -> dict[str, Share]:
+    """Return what is charged for a request: the owner, and for a visitor the network. None inside a site's TestCase."""
+    if connections[live_database()].in_atomic_block:
+        # Its requests are all of one owner, and as fast as they can be.
+        return {}
+    shares = {owner.key: OWNER} if owner.key else {}
+    if owner.user is None and (network := _network(request)):
+        shares[f"network {network}"] = NETWORK
+    return shares
+
+
+def charge_replay(key: str, units: int) -> None:
+    """Charge an owner for so many units of a reply that are sent again."""
+    if key and units > 0:
+        work_shares.charge({key: OWNER}, units * _SECONDS_PER_UNIT)
+
+
+def charged_to(key: str, function: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that does the same at an owner's charge."""
+
+    def charged(*args: Any) -> T:
+        with MeasuredWork() as work:
+            work.charge_to(key)
+            return function(*args)
+
+    return charged
+
+
+def _network(request: HttpRequest) -> str:
+    """Return a visitor's network, as the quota knows it; "" if only a proxy's is known."""
+    quota = get_quota()
+    if isinstance(quota, DatabaseQuota) and quota.has_own_address:
+        return quota.network(request)
+    address = remote_address(request)
+    return "" if _is_proxy(request, address) else network_of(address)
+
+
+def _is_proxy(request: HttpRequest, address: str) -> bool:
+    """Return whether all visitors seem to have this address: the site's own proxy has it.
+
+    They would share what one network may take, and an attacker could lock them all out. A proxy names the client it asks
+    for. Anybody can write that header, but not from a private address over the Internet.
+    """
+    try:
+        is_public = ipaddress.ip_address(address.partition("%")[0]).is_global
+    except ValueError:
+        return True
+    return not is_public and address not in request.headers.get("X-Forwarded-For", address)
