@@ -162,6 +162,11 @@ class Limits:
         False, FLAG, "Visitors without an account may chat. See [Visitors](#visitors)."
     )
     STREAMING_CHAT_MAX_MESSAGE_CHARS = Setting(32_000, whole_number("code points"), "The longest message.")
+    STREAMING_CHAT_MAX_CONVERSATION_MESSAGES = Setting(
+        5_000,
+        whole_number("messages"),
+        "The longest conversation, with all its branches. Beyond it, nothing can be sent in it.",
+    )
     STREAMING_CHAT_MAX_REPLY_CHARS = Setting(
         1_000_000,
         whole_number("code points"),

@@ -26,6 +26,7 @@ _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "context_expired": (_("This page is too old. Reload it, then send your message again."), False),
     "idempotency_mismatch": (_("This client_id was already used for a different request."), False),
     "not_found": (_("This could not be found."), False),
+    "conversation_full": (_("This conversation has reached its maximum length. Start a new one."), False),
     "reply_in_progress": (_("A reply is still being written in this conversation."), True),
     "too_many_requests": (_("You are sending requests too fast. Try again in a moment."), True),
     "too_many_replies": (_("Too many of your replies are being written at once. Wait for one to finish."), True),

@@ -54,6 +54,7 @@ class SendTransaction:
             if isinstance(self._send_request.parent, uuid.UUID):
                 raise unknown_parent()
             self._require_may_send(None)
+            self._require_room(0)
             self._model("")
 
     def write(self) -> Sent:
@@ -65,6 +66,7 @@ class SendTransaction:
             if found := find_sent(self._request, self._owner, self._send_request):
                 return found
             self._require_no_live_reply(conversation)
+            self._require_room(conversation.message_count)
         return Sent(self.message_id, self._write_reply(conversation))
 
     def _write_reply(self, conversation: Conversation) -> Order:
@@ -125,6 +127,10 @@ class SendTransaction:
         lives = LiveReply.objects.using(self._using).filter(conversation=conversation).values_list("pk", flat=True)
         if (live := lives.first()) is not None:
             raise APIError(409, "reply_in_progress", reply=str(live))
+
+    def _require_room(self, message_count: int) -> None:
+        if message_count + self._added_count() > conf.STREAMING_CHAT_MAX_CONVERSATION_MESSAGES:
+            raise APIError(422, "conversation_full")
 
     def _continued(self, conversation: Conversation) -> Message | None:
         """Return the reply to continue, if that is what was asked for."""
