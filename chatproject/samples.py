@@ -160,6 +160,8 @@ class _Transcript:
 
     def _add(self, **fields: Any) -> Message:
         self._time += timedelta(seconds=30)
+        parent = fields.get("parent")
+        fields["depth"] = parent.depth + 1 if parent else 0
         message = Message.objects.create(conversation=self._conversation, created_at=self._time, **fields)
         self._conversation.message_count += 1
         Conversation.objects.filter(pk=self._conversation.pk).update(

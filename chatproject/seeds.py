@@ -153,6 +153,8 @@ class _Batch:
         parent = None
         for pair in range(pairs):
             parent = self._turn(conversation, begun + timedelta(minutes=2 * pair), parent, provider, model)
+        for depth, message in enumerate(self._messages[-2 * pairs :]):
+            message.depth = depth
         # A message of later in the transaction: both databases look at its end.
         conversation.head_id = parent
         self._conversations.append(conversation)

@@ -50,7 +50,8 @@ def make_conversation(owner: Any = None, **fields: Any) -> Conversation:
 def make_message(conversation: Conversation, text: str = "Will it rain?", **fields: Any) -> Message:
     """Return a user's message after the head, or after `parent`; the head moves to it."""
     if "parent" not in fields:
-        fields["parent_id"] = conversation.head_id
+        fields["parent"] = conversation.head
+    fields.setdefault("depth", fields["parent"].depth + 1 if fields["parent"] else 0)
     message = Message.objects.create(conversation=conversation, **{"role": Message.Role.USER, "text": text, **fields})
     conversation.head = message
     conversation.last_status = message.status if message.is_reply else conversation.last_status

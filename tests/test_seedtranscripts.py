@@ -7,7 +7,7 @@ from django.db.models import Count
 from django.test import TestCase
 
 from chatproject import seeds
-from streaming_chat.chats.tree import path_messages
+from streaming_chat.chats.branches import branch
 from streaming_chat.models import Conversation, Feedback, Message
 from tests.factories import make_conversation
 
@@ -28,7 +28,7 @@ class SeedTests(TestCase):
         assert f"60 conversations with {messages.count()} messages added." in said
         assert added.count() == 60
         for conversation in added.annotate(count=Count("messages")):
-            path = path_messages(conversation, conversation.head_id)
+            path = branch(conversation, conversation.head_id, most=conversation.message_count)
             assert len(path) == conversation.count == conversation.message_count
             assert [message.role for message in path] == ["user", "assistant"] * (len(path) // 2)
             assert path[-1].status == conversation.last_status

@@ -4,7 +4,7 @@
  * @import { Chat } from "./chat.js"
  * @import { MessageView } from "./message-list.js"
  * @import { Direction } from "./pager.js"
- * @import { Message } from "./types"
+ * @import { Conversation, Message } from "./types"
  */
 
 export class BranchSwitcher {
@@ -22,43 +22,45 @@ export class BranchSwitcher {
    * @param {Direction} direction
    */
   async step(from, direction) {
+    const { api, isBusy, view } = this.#chat;
+    if (isBusy) return;
+    const hasChanged = view.watchForChanges();
+    // Another tab may have added versions since.
+    /** @type {Message} */
+    const { siblings } = await api.get(`api/messages/${from.id}`);
+    const chosen = direction < 0 ? siblings.previous : siblings.next;
+    if (!chosen || hasChanged()) return;
     const before = { top: 0 };
-    const chosen = await this.#turn(
-      (tree) => sibling(tree, from.id, direction),
-      () => (before.top = from.pager.top),
-    );
-    if (chosen) this.#show(chosen.id, direction, before.top);
+    const isShown = await this.#open(chosen, () => (before.top = from.pager.top));
+    if (isShown) this.#show(chosen, direction, before.top);
   }
 
   /**
-   * Go to the branch of a message.
+   * Go to the branch of a message, unless it is on the one in view.
    *
    * @param {string} id
    */
   async open(id) {
-    await this.#turn((tree) => tree.find((message) => message.id === id));
+    if (!this.#chat.isBusy) await this.#open(id);
   }
 
   /**
-   * Show the branch of the message that is chosen from the tree. Returns the message; undefined if another branch is shown meanwhile.
+   * Show the newest branch with a message. Returns whether another branch is shown, which it is not if the user has turned to
+   * something else meanwhile.
    *
-   * @param {(tree: Message[]) => Message | undefined} choose
+   * @param {string} id
    * @param {() => void} beforeShown
    */
-  async #turn(choose, beforeShown = () => {}) {
-    const { api, conversation, isBusy, tabs, view } = this.#chat;
-    if (isBusy) return undefined;
+  async #open(id, beforeShown = () => {}) {
+    const { api, conversation, messages, tabs, view } = this.#chat;
     const hasChanged = view.watchForChanges();
-    /** @type {{results: Message[]}} */
-    const { results } = await api.get(`api/conversations/${conversation}/messages`);
-    const chosen = choose(results);
-    if (!chosen || hasChanged()) return undefined;
-    await api.json("PATCH", `api/conversations/${conversation}`, { head: lastDescendant(results, chosen).id });
-    if (hasChanged()) return undefined;
+    /** @type {Conversation} */
+    const { head } = await api.json("PATCH", `api/conversations/${conversation}?limit=1`, { branch: id });
+    if (hasChanged() || head === messages.last?.id) return false;
     tabs.notify(conversation);
     beforeShown();
     await view.reload();
-    return chosen;
+    return true;
   }
 
   /**
@@ -73,33 +75,5 @@ export class BranchSwitcher {
     if (!shown) return;
     this.#chat.parts.scroll.scrollTop += shown.pager.top - top;
     shown.pager.focus(direction);
-  }
-}
-
-/**
- * Return the version of a message that comes before or after it.
- *
- * @param {Message[]} tree All messages of the conversation, oldest first.
- * @param {string | null} id
- * @param {Direction} direction
- */
-export function sibling(tree, id, direction) {
-  const { parent, role } = /** @type {Message} */ (tree.find((message) => message.id === id));
-  const siblings = tree.filter((message) => message.parent === parent && message.role === role);
-  return siblings[siblings.findIndex((message) => message.id === id) + direction];
-}
-
-/**
- * Return the end of the branch below a message: at each fork, the newest message.
- *
- * @param {Message[]} tree All messages of the conversation, oldest first.
- * @param {Message} message
- */
-export function lastDescendant(tree, message) {
-  let last = message;
-  for (;;) {
-    const child = tree.findLast(({ parent }) => parent === last.id);
-    if (!child) return last;
-    last = child;
   }
 }

@@ -64,7 +64,7 @@ export class Chat {
     this.composer = new Composer({ ...config, ...context, on: this.#composerHandlers() });
     this.queue = new MessageQueue({ ...config, parts, on: this.#queueHandlers(), signal });
     this.messageFactory = new MessageFactory(this);
-    this.messages = new MessageList({ parts, makeView: (message) => this.messageFactory.make(message), signal });
+    this.messages = this.#makeMessageList(context);
     this.marks = new ConversationMarks(this);
     this.conversationList = this.#makeList(context);
     this.view = new ConversationView(this);
@@ -149,6 +149,16 @@ export class Chat {
   }
 
   /** @param {ReturnType<typeof createContext>} context */
+  #makeMessageList({ errors, parts, signal }) {
+    return new MessageList({
+      parts,
+      makeView: (message) => this.messageFactory.make(message),
+      fetchBefore: (id) => errors.guard(this.view.fetchBefore(id)),
+      signal,
+    });
+  }
+
+  /** @param {ReturnType<typeof createContext>} context */
   #makeList(context) {
     return new ConversationList({
       ...context,
@@ -162,7 +172,7 @@ export class Chat {
   #start() {
     const { config, errors } = this;
     this.#listen();
-    this.messages.show([]);
+    this.messages.show([], null);
     this.layout.fit();
     this.composer.open(this.conversation);
     this.queue.open(this.conversation);

@@ -30,8 +30,8 @@ export class FoundWords {
   async show({ message, snippet }) {
     const { autoScroll, branches, messages } = this.#chat;
     if (!message) return;
-    if (!messages.reveal(message)) await branches.open(message);
-    const view = messages.reveal(message);
+    if (!messages.find(message)) await branches.open(message);
+    const view = await messages.reveal(message);
     if (!view) return;
     autoScroll.moveTo(view.element);
     view.element.classList.add("sc-found");

@@ -1,23 +1,22 @@
-/** The messages in view, from the first to the last of the branch: the newest of them, earlier ones on request. */
+/** The messages in view, from the first to the last of the branch: the newest page of them, earlier ones on request. */
 
 /**
  * @import { Reply } from "./reply.js"
  * @import { UserMessage } from "./user-message.js"
- * @import { ChatParts, Message } from "./types"
+ * @import { ChatParts, EarlierPage, Message } from "./types"
  */
 
 /** @typedef {Reply | UserMessage} MessageView */
 
-// So many are made at once; each costs about 3 ms with its Markdown.
-const BATCH_SIZE = 30;
 // The buttons that lead to another branch.
 const BRANCHING = "[data-part=again], [data-part=continue], [data-part=edit], [data-part=previous], [data-part=next]";
 
 export class MessageList {
   #parts;
   #makeView;
-  /** @type {Message[]} Earlier messages that are not shown yet. */
-  #hidden = [];
+  #fetchBefore;
+  /** @type {string | null} The message before which there are more, null if all are shown. */
+  #earlier = null;
   #isLocked = false;
   /** @type {MessageView[]} */
   views = [];
@@ -26,11 +25,13 @@ export class MessageList {
    * @param {object} options
    * @param {ChatParts} options.parts
    * @param {(message: Message) => MessageView} options.makeView
+   * @param {(before: string) => Promise<EarlierPage | undefined>} options.fetchBefore Returns undefined after an error.
    * @param {AbortSignal} options.signal
    */
-  constructor({ parts, makeView, signal }) {
+  constructor({ parts, makeView, fetchBefore, signal }) {
     this.#parts = parts;
     this.#makeView = makeView;
+    this.#fetchBefore = fetchBefore;
     parts.earlier.addEventListener("click", () => this.#showEarlier(), { signal });
     parts.messages.addEventListener("click", ignoreDisabled, { capture: true, signal });
   }
@@ -53,8 +54,8 @@ export class MessageList {
    *
    * @param {string} id
    */
-  reveal(id) {
-    while (this.#hidden.some((message) => message.id === id)) this.#showBatch();
+  async reveal(id) {
+    while (!this.find(id) && (await this.#showEarlier()));
     return this.find(id);
   }
 
@@ -71,12 +72,12 @@ export class MessageList {
    * Show these messages in place of the present ones.
    *
    * @param {Message[]} messages
+   * @param {string | null} earlier The message before which there are more, null if there are none.
    */
-  show(messages) {
+  show(messages, earlier) {
     this.views = [];
-    this.#hidden = [...messages];
     this.#parts.messages.replaceChildren();
-    this.#showBatch();
+    this.#prepend(messages, earlier);
   }
 
   /**
@@ -108,25 +109,39 @@ export class MessageList {
     for (const button of this.#parts.messages.querySelectorAll(BRANCHING)) button.setAttribute("aria-disabled", String(isLocked));
   }
 
-  #showBatch() {
-    const views = this.#hidden.splice(-BATCH_SIZE).map((message) => this.#makeView(message));
+  /**
+   * @param {Message[]} messages
+   * @param {string | null} earlier
+   */
+  #prepend(messages, earlier) {
+    const views = messages.map((message) => this.#makeView(message));
     this.views.unshift(...views);
     this.#parts.messages.prepend(...views.map((view) => view.element));
-    this.#parts.earlier.hidden = !this.#hidden.length;
+    this.#earlier = earlier;
+    this.#parts.earlier.hidden = earlier === null;
     this.lock(this.#isLocked);
-    return views;
   }
 
-  /** Show some more, and keep what the user reads where it is. */
-  #showEarlier() {
+  /** Show one more page, and keep what the user reads where it is. Returns whether there was one. */
+  async #showEarlier() {
+    const before = this.#earlier;
+    const page = before && (await this.#fetchBefore(before));
+    // Other messages are shown by now, or this page is: the user has pressed twice.
+    if (!page || this.#earlier !== before) return false;
     const { scroll, earlier } = this.#parts;
     const below = scroll.scrollHeight - scroll.scrollTop;
-    const [first] = this.#showBatch();
+    const hadFocus = document.activeElement === earlier;
+    this.#prepend(page.results, page.earlier);
     scroll.scrollTop = scroll.scrollHeight - below;
-    if (!earlier.hidden) return;
-    // The button that had the focus is hidden now.
-    first.element.tabIndex = -1;
-    first.element.focus({ preventScroll: true });
+    if (hadFocus && earlier.hidden) this.#focusFirst();
+    return true;
+  }
+
+  /** The button that had the focus is hidden now. */
+  #focusFirst() {
+    const [{ element }] = this.views;
+    element.tabIndex = -1;
+    element.focus({ preventScroll: true });
   }
 }
 

@@ -58,7 +58,7 @@ export class TabSync {
     const { api, conversation, follower, messages, view } = this.#chat;
     if (!conversation || follower.isFollowing || this.#hasUnsentText) return;
     const hasChanged = view.watchForChanges();
-    const found = await api.get(`api/conversations/${conversation}`).catch(() => null);
+    const found = await api.get(`api/conversations/${conversation}?limit=1`).catch(() => null);
     if (!found || hasChanged()) return;
     if (view.isOutdated || found.head !== messages.last?.id) await view.reload();
   }

@@ -12,6 +12,9 @@ export interface Siblings {
   /** Starts at 1. */
   index: number;
   count: number;
+  /** The versions before and after it; absent for a message that this page has just sent. */
+  previous?: string | null;
+  next?: string | null;
 }
 
 export interface FeedbackData {
@@ -76,7 +79,15 @@ export interface SearchMatch {
 }
 
 export interface OpenConversation extends Conversation {
+  /** The newest of the branch in view. */
   messages: Message[];
+  /** The `before` of the page before them, null if they are all. */
+  earlier: string | null;
+}
+
+export interface EarlierPage {
+  results: Message[];
+  earlier: string | null;
 }
 
 export interface ConversationPage {

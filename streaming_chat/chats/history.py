@@ -9,31 +9,39 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
 from streaming_chat.providers.base import Turn
 
+from .branches import branch
 from .send_request import Absent, SendRequest
-from .tree import messages_of, path_messages
+from .tree import messages_of
+
+# The newest that a prompt has, and that a stateless client's request saves: each is a row, however short its text is.
+MAX_MESSAGES = 500
 
 
-def stored_messages(conversation: Conversation, send_request: SendRequest) -> list[Message]:
-    """Return the branch that the reply, or the user's text, comes after. Raises APIError: 422."""
+def stored_messages(conversation: Conversation, send_request: SendRequest, max_chars: int) -> list[Message]:
+    """Return the end of the branch that the reply, or the user's text, comes after. Raises APIError: 422.
+
+    max_chars: of all messages but the last together, so that no more is loaded than a prompt has.
+    """
     if send_request.conversation_id is None:
         return []
     parent_id = _parent_id(conversation, send_request)
-    history = path_messages(conversation, parent_id, without=["parts"]) if parent_id else []
+    history = branch(conversation, parent_id, most=MAX_MESSAGES, max_chars=max_chars, without=["parts"])
     if send_request.regenerate and not history:
         raise APIError(422, "invalid", fields={"id": "Must be a reply to a user's message."})
     return history
 
 
 def new_messages(
-    conversation: Conversation, send_request: SendRequest, ids: Sequence[uuid.UUID], parent_id: uuid.UUID | None
+    conversation: Conversation, send_request: SendRequest, ids: Sequence[uuid.UUID], parent: Message | None
 ) -> list[Message]:
     """Return the messages of the request, not saved: a stateless client's earlier turns, and the user's text."""
-    messages = []
+    messages: list[Message] = []
     for pk, turn in zip(ids, [*send_request.earlier, Turn("user", send_request.content)], strict=True):
         message = Message(
             pk=pk,
             conversation=conversation,
-            parent_id=parent_id,
+            parent_id=parent.pk if parent else None,
+            depth=parent.depth + 1 if parent else 0,
             role=turn.role,
             text=turn.text,
             parts=[{"kind": "text", "text": turn.text}] if turn.text else [],
@@ -42,7 +50,7 @@ def new_messages(
             end_reason="stop" if turn.role == Message.Role.ASSISTANT else "",
         )
         messages.append(message)
-        parent_id = message.pk
+        parent = message
     messages[-1].page_context = send_request.page_context
     return messages
 

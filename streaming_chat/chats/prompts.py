@@ -22,7 +22,8 @@ def prompt(
 ) -> tuple[str, list[Turn], int]:
     """Return the system prompt, the turns, and how many turns were left out.
 
-    history: the messages of the branch, oldest first; STREAMING_CHAT_PROMPT may replace them and the system prompt.
+    history: the end of the branch, oldest first; STREAMING_CHAT_PROMPT may replace it and the system prompt. The turns
+    before it are left out as well.
     max_chars: the most code points of all turns together. Blank texts are not sent: Anthropic's API rejects a conversation
     that contains one. continuation: turns that follow the history, which are never left out.
     """
@@ -30,12 +31,18 @@ def prompt(
     messages: Iterable[Message] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
         system, messages = import_string(hook)(request, conversation, history)
-    elif greeting := (history[0].page_context or {}).get("greeting"):
+    elif greeting := _greeting(history[0]):
         # Providers require a user's turn first.
         system = f"{system}\n\nYou began this conversation by saying: {greeting}"
     turns = [Turn(message.role, message.text) for message in messages if not is_blank(message.text)]
     kept, omitted = _fit(turns, max_chars - sum(len(turn.text) for turn in continuation))
+    omitted += history[0].depth
     return "" if not system or is_blank(system) else system, _join([*kept, *continuation]), omitted
+
+
+def _greeting(first: Message) -> str:
+    """Return what the assistant said before the first message of a branch; "" if an earlier one was left out."""
+    return "" if first.depth else (first.page_context or {}).get("greeting", "")
 
 
 def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:

@@ -74,12 +74,12 @@ class SendTransaction:
         model = self._model(continued.model if continued else conversation.model)
         provider = get_provider(split_model(model)[0])
         continuation = continued and Continuation.of(continued, is_prefilled=provider.prefills(split_model(model)[1]))
-        history = stored_messages(conversation, self._send_request)
+        history = stored_messages(conversation, self._send_request, provider.max_prompt_chars)
         added = self._new_messages(conversation, history)
         history += added
         last_turns = continuation.turns if continuation else ()
         prompt, omitted = self._prompt(conversation, history, model, provider, last_turns)
-        reply = self._reply(conversation, history[-1].pk, model, omitted)
+        reply = self._reply(history[-1], model, omitted)
         if continuation:
             reply.continues, reply.continued_at = continuation.message, continuation.position
         reserved = self._plan_quota(prompt)
@@ -149,7 +149,7 @@ class SendTransaction:
     def _new_messages(self, conversation: Conversation, history: list[Message]) -> list[Message]:
         if self._send_request.regenerate:
             return []
-        return new_messages(conversation, self._send_request, self._new_ids, history[-1].pk if history else None)
+        return new_messages(conversation, self._send_request, self._new_ids, history[-1] if history else None)
 
     def _prompt(
         self,
@@ -164,11 +164,12 @@ class SendTransaction:
         system, turns, omitted = prompts.prompt(self._request, conversation, history, longest, last_turns)
         return Prompt(split_model(model)[1], system, tuple(turns), provider.max_output_tokens), omitted
 
-    def _reply(self, conversation: Conversation, parent_id: uuid.UUID, model: str, omitted: int) -> Message:
+    def _reply(self, parent: Message, model: str, omitted: int) -> Message:
         return Message(
             pk=self.message_id,
-            conversation=conversation,
-            parent_id=parent_id,
+            conversation_id=parent.conversation_id,
+            parent_id=parent.pk,
+            depth=parent.depth + 1,
             role=Message.Role.ASSISTANT,
             status=endings.STREAMING,
             provider=split_model(model)[0],

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
 
 from streaming_chat.models import Conversation, Message, MessageQuerySet
 
@@ -30,11 +29,6 @@ class Tree:
         self.children: dict[uuid.UUID | None, list[uuid.UUID]] = defaultdict(list)
         for message, parent in self.parents.items():
             self.children[parent].append(message)
-
-    @classmethod
-    def load(cls, messages: MessageQuerySet) -> Self:
-        """Return the tree of all messages of a conversation, in one query."""
-        return cls(messages.order_by("created_at", "id").values_list("pk", "parent_id"))
 
     def __contains__(self, message: object) -> bool:
         return message in self.parents
@@ -71,15 +65,3 @@ class Tree:
 def messages_of(conversation: Conversation) -> MessageQuerySet:
     """Return all messages, from the database that the conversation came from: a replica may not have the last yet."""
     return Message.objects.using(conversation._state.db).filter(conversation_id=conversation.pk)
-
-
-def path_ids(conversation: Conversation, leaf: uuid.UUID | None) -> list[uuid.UUID]:
-    """Return the ids of the messages from the root to `leaf`, in one query."""
-    return Tree.load(messages_of(conversation)).path_to(leaf)
-
-
-def path_messages(conversation: Conversation, leaf: uuid.UUID | None, *, without: Sequence[str] = ()) -> list[Message]:
-    """Return the messages from the root to `leaf`, in two queries. without: columns that are not loaded."""
-    path = path_ids(conversation, leaf)
-    found = messages_of(conversation).defer(*without).in_bulk(path)
-    return [found[pk] for pk in path]

@@ -54,8 +54,6 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=streaming_chat.db.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('role', models.CharField(choices=[('user', 'user'), ('assistant', 'assistant')], max_length=16, verbose_name='role')),
                 ('origin', models.CharField(choices=[('server', 'server'), ('client', 'client')], default='server', max_length=16, verbose_name='origin')),
-                ('text', models.TextField(blank=True, verbose_name='text')),
-                ('parts', models.JSONField(blank=True, default=list, verbose_name='parts')),
                 ('position', models.PositiveIntegerField(default=0, help_text='Units received before the ending, regardless of a cut.', verbose_name='position')),
                 ('cut_position', models.PositiveIntegerField(blank=True, null=True, verbose_name='cut at')),
                 ('status', models.CharField(choices=[('streaming', 'being written'), ('completed', 'completed'), ('stopped', 'stopped'), ('interrupted', 'interrupted'), ('failed', 'failed')], default='completed', max_length=16, verbose_name='status')),
@@ -84,9 +82,13 @@ class Migration(migrations.Migration):
                 ('redacted_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='redacted')),
                 ('redacted_by', models.CharField(blank=True, editable=False, max_length=255, null=True, verbose_name='redacted by')),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='streaming_chat.conversation', verbose_name='conversation')),
-                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='children', to='streaming_chat.message', verbose_name='parent')),
+                ('parent', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='children', to='streaming_chat.message', verbose_name='parent')),
                 ('continues', models.ForeignKey(blank=True, db_index=False, help_text='The reply whose text this one begins with.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='continuations', to='streaming_chat.message', verbose_name='continues')),
                 ('continued_at', models.PositiveIntegerField(blank=True, help_text='Where what its own provider sent begins.', null=True, verbose_name='continued at')),
+                ('depth', models.PositiveIntegerField(default=0, editable=False, help_text='How many messages come before it on its branch.')),
+                # Last: to read a column that comes after a long text, SQLite reads the text.
+                ('text', models.TextField(blank=True, verbose_name='text')),
+                ('parts', models.JSONField(blank=True, default=list, verbose_name='parts')),
             ],
             options={
                 'verbose_name': 'message',
@@ -266,6 +268,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=models.Index(fields=['conversation', 'created_at', 'id'], name='streaming_chat_message_order'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(fields=['parent', 'conversation', 'created_at', 'id'], name='streaming_chat_siblings'),
         ),
         migrations.AddIndex(
             model_name='message',

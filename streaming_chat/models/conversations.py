@@ -168,7 +168,17 @@ class Message(models.Model):
         Conversation, models.CASCADE, verbose_name=_("conversation"), related_name="messages"
     )
     parent = models.ForeignKey(
-        "self", models.CASCADE, verbose_name=_("parent"), null=True, blank=True, related_name="children"
+        "self",
+        models.CASCADE,
+        verbose_name=_("parent"),
+        null=True,
+        blank=True,
+        related_name="children",
+        # Its index is streaming_chat_siblings.
+        db_index=False,
+    )
+    depth = models.PositiveIntegerField(
+        default=0, editable=False, help_text="How many messages come before it on its branch."
     )
     continues = models.ForeignKey(
         "self",
@@ -239,6 +249,8 @@ class Message(models.Model):
         )
         indexes = (
             models.Index(fields=["conversation", "created_at", "id"], name="streaming_chat_message_order"),
+            # The messages after one another, also the first ones of a conversation, in order and without reading a text.
+            models.Index(fields=["parent", "conversation", "created_at", "id"], name="streaming_chat_siblings"),
             models.Index(fields=["status", "-created_at"], name="streaming_chat_message_status"),
             models.Index(fields=["continues"], name="streaming_chat_continues", condition=Q(continues__isnull=False)),
             models.Index(fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")),

@@ -26,8 +26,9 @@ from django.utils.translation import gettext_lazy
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats.branches import Page as MessagePage
+from streaming_chat.chats.branches import branch_page
 from streaming_chat.chats.send_request import SendRequest
-from streaming_chat.chats.tree import path_ids
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.exceptions import APIError, error_text
@@ -49,7 +50,6 @@ from .work_shares import MeasuredWork, charged_to
 _ENDING_TIMEOUT = 25.0
 # How often a page reloads while a reply is being written: each is a whole page.
 _REFRESH_SECONDS = 3
-_PAGE = 50
 _CONVERSATIONS = 20
 _FORM = "application/x-www-form-urlencoded"
 # With these statuses nothing of the request was read.
@@ -221,15 +221,15 @@ def _render(request: HttpRequest, page: Page) -> HttpResponse:
 
 def _context(request: HttpRequest, page: Page) -> dict[str, Any]:
     conversation = page.conversation
-    ids, has_earlier = _shown_ids(request, conversation) if conversation else ([], False)
-    turns = turns_of(conversation, ids) if conversation else []
+    shown = _shown(request, conversation) if conversation else MessagePage([], None)
+    turns = turns_of(shown.messages)
     is_live = any(turn.message.is_live for turn in turns)
     recent = _conversations(page.owner).order_by("-last_activity", "-id")[:_CONVERSATIONS] if page.owner else []
     return {
         "conversation": conversation,
         "conversations": recent,
         "turns": turns,
-        "earlier": ids[0] if has_earlier else None,
+        "earlier": shown.following,
         # Not with an error: reloading would remove the text from the form.
         "refresh": _refresh(request, turns[-1].message) if is_live and page.error is None else "",
     }
@@ -267,13 +267,12 @@ def _refresh(request: HttpRequest, message: Message) -> str:
     return f"{_REFRESH_SECONDS};url={_address(message.conversation_id)}?view=plain&look={look}#m-{message.pk}"
 
 
-def _shown_ids(request: HttpRequest, conversation: Conversation) -> tuple[list[uuid.UUID], bool]:
-    """Return the newest ids of the branch in view, or those `before` one of them; and whether there are earlier ones."""
-    path = path_ids(conversation, conversation.head_id)
-    before = request.GET.get("before", "")
-    end = next((index for index, pk in enumerate(path) if str(pk) == before), len(path))
-    start = max(end - _PAGE, 0)
-    return path[start:end], start > 0
+def _shown(request: HttpRequest, conversation: Conversation) -> MessagePage:
+    """Return the newest messages of the branch in view, or those `before` a message; the newest for an unknown one."""
+    try:
+        return branch_page(conversation, before=parsing.identifier(request.GET.get("before", "")))
+    except (ValueError, Message.DoesNotExist):
+        return branch_page(conversation)
 
 
 def _in_words(error: APIError, draft: Draft) -> str:

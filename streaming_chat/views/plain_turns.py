@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from streaming_chat.chats.tree import messages_of
 from streaming_chat.engine import lookup
-from streaming_chat.models import Conversation, Message
+from streaming_chat.models import Message
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.events import Event
 from streaming_chat.rendering.ending_sentences import describe_to_owner
@@ -47,12 +45,11 @@ class Turn:
         return message.is_reply and is_bad and not message.can_continue
 
 
-def turns_of(conversation: Conversation, ids: list[uuid.UUID]) -> list[Turn]:
-    """Return these messages of a conversation, in order."""
-    found = messages_of(conversation).in_bulk(ids)
+def turns_of(messages: Iterable[Message]) -> list[Turn]:
+    """Return messages as the page shows them."""
     markdown_chars = _MAX_MARKDOWN_CHARS
     turns = []
-    for message in (found[pk] for pk in ids if pk in found):
+    for message in messages:
         is_markdown = message.is_reply and markdown_chars > 0
         turns.append(Turn(message, list(_parts(_received(message), is_markdown)), describe_to_owner(message)))
         markdown_chars -= len(message.text)

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
+from streaming_chat.chats.branches import branch
 from streaming_chat.chats.deletion import delete_for_owner
-from streaming_chat.chats.tree import path_messages
 from streaming_chat.models import Conversation, Message
 from tests.factories import make_conversation, make_message, make_reply, make_user
 from tests.provider_server import Gate, Script
@@ -429,7 +429,7 @@ class TestBranches:
         expect(chat.reply()).to_have_text("Three")
         chat.expect_end()
 
-        path = path_messages(Conversation.objects.get(), Message.objects.get(text="Three").pk)
+        path = branch(Conversation.objects.get(), Message.objects.get(text="Three").pk)
         assert [message.text for message in path] == ["Hi", "One", "And?", "Three"]
         sent = provider.calls[-1].body["messages"]
         assert [message["content"] for message in sent][-3:] == ["Hi", "One", "And?"]

@@ -20,7 +20,7 @@ class StoredTests(TestCase):
 
     def stored(self, **fields):
         request = SendRequest(conversation_id=self.conversation.pk, **fields)
-        return [message.pk for message in stored_messages(self.conversation, request)]
+        return [message.pk for message in stored_messages(self.conversation, request, 1_000)]
 
     def test_without_a_parent_it_is_the_branch_in_view(self):
         path = [self.first.parent_id, self.first.pk, self.second.parent_id, self.second.pk]
@@ -60,4 +60,5 @@ class NewTests(TestCase):
             ("user", "One"), ("assistant", "Two"), ("user", "Three"),
         ]  # fmt: skip
         assert [message.parent_id for message in messages] == [None, *ids[:2]]
+        assert [message.depth for message in messages] == [0, 1, 2]
         assert {message.origin for message in messages} == {Message.Origin.CLIENT}

@@ -3,13 +3,14 @@
 import uuid
 
 from django.db import connection
-from django.test import RequestFactory, TestCase
+from django.test import RequestFactory, TestCase, override_settings
 
 from streaming_chat.accounts.owners import Owner, user_key
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.send_transaction import SendTransaction
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message
+from streaming_chat.providers.base import Turn
 from streaming_chat.testing import scripted_provider
 from tests.factories import make_conversation, make_live, make_reply, make_user
 
@@ -62,6 +63,35 @@ class SendTransactionTests(TestCase):
         conversation.refresh_from_db()
 
         assert (conversation.message_count, conversation.last_status) == (4, "streaming")
+
+    @override_settings(STREAMING_CHAT_MAX_CONVERSATION_MESSAGES=4)
+    def test_a_conversation_has_a_maximum_length(self):
+        """With all its branches: one message may be answered again and again."""
+        conversation = make_conversation()
+        reply = make_reply(conversation)
+        again = {"regenerate": reply.pk, "conversation_id": conversation.pk}
+        self.attempt(**again).write()
+        LiveReply.objects.all().delete()
+
+        assert self.refused(self.attempt(content="Hi", conversation_id=conversation.pk).write) == "conversation_full"
+        self.attempt(**again).write()
+        LiveReply.objects.all().delete()
+        assert self.refused(self.attempt(**again).write) == "conversation_full"
+        assert self.refused(self.attempt(content="Hi", earlier=[Turn("user", "Hi")] * 3).check) == "conversation_full"
+        conversation.refresh_from_db()
+        assert conversation.message_count == conversation.messages.count() == 4
+
+    def test_what_was_left_out_is_counted_without_being_loaded(self):
+        conversation = make_conversation()
+        for number in range(3):
+            make_reply(conversation, str(number))
+        with scripted_provider() as provider:
+            provider.max_prompt_chars = 20
+            sent = self.attempt(content="And now?", conversation_id=conversation.pk).write()
+
+        assert [turn.text for turn in sent.order.prompt.turns] == ["And now?"]
+        reply = Message.objects.get(pk=sent.message_id)
+        assert (reply.omitted_messages, reply.depth) == (6, 7)
 
     def test_what_is_refused(self):
         busy = make_conversation()

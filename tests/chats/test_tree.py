@@ -2,10 +2,9 @@
 
 from uuid import UUID
 
-from django.test import SimpleTestCase, TestCase
+from django.test import SimpleTestCase
 
-from streaming_chat.chats.tree import Siblings, Tree, path_ids, path_messages
-from tests.factories import make_conversation, make_message, make_reply
+from streaming_chat.chats.tree import Siblings, Tree
 
 ROOT, ONE, TWO, LEAF, OTHER = (UUID(int=number) for number in range(5))
 
@@ -34,18 +33,3 @@ class TreeTests(SimpleTestCase):
     def test_messages_that_follow_each_other_in_a_circle_end_a_path(self):
         """No transaction of ours makes one; a page must not hang on one that somebody has made by hand."""
         assert Tree([(ROOT, ONE), (ONE, ROOT)]).path_to(ONE) == [ROOT, ONE]
-
-
-class PathTests(TestCase):
-    def test_from_the_root_to_the_leaf(self):
-        conversation = make_conversation()
-        first = make_reply(conversation)
-        make_reply(conversation, "Other", parent=first.parent)
-        last = make_message(conversation, parent=first)
-        with self.assertNumQueries(2):
-            path = path_messages(conversation, last.pk)
-
-        assert path == [first.parent, first, last]
-        assert path_ids(conversation, last.pk) == [message.pk for message in path]
-        assert path_messages(conversation, None) == []
-        assert path_messages(conversation, make_message(make_conversation()).pk) == []

@@ -11,7 +11,7 @@ from django.test import TestCase, TransactionTestCase
 from django.test.utils import override_settings
 from django.urls import reverse
 
-from streaming_chat.chats.tree import path_messages
+from streaming_chat.chats.branches import branch
 from streaming_chat.engine.ending_journal import journal
 from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, ReplyEvent
 from streaming_chat.notifiers import get_notifier
@@ -44,7 +44,7 @@ class RedactTests(TestCase):
         assert (reply.position, reply.end_position) == (1 + len(REDACTED), 1 + len(REDACTED))
         assert (reply.input_tokens, reply.request_id, reply.status) == (312, "req_1", "completed")
         assert (reply.redacted_by, reply.redacted_at is not None) == ("staff", True)
-        assert [message.text for message in path_messages(conversation, conversation.head_id)] == [
+        assert [message.text for message in branch(conversation, conversation.head_id)] == [
             "Will it rain?",
             REDACTED,
             "Thanks",

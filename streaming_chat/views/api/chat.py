@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from django.http import HttpRequest
 
 from streaming_chat.accounts.owners import Owner
+from streaming_chat.chats.history import MAX_MESSAGES
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.providers.base import Turn
 
@@ -17,8 +18,6 @@ from .streaming import streaming
 
 # Closing the connection is the only way in which such a client can stop its reply.
 _GRACE_SECONDS = 0.0
-# The newest that are sent and saved. Each is a row: 34,000 turns of one letter, 1 MB, took 11 to 15 s of CPU.
-_MAX_TURNS = 500
 
 
 class _History(NamedTuple):
@@ -52,7 +51,7 @@ def stateless_chat(request: HttpRequest, owner: Owner) -> ReplyAnswer:
 def _history(value: Any) -> _History:
     if not isinstance(value, list) or not value:
         raise ValueError("Must be a list of {role, content}.")
-    turns = [_turn(item) for item in value[-_MAX_TURNS:]]
+    turns = [_turn(item) for item in value[-MAX_MESSAGES:]]
     if turns[-1].role != "user":
         raise ValueError("The last message must have the role user.")
     return _History(turns, len(value) - len(turns))

@@ -15,21 +15,23 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats.branches import is_in_view, newest_leaf
 from streaming_chat.chats.deletion import delete_for_owner, restore
-from streaming_chat.chats.tree import path_messages
+from streaming_chat.chats.tree import messages_of
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, Message, Status
+from streaming_chat.models import Conversation, Status
 from streaming_chat.providers import default_model, is_offered
 from streaming_chat.search import entries, own_texts
 
 from . import parsing
 from .lookups import find_conversation
+from .message_pages import branch_in_view
 from .responses import Answer, api, require, require_found
-from .serializers import serialize_conversation, serialize_messages
+from .serializers import serialize_conversation
 
 _PAGE = 30
 # SQLite refuses a LIKE pattern of more than 50,000 bytes; no real search is that long.
@@ -105,17 +107,18 @@ def create_conversation(request: HttpRequest, owner: Owner) -> Answer:
 
 
 def get_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
-    """A conversation with the messages of the branch in view."""
+    """A conversation with the newest messages of the branch in view."""
     require(get_permissions().may_read(request, owner))
-    return _with_messages(find_conversation(owner, conversation_id), owner)
+    return _with_messages(request, find_conversation(owner, conversation_id), owner)
 
 
 def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
-    """Change the title, the model or the message in view."""
+    """Change the title, the model or the branch in view."""
     checks: dict[str, parsing.Check] = {
         "title": parsing.text(200),
         "model": parsing.text(255, shortest=1),
         "head": parsing.optional(parsing.identifier),
+        "branch": parsing.identifier,
     }
     body = parsing.read_body(request, checks)
     conversation = find_conversation(owner, conversation_id)
@@ -123,10 +126,14 @@ def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
     if "model" in body:
         _check_model(request, owner, body["model"])
     if "head" in body:
-        changes["head_id"] = _leaf(conversation, body["head"])
+        changes["head_id"] = body["head"] and _message(conversation, "head", body["head"])
+    if "branch" in body:
+        message = _message(conversation, "branch", body["branch"])
+        if not is_in_view(conversation, message):
+            changes["head_id"] = newest_leaf(conversation, message)
     if changes:
         write_transaction(partial(_update, conversation.pk, changes))
-    return _with_messages(find_conversation(owner, conversation_id), owner)
+    return _with_messages(request, find_conversation(owner, conversation_id), owner)
 
 
 def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
@@ -146,7 +153,7 @@ def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uu
     conversation = require_found(mine.filter(pk=conversation_id).first())
     if conversation.deleted_at and not restore(conversation.pk, _UNDO):
         raise APIError(404, "not_found")
-    return _with_messages(find_conversation(owner, conversation_id), owner)
+    return _with_messages(request, find_conversation(owner, conversation_id), owner)
 
 
 def _insert(conversation: Conversation) -> None:
@@ -161,15 +168,13 @@ def _update(conversation_id: uuid.UUID, changes: dict[str, Any]) -> None:
         entries.replace_title(conversation_id, changes["title"], live_database())
 
 
-def _with_messages(conversation: Conversation, owner: Owner) -> dict[str, Any]:
-    path = path_messages(conversation, conversation.head_id)
-    return serialize_conversation(conversation) | {"messages": serialize_messages(path, owner.key)}
+def _with_messages(request: HttpRequest, conversation: Conversation, owner: Owner) -> dict[str, Any]:
+    return serialize_conversation(conversation) | branch_in_view(request, owner, conversation)
 
 
-def _leaf(conversation: Conversation, message_id: uuid.UUID | None) -> uuid.UUID | None:
-    messages = Message.objects.using(live_database()).filter(conversation_id=conversation.pk)
-    if message_id and not messages.filter(pk=message_id).exists():
-        raise APIError(422, "invalid", fields={"head": "Must be a message of this conversation."})
+def _message(conversation: Conversation, field: str, message_id: uuid.UUID) -> uuid.UUID:
+    if not messages_of(conversation).filter(pk=message_id).exists():
+        raise APIError(422, "invalid", fields={field: "Must be a message of this conversation."})
     return message_id
 
 
@@ -187,15 +192,6 @@ def _add_matches(results: list[dict[str, Any]], conversations: list[Conversation
             "message": str(message) if message else None,
             "snippet": [{"text": piece.text, "is_match": piece.is_match} for piece in snippet],
         }
-
-
-def _limit(value: Any) -> int:
-    """Check the number of conversations on a page, in a query string or a body."""
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 3:
-        value = int(value)
-    if type(value) is not int or not 1 <= value <= _LARGEST_PAGE:
-        raise ValueError(f"Must be 1 to {_LARGEST_PAGE}.")
-    return value
 
 
 def _cursor(conversation: Conversation) -> str:
@@ -221,7 +217,7 @@ def _read_cursor(cursor: Any) -> tuple[datetime, uuid.UUID]:
 _PAGE_CHECKS: dict[str, parsing.Check] = {
     "status": parsing.one_of(*Status.values),
     "before": _read_cursor,
-    "limit": _limit,
+    "limit": parsing.page_limit(_LARGEST_PAGE),
 }
 
 conversations_view = api(GET=list_conversations, POST=create_conversation)

@@ -11,21 +11,19 @@ from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats import page_context
 from streaming_chat.chats.idempotency import replies_sent
 from streaming_chat.chats.send_request import SendRequest
-from streaming_chat.chats.tree import messages_of
 
-from . import lookups, parsing
+from . import lookups, message_pages, parsing
 from .replies import begin_reply, grace_seconds
 from .reply_answers import ReplyAnswer, encoder_for
 from .responses import Answer, api, require, require_found
-from .serializers import serialize_message, serialize_messages
+from .serializers import serialize_message
 from .streaming import streaming
 
 
 def list_messages(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
-    """All messages of a conversation, as a tree."""
+    """Messages of a conversation, a page at a time."""
     require(get_permissions().may_read(request, owner))
-    messages = messages_of(lookups.find_conversation(owner, conversation_id))
-    return {"results": serialize_messages(messages.order_by("created_at", "id"), owner.key)}
+    return message_pages.listed(request, owner, lookups.find_conversation(owner, conversation_id))
 
 
 def get_message(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:

@@ -212,6 +212,19 @@ def identifier(value: Any) -> uuid.UUID:
         raise ValueError(f"Must be a UUID, got {_kind(value)}.") from None
 
 
+def page_limit(largest: int) -> Check:
+    """Return a check for the number of rows of a page, in a query string or a body."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 3:
+            value = int(value)
+        if type(value) is not int or not 1 <= value <= largest:
+            raise ValueError(f"Must be 1 to {largest}.")
+        return value
+
+    return check
+
+
 def requested_position(request: HttpRequest, message_id: uuid.UUID) -> int | None:
     """Return the position that a request wants to read from, as `position_of`."""
     return position_of(request.headers.get("Last-Event-ID") or request.GET.get("after", ""), message_id)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from streaming_chat.chats.tree import Siblings, Tree
+from streaming_chat.chats.branches import siblings_of
+from streaming_chat.chats.tree import Siblings
 from streaming_chat.engine import lookup
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import error_object
@@ -38,14 +39,14 @@ def serialize_messages(messages: Iterable[Message], owner_key: str) -> list[dict
         return []
     # From the same database as the messages: a replica may not have them yet.
     using = messages[0]._state.db
-    tree = Tree.load(Message.objects.using(using).filter(conversation_id=messages[0].conversation_id))
+    siblings = siblings_of(messages)
     feedback = {
         given.message_id: given
         for given in Feedback.objects.using(using).filter(
             message__in=[message.pk for message in messages], owner_key=owner_key
         )
     }
-    return [_serialize_message(message, tree.siblings(message.pk), feedback.get(message.pk)) for message in messages]
+    return [_serialize_message(message, siblings[message.pk], feedback.get(message.pk)) for message in messages]
 
 
 def serialize_message(message: Message, owner_key: str) -> dict[str, Any]:
@@ -77,7 +78,12 @@ def _serialize_message(message: Message, siblings: Siblings, feedback: Feedback 
         "created_at": _time(message.created_at),
         "ended_at": _time(message.ended_at),
         "feedback": feedback and {"value": feedback.value, "comment": feedback.comment},
-        "siblings": {"index": siblings.index, "count": siblings.count},
+        "siblings": {
+            "index": siblings.index,
+            "count": siblings.count,
+            "previous": _id(siblings.previous),
+            "next": _id(siblings.next),
+        },
     }
     return shape | _live_state(message) if message.is_live else shape
 

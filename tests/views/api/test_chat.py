@@ -2,7 +2,7 @@
 
 from django.test import override_settings
 
-from streaming_chat.chats.tree import path_messages
+from streaming_chat.chats.branches import branch
 from streaming_chat.models import Conversation, Message
 from streaming_chat.testing import read_stream
 from tests.native import ApiTestCase, error_of
@@ -29,7 +29,7 @@ class StatelessChatTests(ApiTestCase):
     def test_what_was_said_before_goes_along_and_is_saved_as_the_clients_word(self):
         streamed = read_stream(self.chat(user("One"), assistant("Two"), user("Three")))
         reply = Message.objects.get(pk=streamed.start["message"])
-        path = path_messages(reply.conversation, reply.pk)
+        path = branch(reply.conversation, reply.pk)
 
         assert [(turn.role, turn.text) for turn in self.provider.calls[0].prompt.turns] == [
             ("user", "One"),

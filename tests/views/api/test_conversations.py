@@ -351,14 +351,14 @@ class ReadTests(ApiTestCase):
         second = make_reply(conversation, "Two.", parent=question)
         shown = self.api.get(f"api/conversations/{conversation.pk}").json()
 
-        assert set(shown) == KEYS | {"messages"}
+        assert set(shown) == KEYS | {"messages", "earlier"}
         assert [message["id"] for message in shown["messages"]] == [str(question.pk), str(second.pk)]
-        assert shown["messages"][1]["siblings"] == {"index": 2, "count": 2}
+        assert shown["messages"][1]["siblings"] == {"index": 2, "count": 2, "previous": str(first.pk), "next": None}
 
         shown = self.api.patch(f"api/conversations/{conversation.pk}", {"head": str(first.pk)}).json()
 
         assert [message["id"] for message in shown["messages"]] == [str(question.pk), str(first.pk)]
-        assert shown["messages"][1]["siblings"] == {"index": 1, "count": 2}
+        assert shown["messages"][1]["siblings"] == {"index": 1, "count": 2, "previous": None, "next": str(second.pk)}
 
     def test_all_messages_are_a_tree(self):
         conversation = make_conversation()
@@ -368,21 +368,66 @@ class ReadTests(ApiTestCase):
         parents = {message["id"]: message["parent"] for message in shown}
 
         assert parents == {str(first.parent_id): None, str(first.pk): str(first.parent_id), str(second.pk): None}
-        assert shown[0]["siblings"] == {"index": 1, "count": 2}
+        assert shown[0]["siblings"] == {"index": 1, "count": 2, "previous": None, "next": str(second.pk)}
 
     def test_a_conversation_without_messages(self):
         conversation = make_conversation()
 
         assert self.api.get(f"api/conversations/{conversation.pk}").json()["messages"] == []
-        assert self.api.get(f"api/conversations/{conversation.pk}/messages").json() == {"results": []}
+        assert self.api.get(f"api/conversations/{conversation.pk}/messages").json() == {"results": [], "next": None}
 
     def test_its_cost_does_not_grow_with_its_length(self):
         conversation = make_conversation()
         for _ in range(3):
             make_reply(make_message(conversation).conversation)
-        # Session, user, conversation, the tree's shape, its path, siblings, feedback.
-        with self.assertNumQueries(7):
+        # Session, user, conversation, branch, siblings, feedback.
+        with self.assertNumQueries(6):
             self.api.get(f"api/conversations/{conversation.pk}")
+
+
+class PageTests(ApiTestCase):
+    def setUp(self):
+        super().setUp()
+        self.conversation = make_conversation()
+        for number in range(3):
+            make_reply(self.conversation, str(number))
+        self.ids = [str(pk) for pk in Message.objects.order_by("created_at", "id").values_list("pk", flat=True)]
+        self.path = f"api/conversations/{self.conversation.pk}"
+
+    def ids_of(self, messages):
+        return [message["id"] for message in messages]
+
+    def test_the_newest_messages_and_the_way_to_the_earlier_ones(self):
+        shown = self.api.get(f"{self.path}?limit=4").json()
+        earlier = self.api.get(f"{self.path}/messages?limit=4&before={shown['earlier']}").json()
+
+        assert self.ids_of(shown["messages"]) == self.ids[2:]
+        assert self.ids_of(earlier["results"]) == self.ids[:2]
+        assert earlier["earlier"] is None
+        assert self.api.get(self.path).json()["earlier"] is None
+
+    def test_the_tree_from_its_oldest_message(self):
+        first = self.api.get(f"{self.path}/messages?limit=4").json()
+        second = self.api.get(f"{self.path}/messages?limit=4&after={first['next']}").json()
+
+        assert self.ids_of(first["results"]) == self.ids[:4]
+        assert self.ids_of(second["results"]) == self.ids[4:]
+        assert second["next"] is None
+
+    def test_what_changes_a_conversation_answers_with_a_page(self):
+        changed = self.api.patch(f"{self.path}?limit=1", {"title": "New"}).json()
+        restored = self.api.post(f"{self.path}/restore?limit=1").json()
+
+        assert self.ids_of(changed["messages"]) == self.ids_of(restored["messages"]) == self.ids[5:]
+
+    def test_wrong_places_and_limits(self):
+        other = make_reply(make_conversation()).pk
+        for query in ("before=x", f"before={other}", "after=x", f"after={other}", "limit=0", "limit=51", "limit=x"):
+            with self.subTest(query):
+                response = self.api.get(f"{self.path}/messages?{query}")
+
+                assert (response.status_code, list(error_of(response)["fields"])) == (422, [query.split("=")[0]])
+        assert self.api.get(f"{self.path}?limit=51").status_code == 422
 
 
 class ChangeTests(ApiTestCase):
@@ -408,6 +453,29 @@ class ChangeTests(ApiTestCase):
                 response = self.api.patch(self.path, {"head": head})
 
                 assert (response.status_code, list(error_of(response)["fields"])) == (422, ["head"])
+
+    def test_a_branch_ends_with_its_newest_message(self):
+        old = make_reply(self.conversation, "Old")
+        new = make_reply(self.conversation, "New", parent=old.parent)
+        make_reply(self.conversation, "Other", parent=self.reply.parent)
+        changed = self.api.patch(self.path, {"branch": str(self.reply.pk)}).json()
+
+        assert changed["head"] == str(new.pk)
+
+    def test_a_branch_that_is_in_view_stays_as_it_is(self):
+        make_reply(self.conversation, "New", parent=self.reply.parent)
+        Conversation.objects.update(head=self.reply)
+        changed = self.api.patch(self.path, {"branch": str(self.reply.parent_id)}).json()
+
+        assert changed["head"] == str(self.reply.pk)
+
+    def test_a_branch_of_another_conversation_is_refused(self):
+        other = make_reply(make_conversation())
+        for branch in (str(other.pk), str(uuid.uuid4()), "x", None):
+            with self.subTest(branch=branch):
+                response = self.api.patch(self.path, {"branch": branch})
+
+                assert (response.status_code, list(error_of(response)["fields"])) == (422, ["branch"])
 
     def test_the_head_may_be_nothing(self):
         assert self.api.patch(self.path, {"head": None}).json()["messages"] == []

@@ -84,7 +84,8 @@ class SendTests(ApiTestCase):
         assert conversation.head == edit
         assert [turn.text for turn in self.provider.calls[2].prompt.turns] == ["One", "Hello, world", "Zwei"]
         shown = self.api.get(f"api/messages/{edit.parent_id}").json()
-        assert shown["siblings"] == {"index": 2, "count": 2}
+        before = Message.objects.get(text="Two").pk
+        assert shown["siblings"] == {"index": 2, "count": 2, "previous": str(before), "next": None}
 
     def test_a_parent_of_null_is_a_new_root(self):
         first = self.api.reply("One")

@@ -108,7 +108,7 @@ class RegenerateTests(ApiTestCase):
         conversation = Conversation.objects.get()
 
         assert second.start["user_message"] == str(first.parent_id)
-        assert shown["siblings"] == {"index": 2, "count": 2}
+        assert shown["siblings"] == {"index": 2, "count": 2, "previous": str(first.pk), "next": None}
         assert shown["text"] == "Again"
         assert str(conversation.head_id) == shown["id"]
         assert conversation.message_count == 3

@@ -28,7 +28,9 @@ class SerializerTests(TestCase):
             shapes = serialize_messages(messages, self.conversation.owner_key)
 
         assert [shape["siblings"] for shape in shapes] == [
-            {"index": 1, "count": 1}, {"index": 1, "count": 2}, {"index": 2, "count": 2},
+            {"index": 1, "count": 1, "previous": None, "next": None},
+            {"index": 1, "count": 2, "previous": None, "next": str(other.pk)},
+            {"index": 2, "count": 2, "previous": str(self.reply.pk), "next": None},
         ]  # fmt: skip
 
     def test_feedback_is_shown_to_whoever_gave_it(self):
