@@ -31,6 +31,11 @@ _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "too_many_requests": (_("You are sending requests too fast. Try again in a moment."), True),
     "too_many_replies": (_("Too many of your replies are being written at once. Wait for one to finish."), True),
     "too_many_streams": (_("You have too many chats open at once. Close one and try again."), True),
+    "too_many_regenerations": (_("You have asked for other replies too often. Try again in a minute."), True),
+    "too_many_conversations": (
+        _("You have too many conversations without a message. Send a message in one of them first."),
+        False,
+    ),
     "quota_exceeded": (_("You've reached your limit for now. Try again later."), True),
     "draining": (_("The server is restarting. Try again in a moment."), True),
     "full": (_("The server is busy. Try again in a moment."), True),

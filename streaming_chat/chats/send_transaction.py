@@ -30,6 +30,7 @@ from .continuation import Continuation
 from .history import new_messages, stored_messages, unknown_parent
 from .idempotency import find_sent
 from .live_reply_limit import insert_live_reply
+from .regeneration_limit import require_few_regenerations
 from .send_request import SendRequest, Sent
 from .titles import title_of
 from .tree import messages_of
@@ -67,6 +68,8 @@ class SendTransaction:
                 return found
             self._require_no_live_reply(conversation)
             self._require_room(conversation.message_count)
+            if self._send_request.regenerate:
+                require_few_regenerations(self._owner.key, self._using)
         return Sent(self.message_id, self._write_reply(conversation))
 
     def _write_reply(self, conversation: Conversation) -> Order:

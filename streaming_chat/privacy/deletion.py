@@ -48,6 +48,11 @@ def deleted(age: timedelta) -> ConversationQuerySet:
     return inactive(age).filter(deleted_at__lt=Now() - age)
 
 
+def empty(age: timedelta) -> ConversationQuerySet:
+    """Return the conversations that were created this long ago and have no message."""
+    return inactive(age).filter(message_count=0)
+
+
 def inactive(age: timedelta) -> ConversationQuerySet:
     """Return all conversations without activity for this long. A live reply counts as activity."""
     return Conversation.objects.using(live_database()).filter(last_activity__lt=Now() - age, live=None)

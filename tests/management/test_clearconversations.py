@@ -104,6 +104,25 @@ class DeletedTests(TestCase):
         assert set(Conversation.objects.all()) == {self.long_ago, self.lately, self.kept}
 
 
+class EmptyTests(TestCase):
+    def test_old_ones_without_a_message(self):
+        new, with_reply = make_conversation(), make_reply(make_conversation()).conversation
+        age(make_conversation(), 31)
+        age(with_reply, 31)
+
+        assert run_command("--empty", "--older-than", "30") == ["1 without a message removed."]
+        assert set(Conversation.objects.all()) == {new, with_reply}
+
+    def test_each_is_counted_once(self):
+        age(make_conversation(deleted_at=Now() - timedelta(days=31)), 32)
+        age(make_conversation(), 31)
+        arguments = "--deleted", "--empty", "--older-than", "30"
+        tried, printed = run_command(*arguments, "--dry-run"), run_command(*arguments)
+
+        assert tried == ["1 deleted by their owners to remove.", "1 without a message to remove."]
+        assert printed == ["1 deleted by their owners removed.", "1 without a message removed."]
+
+
 class AllTests(TestCase):
     def test_whosever_they_are(self):
         kept, live = make_conversation(), age(make_live(make_conversation()).conversation, 400)

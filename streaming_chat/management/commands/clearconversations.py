@@ -1,4 +1,4 @@
-"""Remove conversations without activity: those of visitors, those that owners deleted, or all."""
+"""Remove conversations without activity: those of visitors, those that owners deleted, those without a message, or all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from streaming_chat.management.arguments import days
-from streaming_chat.models import ConversationQuerySet
+from streaming_chat.models import Conversation
 from streaming_chat.privacy import deletion
 
 
@@ -17,15 +17,16 @@ class Command(BaseCommand):
 
     help = (
         "Removes conversations without activity for a number of days: those of visitors, those that their owners deleted, "
-        "or all. Conversations with a live reply stay."
+        "those without a message, or all. Conversations with a live reply stay."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add --anonymous, --deleted, --all, --older-than and --dry-run."""
+        """Add --anonymous, --deleted, --empty, --all, --older-than and --dry-run."""
         parser.add_argument("--anonymous", action="store_true", help="Conversations of visitors without an account.")
         parser.add_argument(
             "--deleted", action="store_true", help="Conversations that their owners deleted this long ago."
         )
+        parser.add_argument("--empty", action="store_true", help="Conversations without a message.")
         parser.add_argument(
             "--all", action="store_true", dest="everything", help="All conversations, also erased ones."
         )
@@ -37,25 +38,28 @@ class Command(BaseCommand):
         *args: Any,
         anonymous: bool,
         deleted: bool,
+        empty: bool,
         everything: bool,
         older_than: timedelta,
         dry_run: bool,
         **options: Any,
     ) -> None:
         """Print how many of each kind. Raises CommandError if no kind is given."""
-        if not (anonymous or deleted or everything):
-            raise CommandError("Give --anonymous, --deleted, both, or --all.")
+        kinds = [
+            (anonymous, deletion.of_visitors, "of visitors"),
+            (deleted, deletion.deleted, "deleted by their owners"),
+            (empty, deletion.empty, "without a message"),
+        ]
         if everything:
-            self._clear(deletion.inactive(older_than), "in total", dry_run=dry_run)
-            return
-        if anonymous:
-            self._clear(deletion.of_visitors(older_than), "of visitors", dry_run=dry_run)
-        if deleted:
-            rows = deletion.deleted(older_than)
-            # A visitor's deleted conversation is counted once.
-            rest = rows.exclude(owner_key__startswith="v:") if anonymous else rows
-            self._clear(rest, "deleted by their owners", dry_run=dry_run)
-
-    def _clear(self, conversations: ConversationQuerySet, kind: str, *, dry_run: bool) -> None:
-        count = conversations.count() if dry_run else sum(deletion.remove(conversations))
-        self.stdout.write(f"{count} {kind} {'to remove' if dry_run else 'removed'}.")
+            kinds = [(True, deletion.inactive, "in total")]
+        chosen = [(select(older_than), name) for is_chosen, select, name in kinds if is_chosen]
+        if not chosen:
+            raise CommandError("Give --anonymous, --deleted, --empty, several of them, or --all.")
+        counted = Conversation.objects.none()
+        for conversations, name in chosen:
+            if dry_run:
+                # Each is counted once, as it would be removed once.
+                count, counted = conversations.exclude(pk__in=counted.values("pk")).count(), counted | conversations
+            else:
+                count = sum(deletion.remove(conversations))
+            self.stdout.write(f"{count} {name} {'to remove' if dry_run else 'removed'}.")

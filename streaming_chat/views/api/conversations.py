@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.db.models import DateTimeField, Q, Value
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from streaming_chat.accounts.owners import Owner
@@ -25,6 +25,7 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Status
 from streaming_chat.providers import default_model, is_offered
+from streaming_chat.quotas import Quota, get_quota
 from streaming_chat.search import entries, own_texts
 
 from . import parsing
@@ -38,6 +39,10 @@ _PAGE = 30
 _SEARCH_CHARS = 200
 _LARGEST_PAGE = 100
 _UNDO = timedelta(seconds=60)
+# Conversations of one owner without a message, which cost rows and no tokens. A client creates one before it sends.
+_MAX_EMPTY = 100
+# Deleted ones count so long, or creating and deleting would be unlimited.
+_EMPTY_COUNTS = timedelta(days=1)
 
 
 def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
@@ -102,7 +107,10 @@ def create_conversation(request: HttpRequest, owner: Owner) -> Answer:
         system_prompt=body.get("system", conf.STREAMING_CHAT_SYSTEM_PROMPT),
         metadata=body.get("metadata", {}),
     )
-    write_transaction(partial(_insert, conversation))
+    quota = get_quota()
+    # As a reply of no tokens: a visitor without a cookie is limited by the address.
+    plan = quota and quota.plan(request, owner.key, input_tokens=0, output_tokens=0)
+    write_transaction(partial(_insert, conversation, quota, plan))
     return JsonResponse(serialize_conversation(find_conversation(owner, conversation.pk)), status=201)
 
 
@@ -156,10 +164,22 @@ def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uu
     return _with_messages(request, find_conversation(owner, conversation_id), owner)
 
 
-def _insert(conversation: Conversation) -> None:
-    conversation.save(using=live_database(), force_insert=True)
+def _insert(conversation: Conversation, quota: Quota | None, plan: Any) -> None:
+    """Insert an empty conversation. Raises APIError: 429."""
+    using = live_database()
+    conversation.save(using=using, force_insert=True)
+    _require_few_empty(conversation.owner_key, using)
     if conversation.title:
-        entries.replace_title(conversation.pk, conversation.title, live_database())
+        entries.replace_title(conversation.pk, conversation.title, using)
+    # Last: many requests share the quota's rows.
+    if quota is not None:
+        quota.reserve(plan, using)
+
+
+def _require_few_empty(owner_key: str, using: str) -> None:
+    empty = Conversation.objects.using(using).owned_by(owner_key).filter(message_count=0)
+    if empty.exclude(deleted_at__lt=Now() - _EMPTY_COUNTS).count() > _MAX_EMPTY:
+        raise APIError(429, "too_many_conversations", retry_after=60)
 
 
 def _update(conversation_id: uuid.UUID, changes: dict[str, Any]) -> None:
