@@ -26,7 +26,7 @@ help:
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
 	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), NOTIFIER=$(NOTIFIER) or polling, notify)"
 	@echo "make soak     have 300 clients come and go for SECONDS=$(SECONDS), and judge what was seen and what is left in the processes"
-	@echo "make attack   exhaust a live instance in every known way while another user goes on working (SECONDS=20 for each way)"
+	@echo "make attack   exhaust a live instance in every known way while another user goes on working (SECONDS=20 for each; ATTACKS=turns,…)"
 	@echo "make lint     check style, format, types and the layers of imports"
 	@echo "make lint-frontend  the same for the browser module, and run its tests without a browser"
 	@echo "make bench    measure the cost of a streamed token and of a request"
@@ -63,7 +63,7 @@ soak: $(VENV)/test.stamp
 
 attack: SECONDS = 20
 attack: $(VENV)/test.stamp
-	$(PYTHON) -m tests.attack --seconds $(SECONDS)
+	$(PYTHON) -m tests.attack --seconds $(SECONDS) --only "$(ATTACKS)"
 
 lint: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff check

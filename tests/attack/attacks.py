@@ -240,6 +240,20 @@ async def _pour(attacker: Attacker, length: str, pieces: list[bytes]) -> None:
     await times(6, 3, pour)
 
 
+@_attack("400 requests whose body never comes, for 5 s", by="")
+async def absent_bodies(attacker: Attacker) -> None:
+    head = "POST /chat/api/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+    writers = []
+    for number in range(400):
+        _reader, writer = await asyncio.open_connection("127.0.0.1", attacker.site.ports[number % 2])
+        writer.write(head.encode())
+        writers.append(writer)
+    await asyncio.sleep(5)
+    attacker.got["connections"] = len(writers)
+    for writer in writers:
+        writer.close()
+
+
 # Words
 
 
@@ -258,10 +272,16 @@ async def prompts(attacker: Attacker) -> None:
 async def searches(attacker: Attacker) -> None:
     for number in range(3):
         await attacker.send(content=f"{number} " + "a b " * 7000, model="openai:answer")
-    words = [text * 80 for text in DEGENERATE] + ["a " * 100, '"' * 200, "%_" * 100, "a" * 200, "* OR " * 40]
+    texts = [text * 80 for text in DEGENERATE] + ["a " * 100, '"' * 200, "%_" * 100, "a" * 200, "* OR " * 40]
+    # Older checkouts search with GET.
+    is_get = (await attacker.open("POST", "api/conversations/search", {"search": "a"})).status != 200
 
     async def search(number: int) -> None:
-        await attacker.ask("GET", f"api/conversations?{urlencode({'search': words[number % len(words)]})}")
+        asked = {"search": texts[number % len(texts)][:200]}
+        if is_get:
+            await attacker.ask("GET", f"api/conversations?{urlencode(asked)}")
+        else:
+            await attacker.ask("POST", "api/conversations/search", asked)
 
     await times(120, _AT_ONCE, search)
 
