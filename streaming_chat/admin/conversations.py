@@ -200,6 +200,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             through=through,
             query=_list_query(request),
             page=request.GET.get("page"),
+            first=request.GET.get("format", ""),
             may_read=may_read(request),
             prepare=partial(review_bar.with_review, request),
         )

@@ -23,28 +23,25 @@ from streaming_chat.protocol.events import Event
 
 from .formats import money
 
-# Ordinary Markdown of this size takes 0.3 s to render, the slowest that was found 2 s. The rest of a page is plain text.
-MAX_MARKDOWN_CHARS = 200_000
-
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a message. label: "" for text."""
+    """A part of a message. label: "" for text. is_unformatted: see Formatted."""
 
     kind: str
     html: SafeString = field(repr=False)
     label: str = ""
+    is_unformatted: bool = False
 
 
 class PartRenderer:
-    """Renders the messages of one page: text as Markdown, up to a number of characters, then as plain text."""
+    """Renders the messages of one page: text as Markdown as far as the page's budget goes, then as plain text."""
 
-    def __init__(self, max_chars: int = MAX_MARKDOWN_CHARS) -> None:
+    def __init__(self) -> None:
         # Imported here, since every command imports the admin: the parser takes 2.5 MB of memory.
-        from streaming_chat.rendering.markdown_html import markdown, plain
+        from streaming_chat.rendering.markdown_html import MarkdownBudget, plain
 
-        self._left = max_chars
-        self._markdown, self._plain = markdown, plain
+        self._format, self._plain = MarkdownBudget().format, plain
 
     def render(self, message: Message) -> tuple[list[Part], list[Part]]:
         """Return the parts of a message that its owner saw, and what arrived after the cut."""
@@ -59,17 +56,14 @@ class PartRenderer:
         if kind == events.TEXT:
             # Users do not write Markdown, and the text after a cut may begin in the middle of some.
             is_markdown = message.is_reply and not is_beyond_cut
-            return Part(kind, self._formatted(payload) if is_markdown else self._plain(payload))
+            html, is_unformatted = self._format(payload) if is_markdown else (self._plain(payload), False)
+            return Part(kind, html, is_unformatted=is_unformatted)
         if kind == events.REASONING:
             return Part(kind, self._plain(payload), _reasoning_label(payload))
         if kind == events.TOOL_CALL:
             arguments = str(payload.get("arguments", ""))
             return Part(kind, self._plain(arguments), _tool_call_label(payload))
         return Part(kind, self._plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind)
-
-    def _formatted(self, text: str) -> SafeString:
-        self._left -= len(text)
-        return self._markdown(text) if self._left >= 0 else self._plain(text)
 
 
 def _received(message: Message) -> list[Event]:

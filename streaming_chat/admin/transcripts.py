@@ -64,6 +64,11 @@ class Bubble:
         return (self.message.status, self.message.end_reason) == (Status.COMPLETED, "stop")
 
     @property
+    def is_unformatted(self) -> bool:
+        """Whether some of its text is plain, because the messages before it have used the page's budget."""
+        return any(part.is_unformatted for part in self.shown)
+
+    @property
     def facts(self) -> list[tuple[str, str]]:
         """What is known about the reply, as labels and values."""
         return facts_of(self.message)
@@ -112,12 +117,14 @@ class Transcript:
         through: uuid.UUID | None = None,
         query: str = "",
         page: str | None = None,
+        first: str = "",
         prepare: Callable[[QuerySet[Conversation]], QuerySet[Conversation]] = lambda rows: rows,
     ) -> Transcript | None:
         """Return the branch in view, or the one through a message: the given one, or the one that a search has found.
 
-        query: of that search. page: its number. prepare: extends the query of the conversation. Returns None if the
-        conversation, or the message in it, does not exist. The reply of a dead worker is recovered first.
+        query: of that search. page: its number. first: the id of a message that is formatted before the others. prepare:
+        extends the query of the conversation. Returns None if the conversation, or the message in it, does not exist. The
+        reply of a dead worker is recovered first.
         """
         recover_abandoned(LiveReply.objects.filter(conversation_id=pk))
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
@@ -136,7 +143,9 @@ class Transcript:
             conversation,
             may_read,
             page=shown,
-            bubbles=_bubbles([messages[pk] for pk in shown.object_list if pk in messages], tree, may_read=may_read),
+            bubbles=_bubbles(
+                [messages[pk] for pk in shown.object_list if pk in messages], tree, first, may_read=may_read
+            ),
             last=messages.get(last) if last else None,
             onward=tree.children.get(last, []) if last else [],
             focus=focus,
@@ -233,14 +242,18 @@ def _flagged(rows: list[Row]) -> list[tuple[uuid.UUID, str]]:
     return bad + [(row.id, reasons[row.status]) for row in rows if row.status in reasons and not row.is_bad]
 
 
-def _bubbles(messages: list[Message], tree: Tree, *, may_read: bool) -> list[Bubble]:
-    render = PartRenderer().render
+def _bubbles(messages: list[Message], tree: Tree, first: str, *, may_read: bool) -> list[Bubble]:
+    parts = _parts(messages, first) if may_read else {}
     return [
-        Bubble(
-            message, tree.siblings(message.pk), *(render(message) if may_read else ([], [])), _pause(before, message)
-        )
+        Bubble(message, tree.siblings(message.pk), *parts.get(message.pk, ([], [])), _pause(before, message))
         for before, message in zip([None, *messages], messages, strict=False)
     ]
+
+
+def _parts(messages: list[Message], first: str) -> dict[uuid.UUID, tuple[list[Part], list[Part]]]:
+    """Return the parts of messages by their ids. first: see Transcript.open."""
+    render = PartRenderer().render
+    return {message.pk: render(message) for message in sorted(messages, key=lambda each: str(each.pk) != first)}
 
 
 def _pause(before: Message | None, message: Message) -> str:

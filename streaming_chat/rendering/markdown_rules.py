@@ -18,7 +18,7 @@ from markdown_it.common.utils import isMdAsciiPunct, isPunctChar, isWhiteSpace
 from markdown_it.parser_inline import ParserInline
 from markdown_it.renderer import RendererHTML
 from markdown_it.ruler import RuleOptionsType
-from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Scanned
@@ -37,6 +37,7 @@ _INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", 
 
 def add_rules(parser: MarkdownIt) -> None:
     """Extend a parser, whose `inline` must be a `DialectInline`, by all rules of this module."""
+    parser.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
     parser.block.ruler.before("reference", "formula", _formula_block, _INTERRUPTS)
     parser.block.ruler.before("reference", "note", _note_block, _INTERRUPTS)
     parser.inline.ruler.after("text", "address", _address)
@@ -112,7 +113,7 @@ def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
     opening = _line(state, start)[:2]
     if opening not in ("$$", "\\["):
         return False
-    line = _closing_line(state, start, end, _CLOSING[opening])
+    line = _closing_line(state, start, end, opening)
     text = state.getLines(start, line, state.blkIndent, False).lstrip(" ")
     match = syntax.FORMULA_BLOCK.match(text)
     if match is None:
@@ -122,14 +123,15 @@ def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
     return True
 
 
-def _closing_line(state: StateBlock, start: int, end: int, closing: str) -> int:
-    """Return the line after the one where a formula ends, or where it cannot go on."""
+def _closing_line(state: StateBlock, start: int, end: int, opening: str) -> int:
+    """Return the line after the one where a formula ends, or where it cannot go on: so each line is read once."""
     indent = min(state.blkIndent, state.sCount[start])
     position, limit = state.bMarks[start] + state.tShift[start] + 2, state.bMarks[start] + _MAX_BLOCK_CHARS
     for line in range(start, end):
-        if state.isEmpty(line) or state.sCount[line] < indent or state.bMarks[line] > limit:
+        is_another = opening == "\\[" and line > start and _line(state, line).startswith(opening)
+        if is_another or state.isEmpty(line) or state.sCount[line] < indent or state.bMarks[line] > limit:
             return line
-        if state.src.find(closing, position, state.eMarks[line]) >= 0:
+        if state.src.find(_CLOSING[opening], position, state.eMarks[line]) >= 0:
             return line + 1
         position = state.eMarks[line]
     return end
@@ -188,7 +190,27 @@ def _hide_pipes(state: StateCore) -> None:
 
 
 def _hide_pipes_of(line: str) -> str:
-    return syntax.ROW_PIECE.sub(lambda match: _hidden(match[0]) if match["formula"] else match[0], line)
+    code_ends = _code_ends(line)
+    pieces: list[str] = []
+    position = shown = 0
+    while match := syntax.ROW_PIECE.search(line, position):
+        position = code_ends.get(match.start(), match.end())
+        if match["formula"]:
+            pieces += line[shown : match.start()], _hidden(match[0])
+            shown = position
+    return "".join([*pieces, line[shown:]])
+
+
+def _code_ends(line: str) -> dict[int, int]:
+    """Return the ends of what may be code by its beginnings: the next run of as many backticks."""
+    runs = [match.span() for match in syntax.BACKTICKS.finditer(line)]
+    later: dict[int, int] = {}
+    ends = {}
+    for start, end in reversed(runs):
+        if end - start in later:
+            ends[start] = later[end - start]
+        later[end - start] = end
+    return ends
 
 
 def _hidden(formula: str) -> str:
@@ -202,6 +224,24 @@ def _show_pipes(state: StateCore) -> None:
         if _HIDDEN_PIPE in token.content or _HIDDEN_PIPE in token.info:
             token.content = token.content.replace(_HIDDEN_PIPE, "|")
             token.info = token.info.replace(_HIDDEN_PIPE, "|")
+
+
+# Tables
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A table. It ends where the cells that are missing in its rows would become more than its characters."""
+    if not table(state, start, end, True):
+        return False
+    return silent or table(state, start, _table_end(state, start, end), False)
+
+
+def _table_end(state: StateBlock, start: int, end: int) -> int:
+    width = state.src.count("|", state.bMarks[start + 1], state.eMarks[start + 1])
+    for line in range(start + 2, end):
+        if state.isEmpty(line) or (line - start) * width > state.eMarks[line] - state.bMarks[start]:
+            return line
+    return end
 
 
 # Footnotes

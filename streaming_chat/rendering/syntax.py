@@ -27,5 +27,6 @@ ADDRESS_END = re.compile(source("address_end"))
 NOTE = re.compile(source("note"))
 TASK = re.compile(source("task"))
 CJK = re.compile(f"[{source('cjk')}]")
-# A formula in the row of a table, or what may hold the beginning of one without being one.
-ROW_PIECE = re.compile(rf"(?P<other>(`+)(?!`)[^\n]*?(?<!`)\2(?!`)|\\\\)|(?P<formula>{source('formula')})")
+BACKTICKS = re.compile("`+")
+# In the row of a table: backticks, which may begin code, a formula, or what may hold the beginning of one without being one.
+ROW_PIECE = re.compile(rf"(?P<backticks>`+)|\\[\\$]|(?P<formula>{source('formula')})")

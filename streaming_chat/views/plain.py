@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.views import redirect_to_login
@@ -222,7 +223,7 @@ def _render(request: HttpRequest, page: Page) -> HttpResponse:
 def _context(request: HttpRequest, page: Page) -> dict[str, Any]:
     conversation = page.conversation
     shown = _shown(request, conversation) if conversation else MessagePage([], None)
-    turns = turns_of(shown.messages)
+    turns = turns_of(shown.messages, request.GET.get("format", ""))
     is_live = any(turn.message.is_live for turn in turns)
     recent = _conversations(page.owner).order_by("-last_activity", "-id")[:_CONVERSATIONS] if page.owner else []
     return {
@@ -263,8 +264,10 @@ def _refresh(request: HttpRequest, message: Message) -> str:
 
     The page's own address with a fragment would only scroll: Chromium loads nothing for it.
     """
-    look = "2" if request.GET.get("look") == "1" else "1"
-    return f"{_REFRESH_SECONDS};url={_address(message.conversation_id)}?view=plain&look={look}#m-{message.pk}"
+    query = {"view": "plain", "look": "2" if request.GET.get("look") == "1" else "1"}
+    if "format" in request.GET:
+        query["format"] = request.GET["format"]
+    return f"{_REFRESH_SECONDS};url={_address(message.conversation_id)}?{urlencode(query)}#m-{message.pk}"
 
 
 def _shown(request: HttpRequest, conversation: Conversation) -> MessagePage:

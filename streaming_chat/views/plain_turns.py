@@ -13,20 +13,18 @@ from streaming_chat.models import Message
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.events import Event
 from streaming_chat.rendering.ending_sentences import describe_to_owner
-from streaming_chat.rendering.markdown_html import markdown, plain
+from streaming_chat.rendering.markdown_html import MarkdownBudget, plain
 
 from .api.serializers import live_events
-
-# Ordinary Markdown of this size takes 0.3 s to render, the slowest that was found 2 s; the rest of a page is plain.
-_MAX_MARKDOWN_CHARS = 200_000
 
 
 @dataclass(frozen=True, repr=False)
 class Part:
-    """A piece of a message. label: its kind in words, "" for text."""
+    """A piece of a message. label: its kind in words, "" for text. is_unformatted: see Formatted."""
 
     html: SafeString
     label: str = ""
+    is_unformatted: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +36,11 @@ class Turn:
     outcome: str
 
     @property
+    def is_unformatted(self) -> bool:
+        """Whether some of its text is plain, because the messages before it have used the page's budget."""
+        return any(part.is_unformatted for part in self.parts)
+
+    @property
     def has_failed(self) -> bool:
         """Whether there is no answer, or not all of it, and nothing to continue."""
         message = self.message
@@ -45,15 +48,23 @@ class Turn:
         return message.is_reply and is_bad and not message.can_continue
 
 
-def turns_of(messages: Iterable[Message]) -> list[Turn]:
-    """Return messages as the page shows them."""
-    markdown_chars = _MAX_MARKDOWN_CHARS
-    turns = []
-    for message in messages:
-        is_markdown = message.is_reply and markdown_chars > 0
-        turns.append(Turn(message, list(_parts(_received(message), is_markdown)), describe_to_owner(message)))
-        markdown_chars -= len(message.text)
-    return turns
+def turns_of(messages: list[Message], first: str = "") -> list[Turn]:
+    """Return messages as the page shows them.
+
+    first: the id of the message that is formatted before the others, which follow from the newest on, as far as the page's
+    budget goes.
+    """
+    budget = MarkdownBudget()
+    newest_first = reversed(messages)
+    in_turn = sorted(newest_first, key=lambda message: str(message.pk) != first)
+    turns = {message.pk: _turn(message, budget) for message in in_turn}
+    return [turns[message.pk] for message in messages]
+
+
+def _turn(message: Message, budget: MarkdownBudget) -> Turn:
+    # Users do not write Markdown.
+    parts = _parts(_received(message), budget if message.is_reply else None)
+    return Turn(message, list(parts), describe_to_owner(message))
 
 
 def _received(message: Message) -> list[Event]:
@@ -64,10 +75,12 @@ def _received(message: Message) -> list[Event]:
     return message.events() or [Event(events.TEXT, message.text)] * bool(message.text)
 
 
-def _parts(received: Iterable[Event], is_markdown: bool) -> Iterator[Part]:
+def _parts(received: Iterable[Event], budget: MarkdownBudget | None) -> Iterator[Part]:
+    """Yield the parts of a message. budget: None for text that is not Markdown."""
     for kind, payload in events.merge(received):
         if kind == events.TEXT:
-            yield Part(markdown(payload) if is_markdown else plain(payload))
+            html, is_unformatted = budget.format(payload) if budget else (plain(payload), False)
+            yield Part(html, is_unformatted=is_unformatted)
         elif kind == events.REASONING:
             yield Part(plain(payload), _("Reasoning"))
         elif kind == events.TOOL_CALL:

@@ -9,10 +9,10 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from streaming_chat.admin.parts import MAX_MARKDOWN_CHARS
 from streaming_chat.admin.transcripts import PAGE_SIZE
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol.events import Event
+from streaming_chat.rendering.markdown_html import PAGE_COST, cost
 from tests.admin.base import LIST, READER, AdminTestCase, make_full_conversation, transcript_url
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_steady, make_user
 
@@ -273,13 +273,22 @@ class TranscriptTests(AdminTestCase):
     def test_formatting_a_page_is_bounded(self):
         """A page of texts that are slow to format still comes; the rest of it is as it was written."""
         conversation = make_conversation()
-        for _ in range(MAX_MARKDOWN_CHARS // 30_000 + 1):
-            make_reply(conversation, "*a* " * 7_500)
+        text = "*a* " * 7_500
+        count = PAGE_COST // cost(text)
+        replies = [make_reply(conversation, text) for _ in range(count + 1)]
+        url = transcript_url(conversation)
 
-        page = self.client.get(transcript_url(conversation)).content.decode()
+        page = self.client.get(url).content.decode()
 
-        assert page.count("<em>a</em>") == MAX_MARKDOWN_CHARS // 30_000 * 7_500
+        assert page.count("<em>a</em>") == count * 7_500
         assert page.count('<pre dir="auto">*a* *a*') == 1
+        assert f'<a href="?format={replies[-1].pk}#m-{replies[-1].pk}">Format this message</a>' in page
+
+        page = self.client.get(url, {"format": replies[-1].pk}).content.decode()
+
+        assert page.count("<em>a</em>") == count * 7_500
+        assert f"?format={replies[-1].pk}#" not in page
+        assert f"?format={replies[-2].pk}#" in page
 
     def test_nothing_is_inline(self):
         """Everything works under `script-src 'self'; style-src 'self'`."""

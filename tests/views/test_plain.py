@@ -19,6 +19,7 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message
 from streaming_chat.protocol.events import REASONING, TEXT, Event
+from streaming_chat.rendering.markdown_html import PAGE_COST, cost
 from streaming_chat.testing import Gate, Script, scripted_provider, wait_until_saved
 from streaming_chat.views import plain
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
@@ -460,6 +461,21 @@ class ShownTests(PlainTestCase):
         assert [turn.split()[-1] for turn in page.turns] == [f"{number}." for number in range(10, 60)]
         assert [turn.split()[-1] for turn in before.turns] == [f"{number}." for number in range(10)]
         assert "before=" not in str([link.attrs["href"] for link in before.all("a")])
+
+    def test_a_message_for_which_the_page_has_no_budget_can_be_formatted_alone(self):
+        """The newest are formatted first; the page of the link begins with the message that it names."""
+        conversation = make_conversation()
+        text = "*a* " * 20_000
+        replies = [make_reply(conversation, text) for _ in range(PAGE_COST // cost(text) + 1)]
+        address = f"{plain_path(conversation)}&format={replies[0].pk}#m-{replies[0].pk}"
+
+        page = self.page(plain_path(conversation))
+        alone = self.page(address.partition("#")[0])
+
+        assert [link.attrs["href"] for link in page.all("a") if "format=" in link.attrs["href"]] == [address]
+        assert len(page.all("em")) == 20_000 * (len(replies) - 1)
+        assert len(alone.all("em")) == 20_000 * (len(replies) - 1)
+        assert address not in [link.attrs["href"] for link in alone.all("a")]
 
     def test_the_path_in_view_is_shown(self):
         conversation = make_conversation()
