@@ -82,7 +82,7 @@ async def turns_read(attacker: Attacker) -> None:
 
 
 @_attack(
-    "a conversation of 10,000 messages: tree, plain page, page, branch and sends, 80 in all, 8 at a time", by="grown"
+    "a conversation of 4,900 messages: tree, plain page, page, branch and sends, 80 in all, 8 at a time", by="grown"
 )
 async def grown(attacker: Attacker) -> None:
     grown = attacker.site.grown
