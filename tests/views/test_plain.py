@@ -311,6 +311,16 @@ class RefusedTests(PlainTestCase):
         with scripted_provider():
             assert post(self.client, path, page.form).status_code == 303
 
+    def test_a_form_in_another_encoding(self):
+        """Nothing is on record as an error of the app's."""
+        form = urlencode(self.page().form | {"content": "Hi"})
+        with self.assertNoLogs("streaming_chat"):
+            for charset in ("utf-16", "latin-1"):
+                response = self.client.post("/chat/", form, content_type=f"{FORM}; charset={charset}")
+
+                assert response.status_code == 415
+        assert not Message.objects.exists()
+
     def test_an_empty_text(self):
         self.check(self.post(content=" \r\n"), 422, "Write a message", " \n")
 

@@ -11,9 +11,10 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 
@@ -25,6 +26,8 @@ from streaming_chat.views.work_shares import MeasuredWork
 
 Answer = dict[str, Any] | HttpResponse
 
+# Of a form that Django does not read, as in another encoding than UTF-8; the CSRF check looks for a token in it.
+_UNREADABLE_FORM = (BadRequest, MultiPartParserError, TooManyFieldsSent, TooManyFilesSent)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -112,6 +115,8 @@ def api_error_from(error: Exception) -> APIError:
         return error
     if isinstance(error, RequestDataTooBig):
         return APIError(413, "too_large")
+    if isinstance(error, _UNREADABLE_FORM):
+        return APIError(415, "unsupported_media_type")
     ref = uuid.uuid4().hex[:12]
     if is_away(error):
         return _database_away(error, ref)

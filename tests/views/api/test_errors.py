@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.conf import settings
 from django.test import override_settings
 
 from streaming_chat.accounts.permissions import Permissions
@@ -40,6 +41,29 @@ class Metered(Permissions):
 
     def may_send(self, request, owner, conversation):
         raise APIError(429, "quota_exceeded", retry_after=3600)
+
+
+class UnreadableFormTests(ApiTestCase):
+    """The CSRF check looks for a token in forms, before it is said that none is accepted."""
+
+    def test_no_form_is_an_error_of_the_servers(self):
+        form = "application/x-www-form-urlencoded"
+        strict = Api(self.user, enforce_csrf_checks=True)
+        strict.client.cookies[settings.CSRF_COOKIE_NAME] = "a" * 32
+        many = "&".join(f"name{number}=1" for number in range(1_001))
+        with self.assertNoLogs("streaming_chat"):
+            for content_type, body in (
+                (f"{form}; charset=utf-16", "content=Hi"),
+                (f"{form}; charset=latin-1", "content=Hi"),
+                (form, many),
+                ("multipart/form-data", "x"),
+                ("multipart/form-data; boundary=" + "x" * 300, "x"),
+            ):
+                for path in ("api/messages", "api/chat", "api/conversations/search"):
+                    with self.subTest(content_type[:50], path=path):
+                        response = strict.ask("POST", path, body, content_type=content_type)
+
+                        assert (response.status_code, error_of(response)["code"]) == (415, "unsupported_media_type")
 
 
 class OrderTests(ApiTestCase):

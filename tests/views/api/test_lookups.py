@@ -56,8 +56,32 @@ class UnknownAddressTests(ApiTestCase):
                 assert (response.status_code, error_of(response)["code"]) == (404, "not_found")
 
     def test_whatever_the_path_is(self):
-        for path in ("api", "api/", "api//", "api/a%0Ab", "api/%00", "api/messages/", "api/conversations/1"):
-            with self.subTest(path):
-                response = self.api.get(path)
+        unknown = (
+            "api",
+            "api/",
+            "api//",
+            "api/messages/",
+            "api/conversations/1",
+            "api/conversations/search/",
+            "api/models/",
+        )
+        encoded = (
+            "api/a%0Ab",
+            "api/%00",
+            "api/%FF",
+            "api/%ED%A0%80",
+            "api/%E2%80%AE",
+            "api%2Fnothing",
+            "api/../x",
+            "api/;a=b",
+        )
+        for path in (*unknown, *encoded, f"api/{'a/' * 500}", f"api/{'x' * 20_000}", "api/messages/1/events"):
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                with self.subTest(path=path[:40], method=method):
+                    response = self.api.ask(method, path, {})
 
-                assert (response.status_code, error_of(response)["code"]) == (404, "not_found")
+                    assert (response.status_code, error_of(response)["code"]) == (404, "not_found")
+            head = self.api.client.head(f"/chat/{path}")
+
+            assert (head.status_code, head.headers["Content-Type"]) == (404, "application/json")
+            assert self.api.client.options(f"/chat/{path}").status_code == 405
