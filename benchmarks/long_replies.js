@@ -2,7 +2,7 @@
 
 import { MarkdownDocument } from "./markdown.js";
 
-const texts = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", image: "[Image: {alt} {address}]", done: "Done", not_done: "Open" };
+const texts = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", image: "[Image: {alt} {address}]", done: "Done", not_done: "Open", format: "Format", not_formatted: "Not formatted" };
 const QUIET_MILLISECONDS = 400;
 
 let longest = 0;
@@ -36,7 +36,7 @@ window.show = async (text, deltas) => {
   await settled(document.body);
   longest = 0;
   const prose = place();
-  const shown = new MarkdownDocument(prose, { texts, highlighter: "/highlighter.js" });
+  const shown = new MarkdownDocument(prose, { texts, highlighter: "/highlighter.js", typesetter: "/typesetter.js" });
   for (let delta = 1; delta < deltas; delta += 1) {
     shown.draw(text.slice(0, Math.ceil((text.length * delta) / deltas)), { isComplete: false });
     await frame();

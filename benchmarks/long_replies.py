@@ -55,7 +55,7 @@ def main() -> None:
 
     script = (ROOT / "benchmarks" / "long_replies.js").read_bytes()
     pages = {"/": ("text/html", PAGE), "/page.js": ("text/javascript", script)}
-    for name in ("chat.css", "markdown.js", "highlighter.js"):
+    for name in ("chat.css", "markdown.js", "highlighter.js", "typesetter.js"):
         kind = "text/css" if name.endswith(".css") else "text/javascript"
         pages[f"/{name}"] = (kind, (options.static / name).read_bytes())
     print("| KB | opened: all, ms | opened: longest task, ms | streamed: all, ms | streamed: longest task, ms |")

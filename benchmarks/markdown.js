@@ -5,7 +5,7 @@ import { Marked } from "marked";
 import { MarkdownDocument } from "../frontend/src/markdown/document.js";
 import { clean } from "../frontend/src/markdown/sanitizer.js";
 
-const texts = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", image: "[Image: {alt} {address}]", done: "Done", not_done: "Open" };
+const texts = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", image: "[Image: {alt} {address}]", done: "Done", not_done: "Open", format: "Format", not_formatted: "Not formatted" };
 const marked = new Marked({ gfm: true, breaks: true });
 
 const WAYS = {

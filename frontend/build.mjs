@@ -12,8 +12,6 @@ import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
 
-import { lexerOnly } from "./lexer-only.mjs";
-
 const TARGET = new URL("../streaming_chat/static/streaming_chat/", import.meta.url);
 const FIRST_LOAD_BYTES = 35 * 1024;
 const ENTRIES = {
@@ -30,7 +28,6 @@ const { outputFiles, metafile } = await build({
   outdir: "out",
   format: "esm",
   target: "es2022",
-  plugins: [lexerOnly],
   metafile: true,
 });
 const style = await build({ ...common, entryPoints: { chat: "src/style/chat.css" }, outdir: "out", target: "es2022" });

@@ -74,6 +74,8 @@ WORDS = {
     "image": gettext_lazy("[Image: {alt} {address}]"),
     "done": gettext_lazy("Completed task"),
     "not_done": gettext_lazy("Open task"),
+    "format": gettext_lazy("Format this text"),
+    "not_formatted": gettext_lazy("This text is too complex to format."),
     "model": gettext_lazy("Model"),
     "time": gettext_lazy("Started"),
     "input_tokens": gettext_lazy("Input tokens"),

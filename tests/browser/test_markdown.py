@@ -23,6 +23,8 @@ WORDS = {
     "image": "[Image: {alt} {address}]",
     "done": "Completed task",
     "not_done": "Open task",
+    "format": "Format this text",
+    "not_formatted": "This text is too complex to format.",
 }
 # What is ours around the text's own: frames of code and tables, and where a link opens.
 FRAMES = {"div", "button", "span"}
@@ -44,13 +46,17 @@ window.arrive = (pieces) => {
   let text = "";
   for (const piece of pieces) window.shown.draw(text += piece);
   window.shown.draw(text, { isComplete: true });
+  finish();
   return element.innerHTML;
 };
+// What is not shown yet because the page has to react in between.
+const finish = () => window.shown.html;
 // What the server shows, in the same form: without our frames, and without the white space between blocks.
 window.compare = async (text, path) => {
   const served = await load(path);
   const element = window.open_();
   window.shown.draw(text, { isComplete: true });
+  finish();
   for (const bar of element.querySelectorAll(".sc-code-bar")) bar.remove();
   for (const outer of element.querySelectorAll(".sc-code, .sc-table")) outer.replaceWith(...outer.childNodes);
   for (const pre of element.querySelectorAll("pre")) {
@@ -144,7 +150,7 @@ def assert_harmless(page: Page) -> None:
     elements = page.evaluate(
         """() => [...document.querySelectorAll("#here > div *")].map((element) => ({
             tag: element.localName,
-            ours: Boolean(element.closest(".sc-code-bar") || element.matches(".sc-code, .sc-table, pre")),
+            ours: Boolean(element.closest(".sc-code-bar") || element.matches(".sc-code, .sc-table, .sc-plain, button, pre")),
             names: [...element.attributes].map(({name}) => name),
             href: element.getAttribute("href"),
         }))"""
@@ -350,7 +356,8 @@ def test_a_formula_stays_typeset_while_its_paragraph_grows(page: Page):
 
 def test_a_long_text_is_shown_in_slices(page: Page):
     """The page can react in between; all of it is shown in the end."""
-    text = "\n\n".join(f"## Step {n}\n\nA *paragraph* {n}.\n\n- a\n- b" for n in range(3_000))
+    words = " It has some more words, as many as a paragraph has, so that an element is worth its while." * 2
+    text = "\n\n".join(f"## Step {n}\n\nA *paragraph* {n}.{words}\n\n- a\n- b" for n in range(3_000))
     at_once = page.evaluate(
         """(text) => {
             const element = window.open_();
@@ -363,6 +370,72 @@ def test_a_long_text_is_shown_in_slices(page: Page):
     assert at_once < 9_000
     expect(page.locator("#here > div > *")).to_have_count(9_000)
     expect(page.locator("#here ul").last).to_have_text("a\nb", use_inner_text=True)
+
+
+def test_a_text_over_the_budget_is_plain_until_the_user_wants_it_formatted(page: Page):
+    """By keyboard; the focus stays in the text, although the button goes."""
+    text = "- a\n" * 8_000
+    page.evaluate("(text) => { window.open_(); window.shown.draw(text, { isComplete: true }) }", text)
+    button = page.get_by_role("button", name="Format this text")
+
+    expect(page.locator("#here li")).to_have_count(0)
+    assert page.evaluate("[...document.querySelectorAll('.sc-plain p')].map((p) => p.textContent).join('\\n')") == text
+    assert page.evaluate("window.shown.html") == f"<pre>{text}</pre>"
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#here li")).to_have_count(8_000)
+    expect(button).to_have_count(0)
+    expect(page.locator("#here .sc-markdown")).to_be_focused()
+
+
+def test_the_button_says_when_a_text_is_too_complex(page: Page):
+    """50 columns, of which each row has one."""
+    text = "|a" * 50 + "|\n" + "|-" * 50 + "|\n" + "|a|\n" * 1_200
+    page.evaluate("(text) => { window.open_(); window.shown.draw(text, { isComplete: true }) }", text)
+    page.get_by_role("button", name="Format this text").click()
+    button = page.get_by_role("button", name="This text is too complex to format.")
+
+    expect(button).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#here")).to_contain_text("|a|")
+
+
+def test_plain_text_only_grows(page: Page):
+    page.evaluate("(text) => { window.open_(); window.shown.draw(text) }", "- a\n" * 8_000)
+    expect(page.locator(".sc-plain p").last).to_be_attached()
+    page.evaluate("window.kept = document.querySelector('.sc-plain p')")
+    page.evaluate("(text) => window.shown.draw(text)", "- a\n" * 8_000 + "- b")
+
+    expect(page.locator(".sc-plain p").last).to_contain_text("- b")
+    assert page.evaluate("window.kept.isConnected")
+
+
+def test_the_direction_of_a_block_follows_its_text_as_it_grows(page: Page):
+    page.evaluate("(text) => { window.open_(); window.shown.draw(text) }", "...")
+    before = page.locator("#here p").evaluate("(p) => getComputedStyle(p).direction")
+    page.evaluate("(text) => window.shown.draw(text, { isComplete: true })", "... שלום")
+
+    assert before == "ltr"
+    assert page.locator("#here p").evaluate("(p) => getComputedStyle(p).direction") == "rtl"
+
+
+def test_many_short_texts_share_the_time_of_a_task(page: Page):
+    """As when a conversation of thirty replies is opened."""
+    first, count = page.evaluate(
+        """(text) => {
+            const here = document.querySelector("#here");
+            window.open_();
+            const { constructor } = window.shown;
+            for (let reply = 0; reply < 30; reply += 1) {
+                const element = here.appendChild(document.createElement("div"));
+                new constructor(element, { texts: {} }).draw(text, { isComplete: true });
+            }
+            return [here.querySelectorAll("p").length, text.split("\\n\\n").length - 1];
+        }""",
+        "A *paragraph* of a few **words**.\n\n" * 230,
+    )
+
+    assert first < 30 * count
+    expect(page.locator("#here p")).to_have_count(30 * count)
 
 
 def test_code_is_coloured_when_its_block_is_whole(page: Page):

@@ -6,45 +6,21 @@
  * how the text arrived.
  */
 
-import { read } from "./dialect.js";
-import { escape } from "./escaping.js";
-import { codeStart, toHtml } from "./html.js";
+import { Block, makeBlock } from "./block.js";
+import { Budget } from "./budget.js";
+import { define, read } from "./dialect.js";
 import { closeInline, completeBlock } from "./incomplete.js";
-import { definitions, finishedTokens, isShown, lengthOf, linksOf, pieces, WINDOW } from "./pieces.js";
+import { OpenFence } from "./open-fence.js";
+import { finishedTokens, isShown } from "./pieces.js";
+import { readWhole } from "./whole-text.js";
 
 /**
  * @import { MarkdownTexts } from "../types"
- * @import { Definitions, Token, TokenList } from "./dialect.js"
+ * @import { Definitions, Token } from "./dialect.js"
  */
 
-const FENCE = /^(`{3,}|~{3,})([^\n]*)\n/;
-
-/** Code whose fence is open, which only grows. start: the HTML before its text. */
-/** @typedef {{start: string, text: string}} OpenCode */
-
-/** Where an open fence is in the source. from: where its code begins, seen: what has been searched for the closing fence. */
-/** @typedef {{start: string, from: number, seen: number, closing: RegExp, mark: string}} Fence */
-
-class Block {
-  /** @type {string | null} */
-  #html;
-
-  /**
-   * @param {string} raw The source.
-   * @param {string | null} html Of one element, or "". Null for open code.
-   * @param {OpenCode | null} open
-   */
-  constructor(raw, html, open = null) {
-    this.raw = raw;
-    this.#html = html;
-    this.open = open;
-  }
-
-  get html() {
-    this.#html ??= this.open ? `${this.open.start}${escape(this.open.text)}</code></pre>` : "";
-    return this.#html;
-  }
-}
+// Reading so many characters takes a few milliseconds.
+const WINDOW = 8_192;
 
 export class Blocks {
   /** @type {Block[]} The blocks of the text so far. */
@@ -56,14 +32,33 @@ export class Blocks {
   #tail = 0;
   /** @type {Definitions} */
   #definitions = Object.create(null);
-  /** @type {Fence | null} */
+  /** @type {OpenFence | null} */
   #fence = null;
   /** Whether the work of completing the text has begun and not ended. */
   #isCompleting = false;
+  /** Where the plain text begins in the source, -1 for nowhere. What was shown as plain text is not read again while it grows. */
+  #plain = -1;
+  #isOnRequest = false;
+  #now;
 
-  /** @param {MarkdownTexts} texts */
-  constructor(texts) {
+  /**
+   * @param {MarkdownTexts} texts
+   * @param {() => number} [now] The clock, in milliseconds.
+   */
+  constructor(texts, now = () => performance.now()) {
     this.#texts = texts;
+    this.#now = now;
+  }
+
+  /** The user has asked for a text that was shown as plain text: it may cost much more, and is read from the beginning. */
+  allowMore() {
+    this.#isOnRequest = true;
+    this.#restart();
+  }
+
+  /** Whether the user has asked for it. */
+  get isOnRequest() {
+    return this.#isOnRequest;
   }
 
   /** How many blocks, from the first, cannot change any more. */
@@ -104,6 +99,11 @@ export class Blocks {
     this.#finished = this.#tail = 0;
     this.#definitions = Object.create(null);
     this.#fence = null;
+    this.#plain = -1;
+  }
+
+  #budget() {
+    return new Budget(this.#source.length, { isOnRequest: this.#isOnRequest, now: this.#now });
   }
 
   /**
@@ -111,11 +111,17 @@ export class Blocks {
    * @returns {Generator<number>}
    */
   *#grow(source) {
+    if (this.#plain >= 0) {
+      this.#source = source;
+      this.#showPlain(this.#plain);
+      yield this.list.length;
+      return;
+    }
     do {
       // A block that is longer than a window is read again with each, so the windows grow with it.
       const window = Math.max(WINDOW, this.#source.length - this.#tail);
       this.#source = source.slice(0, this.#source.length + window);
-      if (!this.#fence || !this.#growFence(this.#fence)) this.#readTail();
+      if (!this.#growFence()) this.#readTail();
       yield this.#finished;
     } while (this.#source.length < source.length);
     yield this.list.length;
@@ -123,73 +129,81 @@ export class Blocks {
 
   #readTail() {
     const tail = this.#source.slice(this.#tail);
-    const fence = FENCE.exec(tail);
-    if (fence && this.#openFence(fence)) return;
-    const tokens = read(completeBlock(tail), { known: this.#definitions, amend: closeInline });
-    const count = finishedTokens(tokens, tail);
-    this.#show(tokens);
-    if (count) this.#finish(tokens, count, tail);
-  }
-
-  /**
-   * @param {Token} token
-   * @param {Definitions} links
-   */
-  #make(token, links) {
-    return new Block(token.raw, toHtml(token, { texts: this.#texts, links }));
-  }
-
-  /** @param {TokenList} tokens */
-  #show(tokens) {
+    if (this.#openFence()) return;
     this.list.length = this.#finished;
-    for (const token of tokens.filter(isShown)) this.list.push(this.#make(token, tokens.links));
+    const budget = this.#budget();
+    for (const { elements } of this.list) budget.elements += elements;
+    const links = Object.assign(Object.create(null), this.#definitions);
+    /** @type {Token[]} */
+    const tokens = [];
+    const isDone = budget.attempt(() => {
+      for (const token of read(completeBlock(tail), closeInline)) {
+        tokens.push(token);
+        define([token], links);
+      }
+      for (const token of tokens.filter(isShown)) this.list.push(makeBlock(token, { texts: this.#texts, links, budget }));
+      return true;
+    });
+    if (isDone) this.#finish(tokens, tail);
+    else this.#stopAt(this.#tail + this.#endOfShown(tokens));
   }
 
   /**
-   * Freeze the blocks of the first tokens.
+   * Return where in a text the block begins that comes after those that are shown.
    *
    * @param {Token[]} tokens
-   * @param {number} count
-   * @param {string} tail The source that the tokens come from.
    */
-  #finish(tokens, count, tail) {
-    const length = lengthOf(tokens.slice(0, count), tail);
-    // Where the end of a block is not known, nothing is finished.
-    if (!length) return;
-    this.#finished += tokens.slice(0, count).filter(isShown).length;
-    this.#tail += length;
-    for (const { tag, href, title } of definitions(tokens.slice(0, count))) this.#definitions[tag] ??= { href, title };
-    if (count === tokens.length) return;
-    const fence = FENCE.exec(this.#source.slice(this.#tail));
-    if (fence) this.#openFence(fence);
-  }
-
-  /** @param {RegExpExecArray} match */
-  #openFence([head, run, language]) {
-    const closing = new RegExp(`^ {0,3}${run}${run[0]}* *$`, "m");
-    const from = this.#tail + head.length;
-    this.#fence = { start: codeStart(language), from, seen: from, closing, mark: run[0] };
-    if ((run[0] === "`" && language.includes("`")) || !this.#growFence(this.#fence)) this.#fence = null;
-    return this.#fence !== null;
+  #endOfShown(tokens) {
+    const made = this.list.length - this.#finished;
+    return tokens.filter(isShown)[made]?.start ?? tokens.at(-1)?.end ?? 0;
   }
 
   /**
-   * Take more of the code whose fence is open; return whether it is still open.
+   * Show the source from a position on as plain text. What is shown before it stays.
    *
-   * @param {Fence} fence
+   * @param {number} position
    */
-  #growFence(fence) {
-    const { start, from, seen, closing, mark } = fence;
-    if (closing.test(this.#source.slice(seen))) {
-      this.#fence = null;
-      return false;
-    }
-    const line = this.#source.lastIndexOf("\n") + 1;
-    fence.seen = Math.max(from, line);
-    // The last line may be the beginning of the closing fence.
-    const end = this.#source.slice(line).trim().replaceAll(mark, "") ? this.#source.length : fence.seen;
+  #stopAt(position) {
+    this.#plain = position;
+    this.#finished = this.list.length;
+    this.#showPlain(position);
+  }
+
+  /** @param {number} position */
+  #showPlain(position) {
+    this.list[this.#finished] = new Block(this.#source.slice(position), null, { isPlain: true });
+    this.list.length = this.#finished + 1;
+  }
+
+  /**
+   * Freeze the blocks that cannot change any more.
+   *
+   * @param {Token[]} tokens
+   * @param {string} tail The source that the tokens come from.
+   */
+  #finish(tokens, tail) {
+    const finished = tokens.slice(0, finishedTokens(tokens, tail));
+    const last = finished.at(-1);
+    if (!last) return;
+    this.#finished += finished.filter(isShown).length;
+    this.#tail += tokens[finished.length]?.start ?? last.end;
+    define(finished, this.#definitions);
+    if (finished.length === tokens.length) return;
+    this.#openFence();
+  }
+
+  /** Whether the first unfinished block is code whose fence is open. */
+  #openFence() {
+    this.#fence = OpenFence.at(this.#source, this.#tail);
+    return this.#growFence();
+  }
+
+  /** Take more of the code whose fence is open; return whether there is such code. */
+  #growFence() {
+    if (this.#fence?.isClosed(this.#source)) this.#fence = null;
+    if (!this.#fence) return false;
     this.list.length = this.#finished;
-    this.list.push(new Block("", null, { start, text: this.#source.slice(from, end) }));
+    this.list.push(this.#fence.block(this.#source));
     return true;
   }
 
@@ -200,32 +214,17 @@ export class Blocks {
   *#complete(source) {
     this.#source = source;
     this.#fence = null;
-    /** @type {Token[]} */
-    const tokens = [];
-    for (const piece of pieces(source)) {
-      tokens.push(...piece);
-      yield 0;
-    }
-    const links = linksOf(tokens);
-    const hasLinks = Object.keys(links).length > 0;
-    const shown = tokens.filter(isShown);
-    let isAsWhole = !hasLinks;
-    for (const [index, token] of shown.entries()) {
-      const isFinished = index < this.#finished && this.list[index].raw.trimEnd() === token.raw.trimEnd();
-      if (!isFinished && index < this.#finished) isAsWhole = false;
-      if (isFinished && !(hasLinks && token.raw.includes("["))) continue;
-      this.list[index] = this.#make(token, links);
-      yield index + 1;
-    }
-    this.list.length = shown.length;
+    const old = this.list.slice(0, this.#finished);
+    const isAsBefore = yield* readWhole(source, this.list, { old, texts: this.#texts, budget: this.#budget() });
     this.#isCompleting = false;
     // If the text continues after all, it is read from the beginning.
-    if (!isAsWhole) this.#forget();
-    yield shown.length;
+    if (!isAsBefore) this.#forget();
+    yield this.list.length;
   }
 
   #forget() {
     this.#finished = this.#tail = 0;
+    this.#plain = -1;
     this.#definitions = Object.create(null);
   }
 }

@@ -2,6 +2,7 @@
 
 import { copyText } from "../clipboard.js";
 import { loadModule } from "../modules.js";
+import { patchText } from "./patch.js";
 import { cleanCode } from "./sanitizer.js";
 
 /** @import { MarkdownTexts } from "../types" */
@@ -44,6 +45,18 @@ export async function copyCode(button, texts) {
   if (!(await copyText(code.replace(/\n$/, "")))) return;
   button.textContent = texts.copied;
   setTimeout(() => (button.textContent = texts.copy), COPIED_MILLISECONDS);
+}
+
+/**
+ * Show code that has grown.
+ *
+ * @param {Element} block
+ * @param {string} text
+ */
+export function growCode(block, text) {
+  const code = /** @type {Element} */ (block.querySelector("code"));
+  if (!code.firstChild) code.append("");
+  patchText(/** @type {Text} */ (code.firstChild), text);
 }
 
 /**

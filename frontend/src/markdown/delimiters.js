@@ -1,5 +1,6 @@
 /** Pairs of delimiters: emphasis and strikethrough. No DOM. The algorithm is that of markdown-it, which takes linear time. */
 
+import { spend } from "./budget.js";
 import { CJK } from "./syntax.js";
 
 /** @import { Piece } from "./inline.js" */
@@ -126,6 +127,7 @@ export function pair(list) {
  */
 function findOpener(list, jumps, closer, first, bottom) {
   for (let index = first; index > bottom; index -= jumps[index] + 1) {
+    spend();
     const opener = list[index];
     if (opener.mark !== closer.mark || !opener.opens || opener.end >= 0) continue;
     // CommonMark, rules 9 and 10 of emphasis.

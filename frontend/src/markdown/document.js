@@ -1,10 +1,14 @@
 /** Shows a text in Markdown as it arrives: finished blocks stay as they are, only the last ones are drawn again. */
 
+import { BATCH_BLOCKS, nextBatch } from "./batches.js";
 import { Blocks } from "./blocks.js";
-import { copyCode, frameCode, highlightCode } from "./code-block.js";
+import { copyCode, frameCode, growCode, highlightCode } from "./code-block.js";
+import { direct, withoutDirection } from "./direction.js";
 import { Formulas } from "./formulas.js";
+import { growPlain, makePlain } from "./plain.js";
+import { followNote, nameNotes } from "./notes.js";
 import { portableHtml } from "./portable-html.js";
-import { patch, patchText } from "./patch.js";
+import { patch } from "./patch.js";
 import { clean } from "./sanitizer.js";
 import { Slices } from "./slices.js";
 import { frameTable, growTable } from "./table.js";
@@ -14,7 +18,7 @@ import { frameTable, growTable } from "./table.js";
 // After drawing, it pauses for eight times as long: however long the text is, it takes a ninth of the main thread.
 const PAUSE_FACTOR = 8;
 
-// So many characters are shown at once, also for the first time.
+// So many characters are shown at once, also for the first time, if the page has time.
 const SHORT = 8_192;
 
 // Tells the footnotes of the texts of a page apart.
@@ -34,6 +38,7 @@ export class MarkdownDocument {
   #slices = new Slices();
   #formulas;
   #text = "";
+  #isComplete = false;
   #notePrefix = `fn-${(documents += 1)}-`;
   #pauseUntil = 0;
   /** @type {number | undefined} */
@@ -42,7 +47,7 @@ export class MarkdownDocument {
   /**
    * @param {HTMLElement} element Its content is replaced.
    * @param {object} options
-   * @param {MarkdownTexts} options.texts copy, copied, code, table, image, done, not_done.
+   * @param {MarkdownTexts} options.texts copy, copied, code, table, image, done, not_done, format, not_formatted.
    * @param {string} [options.highlighter] The address of the highlighter's module, "" for none.
    * @param {string} [options.typesetter] The address of the module that typesets formulas, "" for none.
    */
@@ -57,8 +62,9 @@ export class MarkdownDocument {
     element.addEventListener("click", ({ target }) => {
       const button = /** @type {Element} */ (target).closest(".sc-copy");
       if (button) copyCode(button, texts);
+      if (/** @type {Element} */ (target).closest(".sc-format:not([aria-disabled])")) this.#format();
     });
-    element.addEventListener("click", (event) => this.#followNote(event));
+    element.addEventListener("click", (event) => followNote(event, element));
   }
 
   /**
@@ -82,8 +88,19 @@ export class MarkdownDocument {
     return portableHtml(this.#element);
   }
 
+  /** The user wants text to be formatted that was shown as plain text. */
+  #format() {
+    this.#blocks.allowMore();
+    // The button is about to go.
+    this.#element.tabIndex = -1;
+    this.#element.focus({ preventScroll: true });
+    clearTimeout(this.#timer);
+    this.#drawNow(this.#isComplete);
+  }
+
   /** @param {boolean} isComplete */
   #drawNow(isComplete) {
+    this.#isComplete = isComplete;
     const began = performance.now();
     const { first, steps } = this.#blocks.begin(this.#text, isComplete);
     this.#current = Math.min(this.#current, first);
@@ -100,34 +117,54 @@ export class MarkdownDocument {
    */
   *#follow(steps, isComplete) {
     const { list } = this.#blocks;
-    for (const ready of steps) {
+    let ready = this.#current;
+    for (ready of steps) {
       yield;
-      for (; this.#current < ready; this.#current += 1) {
-        if (this.#show(this.#current)) yield;
-      }
+      if (ready - this.#current >= BATCH_BLOCKS) yield* this.#showUntil(ready);
     }
+    yield* this.#showUntil(ready);
     for (const { node } of this.#shown.splice(list.length)) node.remove();
     this.#highlight(isComplete ? list.length : this.#blocks.finished);
   }
 
   /**
-   * Show a block; return whether it was not shown before.
+   * Show the blocks up to one.
    *
-   * @param {number} index
+   * @param {number} ready
    */
+  *#showUntil(ready) {
+    while (this.#current < ready) {
+      const batch = this.#current < this.#shown.length ? [] : nextBatch(this.#blocks.list.slice(this.#current, ready));
+      if (batch.length > 1) this.#append(batch);
+      else this.#show(this.#current);
+      this.#current += Math.max(1, batch.length);
+      yield;
+    }
+  }
+
+  /** @param {ShownBlock["block"][]} batch */
+  #append(batch) {
+    const nodes = [...this.#framed(batch.map(({ html }) => html).join("")).children];
+    for (const [index, block] of batch.entries()) {
+      const node = nodes.length === batch.length ? direct(nodes[index]) : this.#make(block);
+      this.#shown.push({ block, node, isHighlighted: false });
+    }
+    this.#element.append(...this.#shown.slice(-batch.length).map(({ node }) => node));
+  }
+
+  /** @param {number} index Of the block to show. */
   #show(index) {
     const block = this.#blocks.list[index];
     const shown = this.#shown[index];
-    if (shown?.block === block) return false;
+    if (shown?.block === block) return;
     if (shown) {
       this.#update(shown, block);
       shown.block = block;
-      return true;
+      return;
     }
     const node = this.#make(block);
     this.#element.append(node);
     this.#shown.push({ block, node, isHighlighted: false });
-    return true;
   }
 
   /**
@@ -136,12 +173,32 @@ export class MarkdownDocument {
    */
   #update(shown, block) {
     const { block: before, node } = shown;
-    if (block.open && before.open?.start === block.open.start) {
+    if (block.isPlain || before.isPlain) {
+      this.#updatePlain(shown, block);
+    } else if (block.open && before.open?.start === block.open.start) {
       growCode(/** @type {Element} */ (node), block.open.text);
     } else if (block.html !== before.html) {
-      if (!growTable(node, before.html, block.html, (html) => this.#clean(html))) shown.node = patch(node, this.#make(block));
+      withoutDirection(node, () => {
+        if (!growTable(node, before.html, block.html, (html) => this.#clean(html))) shown.node = patch(node, this.#make(block, false));
+      });
+      direct(shown.node);
       shown.isHighlighted = false;
     }
+  }
+
+  /**
+   * @param {ShownBlock} shown
+   * @param {ShownBlock["block"]} block
+   */
+  #updatePlain(shown, block) {
+    const { block: before, node } = shown;
+    if (before.isPlain && block.isPlain && block.raw.startsWith(before.raw) && !this.#blocks.isOnRequest) {
+      growPlain(/** @type {Element} */ (node), block.raw, before.raw.length);
+      return;
+    }
+    shown.node = this.#make(block);
+    shown.isHighlighted = false;
+    node.replaceWith(shown.node);
   }
 
   /**
@@ -149,11 +206,18 @@ export class MarkdownDocument {
    *
    * @param {ShownBlock["block"]} block
    */
-  #make(block) {
-    const fragment = this.#clean(block.html);
+  #make(block, hasDirection = true) {
+    if (block.isPlain) return makePlain(block.raw, this.#texts, this.#blocks.isOnRequest);
+    const node = this.#framed(block.html).firstChild ?? document.createTextNode("");
+    return hasDirection ? direct(node) : node;
+  }
+
+  /** @param {string} html */
+  #framed(html) {
+    const fragment = this.#clean(html);
     for (const pre of fragment.querySelectorAll("pre")) frameCode(pre, this.#texts);
     for (const table of fragment.querySelectorAll("table")) frameTable(table, this.#texts);
-    return fragment.firstChild ?? document.createTextNode("");
+    return fragment;
   }
 
   /**
@@ -163,33 +227,9 @@ export class MarkdownDocument {
    */
   #clean(html) {
     const content = clean(html);
-    this.#nameNotes(content);
+    nameNotes(content, this.#notePrefix);
     this.#formulas.show(content);
     return content;
-  }
-
-  /** @param {DocumentFragment} content New content, in which the names of footnotes are not unique. */
-  #nameNotes(content) {
-    for (const mark of content.querySelectorAll("sup[id]")) mark.id = mark.id.replace("fn-", this.#notePrefix);
-    for (const link of content.querySelectorAll('a[href^="#fn-"]')) {
-      link.setAttribute("href", link.getAttribute("href")?.replace("fn-", this.#notePrefix) ?? "");
-    }
-  }
-
-  /**
-   * Show a footnote without changing the page's address, which belongs to the chat.
-   *
-   * @param {MouseEvent} event
-   */
-  #followNote(event) {
-    const href = /** @type {Element} */ (event.target).closest("a")?.getAttribute("href");
-    if (!href?.startsWith("#")) return;
-    event.preventDefault();
-    const note = /** @type {HTMLElement | null} */ (this.#element.querySelector(`[id="${CSS.escape(href.slice(1))}"]`));
-    if (!note) return;
-    note.tabIndex = -1;
-    note.focus({ preventScroll: true });
-    note.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {number} count How many blocks, from the first, to colour. */
@@ -201,14 +241,4 @@ export class MarkdownDocument {
       if (shown.node instanceof Element) highlightCode(shown.node, this.#highlighter);
     }
   }
-}
-
-/**
- * @param {Element} block
- * @param {string} text
- */
-function growCode(block, text) {
-  const code = /** @type {Element} */ (block.querySelector("code"));
-  if (!code.firstChild) code.append("");
-  patchText(/** @type {Text} */ (code.firstChild), text);
 }

@@ -1,130 +1,101 @@
 /** Makes HTML of Markdown tokens, in the same form as the server. No DOM. The HTML is not safe to show before sanitizer.js has cleaned it. */
 
-import markup from "../../../streaming_chat/rendering/allowed_html.json" with { type: "json" };
-
-import { escape, escapeText } from "./escaping.js";
+import { spend } from "./budget.js";
+import { escape, unescape } from "./escaping.js";
 import { inlineHtml } from "./inline.js";
 
 /**
  * @import { MarkdownTexts } from "../types"
- * @import { Definitions, Token } from "./dialect.js"
+ * @import { Token } from "./block-rules.js"
+ * @import { Definitions } from "./dialect.js"
  */
 
+/** Inline text; checked: of a task. @typedef {{src: string, checked: boolean | null}} Inline */
 /** @typedef {{texts: MarkdownTexts, links: Definitions}} HtmlOptions links: the definitions of the whole text. */
 
-// A formula and a footnote are paragraphs that begin on their own.
-const PARAGRAPHS = new Set(["paragraph", "formula", "note"]);
-
 /**
- * Return an outer block as HTML.
+ * Return an outer block as HTML. The page sets its direction: with `dir`, the browser would look at all of its text again with each
+ * element that the parser adds.
  *
  * @param {Token} token
  * @param {HtmlOptions} options
  */
 export function toHtml(token, options) {
-  return block(token, ' dir="auto"', options);
+  return block(token, options);
 }
 
 /**
  * Return the start tags of a block of code.
  *
- * @param {string | undefined} language What follows its fence.
+ * @param {string} language What follows its fence.
  */
 export function codeStart(language) {
-  const name = language?.match(/\S+/)?.[0];
+  const name = unescape(language).match(/\S+/)?.[0];
   return name ? `<pre><code class="language-${escape(name)}">` : "<pre><code>";
 }
 
 /**
- * @param {string | undefined} language
- * @param {string} text
- */
-function code(language, text) {
-  return `${codeStart(language)}${escape(text)}</code></pre>`;
-}
-
-/**
  * @param {Token} token
- * @param {string} dir Of an outer block. An inner block has none: the `dir=auto` around it would not look at its text.
  * @param {HtmlOptions} options
  * @returns {string}
  */
-function block(token, dir, options) {
-  const { type } = token;
-  const inside = (/** @type {string} */ tag, /** @type {string} */ content) => `<${tag}${dir}>${content}</${tag}>`;
-  const blocks = (/** @type {Token[]} */ tokens) => tokens.map((inner) => block(inner, "", options)).join("");
-  const inlines = (/** @type {Token[]} */ tokens) => inline(tokens, options);
-  if (PARAGRAPHS.has(type)) return inside("p", inlines(token.tokens));
-  if (type === "text") return bareText(token, inlines);
-  if (type === "checkbox") return checkbox(token, options);
-  if (type === "heading") return inside(`h${token.depth}`, inlines(token.tokens));
-  if (type === "code") return code(token.lang, token.text && `${token.text.replace(/\n$/, "")}\n`);
+function block(token, options) {
+  const { type, depth } = token;
+  const inlines = (/** @type {Inline | null} */ text) => (text ? inline(text, options) : "");
+  const blocks = (/** @type {Token[]} */ tokens) => tokens.map((inner) => block(inner, options)).join("");
+  if (type === "paragraph") return `<p>${inlines(token.inline)}</p>`;
+  if (type === "heading") return `<h${depth}>${inlines(token.inline)}</h${depth}>`;
+  if (type === "code") return `${codeStart(token.language)}${escape(token.text)}</code></pre>`;
   if (type === "hr") return "<hr>";
-  if (type === "blockquote") return inside("blockquote", blocks(token.tokens));
-  if (type === "list") return list(token, dir, blocks);
-  if (type === "table") return inside("table", table(token, inlines));
+  if (type === "blockquote") return `<blockquote>${blocks(token.tokens)}</blockquote>`;
+  if (type === "list") return list(token, options);
+  if (type === "table") return `<table>${table(token, inlines)}</table>`;
   return "";
 }
 
 /**
  * @param {Token} token
- * @param {(tokens: Token[]) => string} inlines
+ * @param {HtmlOptions} options
  */
-function bareText({ tokens, text, isSeparate }, inlines) {
-  const html = tokens ? inlines(tokens) : escapeText(text);
-  return isSeparate ? `\n${html}\n` : html;
+function list({ items, ordered, number, isTight }, options) {
+  // In a list without blank lines, there are no paragraphs.
+  const isBare = (/** @type {Token | undefined} */ token) => isTight && token?.type === "paragraph";
+  const inner = (/** @type {Token} */ token, /** @type {number} */ index, /** @type {Token[]} */ tokens) => {
+    if (!isBare(token)) return block(token, options);
+    return (isBare(tokens[index - 1]) ? "\n" : "") + inline(token.inline, options);
+  };
+  const content = items.map((/** @type {{tokens: Token[]}} */ { tokens }) => `<li>${tokens.map(inner).join("")}</li>`).join("");
+  if (!ordered) return `<ul>${content}</ul>`;
+  return `<ol${number === 1 ? "" : ` start="${number}"`}>${content}</ol>`;
 }
 
 /**
  * @param {Token} token
- * @param {string} dir
- * @param {(tokens: Token[]) => string} blocks
+ * @param {(text: Inline | null) => string} inlines
  */
-function list({ items, ordered, start }, dir, blocks) {
-  const inner = (/** @type {Token} */ item) => (item.loose ? item.tokens : item.tokens.map(tight));
-  const content = items.map((/** @type {Token} */ item) => `<li>${blocks(inner(item))}</li>`).join("");
-  if (!ordered) return `<ul${dir}>${content}</ul>`;
-  return `<ol${start === 1 ? "" : ` start="${start}"`}${dir}>${content}</ol>`;
-}
-
-/**
- * @param {Token} token
- * @param {(tokens: Token[]) => string} inlines
- */
-function table({ header, rows }, inlines) {
-  const row = (/** @type {Token[]} */ cells, /** @type {string} */ tag) => {
-    const html = cells.map(({ align, tokens }) => `<${tag}${align ? ` align="${align}"` : ""}>${inlines(tokens)}</${tag}>`);
+function table({ aligns, header, rows }, inlines) {
+  const row = (/** @type {(Inline | null)[]} */ cells, /** @type {string} */ tag) => {
+    spend(cells.length);
+    const html = cells.map((cell, index) => `<${tag}${aligns[index] ? ` align="${aligns[index]}"` : ""}>${inlines(cell)}</${tag}>`);
     return `<tr>${html.join("")}</tr>`;
   };
-  const body = rows.map((/** @type {Token[]} */ cells) => row(cells, "td")).join("");
+  const body = rows.map((/** @type {(Inline | null)[]} */ cells) => row(cells, "td")).join("");
   return `<thead>${row(header, "th")}</thead>${body && `<tbody>${body}</tbody>`}`;
 }
 
 /**
- * Return a token of a list without blank lines, where there are no paragraphs.
- *
- * @param {Token} token
+ * @param {Inline} text
+ * @param {HtmlOptions} options
  */
-function tight(token) {
-  return PARAGRAPHS.has(token.type) ? { ...token, type: "text", isSeparate: true } : token;
+function inline({ src, checked }, { links, texts }) {
+  const box = checked === null ? "" : checkbox(checked, texts);
+  return box + inlineHtml(src, { links, image: texts.image });
 }
 
 /**
- * @param {Token[] & {src?: string}} tokens
- * @param {HtmlOptions} options
+ * @param {boolean} checked
+ * @param {MarkdownTexts} texts
  */
-function inline(tokens, options) {
-  const { src = "" } = tokens;
-  const boxes = tokens.map((token) => checkbox(token, options)).join("");
-  // As on the server, text that would take too long to read is shown as it was written.
-  if (src.split("[").length - 1 > markup.max_brackets) return boxes + escape(src);
-  return boxes + inlineHtml(src, { links: options.links, image: options.texts.image });
-}
-
-/**
- * @param {Token} token
- * @param {HtmlOptions} options
- */
-function checkbox({ checked }, { texts }) {
+function checkbox(checked, texts) {
   return `<input type="checkbox" disabled aria-label="${escape(checked ? texts.done : texts.not_done)}"${checked ? " checked" : ""}> `;
 }

@@ -1,9 +1,10 @@
 /** What there is in the text of a block: emphasis, code, links, formulas and so on. No DOM. */
 
+import { spend } from "./budget.js";
 import { scanRun } from "./delimiters.js";
 import { encode, escape, isSafe } from "./escaping.js";
 import { readImage, readLink } from "./links.js";
-import { ADDRESS, ADDRESS_END, FORMULA, LINE_BREAK, matchAt, NOTE } from "./syntax.js";
+import { ADDRESS, ADDRESS_END, formulaAt, LINE_BREAK, matchAt, NOTE } from "./syntax.js";
 
 /** @import { Rule } from "./inline.js" */
 
@@ -13,6 +14,8 @@ const AUTOLINK = /<([a-z][a-z0-9+.-]{1,31}:[^<>\p{Cc} ]*)>/iuy;
 const EMAIL = /<([\w.!#$%&'*+/=?^`{|}~-]+@[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*)>/iy;
 /** @type {Record<string, string>} */
 const CLOSING = { "\\(": "\\)", "\\[": "\\]", $$: "$$" };
+// What may begin a formula is compared with up to 5000 characters.
+const FORMULA_STEPS = 64;
 const NUMBER = /^[0-9]{1,3}$/;
 
 /** @type {Rule} */
@@ -58,7 +61,8 @@ function formula(state, isSilent) {
   if (!/[\\$]/.test(state.text[state.position])) return false;
   const closing = CLOSING[state.text.slice(state.position, state.position + 2)] ?? "$";
   if (state.last(closing) <= state.position) return false;
-  const [found] = matchAt(FORMULA, state.text, state.position, state.end) ?? [];
+  spend(FORMULA_STEPS);
+  const found = formulaAt(state.text, state.position, state.end);
   if (!found) return false;
   if (!isSilent) state.add(`<span class="math" dir="ltr">${escape(found)}</span>`);
   state.position += found.length;
@@ -113,6 +117,7 @@ function closingTicks(text, start, end, length) {
   const ticks = /`+/g;
   ticks.lastIndex = start;
   for (let match; (match = ticks.exec(text)) && ticks.lastIndex <= end; ) {
+    spend();
     if (match[0].length === length) return match.index;
   }
   return -1;

@@ -2,6 +2,7 @@
 
 import markup from "../../../streaming_chat/rendering/allowed_html.json" with { type: "json" };
 
+import { spend } from "./budget.js";
 import { mark, pair } from "./delimiters.js";
 import { escapeText } from "./escaping.js";
 import { RULES } from "./inline-rules.js";
@@ -73,6 +74,7 @@ export class Inline {
   /** @param {number} end */
   readUntil(end) {
     while (this.position < end) {
+      spend();
       if (this.level < markup.max_nesting && RULES.some((rule) => rule(this, false))) continue;
       this.addText(this.text[this.position]);
       this.position += 1;
@@ -88,6 +90,7 @@ export class Inline {
       this.position = known;
       return;
     }
+    spend();
     this.level += 1;
     if (this.level > markup.max_nesting) this.position = this.end;
     else if (!RULES.some((rule) => rule(this, true))) this.position += 1;

@@ -1,5 +1,6 @@
 /** Links and images in inline text. No DOM. */
 
+import { spend } from "./budget.js";
 import { encode, escape, escapeText, escapeTitle, isSafe, unescape } from "./escaping.js";
 import { Inline } from "./inline.js";
 
@@ -73,11 +74,13 @@ function startTag({ href, title }) {
  * @param {boolean} isLink A link's text contains no other link.
  */
 function findLabelEnd(state, start, isLink) {
+  if (state.last("]") <= start) return -1;
   const { position } = state;
   let depth = 1;
   let end = -1;
   state.position = start + 1;
   while (state.position < state.end) {
+    spend();
     const before = state.position;
     const character = state.text[before];
     if (character === "]" && --depth === 0) {
@@ -107,10 +110,19 @@ function findTarget(state, start, end) {
   if (inline) return inline;
   const second = text[end + 1] === "[" ? findLabelEnd(state, end + 1, false) : -1;
   const label = (second >= 0 && text.slice(end + 2, second)) || text.slice(start + 1, end);
-  const key = label.trim().replace(/\s+/g, " ").toLowerCase().toUpperCase().toLowerCase();
+  const key = normalLabel(label);
   // A label of this form belongs to a footnote.
   const found = key.startsWith("^") ? undefined : state.options.links[key];
   return found ? { href: found.href, title: found.title ?? "", end: (second >= 0 ? second : end) + 1 } : null;
+}
+
+/**
+ * Return a label in the form in which labels are compared.
+ *
+ * @param {string} label
+ */
+export function normalLabel(label) {
+  return label.trim().replace(/\s+/g, " ").toLowerCase().toUpperCase().toLowerCase();
 }
 
 /**
@@ -159,7 +171,7 @@ function skipSpace(text, position) {
  * @param {number} limit
  * @returns {{address: string, end: number} | null}
  */
-function readDestination(text, start, limit) {
+export function readDestination(text, start, limit) {
   if (text[start] === "<") {
     ANGLED.lastIndex = start;
     const match = ANGLED.exec(text);

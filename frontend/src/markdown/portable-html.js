@@ -1,8 +1,11 @@
 /** What is shown, as HTML for the clipboard: a table is pasted as a table, code as code. */
 
+import { plainText } from "./plain.js";
+
 /** @param {Element} shown */
 export function portableHtml(shown) {
   const copy = /** @type {Element} */ (shown.cloneNode(true));
+  for (const plain of copy.querySelectorAll(".sc-plain")) plain.replaceWith(preformatted(plainText(plain)));
   for (const bar of copy.querySelectorAll(".sc-code-bar")) bar.remove();
   for (const formula of copy.querySelectorAll("[data-formula]")) formula.textContent = formula.getAttribute("data-formula");
   for (const box of copy.querySelectorAll("input")) box.replaceWith(box.hasAttribute("checked") ? "☑" : "☐");
@@ -19,4 +22,9 @@ export function portableHtml(shown) {
  */
 function removeAttributes(element) {
   for (const name of ["id", "class", "tabindex", "role", "aria-label", "rel", "target"]) element.removeAttribute(name);
+}
+
+/** @param {string} text */
+function preformatted(text) {
+  return Object.assign(document.createElement("pre"), { textContent: text });
 }

@@ -1,48 +1,68 @@
-/** Long work in slices, between which the browser can react and draw. */
+/**
+ * Long work in slices, between which the browser can react and draw. All texts of a page share the time of a task: thirty short texts
+ * that are shown at once take as long as one long text.
+ */
 
 const SLICE_MILLISECONDS = 12;
+// So long may the first slice of a short text be, which then is shown at once.
+const SHORT_MILLISECONDS = 50;
+
+/** @type {Set<Slices>} What waits for a task, in its order. */
+const waiting = new Set();
+const channel = new MessageChannel();
+let isScheduled = false;
+// How long this task has worked for any of them.
+let spent = 0;
+
+channel.port1.onmessage = () => {
+  isScheduled = false;
+  spent = 0;
+  for (const slices of waiting) {
+    if (!slices.advance(SLICE_MILLISECONDS)) break;
+  }
+};
+
+// A timer would wait for 4 ms after the fifth slice, and not at all come in a hidden tab for up to a minute.
+function schedule() {
+  if (!isScheduled) channel.port2.postMessage(null);
+  isScheduled = true;
+}
 
 export class Slices {
   /** @type {Iterator<unknown> | null} */
   #work = null;
-  #isScheduled = false;
-  #channel = new MessageChannel();
-
-  constructor() {
-    this.#channel.port1.onmessage = () => {
-      this.#isScheduled = false;
-      this.#advance();
-    };
-  }
 
   /**
    * Do this work in place of what is left of the last: the first slice now, the others soon.
    *
    * @param {Iterator<unknown>} work Each of its steps takes a few milliseconds at most.
-   * @param {boolean} isShort Whether to do all of it now.
+   * @param {boolean} isShort Whether the first slice may be longer.
    */
   run(work, isShort) {
     this.#work = work;
-    this.#advance(isShort ? Infinity : SLICE_MILLISECONDS);
+    this.advance(isShort ? SHORT_MILLISECONDS : SLICE_MILLISECONDS);
   }
 
   /** Do all that is left now. */
   finish() {
-    this.#advance(Infinity);
+    this.advance(Infinity);
   }
 
-  #advance(milliseconds = SLICE_MILLISECONDS) {
-    const end = performance.now() + milliseconds;
-    while (this.#work) {
+  /**
+   * Work until this task has worked for so long; return whether nothing is left.
+   *
+   * @param {number} milliseconds
+   */
+  advance(milliseconds) {
+    const began = performance.now();
+    const end = began + milliseconds - spent;
+    while (this.#work && performance.now() < end) {
       if (this.#work.next().done) this.#work = null;
-      else if (performance.now() >= end) return this.#schedule();
     }
-  }
-
-  #schedule() {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    // A timer would wait for 4 ms after the fifth slice, and not at all come in a hidden tab for up to a minute.
-    this.#channel.port2.postMessage(null);
+    spent += performance.now() - began;
+    if (this.#work) waiting.add(this);
+    else waiting.delete(this);
+    schedule();
+    return !this.#work;
   }
 }

@@ -2,6 +2,9 @@
 
 import expressions from "../../../streaming_chat/rendering/syntax.json" with { type: "json" };
 
+// With its delimiters.
+const MAX_FORMULA = 5_010;
+
 /**
  * Return an expression as text, with the expressions that it names filled in.
  *
@@ -17,12 +20,13 @@ export function source(name) {
 /** @param {keyof typeof expressions} name */
 const sticky = (name) => new RegExp(source(name), "yu");
 
-export const FORMULA = sticky("formula");
+const FORMULA = sticky("formula");
 export const FORMULA_BLOCK = sticky("formula_block");
 export const LINE_BREAK = sticky("line_break");
 export const ADDRESS = sticky("address");
 export const ADDRESS_END = new RegExp(source("address_end"), "u");
 export const NOTE = sticky("note");
+export const TASK = sticky("task");
 export const CJK = new RegExp(`^[${source("cjk")}]`, "u");
 
 /**
@@ -36,4 +40,16 @@ export function matchAt(expression, text, position, end = text.length) {
   expression.lastIndex = position;
   const match = expression.exec(text);
   return match && match.index + match[0].length <= end ? match : null;
+}
+
+/**
+ * Return the formula at a position, null for none. A formula has up to 5000 characters, and the expressions for it look ahead.
+ *
+ * @param {string} text
+ * @param {number} position
+ * @param {number} end
+ */
+export function formulaAt(text, position, end) {
+  const start = Math.max(0, position - 1);
+  return matchAt(FORMULA, text.slice(start, position + MAX_FORMULA), position - start, end - start)?.[0] ?? null;
 }

@@ -1,0 +1,57 @@
+/** One block of a text as it is shown. No DOM. */
+
+import { escape } from "./escaping.js";
+import { toHtml } from "./html.js";
+
+/**
+ * @import { Budget } from "./budget.js"
+ * @import { Token } from "./dialect.js"
+ * @import { HtmlOptions } from "./html.js"
+ */
+
+/** Code whose fence is open, which only grows. start: the HTML before its text. */
+/** @typedef {{start: string, text: string}} OpenCode */
+
+export class Block {
+  /** @type {string | null} */
+  #html;
+
+  /**
+   * @param {string} raw The source.
+   * @param {string | null} html Of one element, or "". Null for open code and plain text.
+   * @param {{open?: OpenCode | null, isPlain?: boolean}} [options] isPlain: the source is shown as it is.
+   */
+  constructor(raw, html, { open = null, isPlain = false } = {}) {
+    this.raw = raw;
+    this.#html = html;
+    this.open = open;
+    this.isPlain = isPlain;
+    this.elements = html?.match(/<[a-z]/g)?.length ?? 0;
+  }
+
+  get html() {
+    this.#html ??= this.open ? `${this.open.start}${escape(this.open.text)}</code></pre>` : "";
+    return this.#html;
+  }
+
+  /**
+   * Whether a block of the whole text is this one.
+   *
+   * @param {Token | undefined} token
+   */
+  isOf(token) {
+    return this.raw.trimEnd() === token?.raw.trimEnd();
+  }
+}
+
+/**
+ * Return a token as it is shown. Throws, within an attempt, when it is over the budget.
+ *
+ * @param {Token} token
+ * @param {HtmlOptions & {budget: Budget}} options
+ */
+export function makeBlock(token, { texts, links, budget }) {
+  const block = new Block(token.raw, toHtml(token, { texts, links }));
+  budget.add(block.elements);
+  return block;
+}
