@@ -41,6 +41,8 @@ else:
             },
         }
     }
+# As docs/deployment.md has it for streaming_chat.asgi.
+DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 STREAMING_CHAT_PROVIDERS = {
     "openai": {
         "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",

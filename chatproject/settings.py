@@ -39,6 +39,7 @@ CSRF_COOKIE_SECURE = not PLAIN_HTTP
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains: they are not this site's to decide about.
     "security.W021",  # HSTS preload: as W005, and it is hard to take back.
+    "streaming_chat.W005",  # Connections that are kept: asgi.py has few threads.
 ]
 
 
@@ -121,6 +122,8 @@ LOGGING = {
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if "ENGINE" not in DATABASES["default"]:
     raise ImproperlyConfigured("DATABASE_URL must be postgres://user:password@host/name or sqlite:///file.")
+# The threads that requests share (asgi.py) keep their connections, and replace one that the database has closed.
+DATABASES["default"] = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, **DATABASES["default"]}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # Otherwise a transaction that reads and then writes fails if another connection has written in between.

@@ -289,7 +289,8 @@ def _check_persistent_connections(alias: str) -> Iterator[CheckMessage]:
         yield Warning(
             f"The database {alias!r} has persistent connections (CONN_MAX_AGE): under ASGI each open stream has a thread of"
             " its own, which keeps one.",
-            hint="Set CONN_MAX_AGE to 0, with a connection pool if connecting is slow. Under WSGI, silence this check.",
+            hint="Serve the site by streaming_chat.asgi, whose requests share a few threads, or by WSGI, and silence this"
+            " check. Otherwise, set CONN_MAX_AGE to 0, with a connection pool if connecting is slow.",
             id=f"{TAG}.W005",
         )
 

@@ -131,13 +131,13 @@ def open_reader(request: HttpRequest, answer: ReplyAnswer) -> Reader | BlockingR
 
 
 def release_connections() -> None:
-    """Give the request's connections back before a long stream: 20 anonymous streams held 20 otherwise.
+    """Close the request's connections before a long stream, unless CONN_MAX_AGE keeps them, as Django does after a request.
 
-    Not in the view: middleware (sessions) uses them after it.
+    20 anonymous streams held 20 otherwise. Not in the view: middleware (sessions) uses them after it.
     """
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
-            connection.close()
+            connection.close_if_unusable_or_obsolete()
 
 
 release_connections_in_thread = sync_to_async(release_connections, thread_sensitive=True)

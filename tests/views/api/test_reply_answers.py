@@ -1,5 +1,7 @@
 """How a request is answered with a reply."""
 
+from unittest.mock import patch
+
 from django.db import connection
 from django.test import RequestFactory, SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
@@ -95,3 +97,12 @@ class OpenTests(TransactionTestCase):
         release_connections()
 
         assert connection.connection is None
+
+    def test_connections_that_the_site_keeps_stay_open(self):
+        self.addCleanup(connection.close)
+        with patch.dict(connection.settings_dict, CONN_MAX_AGE=60):
+            connection.close()
+            connection.ensure_connection()
+            release_connections()
+
+        assert connection.connection is not None
