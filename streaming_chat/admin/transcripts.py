@@ -17,6 +17,7 @@ from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
+from streaming_chat.chats.branches import SIZE, fitting
 from streaming_chat.chats.tree import Siblings, Tree
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.recovery import recover_abandoned
@@ -38,7 +39,7 @@ class Bubble:
     """A message as the page shows it.
 
     shown: what its owner saw. beyond: what arrived after the cut. pause: the time since the message before, in words; "" if
-    it is short.
+    it is short. is_left_out: its text did not fit on the page.
     """
 
     message: Message
@@ -46,6 +47,7 @@ class Bubble:
     shown: list[Part] = field(repr=False)
     beyond: list[Part] = field(repr=False)
     pause: str = ""
+    is_left_out: bool = False
 
     @property
     def page(self) -> str:
@@ -77,6 +79,10 @@ class Bubble:
     def feedback(self) -> list[Feedback]:
         """The ratings of the reply."""
         return list(self.message.feedback.all())
+
+
+# By message: what its owner saw, and what arrived after the cut.
+_Parts = dict[uuid.UUID, tuple[list[Part], list[Part]]]
 
 
 class Row(NamedTuple):
@@ -139,13 +145,12 @@ class Transcript:
         last = branch[-1] if branch else None
         shown = _page(branch, page, focus)
         messages = _load(conversation.pk, {*shown.object_list, *branch[-1:]}, may_read=may_read)
+        parts = _parts(_load_texts(messages, shown.object_list, focus), first) if may_read else {}
         return cls(
             conversation,
             may_read,
             page=shown,
-            bubbles=_bubbles(
-                [messages[pk] for pk in shown.object_list if pk in messages], tree, first, may_read=may_read
-            ),
+            bubbles=_bubbles([messages[pk] for pk in shown.object_list if pk in messages], tree, parts, may_read),
             last=messages.get(last) if last else None,
             onward=tree.children.get(last, []) if last else [],
             focus=focus,
@@ -211,11 +216,21 @@ def _rows(conversation: uuid.UUID) -> list[Row]:
 
 def _load(conversation: uuid.UUID, ids: set[uuid.UUID], *, may_read: bool) -> dict[uuid.UUID, Message]:
     feedback = Feedback.objects.using(live_database()).select_related("by").order_by("created_at", "pk")
-    messages = _messages(conversation)
-    if not may_read:
+    messages = _messages(conversation).defer("text", "parts")
+    if may_read:
+        messages = messages.annotate(size=SIZE)
+    else:
         feedback = feedback.defer("comment")
-        messages = messages.defer("text", "parts")
     return messages.prefetch_related(Prefetch("feedback", queryset=feedback)).in_bulk(ids)
+
+
+def _load_texts(messages: dict[uuid.UUID, Any], shown: Iterable[uuid.UUID], focus: uuid.UUID | None) -> list[Message]:
+    """Load the texts that fit on the page, that of the message in focus first; return their messages in order."""
+    in_turn = sorted((pk for pk in shown if pk in messages), key=lambda pk: pk != focus)
+    ids = fitting((pk, messages[pk].size) for pk in in_turn)
+    for pk, text, parts in Message.objects.using(live_database()).filter(pk__in=ids).values_list("pk", "text", "parts"):
+        messages[pk].text, messages[pk].parts = text, parts
+    return [messages[pk] for pk in shown if pk in ids]
 
 
 def _message_found(rows: Iterable[Row], query: str) -> uuid.UUID | None:
@@ -242,15 +257,20 @@ def _flagged(rows: list[Row]) -> list[tuple[uuid.UUID, str]]:
     return bad + [(row.id, reasons[row.status]) for row in rows if row.status in reasons and not row.is_bad]
 
 
-def _bubbles(messages: list[Message], tree: Tree, first: str, *, may_read: bool) -> list[Bubble]:
-    parts = _parts(messages, first) if may_read else {}
+def _bubbles(messages: list[Message], tree: Tree, parts: _Parts, may_read: bool) -> list[Bubble]:
     return [
-        Bubble(message, tree.siblings(message.pk), *parts.get(message.pk, ([], [])), _pause(before, message))
+        Bubble(
+            message,
+            tree.siblings(message.pk),
+            *parts.get(message.pk, ([], [])),
+            _pause(before, message),
+            is_left_out=may_read and message.pk not in parts,
+        )
         for before, message in zip([None, *messages], messages, strict=False)
     ]
 
 
-def _parts(messages: list[Message], first: str) -> dict[uuid.UUID, tuple[list[Part], list[Part]]]:
+def _parts(messages: list[Message], first: str) -> _Parts:
     """Return the parts of messages by their ids. first: see Transcript.open."""
     render = PartRenderer().render
     return {message.pk: render(message) for message in sorted(messages, key=lambda each: str(each.pk) != first)}

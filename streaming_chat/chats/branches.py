@@ -22,8 +22,10 @@ from .tree import Siblings, messages_of
 # A page ends after so many messages, or after so many code points of text and of parts as JSON; it has one in any case.
 PAGE_MESSAGES = 50
 PAGE_CHARS = 1_000_000
+SIZE = Length("text") + Length(Cast("parts", TextField()))
 
 _TEXT_SIZE = "LENGTH(message.{text})"
+# SIZE in this module's own SQL.
 _FULL_SIZE = "LENGTH(message.{text}) + LENGTH(CAST(message.{parts} AS text))"
 # Up from a leaf, by one more message while there is room. In a circle, which somebody made by hand, it ends as well.
 _UP = """
@@ -124,8 +126,8 @@ def tree_page(conversation: Conversation, *, after: uuid.UUID | None = None, mos
         # Not as a parameter: SQLite compares times as text, and Now() writes three decimals where a parameter has six.
         moment = Subquery(messages_of(conversation).filter(pk=message.pk).values("created_at"))
         rows = rows.filter(created_at__gte=moment).exclude(created_at=moment, pk__lte=after)
-    sizes = list(rows.values_list("pk", Length("text") + Length(Cast("parts", TextField())))[: most + 1])
-    ids = _fitting(sizes[:most])
+    sizes = list(rows.values_list("pk", SIZE)[: most + 1])
+    ids = fitting(sizes[:most])
     found = messages_of(conversation).in_bulk(ids)
     return Page([found[pk] for pk in ids if pk in found], ids[-1] if len(ids) < len(sizes) else None)
 
@@ -176,7 +178,7 @@ def _in_order(messages: Iterable[Message], leaf: uuid.UUID | None) -> list[Messa
     return found[::-1]
 
 
-def _fitting(sizes: Iterable[tuple[uuid.UUID, int]]) -> list[uuid.UUID]:
+def fitting(sizes: Iterable[tuple[uuid.UUID, int]]) -> list[uuid.UUID]:
     """Return as many ids as have PAGE_CHARS together, the first in any case."""
     ids: list[uuid.UUID] = []
     left = PAGE_CHARS

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from streaming_chat.admin.transcripts import PAGE_SIZE
+from streaming_chat.chats.branches import PAGE_CHARS
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol.events import Event
 from streaming_chat.rendering.markdown_html import PAGE_COST, cost
@@ -269,6 +270,21 @@ class TranscriptTests(AdminTestCase):
         assert "The reply failed before anything arrived. The model did not answer in time." in first_page
         assert f"Message number {PAGE_SIZE}." in second_page
         assert f"Message number {PAGE_SIZE}." in self.text_of(transcript_url(conversation, message=last.pk))
+
+    def test_a_page_has_a_maximum_size(self):
+        """Beyond it, a message leads to a page that shows it before the others."""
+        conversation = make_conversation()
+        for number in range(3):
+            make_message(conversation, f"Number {number}." + "m" * (PAGE_CHARS // 2))
+        last = conversation.head
+
+        page = self.client.get(transcript_url(conversation)).content.decode()
+        page_of_last = self.client.get(transcript_url(conversation, message=last.pk)).content.decode()
+
+        assert [f"Number {number}." in page for number in range(3)] == [True, False, False]
+        assert page.count("too much text to show this message") == 2
+        assert f'href="?message={last.pk}#m-{last.pk}">Show this message' in page
+        assert [f"Number {number}." in page_of_last for number in range(3)] == [False, False, True]
 
     def test_formatting_a_page_is_bounded(self):
         """A page of texts that are slow to format still comes; the rest of it is as it was written."""
