@@ -66,7 +66,8 @@ class Statements:
         """Those of the writer's last transaction; a slow machine may save some events in one before."""
         of_writer = self.by_thread["streaming_chat.writer"]
         last = max(number for number, sql in enumerate(of_writer) if outline(sql) == "BEGIN")
-        return of_writer[last:]
+        # Now and then, the writer also looks for replies whose lease has expired.
+        return [sql for sql in of_writer[last:] if '"expires_at" <' not in sql]
 
     def note(self, execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
         """See `connection.execute_wrapper`."""
