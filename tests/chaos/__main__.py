@@ -36,6 +36,8 @@ from .invariants import FINDERS, judge, sends_without_a_call
 from .provider import Provider
 
 _MOST_FAILURES = 8
+# Clients that come at the same moment at the beginning.
+_AT_ONCE = 20
 # What a lease that has run out may take longer: a poll, a recovery, and the way to the last reader; and the
 # longest reply, on a machine with other work.
 _RECOVERY_SECONDS = 5.0
@@ -78,7 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tabs", type=int, default=3, help="clients of each user")
     parser.add_argument("--calm", action="store_true", help="break nothing, and look at the memory instead")
     parser.add_argument("--rest", type=float, help="seconds between two deeds of a client; 0.4, or 15 with --calm")
-    parser.add_argument("--lease", type=float, help="LEASE_SECONDS; 15, or 5 in a run of less than two minutes")
+    parser.add_argument("--lease", type=float, help="LEASE_SECONDS; 15, or 5 in a short run with faults")
     parser.add_argument("--pace", type=float, help="seconds between two faults, on average; 3, or 1.5 in a short run")
     parser.add_argument("--outage", type=float, default=6, help="longest outage of the database, in seconds")
     parser.add_argument("--plant", choices=FINDERS, default="", help="a bug to plant in the workers")
@@ -88,7 +90,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     is_short = options.seconds < 120
     options.rest = options.rest or (_CALM_REST_SECONDS if options.calm else _REST_SECONDS)
-    options.lease = options.lease or (5.0 if is_short else 15.0)
+    options.lease = options.lease or (5.0 if is_short and not options.calm else 15.0)
     options.pace = options.pace or (1.5 if is_short else 3.0)
     if options.expect_failure and not options.plant:
         parser.error("--expect-failure needs --plant.")
@@ -139,7 +141,8 @@ async def _run(options: argparse.Namespace, folder: Path, history: History) -> N
 
 async def _warm_up(crowd: Crowd, clients: list[Client]) -> None:
     """Have every worker serve a few replies: what it makes lazily is there then."""
-    await asyncio.gather(*(client.visit() for client in clients))
+    for first in range(0, len(clients), _AT_ONCE):
+        await asyncio.gather(*(client.visit() for client in clients[first : first + _AT_ONCE]))
 
 
 async def _converse(crowd: Crowd, clients: list[Client], meanwhile: Coroutine[Any, Any, None]) -> None:
