@@ -9,7 +9,8 @@ import argparse
 import os
 import time
 from statistics import median, quantiles
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import django
 
@@ -18,7 +19,7 @@ REPLIES = "/admin/streaming_chat/message/"
 
 
 def pages() -> dict[str, str]:
-    """Return the addresses to ask for, by what they are; ids are of this database."""
+    """Return the addresses to ask for, by what they are; ids are of this database. q: the words of a search."""
     from streaming_chat.models import Conversation, Message
 
     message = Message.objects.filter(role="assistant").order_by("-id")[500]
@@ -81,6 +82,16 @@ def pages() -> dict[str, str]:
     }
 
 
+def with_search(client: Any, url: str) -> str:
+    """Return an address with the id of a search in place of its words, which are sent as the page's form sends them."""
+    path, _mark, query = url.partition("?")
+    parameters = dict(parse_qsl(query))
+    if (words := parameters.pop("q", None)) is None:
+        return url
+    found = client.post(path if path.endswith("search/") else f"{path}find/", {"q": words})["Location"]
+    return f"{found}&{urlencode(parameters)}" if parameters else str(found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--conversations", type=int, default=200_000)
@@ -120,7 +131,8 @@ def _measure(conversations: int, runs: int) -> None:
     )
     print("| page | queries | median, ms | p95, ms |")
     print("|---|---|---|---|")
-    for name, url in pages().items():
+    for name, shown in pages().items():
+        url = with_search(client, shown)
         client.get(url)
         times = []
         for _run in range(runs):

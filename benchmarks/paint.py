@@ -8,6 +8,7 @@ until everything was loaded.
 import argparse
 import os
 from statistics import median
+from typing import Any
 
 import django
 from playwright.sync_api import Browser, sync_playwright
@@ -15,9 +16,9 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.chromium import CHROMIUM_ARGS, chromium_path
 from tests.browser.server import Server
 
+from .admin import CONVERSATIONS, with_search
 from .measures import machine, table
 
-CONVERSATIONS = "/admin/streaming_chat/conversation/"
 _TIMES = """() => new Promise((resolve) => {
     const { responseStart, loadEventEnd } = performance.getEntriesByType("navigation")[0];
     const told = (list) => resolve([responseStart, list.getEntries().at(-1).startTime, loadEventEnd]);
@@ -31,7 +32,8 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    pages, session = _pages(), _session()
+    client = _client()
+    pages, session = _pages(client), client.cookies["sessionid"].value
     rows = []
     with Server() as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=CHROMIUM_ARGS)
@@ -44,7 +46,7 @@ def main() -> None:
     print(table(["page", "answer began, ms", "largest paint", "all loaded"], rows))
 
 
-def _pages() -> dict[str, str]:
+def _pages(client: Any) -> dict[str, str]:
     from streaming_chat.models import Conversation, Message
 
     message = Message.objects.filter(role="assistant").order_by("-id")[500]
@@ -53,19 +55,18 @@ def _pages() -> dict[str, str]:
         "conversations": CONVERSATIONS,
         "a transcript": f"{CONVERSATIONS}{message.conversation_id}/change/",
         f"the longest transcript, {longest.message_count} messages": f"{CONVERSATIONS}{longest.pk}/change/",
-        "a search": f"{CONVERSATIONS}search/?q=order",
+        "a search": with_search(client, f"{CONVERSATIONS}search/?q=order"),
         "numbers of 28 days": f"{CONVERSATIONS}numbers/?days=28",
     }
 
 
-def _session() -> str:
-    from django.conf import settings
+def _client() -> Any:
     from django.contrib.auth import get_user_model
     from django.test import Client
 
     client = Client()
     client.force_login(get_user_model().objects.get_or_create(username="bench", is_staff=True, is_superuser=True)[0])
-    return client.cookies[settings.SESSION_COOKIE_NAME].value
+    return client
 
 
 def _open(browser: Browser, root: str, path: str, session: str) -> list[float]:
