@@ -30,8 +30,11 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
     """Return a conversation with the canary in all of its texts, and its reply; events and journal have some of it."""
     zero_what_is_deleted()
     owner = make_user("ana")
+    # As a client may name it under a wildcard.
+    model = fields.pop("model", f"demo:{CANARY}")
     conversation = make_conversation(
         owner,
+        model=model,
         title=f"{CANARY} in Lisbon",
         system_prompt=fields.pop("system_prompt", CANARY),
         metadata=fields.pop("metadata", {"page": CANARY}),
@@ -43,7 +46,9 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
         {"kind": "text", "text": f"Yes, {CANARY}. " * 300},
         {"kind": "text", "text": CANARY},
     ]
-    reply = make_reply(conversation, parts=parts, status="stopped", end_reason="user", cut_position=2_000, **fields)
+    reply = make_reply(
+        conversation, parts=parts, status="stopped", end_reason="user", cut_position=2_000, model=model, **fields
+    )
     Feedback.objects.create(
         message=reply, value=-1, comment=f"Not {CANARY}", by=owner, owner_key=conversation.owner_key
     )

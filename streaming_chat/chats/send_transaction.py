@@ -21,7 +21,7 @@ from streaming_chat.engine.run import Order
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import endings
-from streaming_chat.providers import default_model, get_provider, is_offered, split_model
+from streaming_chat.providers import default_model, get_provider, is_offered, not_offered, split_model
 from streaming_chat.providers.base import Prompt, Provider, Turn
 from streaming_chat.quotas import get_quota, tokens_in
 
@@ -144,7 +144,7 @@ class SendTransaction:
         """Return the model that was asked for, or else the conversation's. Raises APIError: 403, 422."""
         model = self._send_request.model or (current if is_offered(current) else default_model())
         if not is_offered(model):
-            raise APIError(422, "invalid", fields={"model": f"Must be one of GET api/models, got {model!r}."})
+            raise APIError(422, "invalid", fields={"model": not_offered(model)})
         if not get_permissions().may_use_model(self._request, self._owner, model):
             raise APIError(403, "forbidden")
         return model

@@ -1,5 +1,5 @@
 """Copies of a message's text outside its row and the search index: saved events, the notifier, the journal, and SQLite's
-write-ahead log.
+write-ahead log. And what a client has written into the name of its model.
 """
 
 from __future__ import annotations
@@ -8,9 +8,13 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from django.db import connections, transaction
+from django.db.models import CharField, Value
+from django.db.models.functions import Concat, Left, StrIndex
 
+from streaming_chat.conf import conf
 from streaming_chat.engine.ending_journal import journal
 from streaming_chat.models import ReplyEvent
 from streaming_chat.notifiers import get_notifier
@@ -26,6 +30,13 @@ def remove(message_ids: Sequence[uuid.UUID], using: str) -> None:
     """
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
     transaction.on_commit(partial(_remove_outside_database, tuple(message_ids), using), using=using, robust=True)
+
+
+def remove_chosen_models(rows: Any) -> None:
+    """Replace the models of conversations or messages that are not in STREAMING_CHAT_MODELS by `alias:*`."""
+    chosen = rows.exclude(model__in=["", *conf.STREAMING_CHAT_MODELS])
+    alias = Left("model", StrIndex("model", Value(":")))
+    chosen.update(model=Concat(alias, Value("*"), output_field=CharField()))
 
 
 def _remove_outside_database(message_ids: Sequence[uuid.UUID], using: str) -> None:

@@ -119,6 +119,8 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     copies.remove(message_ids, using)
     entries.remove(message_ids, using, titles_of=still, purge_after_commit=False)
     messages.update(text="", parts=[], page_context=None, send_key=None, body_digest="")
+    copies.remove_chosen_models(messages)
+    copies.remove_chosen_models(Conversation.objects.using(using).filter(pk__in=still))
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
     Review.objects.using(using).filter(conversation_id__in=still).update(notes="")
     Conversation.objects.using(using).filter(pk__in=still).update(

@@ -1,8 +1,9 @@
 """Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
 Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
-beginning of the message, its entry in the search index, and the copies of copies.py. A reply, its continuations and the
-reply that it continues share their text, so they are redacted together. docs/privacy.md says what remains.
+beginning of the message, the name of a model that a client has chosen, its entry in the search index, and the copies of
+copies.py. A reply, its continuations and the reply that it continues share their text, so they are redacted together.
+docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
         redacted_at=Now(),
         redacted_by=access_record.by_name,
     )
+    copies.remove_chosen_models(Message.objects.using(using).filter(pk=message_id))
+    copies.remove_chosen_models(conversations)
     Feedback.objects.using(using).filter(message_id=message_id).update(comment="")
     if has_title:
         conversations.update(title="")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from django.core.exceptions import ImproperlyConfigured
 
 from streaming_chat.backends import BackendSetting
 from streaming_chat.conf import conf
 
 from .base import Provider
+
+# What a client may choose under a wildcard. Stored names are seen by staff, and by the provider.
+_CHOSEN_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,100}")
 
 _providers = BackendSetting[Provider]("STREAMING_CHAT_PROVIDERS")
 
@@ -32,8 +37,22 @@ def split_model(name: str) -> tuple[str, str]:
 def is_offered(name: str) -> bool:
     """Return whether STREAMING_CHAT_MODELS allows this `alias:model`."""
     alias, model = split_model(name)
-    offered = conf.STREAMING_CHAT_MODELS
-    return bool(alias and model) and model != "*" and (name in offered or f"{alias}:*" in offered)
+    if not alias or model in ("", "*"):
+        return False
+    return name in conf.STREAMING_CHAT_MODELS or (alias in wildcards() and bool(_CHOSEN_NAME.fullmatch(model)))
+
+
+def not_offered(name: str) -> str:
+    """Return what to tell a client that chose such a model."""
+    alias, model = split_model(name)
+    if alias in wildcards() and model not in ("", "*"):
+        return f"The model's name after {alias}: must be 1 to 100 characters of A-Z a-z 0-9 . _ : / @ + -."
+    return f"Must be one of GET api/models, got {name!r}."
+
+
+def wildcards() -> list[str]:
+    """Return the aliases of which clients may choose any model. Such a name is a client's text."""
+    return [name.removesuffix(":*") for name in conf.STREAMING_CHAT_MODELS if name.endswith(":*")]
 
 
 def default_model() -> str:

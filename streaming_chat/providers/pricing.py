@@ -43,7 +43,8 @@ def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
             cost = _by_package(model, inputs, cached, outputs)
         return _storable(cost)
     except Exception:  # A reply must be saved even if its cost cannot be computed.
-        logger.exception("The cost of a reply by %s could not be computed.", model)
+        # Not the model: a client may have chosen its name.
+        logger.exception("The cost of a reply by the provider %s could not be computed.", split_model(model)[0])
         return None
 
 

@@ -14,19 +14,23 @@ from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
-from django.db.models import Case, Count, F, FloatField, Q, Sum, When
-from django.db.models.functions import Cast, Coalesce
+from django.db.models import Case, CharField, Count, F, FloatField, Q, Sum, Value, When
+from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 
+from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import DailyUsage, Feedback, Message, Status
+from streaming_chat.providers import wildcards
 
 from .histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND
 
 # Replies are rated days after they were written, and a reply that starts before midnight may end after it.
 RECOUNTED_DAYS = 7
 _KEYS = ("model", "provider", "status", "end_reason", "error_code")
+# The same of the query, in which models that clients chose under a wildcard are one.
+_GROUPS = ("counted_model", *_KEYS[1:])
 # Column of DailyUsage -> its annotation in the query, which must not have the name of a column of Message.
 _SUMS = {
     "replies": "count",
@@ -64,7 +68,7 @@ def count_day(day: date) -> list[DailyUsage]:
     """Return the current counts of a day, unsaved. Two queries."""
     by_key: dict[tuple[Any, ...], DailyUsage] = {}
     for row in _groups(day):
-        key = tuple(row[name] for name in _KEYS)
+        key = tuple(row[name] for name in _GROUPS)
         usage = by_key.setdefault(key, DailyUsage(day=day, **dict(zip(_KEYS, key, strict=True))))
         _add(usage, row)
     for *ending, good, bad in _feedback(day):
@@ -88,13 +92,15 @@ def _groups(day: date) -> Any:
     """Return sums of the day's replies, grouped by how they ended and by their two buckets."""
     replies = Message.objects.using(live_database()).filter(_of(day))
     return (
-        replies.annotate(tokens=_written_tokens(), ms=F("duration_ms") - F("first_event_ms"))
+        replies.annotate(
+            counted_model=_counted_model(), tokens=_written_tokens(), ms=F("duration_ms") - F("first_event_ms")
+        )
         .annotate(speed=_speed())
         .annotate(
             first_event_bucket=FIRST_EVENT_MS.bucket("first_event_ms"), speed_bucket=TOKENS_PER_SECOND.bucket("speed")
         )
         .order_by()
-        .values(*_KEYS, "first_event_bucket", "speed_bucket")
+        .values(*_GROUPS, "first_event_bucket", "speed_bucket")
         .annotate(
             count=Count("pk"),
             input_sum=Sum("input_tokens"),
@@ -103,6 +109,13 @@ def _groups(day: date) -> Any:
             uncosted_count=Count("pk", filter=Q(cost=None)),
         )
     )
+
+
+def _counted_model(prefix: str = "") -> Case:
+    """Return the model, or `alias:*` for one that a client chose: otherwise, clients decide how many rows there are."""
+    is_chosen = Q(**{f"{prefix}provider__in": wildcards()}) & ~Q(**{f"{prefix}model__in": conf.STREAMING_CHAT_MODELS})
+    alias = Concat(F(f"{prefix}provider"), Value(":*"), output_field=CharField())
+    return Case(When(is_chosen, then=alias), default=F(f"{prefix}model"))
 
 
 def _written_tokens() -> Case:
@@ -127,7 +140,8 @@ def _feedback(day: date) -> Any:
     found = Feedback.objects.using(live_database()).filter(_of(day, "message__"))
     return (
         found.order_by()
-        .values_list(*(f"message__{name}" for name in _KEYS))
+        .annotate(counted_model=_counted_model("message__"))
+        .values_list("counted_model", *(f"message__{name}" for name in _KEYS[1:]))
         .annotate(good=Count("pk", filter=Q(value__gt=0)), bad=Count("pk", filter=Q(value__lt=0)))
     )
 

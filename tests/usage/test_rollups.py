@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db import connection, connections
 from django.test import TestCase, TransactionTestCase
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 
 from streaming_chat.models import Conversation, DailyUsage, Feedback, Message
 from streaming_chat.usage import rollups
@@ -37,6 +37,17 @@ class CountingTests(TestCase):
             ("demo:demo", "demo", "stopped", "user", ""): 1,
             ("demo:demo", "demo", "failed", "", "provider_rate_limited"): 1,
         }
+
+    @override_settings(STREAMING_CHAT_MODELS=["own:listed", "own:*", "demo:demo"])
+    def test_models_that_clients_chose_are_counted_as_one(self):
+        """Otherwise a client makes as many rows as it finds names."""
+        for number in range(3):
+            judge(add_reply(model=f"own:chosen-{number}", provider="own"), 1)
+        add_reply(model="own:listed", provider="own")
+        add_reply(model="demo:no-longer-listed")
+
+        found = {row.model: (row.replies, row.good) for row in count_day(DAY)}
+        assert found == {"own:*": (3, 3), "own:listed": (1, 0), "demo:no-longer-listed": (1, 0)}
 
     def test_a_day_is_one_of_utc(self):
         for hour, day in ((0, DAY), (23, DAY), (0, DAY + timedelta(1))):

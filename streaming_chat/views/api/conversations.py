@@ -24,7 +24,7 @@ from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Status
-from streaming_chat.providers import default_model, is_offered
+from streaming_chat.providers import default_model, is_offered, not_offered
 from streaming_chat.quotas import Quota, get_quota
 from streaming_chat.search import entries, own_texts
 
@@ -200,7 +200,7 @@ def _message(conversation: Conversation, field: str, message_id: uuid.UUID) -> u
 
 def _check_model(request: HttpRequest, owner: Owner, model: str) -> None:
     if not is_offered(model):
-        raise APIError(422, "invalid", fields={"model": f"Must be one of GET api/models, got {model!r}."})
+        raise APIError(422, "invalid", fields={"model": not_offered(model)})
     require(get_permissions().may_use_model(request, owner, model))
 
 

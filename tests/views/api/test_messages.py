@@ -155,6 +155,18 @@ class ModelTests(ApiTestCase):
 
                 assert (response.status_code, list(error_of(response)["fields"])) == (422, ["model"])
 
+    @override_settings(STREAMING_CHAT_MODELS=["scripted:*", "scripted:the model"])
+    def test_under_a_wildcard_a_name_is_a_short_token(self):
+        """It is stored and shown to staff. A name that the site lists may be anything."""
+        assert self.model_of(model=f"scripted:{'x' * 100}") == f"scripted:{'x' * 100}"
+        assert self.model_of(model="scripted:the model") == "scripted:the model"
+        for name in ("x" * 101, "a b", "a\tb", "a\n", "é", "a\u202eb", "<b>", "a'b", "a%"):
+            with self.subTest(name):
+                response = self.api.post("api/messages", {"content": "Hi", "model": f"scripted:{name}"})
+
+                assert response.status_code == 422
+                assert "1 to 100 characters" in error_of(response)["fields"]["model"]
+
     @override_settings(STREAMING_CHAT_MODELS=["scripted:*"])
     def test_only_a_wildcard_means_that_a_model_must_be_named(self):
         assert self.api.post("api/messages", {"content": "Hi"}).status_code == 422
