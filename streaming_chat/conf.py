@@ -134,8 +134,8 @@ class Models:
     STREAMING_CHAT_MODELS = Setting(
         ["demo:demo"],
         STRINGS,
-        "The models that users may choose, as `alias:model`; `alias:*` allows all models of a provider. The first that is"
-        " not a wildcard is the default.",
+        "The models that users may choose, as `alias:model`; `alias:*` allows all models of a provider, by a name of up to"
+        " 100 characters of `A-Z a-z 0-9 . _ : / @ + -`. The first that is not a wildcard is the default.",
     )
     STREAMING_CHAT_PRICES = Setting[dict[str, dict[str, Any] | None]](
         {}, TABLE, "The price of each `alias:model` or `alias:*`. See [Costs](#costs)."

@@ -225,6 +225,7 @@ class BackendTests(ChecksTestCase):
             {"api_key": None},
             {"api_key": ""},
             {"base_url": "localhost:8000/v1"},
+            {"base_url": "https://me:secret-key@e.example/v1"},
             {"stall_timeout": 0},
             {"connect_timeout": "5"},
             {"first_event_timeout": None},

@@ -19,7 +19,7 @@ from typing import Any, Unpack
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions, Usage
-from .clients import Clients, Secret, checked_url, connect_timeout, http_client
+from .clients import Address, Clients, Secret, connect_timeout, http_client
 from .errors import is_bare_error
 from .http import HttpStream
 from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, parse_objects
@@ -34,7 +34,8 @@ class AnthropicProvider(Provider):
     """The messages API at Anthropic or any compatible URL.
 
     api_key: The key.
-    base_url: The address of the API, without `/v1`. None: Anthropic's own.
+    base_url: The address of the API, without `/v1`, user name, password and query. Logs contain only its host. None:
+        Anthropic's own.
     prefill: Whether the models continue an assistant's turn; otherwise, they are told to continue. None: Anthropic's models
         up to 4.5 do, later and other ones do not.
     """
@@ -51,7 +52,7 @@ class AnthropicProvider(Provider):
         super().__init__(alias, **options)
         self.base_url = base_url
         self.prefill = prefill
-        build = partial(_build_client, Secret(api_key), checked_url(base_url or BASE_URL))
+        build = partial(_build_client, Secret(api_key), Address.of(base_url or BASE_URL))
         self.clients = Clients("anthropic", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
@@ -194,8 +195,9 @@ class AnthropicStream(HttpStream):
         self._finish(payload.get("stop_reason"))
 
 
-def _build_client(api_key: Secret, base_url: str, sdk: ModuleType) -> Any:
-    client = sdk.AsyncAnthropic(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
+def _build_client(api_key: Secret, address: Address, sdk: ModuleType) -> Any:
+    http = http_client(sdk, address.path)
+    client = sdk.AsyncAnthropic(api_key=api_key.value, base_url=address.origin, max_retries=0, http_client=http)
     client.messages  # noqa: B018 - imports it now, and not in the event loop.
     return client
 

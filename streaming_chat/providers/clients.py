@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -36,11 +38,44 @@ class Secret:
         return ""
 
 
-def checked_url(url: str) -> str:
-    """Return the URL. Raises ValueError if it is not one of HTTP."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("base_url must begin with http:// or https://")
-    return url
+@dataclass(frozen=True, repr=False)
+class Address:
+    """The base URL of an API. Its path may have a key: it is in no repr, and neither the SDK nor its loggers learn it."""
+
+    origin: str
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Raises ValueError, which does not quote the URL."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("base_url must begin with http:// or https:// and a host")
+        if "@" in parts.netloc or "?" in url or "#" in url:
+            raise ValueError("base_url must have no user name, password, query or fragment; use api_key for the key")
+        return cls(f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/"))
+
+
+class _HiddenPath:
+    """A transport of httpx2 that puts the path of an address before that of each request.
+
+    httpx2 logs the address of each request at INFO, and an SDK at DEBUG: both log the one without this path.
+    """
+
+    def __init__(self, transport: Any, path: str) -> None:
+        self._transport = transport
+        self._path = path.encode()
+
+    async def handle_async_request(self, request: Any) -> Any:
+        shown = request.url
+        request.url = shown.copy_with(raw_path=self._path + shown.raw_path)
+        try:
+            return await self._transport.handle_async_request(request)
+        finally:
+            request.url = shown
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
 class Clients:
@@ -108,13 +143,17 @@ async def _keep(
         await client.close()
 
 
-def http_client(sdk: ModuleType) -> Any:
-    """Return an HTTP client for an SDK: over aiohttp, without redirects, for many connections."""
+def http_client(sdk: ModuleType, path: str) -> Any:
+    """Return an HTTP client for an SDK: over aiohttp, without redirects, for many connections. path: of its Address."""
     httpx2 = import_module("httpx2")
     limits = httpx2.Limits(
         max_connections=MAX_CONNECTIONS, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_SECONDS
     )
-    return sdk.DefaultAioHttpClient(limits=limits, timeout=None, follow_redirects=False)
+    client = sdk.DefaultAioHttpClient(limits=limits, timeout=None, follow_redirects=False)
+    client._transport = _HiddenPath(client._transport, path)
+    # The proxies that the environment names.
+    client._mounts = {url: proxy and _HiddenPath(proxy, path) for url, proxy in client._mounts.items()}
+    return client
 
 
 def connect_timeout(seconds: float) -> Any:

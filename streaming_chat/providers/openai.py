@@ -21,7 +21,7 @@ from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions
-from .clients import Clients, Secret, checked_url, connect_timeout, http_client
+from .clients import Address, Clients, Secret, connect_timeout, http_client
 from .errors import is_bare_error
 from .http import HttpStream
 from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, is_json, merged, parse, parse_objects
@@ -34,7 +34,8 @@ class OpenAIProvider(Provider):
     """Chat completions at OpenAI or any compatible server.
 
     api_key: The key. For a server that needs none, any string.
-    base_url: The address of the API, including `/v1`. None: OpenAI's own.
+    base_url: The address of the API, including `/v1`, without user name, password and query. Logs contain only its host.
+        None: OpenAI's own.
     max_tokens_parameter: The server's name for the maximum length of a reply: `"max_completion_tokens"`, or `"max_tokens"`
         for servers that know only that.
     include_usage: Ask for the number of tokens. A few servers reject the request.
@@ -65,7 +66,7 @@ class OpenAIProvider(Provider):
             raise ValueError(f"prefill must be one of {_PREFILLS}, got {prefill!r}")
         self.prefill = prefill
         self.base_url = base_url
-        build = partial(_build_client, Secret(api_key), checked_url(base_url or BASE_URL), organization, project)
+        build = partial(_build_client, Secret(api_key), Address.of(base_url or BASE_URL), organization, project)
         self.clients = Clients("openai", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
@@ -324,9 +325,10 @@ class OpenAIStream(HttpStream):
 
 
 def _build_client(
-    api_key: Secret, base_url: str, organization: str | None, project: str | None, sdk: ModuleType
+    api_key: Secret, address: Address, organization: str | None, project: str | None, sdk: ModuleType
 ) -> Any:
-    client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=base_url, max_retries=0, http_client=http_client(sdk))
+    http = http_client(sdk, address.path)
+    client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=address.origin, max_retries=0, http_client=http)
     # The SDK reads these from the environment; only the settings decide here.
     client.organization = organization
     client.project = project
