@@ -12,6 +12,9 @@ import { toHtml } from "./html.js";
 /** Code whose fence is open, which only grows. start: the HTML before its text. */
 /** @typedef {{start: string, text: string}} OpenCode */
 
+// A short one; a long one has one for each of its characters.
+const ELEMENTS_OF_FORMULA = 8;
+
 export class Block {
   /** @type {string | null} */
   #html;
@@ -26,7 +29,7 @@ export class Block {
     this.#html = html;
     this.open = open;
     this.isPlain = isPlain;
-    this.elements = html?.match(/<[a-z]/g)?.length ?? 0;
+    this.elements = html ? elementsOf(html) : 0;
   }
 
   get html() {
@@ -45,6 +48,16 @@ export class Block {
 }
 
 /**
+ * Return how many elements HTML has, with those of the formulas in it when they are typeset.
+ *
+ * @param {string} html
+ */
+function elementsOf(html) {
+  const formulas = html.split('<span class="math"').length - 1;
+  return (html.match(/<[a-z]/g)?.length ?? 0) + formulas * ELEMENTS_OF_FORMULA;
+}
+
+/**
  * Return a token as it is shown. Throws, within an attempt, when it is over the budget.
  *
  * @param {Token} token
@@ -54,4 +67,9 @@ export function makeBlock(token, { texts, links, budget }) {
   const block = new Block(token.raw, toHtml(token, { texts, links }));
   budget.add(block.elements);
   return block;
+}
+
+/** @param {string} source */
+export function plainBlock(source) {
+  return new Block(source, null, { isPlain: true });
 }

@@ -6,7 +6,7 @@
  * how the text arrived.
  */
 
-import { Block, makeBlock } from "./block.js";
+import { makeBlock, plainBlock } from "./block.js";
 import { Budget } from "./budget.js";
 import { define, read } from "./dialect.js";
 import { closeInline, completeBlock } from "./incomplete.js";
@@ -16,6 +16,7 @@ import { readWhole } from "./whole-text.js";
 
 /**
  * @import { MarkdownTexts } from "../types"
+ * @import { Block } from "./block.js"
  * @import { Definitions, Token } from "./dialect.js"
  */
 
@@ -171,7 +172,7 @@ export class Blocks {
 
   /** @param {number} position */
   #showPlain(position) {
-    this.list[this.#finished] = new Block(this.#source.slice(position), null, { isPlain: true });
+    this.list[this.#finished] = plainBlock(this.#source.slice(position));
     this.list.length = this.#finished + 1;
   }
 

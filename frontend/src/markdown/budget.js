@@ -12,8 +12,9 @@ const TEXT_MILLISECONDS = 300;
 const MILLISECONDS_PER_CHARACTER = 1 / 300;
 const TEXT_ELEMENTS = 4_000;
 const ELEMENTS_PER_CHARACTER = 1 / 20;
-// A block is read in one piece.
+// A block is read in one piece, and shown in one piece.
 const BLOCK_MILLISECONDS = 100;
+const BLOCK_ELEMENTS = 4_500;
 // So much more may a text cost that the user has asked for.
 const ON_REQUEST = 10;
 
@@ -26,6 +27,7 @@ export class Budget {
   #milliseconds;
   #pieceMilliseconds;
   #maxElements;
+  #maxBlockElements;
   #now;
   #deadline = Infinity;
   #nextLook = 0;
@@ -41,6 +43,7 @@ export class Budget {
     this.#milliseconds = factor * (TEXT_MILLISECONDS + characters * MILLISECONDS_PER_CHARACTER);
     this.#pieceMilliseconds = factor * BLOCK_MILLISECONDS;
     this.#maxElements = factor * (TEXT_ELEMENTS + characters * ELEMENTS_PER_CHARACTER);
+    this.#maxBlockElements = factor * BLOCK_ELEMENTS;
     this.#now = now;
   }
 
@@ -75,10 +78,10 @@ export class Budget {
     if (this.#now() > this.#deadline) throw new OverBudget();
   }
 
-  /** @param {number} elements Of the page, which cost style and layout besides. */
+  /** @param {number} elements Of one block of the page; they cost style and layout besides. */
   add(elements) {
     this.elements += elements;
-    if (this.elements > this.#maxElements) throw new OverBudget();
+    if (elements > this.#maxBlockElements || this.elements > this.#maxElements) throw new OverBudget();
     this.spend(elements);
   }
 }

@@ -60,13 +60,25 @@ export function growCode(block, text) {
 }
 
 /**
- * Colour the code in a finished block when it is near the screen and the browser is idle: colouring all code of a long conversation
+ * Colour the code in finished blocks when it is near the screen and the browser is idle: colouring all code of a long conversation
  * would take seconds.
  *
- * @param {Element} block
+ * @param {{node: Node, isHighlighted: boolean}[]} blocks
  * @param {string} address The highlighter's module.
  */
-export function highlightCode(block, address) {
+export function highlightBlocks(blocks, address) {
+  for (const block of blocks) {
+    if (block.isHighlighted) continue;
+    block.isHighlighted = true;
+    if (block.node instanceof Element) highlightCode(block.node, address);
+  }
+}
+
+/**
+ * @param {Element} block
+ * @param {string} address
+ */
+function highlightCode(block, address) {
   for (const code of block.querySelectorAll(".sc-code code[class]")) {
     if (code.textContent.length > MAX_COLOURED_CHARACTERS) continue;
     addresses.set(code, address);

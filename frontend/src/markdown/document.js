@@ -1,14 +1,16 @@
 /** Shows a text in Markdown as it arrives: finished blocks stay as they are, only the last ones are drawn again. */
 
 import { BATCH_BLOCKS, nextBatch } from "./batches.js";
+import { plainBlock } from "./block.js";
 import { Blocks } from "./blocks.js";
-import { copyCode, frameCode, growCode, highlightCode } from "./code-block.js";
+import { copyCode, frameCode, growCode, highlightBlocks } from "./code-block.js";
 import { direct, withoutDirection } from "./direction.js";
 import { Formulas } from "./formulas.js";
 import { growPlain, makePlain } from "./plain.js";
 import { followNote, nameNotes } from "./notes.js";
 import { portableHtml } from "./portable-html.js";
 import { patch } from "./patch.js";
+import { measureRendering } from "./rendering-time.js";
 import { clean } from "./sanitizer.js";
 import { Slices } from "./slices.js";
 import { frameTable, growTable } from "./table.js";
@@ -107,6 +109,12 @@ export class MarkdownDocument {
     this.#slices.run(this.#follow(steps, isComplete), this.#text.length <= SHORT);
     const now = performance.now();
     this.#pauseUntil = now + PAUSE_FACTOR * (now - began);
+    if (this.#text.length > SHORT && !isComplete) measureRendering((milliseconds) => this.#pause(PAUSE_FACTOR * milliseconds));
+  }
+
+  /** @param {number} milliseconds */
+  #pause(milliseconds) {
+    this.#pauseUntil = Math.max(this.#pauseUntil, performance.now() + milliseconds);
   }
 
   /**
@@ -124,7 +132,7 @@ export class MarkdownDocument {
     }
     yield* this.#showUntil(ready);
     for (const { node } of this.#shown.splice(list.length)) node.remove();
-    this.#highlight(isComplete ? list.length : this.#blocks.finished);
+    if (this.#highlighter) highlightBlocks(this.#shown.slice(0, isComplete ? list.length : this.#blocks.finished), this.#highlighter);
   }
 
   /**
@@ -135,7 +143,8 @@ export class MarkdownDocument {
   *#showUntil(ready) {
     while (this.#current < ready) {
       const batch = this.#current < this.#shown.length ? [] : nextBatch(this.#blocks.list.slice(this.#current, ready));
-      if (batch.length > 1) this.#append(batch);
+      if (this.#blocks.list[this.#current].isPlain) yield* this.#showPlain(this.#current);
+      else if (batch.length > 1) this.#append(batch);
       else this.#show(this.#current);
       this.#current += Math.max(1, batch.length);
       yield;
@@ -173,8 +182,10 @@ export class MarkdownDocument {
    */
   #update(shown, block) {
     const { block: before, node } = shown;
-    if (block.isPlain || before.isPlain) {
-      this.#updatePlain(shown, block);
+    if (before.isPlain) {
+      shown.node = this.#make(block);
+      node.replaceWith(shown.node);
+      shown.isHighlighted = false;
     } else if (block.open && before.open?.start === block.open.start) {
       growCode(/** @type {Element} */ (node), block.open.text);
     } else if (block.html !== before.html) {
@@ -187,18 +198,20 @@ export class MarkdownDocument {
   }
 
   /**
-   * @param {ShownBlock} shown
-   * @param {ShownBlock["block"]} block
+   * Show a block of plain text, some of it at a time.
+   *
+   * @param {number} index
    */
-  #updatePlain(shown, block) {
-    const { block: before, node } = shown;
-    if (before.isPlain && block.isPlain && block.raw.startsWith(before.raw) && !this.#blocks.isOnRequest) {
-      growPlain(/** @type {Element} */ (node), block.raw, before.raw.length);
-      return;
-    }
-    shown.node = this.#make(block);
-    shown.isHighlighted = false;
-    node.replaceWith(shown.node);
+  *#showPlain(index) {
+    const { raw } = this.#blocks.list[index];
+    const isFinal = this.#blocks.isOnRequest;
+    const old = this.#shown[index];
+    const before = old?.block.isPlain && raw.startsWith(old.block.raw) && !isFinal ? old : null;
+    const shown = before ?? { block: plainBlock(""), node: makePlain(this.#texts, isFinal), isHighlighted: false };
+    this.#shown[index] = shown;
+    if (!old) this.#element.append(shown.node);
+    else if (!before) old.node.replaceWith(shown.node);
+    yield* growPlain(shown, this.#blocks.list[index]);
   }
 
   /**
@@ -207,7 +220,6 @@ export class MarkdownDocument {
    * @param {ShownBlock["block"]} block
    */
   #make(block, hasDirection = true) {
-    if (block.isPlain) return makePlain(block.raw, this.#texts, this.#blocks.isOnRequest);
     const node = this.#framed(block.html).firstChild ?? document.createTextNode("");
     return hasDirection ? direct(node) : node;
   }
@@ -230,15 +242,5 @@ export class MarkdownDocument {
     nameNotes(content, this.#notePrefix);
     this.#formulas.show(content);
     return content;
-  }
-
-  /** @param {number} count How many blocks, from the first, to colour. */
-  #highlight(count) {
-    if (!this.#highlighter) return;
-    for (const shown of this.#shown.slice(0, count)) {
-      if (shown.isHighlighted) continue;
-      shown.isHighlighted = true;
-      if (shown.node instanceof Element) highlightCode(shown.node, this.#highlighter);
-    }
   }
 }

@@ -1,18 +1,24 @@
 /** Text that is shown as it was written, because formatting it would take too long; and the button that formats it all the same. */
 
-/** @import { MarkdownTexts } from "../types" */
+import { plainBlock } from "./block.js";
+
+/**
+ * @import { MarkdownTexts } from "../types"
+ * @import { Block } from "./block.js"
+ */
 
 // The browser lays out a paragraph as a whole when text is added to it.
 const PARAGRAPH = 4_096;
+// So much is laid out in a few milliseconds.
+const STEP = 16_384;
 
 /**
- * Return an element that shows `text`.
+ * Return an element for text that is shown as it was written.
  *
- * @param {string} text
  * @param {MarkdownTexts} texts
  * @param {boolean} isFinal Whether formatting it was tried with all the time that there is.
  */
-export function makePlain(text, texts, isFinal) {
+export function makePlain(texts, isFinal) {
   const element = document.createElement("div");
   element.className = "sc-plain";
   const button = document.createElement("button");
@@ -21,18 +27,32 @@ export function makePlain(text, texts, isFinal) {
   button.textContent = isFinal ? texts.not_formatted : texts.format;
   if (isFinal) button.setAttribute("aria-disabled", "true");
   element.append(button);
-  growPlain(element, text, 0);
   return element;
 }
 
 /**
- * Show more of a text. Only its last paragraph changes, and new ones follow.
+ * Show more of a text, some of it in each step.
+ *
+ * @param {{block: Block, node: Node}} shown block: what is shown of it so far.
+ * @param {Block} block
+ */
+export function* growPlain(shown, block) {
+  for (let length = shown.block.raw.length; length < block.raw.length; length = shown.block.raw.length) {
+    shown.block = plainBlock(block.raw.slice(0, length + STEP));
+    grow(/** @type {Element} */ (shown.node), shown.block.raw, length);
+    yield;
+  }
+  shown.block = block;
+}
+
+/**
+ * Only the last paragraph changes, and new ones follow.
  *
  * @param {Element} element
  * @param {string} text
  * @param {number} shown How many of its characters are shown.
  */
-export function growPlain(element, text, shown) {
+function grow(element, text, shown) {
   const paragraphs = element.querySelectorAll(":scope > p");
   const last = paragraphs[paragraphs.length - 1];
   let from = last ? shown - (last.textContent ?? "").length : 0;

@@ -6,6 +6,8 @@
 const SLICE_MILLISECONDS = 12;
 // So long may the first slice of a short text be, which then is shown at once.
 const SHORT_MILLISECONDS = 50;
+// The tab may have been hidden in the meantime.
+const LONGEST_WAIT = 250;
 
 /** @type {Set<Slices>} What waits for a task, in its order. */
 const waiting = new Set();
@@ -22,10 +24,20 @@ channel.port1.onmessage = () => {
   }
 };
 
-// A timer would wait for 4 ms after the fifth slice, and not at all come in a hidden tab for up to a minute.
+// After each slice the browser draws: what several slices have added would be laid out in one task. In a hidden tab it does not draw.
 function schedule() {
-  if (!isScheduled) channel.port2.postMessage(null);
+  if (isScheduled) return;
   isScheduled = true;
+  const next = () => channel.port2.postMessage(null);
+  if (document.hidden || !waiting.size) return next();
+  const frame = requestAnimationFrame(() => {
+    clearTimeout(timer);
+    next();
+  });
+  const timer = setTimeout(() => {
+    cancelAnimationFrame(frame);
+    next();
+  }, LONGEST_WAIT);
 }
 
 export class Slices {

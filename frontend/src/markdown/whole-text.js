@@ -1,11 +1,12 @@
 /** Reads a text to which nothing more will be added. No DOM. */
 
-import { Block, makeBlock } from "./block.js";
+import { makeBlock, plainBlock } from "./block.js";
 import { define, read } from "./dialect.js";
 import { isShown } from "./pieces.js";
 
 /**
  * @import { MarkdownTexts } from "../types"
+ * @import { Block } from "./block.js"
  * @import { Budget } from "./budget.js"
  * @import { Token } from "./dialect.js"
  */
@@ -37,7 +38,7 @@ export function* readWhole(source, list, { old, texts, budget }) {
   }
   list.length = count;
   const end = shown[count]?.start ?? (isRead ? source.length : (tokens.at(-1)?.end ?? 0));
-  if (end < source.length) list.push(new Block(source.slice(end), null, { isPlain: true }));
+  if (end < source.length) list.push(plainBlock(source.slice(end)));
   return !hasLinks && end === source.length && old.every((block, index) => block.isOf(shown[index]));
 }
 
