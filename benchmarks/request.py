@@ -230,7 +230,7 @@ def _in_statements(windows: Sequence[Window], role: str, stage: str) -> float:
 
 def _shortened(sql: str) -> str:
     """Return SQL as it can be read: without quotes, and with a long list of columns as …"""
-    sql = sql.replace('"', "").replace("streaming_chat_", "").replace("|", "\\|")
+    sql = " ".join(sql.split()).replace('"', "").replace("streaming_chat_", "").replace("|", "\\|")
     sql = re.sub(r"(?<=SELECT )(?!DISTINCT|1 )[^()]*?(?= FROM )", _first_columns, sql)
     sql = re.sub(r" \(.*?\) VALUES .*?(?= RETURNING|$)", " …", sql)
     # Django names savepoints after the thread.

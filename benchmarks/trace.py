@@ -184,7 +184,8 @@ class Trace:
 
     def _watch_connection(self, connection: Any, **kwargs: Any) -> None:
         if self._execute not in connection.execute_wrappers:
-            connection.execute_wrappers.append(self._execute)
+            # Not last: a block of `connection.execute_wrapper`, in which a connection may be opened, takes away the last.
+            connection.execute_wrappers.insert(0, self._execute)
 
     def _execute(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         with self._statement(sql):

@@ -83,7 +83,8 @@ def watched_statements() -> Iterator[Statements]:
 
     def watch(sender: Any, connection: Any, **kwargs: Any) -> None:
         if statements.note not in connection.execute_wrappers:
-            connection.execute_wrappers.append(statements.note)
+            # Not last: a block of `connection.execute_wrapper` takes away the last.
+            connection.execute_wrappers.insert(0, statements.note)
             wrapped.append(connection)
 
     connection.execute_wrappers.append(statements.note)
