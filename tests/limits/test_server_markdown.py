@@ -77,7 +77,7 @@ class PageTests(TestCase):
         text = "\\[ *a*\n" * (32_000 // 7)
         reasoning = {"kind": "reasoning", "text": "Hm."}
         reply = make_reply(conversation, parts=[{"kind": "text", "text": text}, reasoning] * 31)
-        transcript = Transcript.open(conversation.pk, may_read=True)
+        transcript = Transcript.open(conversation.pk, may_read=True, through=reply.pk)
 
         (turn,) = turns_of([reply])
         for parts in (turn.parts, transcript.bubbles[-1].shown):
