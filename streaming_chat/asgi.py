@@ -9,6 +9,7 @@ Django gives every request under ASGI a thread of its own to its end: 1,000 open
 The synchronous code of all requests runs on these threads, one call at a time on each. A slow synchronous view, or a
 synchronous middleware around a slow asynchronous view, delays the requests that share its thread. Needs asgiref 3.13.
 With four, another page waits 59 ms while messages are sent, with two 150; eight send fewer (benchmarks/README.md).
+The requests of one owner, or of one network address while the owner is not known, wait for half of the threads at most.
 
 The health check is answered on the event loop, before Django and its middleware: it answers even if all threads are busy.
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -142,7 +144,11 @@ class SharedThreads:
     """Runs an application's synchronous code on a few threads, each request on one of them."""
 
     def __init__(self, application: Application, threads: int = 4) -> None:
+        # Models can be imported only after Django's setup.
+        from .views.known_clients import known_clients
+
         self._application = application
+        self._client_of = known_clients.client_of
         # Least recently chosen first.
         self._threads = [_RequestThread(number) for number in range(threads)]
 
@@ -151,14 +157,21 @@ class SharedThreads:
             await self._application(scope, receive, send)
             return
         try:
-            async with ThreadSensitiveContext(executor=self._choose_thread()):
-                await self._application(scope, receive, send)
+            client = self._client_of(scope)
+            waiting = _WaitingRequest(self._choose_thread(client), client, send)
+            try:
+                async with ThreadSensitiveContext(executor=waiting.thread):
+                    await self._application(scope, receive, waiting.send)
+            finally:
+                waiting.leave()
         finally:
             await _reset_unfinished(getattr(send, "__self__", None))
 
-    def _choose_thread(self) -> _RequestThread:
+    def _choose_thread(self, client: str) -> _RequestThread:
         """Return the one with the least to do: another may wait for a locked row."""
-        thread = min(self._threads, key=_RequestThread.waiting_calls)
+        its_own = [thread for thread in self._threads if client and client in thread.clients]
+        has_its_share = len(its_own) >= max(1, len(self._threads) // 2)
+        thread = min(its_own if has_its_share else self._threads, key=_RequestThread.waiting_calls)
         self._threads.remove(thread)
         self._threads.append(thread)
         return thread
@@ -170,6 +183,8 @@ class _RequestThread(ThreadPoolExecutor):
     def __init__(self, number: int) -> None:
         super().__init__(1, thread_name_prefix=f"streaming_chat.request{number}")
         self._calls: set[Future[Any]] = set()
+        # Whose requests wait on it for their response. Of the event loop.
+        self.clients: Counter[str] = Counter()
 
     def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
         """See Executor."""
@@ -181,6 +196,32 @@ class _RequestThread(ThreadPoolExecutor):
     def waiting_calls(self) -> int:
         """Return how many calls run or wait."""
         return len(self._calls)
+
+
+class _WaitingRequest:
+    """A request on its thread, until its response starts: what it has to do there is then done."""
+
+    def __init__(self, thread: _RequestThread, client: str, send: Send) -> None:
+        self.thread = thread
+        self._client = client
+        self._send = send
+        self._is_waiting = True
+        thread.clients[client] += 1
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Send a message of the response."""
+        if self._is_waiting:
+            self.leave()
+        await self._send(message)
+
+    def leave(self) -> None:
+        """Wait no longer. It may be called again."""
+        if not self._is_waiting:
+            return
+        self._is_waiting = False
+        self.thread.clients[self._client] -= 1
+        if not self.thread.clients[self._client]:
+            del self.thread.clients[self._client]
 
 
 async def _send(response: HttpResponse, send: Send, *, with_body: bool = True) -> None:

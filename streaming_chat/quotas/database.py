@@ -180,6 +180,19 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network((parsed, _IPV6_NETWORK), strict=False))
 
 
+def is_proxy(address: str, forwarded_for: str) -> bool:
+    """Return whether all visitors seem to have this address: the site's own proxy has it.
+
+    They would share what one network may take, and an attacker could lock them all out. A proxy names the client it asks
+    for in X-Forwarded-For. Anybody can write that header, but not from a private address over the Internet.
+    """
+    try:
+        is_public = ipaddress.ip_address(address.partition("%")[0]).is_global
+    except ValueError:
+        return True
+    return not is_public and bool(forwarded_for) and address not in forwarded_for
+
+
 def _hashed(network: str, day: date) -> str:
     """Return a hash that cannot be found in a table of all addresses, and differs from day to day."""
     return salted_hmac("streaming_chat.quotas.address", f"{day} {network}", algorithm="sha256").hexdigest()

@@ -10,7 +10,6 @@ Each process counts for itself: its one core is what it shares out.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import threading
@@ -21,6 +20,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest
 
@@ -29,7 +29,9 @@ from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.db.alias import live_database
 from streaming_chat.exceptions import APIError
 from streaming_chat.quotas import get_quota
-from streaming_chat.quotas.database import DatabaseQuota, network_of, remote_address
+from streaming_chat.quotas.database import DatabaseQuota, is_proxy, network_of, remote_address
+
+from .known_clients import known_clients
 
 # Those whose time is not made up for yet; beyond that, who was charged longest ago is forgotten.
 _MAX_CHARGED = 10_000
@@ -132,6 +134,8 @@ class MeasuredWork:
 
     def require_share(self, request: HttpRequest, owner: Owner) -> None:
         """Raise APIError 429 if the owner has taken too much. All of this work is the owner's in any case."""
+        if isinstance(request, ASGIRequest):
+            known_clients.remember(request.scope, owner.key)
         self._shares = _shares_of(request, owner)
         work_shares.require(self._shares)
 
@@ -183,17 +187,4 @@ def _network(request: HttpRequest) -> str:
     if isinstance(quota, DatabaseQuota) and quota.has_own_address:
         return quota.network(request)
     address = remote_address(request)
-    return "" if _is_proxy(request, address) else network_of(address)
-
-
-def _is_proxy(request: HttpRequest, address: str) -> bool:
-    """Return whether all visitors seem to have this address: the site's own proxy has it.
-
-    They would share what one network may take, and an attacker could lock them all out. A proxy names the client it asks
-    for. Anybody can write that header, but not from a private address over the Internet.
-    """
-    try:
-        is_public = ipaddress.ip_address(address.partition("%")[0]).is_global
-    except ValueError:
-        return True
-    return not is_public and address not in request.headers.get("X-Forwarded-For", address)
+    return "" if is_proxy(address, request.headers.get("X-Forwarded-For", "")) else network_of(address)
