@@ -170,8 +170,8 @@ class Limits:
     STREAMING_CHAT_MAX_REPLY_CHARS = Setting(
         1_000_000,
         whole_number("code points"),
-        "The longest reply, including reasoning. A longer one is cut off and ends as completed, with the reason"
-        " `length_cap`.",
+        "The longest reply: text, reasoning, and the tool calls with their names, ids and arguments. Each part after the"
+        " first counts 100 more. A longer reply is cut off and ends as completed, with the reason `length_cap`.",
     )
     STREAMING_CHAT_MAX_REPLY_SECONDS = Setting(
         600.0, POSITIVE_SECONDS, "The longest time that a reply may take; then it ends in the same way."

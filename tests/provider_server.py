@@ -44,7 +44,12 @@ Gate 0 holds the first delta, gate `len(deltas)` the finish; the headers are out
 Anthropic's API refuses blank texts, as the real one does, and a prompt that ends with an assistant's turn if
 that has trailing white space, or the model is of the generation 4.6 or later.
 
-`status` other than 200 answers with `body` (bytes, or anything JSON) and `headers` instead.
+`status` other than 200 answers with `body` (bytes, or anything JSON) and `headers` instead. With `framing` "chunked" or
+"length" and one of these faults, the body goes on after that; `call.sent` counts its bytes:
+
+    endless     the body again and again, until the client leaves
+    trickle     its last byte again and again, one every 10 ms
+    stall       nothing comes any more, the connection stays open
 
 **What is recorded**, for each request, in `provider.calls` (see Call): path, headers, parsed body, the deltas
 whose last byte was written, whether and when the client closed before the reply was whole.
@@ -132,6 +137,7 @@ class Script:
     none.
     raw: recorded bytes in place of all of the above but faults, writes, crlf and bom; `after` counts its
     blocks.
+    reason: the reason phrase after the status.
     """
 
     deltas: Sequence[str] = ("Hello", ", ", "wörld", "!")
@@ -158,6 +164,7 @@ class Script:
     body: Any = b""
     content_type: str | None = ""
     raw: bytes | None = None
+    reason: str = "Status"
 
     @property
     def text(self) -> str:
@@ -179,6 +186,7 @@ class Call:
         self.script = script
         self.deltas: list[str] = []
         self.events = 0
+        self.sent = 0
         self.started_at = time.monotonic()
         self.ended = False
         self.whole = False
@@ -429,6 +437,9 @@ class _Connection:
         await asyncio.sleep(script.delay_headers)
         if script.fault and script.fault != "endless" and script.after < 0:
             return await self._break(script.fault, Body(self.writer, "close"))
+        if script.status != 200 and script.fault:
+            await self._write_endlessly(call, wire)
+            return False
         if script.status != 200 or script.as_json or (wire and not call.body.get("stream")):
             await self._write_whole(call, wire)
             return True
@@ -449,12 +460,29 @@ class _Connection:
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()
         headers = {**_content_type(script, "application/json"), **wire_headers(wire), **script.headers}
-        self.writer.write(_head(script.status, {**headers, "content-length": str(len(body))}) + body)
+        headers["content-length"] = str(len(body))
+        self.writer.write(_head(script.status, headers, script.reason) + body)
         await self.writer.drain()
         if whole:
             for delta in script.deltas:
                 self.server.record_frame(call, Frame(b"", delta))
         self.server.record(call, whole=True)
+
+    async def _write_endlessly(self, call: Call, wire: Any) -> None:
+        """Write the body of an error that does not end."""
+        script, body = call.script, Body(self.writer, call.script.framing)
+        length = {"content-length": str(10**12)} if script.framing == "length" else {}
+        headers = {**_content_type(script, "application/json"), **wire_headers(wire), **length, **script.headers}
+        await body.start(script.status, headers, script.reason)
+        piece = script.body if isinstance(script.body, bytes) else json.dumps(script.body).encode()
+        while True:
+            await body.write(piece)
+            self.server.record(call, sent=call.sent + len(piece))
+            if script.fault == "stall":
+                await asyncio.Event().wait()
+            if script.fault == "trickle":
+                piece = piece[-1:]
+                await asyncio.sleep(0.01)
 
     async def _write_stream(self, call: Call, wire: Any, body: Body) -> None:
         script = call.script
@@ -533,12 +561,12 @@ class Body:
         self.writer = writer
         self.framing = framing
 
-    async def start(self, status: int, headers: dict[str, str]) -> None:
+    async def start(self, status: int, headers: dict[str, str], reason: str = "Status") -> None:
         if self.framing == "chunked":
             headers = {**headers, "transfer-encoding": "chunked"}
         elif self.framing == "close":
             headers = {**headers, "connection": "close"}
-        self.writer.write(_head(status, headers))
+        self.writer.write(_head(status, headers, reason))
         await self.writer.drain()
 
     async def write(self, data: bytes) -> None:
@@ -795,9 +823,9 @@ def _pieces(data: bytes, script: Script) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True) if end > start]
 
 
-def _head(status: int, headers: dict[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in headers.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+def _head(status: int, headers: dict[str, str], reason: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
 
 
 def _event(payload: dict[str, Any]) -> bytes:

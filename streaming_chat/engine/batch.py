@@ -47,13 +47,15 @@ class SavedEnding(NamedTuple):
 class RunSlice:
     """One look at one run: what it has that is not saved yet. ending: its outcome, once all its events are here."""
 
-    __slots__ = ("ending", "events", "position", "progress", "run", "upto")
+    __slots__ = ("ending", "events", "position", "progress", "run", "upto", "weight")
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.run = progress.run
         # Before the events: once there is an outcome, all events are there.
         self.ending = self.run.outcome
+        # A read that arrives just now may be counted one flush too early or too late.
+        self.weight = self.run.weight
         self.upto = len(self.run.events)
         self.begin_at(progress.index, progress.position)
 
@@ -86,7 +88,7 @@ class RunSlice:
 
     def mark_saved(self) -> None:
         """Note that what was written is committed."""
-        self.progress.advance(self.upto, self.position + events.length(self.events))
+        self.progress.advance(self.upto, self.position + events.length(self.events), self.weight)
         self.progress.is_uncertain = False
 
 

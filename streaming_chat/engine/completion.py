@@ -52,6 +52,11 @@ class Completion:
         """The reply's units, with the start."""
         return 1 + events.length(self.received)
 
+    @cached_property
+    def weight(self) -> int:
+        """What it weighs in memory."""
+        return events.weight(self.received)
+
     @property
     def cut_position(self) -> int | None:
         """Where a stop cuts the reply; None if it asked for a position beyond the text."""

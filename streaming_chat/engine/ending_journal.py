@@ -173,9 +173,9 @@ class Journal:
         self._reported = ""
 
     @property
-    def units_in_memory(self) -> int:
-        """How many units the records take that no file holds."""
-        return sum(record.completion.end_position for record in list(self._in_memory.values()))
+    def weight_in_memory(self) -> int:
+        """What the records weigh that no file holds."""
+        return sum(record.completion.weight for record in list(self._in_memory.values()))
 
     def put(self, record: Record, *, in_memory: bool = True) -> bool:
         """Keep a record; False if it is lost. in_memory: where there is no folder for it, or it cannot be written."""

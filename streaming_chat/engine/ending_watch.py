@@ -18,7 +18,7 @@ from .progress import Progress, SavingState
 ENDING_SECONDS = 30.0
 # How much longer if it is in a commit whose answer does not come: that commit may have happened.
 _COMMIT_SECONDS = 5.0
-# Most code points that wait in memory, of all replies; a code point takes 1 to 4 bytes.
+# The largest weight that waits in memory, of all replies; a code point takes 1 to 4 bytes.
 _MOST_UNSAVED = 64_000_000
 
 
@@ -80,9 +80,9 @@ class EndingWatch:
         progress.run.mark_saved(record.completion.payload, record.completion.end_position)
 
     def _bound_memory(self, runs: Iterable[Progress]) -> None:
-        """End the longest replies when too much waits; they are given up as soon as they have ended."""
+        """End the heaviest replies when too much waits; they are given up as soon as they have ended."""
         sizes = {progress: progress.unsaved for progress in runs}
-        excess = sum(sizes.values()) + journal.units_in_memory - _MOST_UNSAVED
+        excess = sum(sizes.values()) + journal.weight_in_memory - _MOST_UNSAVED
         for progress in sorted(sizes, key=sizes.__getitem__, reverse=True):
             if excess <= 0:
                 return

@@ -61,6 +61,7 @@ class Progress:
         "run",
         "state",
         "waiting_since",
+        "weight",
     )
 
     def __init__(self, run: Run) -> None:
@@ -69,6 +70,8 @@ class Progress:
         self._lock = threading.Lock()
         # Of the first event that is not saved.
         self.index, self.position = run.own_index, run.own_position
+        # Of the events before it.
+        self.weight = 0
         # The answer to the last commit did not come: it may have happened, or may yet.
         self.is_uncertain = False
         # It could not be saved by itself; it has a transaction of its own until it can, and does not hold up the others.
@@ -100,8 +103,13 @@ class Progress:
 
     @property
     def unsaved(self) -> int:
-        """How many units are not known to be saved."""
-        return self.run.position - self.position
+        """What weighs that is not known to be saved."""
+        return self.run.weight - self.weight
+
+    @property
+    def to_save(self) -> int:
+        """What weighs that the next transaction would save: the whole reply if it has ended."""
+        return self.unsaved if self.run.outcome is None else self.run.weight
 
     def move(self, to: SavingState) -> bool:
         """Go to this state; False, and nothing changes, if the table does not have the transition."""
@@ -111,9 +119,10 @@ class Progress:
             self.state = to
             return True
 
-    def advance(self, index: int, position: int) -> None:
-        """Note that everything before this event is saved."""
+    def advance(self, index: int, position: int, weight: int | None = None) -> None:
+        """Note that everything before this event is saved. weight: None if it is not known, and less than was saved."""
         self.index, self.position = index, position
+        self.weight = self.weight if weight is None else weight
 
     def publish(self) -> None:
         """Publish its events to other processes from now on, beside saving them."""

@@ -8,15 +8,14 @@ import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from streaming_chat.conf import conf
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.continued_text import Joint
 from streaming_chat.protocol.endings import Ending
-from streaming_chat.protocol.events import DELTAS, START, Event, before
+from streaming_chat.protocol.events import DELTAS, PART_WEIGHT, Event, fitting, merge, text_length, weight
 from streaming_chat.protocol.storable_text import TextCleaner
-from streaming_chat.providers.base import Prompt, Provider, ProviderStream
+from streaming_chat.providers.base import Prompt, Provider, ProviderStream, longest_reply
 
 from .measurements import Measurements
 from .run_state import RunState, StateMachine
@@ -56,7 +55,8 @@ class Receiver:
         self._stream = stream
         self._state = state
         self._clock = loop.time
-        self._taken_over = events.length(order.taken_over)
+        # Of what the provider sends: a reply that had its greatest length can be continued.
+        self._longest = longest_reply()
         self._cleaner = self._make_cleaner()
         self._upstream: ProviderStream | None = None
         # The same until its leftovers have been taken, which is done once.
@@ -89,13 +89,15 @@ class Receiver:
             return None
         return endings.completed(self._upstream.end_reason)
 
-    def take_leftovers(self) -> None:
-        """Keep the tool calls that are not complete, and a surrogate that waits for its other half."""
+    def take_leftovers(self) -> bool:
+        """Keep the tool calls that are not complete, and a surrogate that waits for its other half.
+
+        Returns False if the reply has its greatest length before their end.
+        """
         unfinished, self._unfinished = self._unfinished, None
         leftovers = unfinished.leftovers() if unfinished is not None else []
         rest = [*self._cleaner.take(leftovers), *self._cleaner.flush()]
-        if rest:
-            self._stream.append(rest)
+        return self._append_fitting(rest)
 
     def finish(self) -> None:
         """Keep what is left over and what the provider has said so far. Raises nothing, whatever the provider does."""
@@ -135,9 +137,7 @@ class Receiver:
     async def _read(self, upstream: ProviderStream) -> Ending:
         """Append what comes until the reply is complete or has its greatest length; return how it ended."""
         stream, take, now, measurements = self._stream, self._cleaner.take, self._clock, self.measurements
-        # Of what this provider sends: a reply that had its greatest length can be continued.
-        longest = conf.STREAMING_CHAT_MAX_REPLY_CHARS + self._taken_over
-        latest = START
+        total, longest, latest = stream.weight, self._longest, self._latest
         while (received := await upstream.read()) is not None:
             measurements.last_bytes_at = now()
             if not received:
@@ -145,21 +145,40 @@ class Receiver:
             new = take(received)
             if not new:
                 continue
+            if len(new) > 1:
+                # Each event is an object in memory until the reply ends; one read may have thousands.
+                new = list(merge(new))
             if measurements.first_event_at is None:
                 self._note_first_event()
-            size = 0
+            # This is `events.weight`, without a call for each token.
             for kind, payload in new:
-                size += len(payload) if kind in DELTAS else 1
+                total += len(payload) if kind in DELTAS else text_length(payload)
                 # Kinds change a few times a reply; to see that they did not costs 8 ns a token.
                 if kind != latest:
-                    latest = kind
+                    latest = kind if kind in DELTAS else ""
+                    total += PART_WEIGHT
                     measurements.note_kind(kind)
-            if stream.position + size > longest:
-                stream.append(before(new, longest + 1, stream.position))
+            if total > longest:
+                self._append_fitting(new)
                 return endings.completed("length_cap")
+            stream.weight = total
             stream.append(new)
-        self.take_leftovers()
-        return endings.completed(upstream.end_reason)
+        is_whole = self.take_leftovers()
+        return endings.completed(upstream.end_reason if is_whole else "length_cap")
+
+    @property
+    def _latest(self) -> str:
+        """The kind of the last event that this provider sent."""
+        return self._stream.events[-1].kind if self._stream.weight else ""
+
+    def _append_fitting(self, new: list[Event]) -> bool:
+        """Append events as far as the greatest length allows; return whether that was all of them."""
+        stream, latest = self._stream, self._latest
+        kept = list(fitting(new, self._longest - stream.weight, latest))
+        if kept:
+            stream.weight += weight(kept, latest)
+            stream.append(kept)
+        return kept == new
 
     def _make_cleaner(self) -> TextCleaner | Joint:
         so_far = events.text_of(self._order.taken_over)

@@ -72,6 +72,11 @@ class Run:
         return self.stream.position
 
     @property
+    def weight(self) -> int:
+        """What its provider has sent so far weighs; see `protocol/events.py`. From any thread."""
+        return self.stream.weight
+
+    @property
     def is_orphaned(self) -> bool:
         """Whether its loop was closed without a word to it: its task was not even cancelled."""
         return self.outcome is None and self._loop.is_closed()

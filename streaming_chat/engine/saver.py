@@ -6,7 +6,7 @@ is reported, and nothing is lost: how far each run is saved is known, or the dat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +25,8 @@ from .batch import Batch, GivenUp, SavedEnding, begin_commit, ended_elsewhere, s
 from .completion import Completion, finish_transaction, save_ending
 from .progress import Progress, SavingState
 
+# The largest weight that one transaction saves, unless one reply alone is heavier. After an outage, much may wait.
+_MOST_IN_TRANSACTION = 8_000_000
 # Longest wait in seconds for a lock, once it is known that one of the batch is held: 1,000 replies are divided in 1 s.
 _SHORT_WAIT_SECONDS = 0.1
 # If more replies than this cannot be saved, each by itself, the trouble is the database's and not theirs.
@@ -52,19 +54,19 @@ class Saver:
         self.worker = worker
 
     def save(self, runs: Sequence[Progress], *, divide: bool = False) -> SaveResult:
-        """Save what these runs have, in one transaction or, where that fails, in halves.
+        """Save what these runs have, in one transaction, in several if they are too heavy for one, or, where that fails,
+        in halves.
 
         divide: also where the database seems to be away: it has answered, and one reply must not hold up all.
         """
         result = SaveResult()
-        shared = [progress for progress in runs if not progress.is_isolated]
+        shared = _by_weight([progress for progress in runs if not progress.is_isolated])
         # The last is the first to be saved.
-        todo = [[progress] for progress in runs if progress.is_isolated]
-        if shared:
-            todo.append(shared)
+        todo = [*([progress] for progress in runs if progress.is_isolated), *shared]
         while todo and result.outage is None:
             group = todo.pop()
-            todo += self._save_group(group, result, divide, LOCK_SECONDS if group is shared else _SHORT_WAIT_SECONDS)
+            lock_seconds = LOCK_SECONDS if any(group is one for one in shared) else _SHORT_WAIT_SECONDS
+            todo += self._save_group(group, result, divide, lock_seconds)
         if result.postponed and len(result.postponed) == len(runs):
             result.outage = result.cause
         return result
@@ -171,6 +173,20 @@ class Saver:
             saved = ended_elsewhere(progress, using)
         begin_commit([progress])
         return saved
+
+
+def _by_weight(runs: Iterable[Progress]) -> list[list[Progress]]:
+    """Return these in groups, none heavier than what one transaction saves."""
+    groups: list[list[Progress]] = []
+    room = 0
+    for progress in runs:
+        heavy = progress.to_save
+        if not groups or heavy > room:
+            groups.append([])
+            room = _MOST_IN_TRANSACTION
+        groups[-1].append(progress)
+        room -= heavy
+    return groups
 
 
 @contextmanager

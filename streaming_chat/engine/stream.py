@@ -28,10 +28,11 @@ class Waiter(Protocol):
 class ReplyStream:
     """The events of one reply, from `start`.
 
-    position: units so far. cut: the position where the reply ends for its readers, once a stop has named one. ended: the
-    ending has been saved and is the last event. dismissed: readers must leave without an ending, and reconnect.
-    is_authoritative: True if this process writes the reply, so a larger position is invalid. False for a follower, which
-    may lag behind. readers: those for which the reply goes on. observers: those for which it does not, as staff.
+    position: units so far. weight: of what this process has received from a provider (see `protocol/events.py`). cut: the
+    position where the reply ends for its readers, once a stop has named one. ended: the ending has been saved and is the
+    last event. dismissed: readers must leave without an ending, and reconnect. is_authoritative: True if this process writes
+    the reply, so a larger position is invalid. False for a follower, which may lag behind. readers: those for which the
+    reply goes on. observers: those for which it does not, as staff.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class ReplyStream:
         "observers",
         "position",
         "readers",
+        "weight",
     )
 
     def __init__(
@@ -62,7 +64,7 @@ class ReplyStream:
         self.loop = loop
         self.is_authoritative = is_authoritative
         self.events: list[Event] = []
-        self.position = 0
+        self.position = self.weight = 0
         self.cut: int | None = None
         self.ended = False
         self.dismissed = False

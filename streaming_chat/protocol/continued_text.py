@@ -17,6 +17,11 @@ from .storable_text import TextCleaner
 # enough if the model was told to repeat something.
 _MIN_REPEATED = 10
 _MIN_REPEATED_AS_TOLD = 5
+# How far before its end a text is looked through for the beginning of a repetition, in code points; a repetition of the
+# whole text may be longer. Each read looks again, so this bounds its work.
+_LONGEST_REPEATED = 2_000
+# White space at the joint that is held back, in code points.
+_MOST_BLANKS = 200
 
 
 class Joint:
@@ -30,9 +35,12 @@ class Joint:
         self._cleaner = TextCleaner()
         self._so_far = so_far.rstrip()
         self._tail = so_far[len(self._so_far) :]
+        self._end = self._so_far[-_LONGEST_REPEATED:]
         self._quote = quote
         self._shortest = _MIN_REPEATED_AS_TOLD if quote else _MIN_REPEATED
-        self._held = ""
+        self._pieces: list[str] = []
+        # How much of the text has been received, and with how much of it to look whether to wait for more.
+        self._size = self._next_look = 0
         self._is_made = False
 
     def take(self, events: Iterable[Event]) -> list[Event]:
@@ -49,19 +57,35 @@ class Joint:
         joined: list[Event] = []
         for event in events:
             if event.kind == TEXT and not self._is_made:
-                self._held += event.payload
+                self._pieces.append(event.payload)
+                self._size += len(event.payload)
                 joined += [] if self._must_wait() else self._make()
             else:
                 # Reasoning about the continuation comes before it, and anything else after it.
                 joined += [event] if event.kind == REASONING else [*self._make(), event]
         return joined
 
+    @property
+    def _held(self) -> str:
+        """What was held back."""
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
     def _must_wait(self) -> bool:
         """Return whether more of the text may be a repetition, or white space at the joint."""
+        if self._size < self._next_look:
+            return True
+        # A long repetition is looked at ever less often: the work is in proportion to its length.
+        self._next_look = self._size + (self._size // 8 if self._size > _LONGEST_REPEATED else 0)
         text = self._held.lstrip()
-        # Found before its end, the text so far may be repeated further.
-        may_go_on = self._so_far.find(text, 0, len(self._so_far) - 1) >= 0
-        return may_go_on or not self._new_text().strip()
+        if len(self._held) - len(text) > _MOST_BLANKS:
+            return False
+        return self._may_be_repeated(text) or not self._new_text().strip()
+
+    def _may_be_repeated(self, text: str) -> bool:
+        """Return whether the text so far may be repeated further, since this was found before its end."""
+        is_whole = len(text) < len(self._so_far) and self._so_far.startswith(text)
+        return is_whole or self._end.find(text, 0, len(self._end) - 1) >= 0
 
     def _make(self) -> list[Event]:
         if self._is_made:
@@ -72,7 +96,7 @@ class Joint:
         blanks = self._blanks(new[: len(new) - len(text)])
         if not blanks and self._lacks_space(text, is_repeated=new != self._held):
             blanks = " "
-        self._held = ""
+        self._pieces = []
         return [Event(TEXT, blanks + text)] if blanks + text else []
 
     def _new_text(self) -> str:
@@ -83,13 +107,15 @@ class Joint:
 
     def _repeated(self, text: str) -> int:
         """Return how many code points at the beginning of a text repeat the end of the text so far: the most."""
+        if text.startswith(self._so_far) and self._is_repetition(self._so_far):
+            return len(self._so_far)
         shortest = min(len(self._quote) or self._shortest, self._shortest)
-        start = self._so_far.find(text[:shortest], max(len(self._so_far) - len(text), 0)) if text else -1
+        start = self._end.find(text[:shortest], max(len(self._end) - len(text), 0)) if text else -1
         while start >= 0:
-            end = self._so_far[start:]
+            end = self._end[start:]
             if text.startswith(end) and self._is_repetition(end):
                 return len(end)
-            start = self._so_far.find(text[:shortest], start + 1)
+            start = self._end.find(text[:shortest], start + 1)
         return 0
 
     def _is_repetition(self, end: str) -> bool:

@@ -5,6 +5,9 @@ number of units before it: `start` is unit 0, a delta is as many units as it has
 is one, `end` has no number. The next event's position is this one's plus its size, so a gap shows by itself, neighbours
 of one kind can be merged, a delta can be split at any code point, and a position means the same live, in a database and
 in a finished message. Sizes are code points, as Python counts them: not bytes, not UTF-16 units.
+
+A tool call is one unit however long it is, so what is limited is not the size but the weight: the code points of all text
+in the events, and PART_WEIGHT for each part that they make.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ REASONING = "reasoning"
 TOOL_CALL = "tool_call"
 END = "end"
 DELTAS = frozenset({TEXT, REASONING})
+
+# What a part weighs beside its text, in code points: about what its row, its JSON and its objects in memory take.
+PART_WEIGHT = 100
 
 # White space of any script, and characters without a width: zero-width space and joiners, word joiner, byte order mark.
 _VISIBLE = re.compile(r"[^\s\u200b-\u200d\u2060\ufeff]")
@@ -104,6 +110,62 @@ def before(events: Iterable[Event], position: int, first: int = 0) -> Iterator[E
 def length(events: Iterable[Event]) -> int:
     """Return the number of units of a stream."""
     return sum(event.size for event in events)
+
+
+def text_length(value: Any) -> int:
+    """Return how many code points the text in a JSON value has; numbers and containers count as one.
+
+    Without recursion, since a site's own provider may nest values deeply.
+    """
+    total, left = 0, [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            total += len(item)
+            continue
+        total += 1
+        if isinstance(item, dict):
+            left += item
+            left += item.values()
+        elif isinstance(item, list | tuple):
+            left += item
+    return total
+
+
+def weight(events: Iterable[Event], latest: str = "") -> int:
+    """Return what events weigh. latest: kind of the event before them; a delta of the same kind makes no part."""
+    total = 0
+    for kind, payload in events:
+        is_delta = kind in DELTAS
+        total += len(payload) if is_delta else text_length(payload)
+        total += 0 if is_delta and kind == latest else PART_WEIGHT
+        latest = kind
+    return total
+
+
+def fitting(events: Iterable[Event], room: int, latest: str = "") -> Iterator[Event]:
+    """Yield what fits into a weight: a delta is cut off, and so is a tool call, which is then not complete.
+
+    Another event that does not fit is left out, with everything after it. latest: as for `weight`.
+    """
+    for event in events:
+        heavy = weight([event], latest)
+        latest = event.kind
+        if heavy <= room:
+            room -= heavy
+            yield event
+            continue
+        if event.kind in DELTAS and (left := event.size - (heavy - room)) > 0:
+            yield Event(event.kind, event.payload[:left])
+        elif event.kind == TOOL_CALL and (left := _arguments_left(event, heavy - room)) > 0:
+            yield Event(TOOL_CALL, {**event.payload, "arguments": event.payload["arguments"][:left], "complete": False})
+        return
+
+
+def _arguments_left(event: Event, excess: int) -> int:
+    """Return how many code points of a tool call's arguments can be kept."""
+    arguments = event.payload.get("arguments")
+    return len(arguments) - excess if isinstance(arguments, str) else 0
 
 
 def text_of(events: Iterable[Event]) -> str:

@@ -22,11 +22,12 @@ from .base import Prompt, Provider, ProviderOptions, Usage
 from .clients import Address, Clients, Secret, connect_timeout, http_client
 from .errors import is_bare_error
 from .http import HttpStream
-from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, parse_objects
+from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, parse_objects
 
 BASE_URL = "https://api.anthropic.com"
 # The API rejects a prefilled assistant turn for the models from 4.6 on (docs: about-claude/models/migration-guide).
 _PREFILLED = re.compile(r"claude-(instant|[23]\b|(opus|sonnet|haiku)-4(-[0-5])?([-@]\d{8}.*|-latest)?$)")
+_COUNTED = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
@@ -90,7 +91,7 @@ class AnthropicStream(HttpStream):
         super().__init__()
         self.provider = provider
         self.prompt = prompt
-        self._calls: dict[int, ToolCall] = {}
+        self._calls = HeldCalls()
         self._counted: dict[str, int] = {}
 
     async def _open(self) -> AbstractAsyncContextManager[Any]:
@@ -103,8 +104,7 @@ class AnthropicStream(HttpStream):
         return opened
 
     def leftovers(self) -> list[Event]:
-        calls, self._calls = self._calls, {}
-        return [call.event(complete=False) for call in calls.values()]
+        return self._calls.pop(complete=False)
 
     def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         for payload in parse_objects(data):
@@ -122,29 +122,33 @@ class AnthropicStream(HttpStream):
             events.append(Event(TEXT, _string(delta["text"])))
         elif kind == "thinking_delta":
             events.append(Event(REASONING, _string(delta["thinking"])))
-        elif kind == "input_json_delta" and index in self._calls:
-            self._calls[index].add(_string(delta["partial_json"]))
+        elif kind == "input_json_delta" and (call := self._calls.get(index)) is not None:
+            self._calls.add(call, arguments=_string(delta["partial_json"]))
+            self._release_too_long(events)
+
+    def _release_too_long(self, events: list[Event]) -> None:
+        if self._calls.are_too_long:
+            events += self._calls.pop(complete=False)
 
     def _take_start(self, payload: dict[str, Any], events: list[Event]) -> None:
         message = payload.get("message") or {}
         self._take_usage(message.get("usage"))
         if not self.request_id:
-            self.request_id = clean(message.get("id"), MAX_REQUEST_ID)
+            self.request_id = clean(message.get("id"), MAX_ID)
 
     def _take_block(self, payload: dict[str, Any], events: list[Event]) -> None:
         block = payload["content_block"]
         kind = block.get("type")
         if kind in CALLS:
-            self._calls[payload.get("index", 0)] = _tool_call(block)
+            self._calls.begin(payload.get("index", 0), _tool_call(block))
+            self._release_too_long(events)
         elif kind == "text" and block.get("text"):
             events.append(Event(TEXT, _string(block["text"])))
         elif kind == "thinking" and block.get("thinking"):
             events.append(Event(REASONING, _string(block["thinking"])))
 
     def _take_block_end(self, payload: dict[str, Any], events: list[Event]) -> None:
-        call = self._calls.pop(payload.get("index", 0), None)
-        if call is not None:
-            events.append(call.event(complete=True))
+        events += self._calls.end(payload.get("index", 0))
 
     def _take_message_delta(self, payload: dict[str, Any], events: list[Event]) -> None:
         self._finish((payload.get("delta") or {}).get("stop_reason"))
@@ -152,8 +156,7 @@ class AnthropicStream(HttpStream):
 
     def _take_stop(self, payload: dict[str, Any], events: list[Event]) -> None:
         if not self._unsuccessful:
-            events += [call.event(complete=True) for call in self._calls.values()]
-            self._calls = {}
+            events += self._calls.pop(complete=True)
         self._complete()
 
     def _take_error(self, payload: dict[str, Any], events: list[Event]) -> None:
@@ -176,7 +179,8 @@ class AnthropicStream(HttpStream):
         """
         if not isinstance(usage, dict):
             return
-        for key, value in usage.items():
+        for key in _COUNTED:
+            value = usage.get(key)
             if (number := count(value)) or (number == 0 and key not in self._counted):
                 self._counted[key] = number
         counted = self._counted.get
@@ -206,7 +210,7 @@ def _tool_call(block: dict[str, Any]) -> ToolCall:
     """Return the call that a block begins. Some servers send all of its arguments here."""
     arguments = block.get("input")
     initial = json.dumps(arguments) if arguments else ""
-    return ToolCall(str(block.get("id") or ""), str(block.get("name") or ""), initial)
+    return ToolCall(clean(block.get("id"), MAX_ID), clean(block.get("name"), MAX_NAME), initial)
 
 
 def _string(value: Any) -> str:

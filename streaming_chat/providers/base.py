@@ -11,12 +11,17 @@ from types import TracebackType
 from typing import NamedTuple, TypedDict, Unpack
 
 from streaming_chat.backends import Backend
-from streaming_chat.conf import POSITIVE_SECONDS, whole_number
-from streaming_chat.protocol.events import Event
+from streaming_chat.conf import POSITIVE_SECONDS, conf, whole_number
+from streaming_chat.protocol.events import PART_WEIGHT, Event
 
 # Time to wait for more after the finish reason, in seconds. Usage follows within one; some servers never say that this was
 # all, and keep the connection open, with heartbeats or without.
 FINISH_SECONDS = 3.0
+
+
+def longest_reply() -> int:
+    """Return the largest weight of a reply (see `protocol/events.py`); its first part weighs no more than its text."""
+    return conf.STREAMING_CHAT_MAX_REPLY_CHARS + PART_WEIGHT
 
 
 class Turn(NamedTuple):
@@ -67,6 +72,9 @@ class ProviderStream(ABC):
     request_id: the provider's id of the request, for its support. finish_reason: the provider's own word, "" until it is
     known; then the reply is complete, and is kept open for FINISH_SECONDS after its last event. end_reason: ours, one of
     stop, length, content_filter and tool_calls. usage: None until it is known.
+
+    What `read` and `leftovers` return is cut off at the longest reply (MAX_REPLY_CHARS). What a stream holds back, such as
+    tool calls that are not complete, it must limit by itself: beyond `longest_reply()` it returns them as they are.
     """
 
     request_id: str = ""

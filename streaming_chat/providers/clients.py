@@ -18,6 +18,10 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from streaming_chat.logs import guard
+
+from .error_bodies import shorten_error
+
 # aiohttp takes None for 100; a process has up to STREAMING_CHAT_MAX_LIVE_REPLIES (2 000) replies in progress.
 MAX_CONNECTIONS = 10_000
 # How long an idle connection is kept, in seconds. A new one costs two round trips and a TLS handshake.
@@ -144,12 +148,19 @@ async def _keep(
 
 
 def http_client(sdk: ModuleType, path: str) -> Any:
-    """Return an HTTP client for an SDK: over aiohttp, without redirects, for many connections. path: of its Address."""
+    """Return an HTTP client for an SDK: over aiohttp, for many connections, with short error bodies.
+
+    It follows no redirects, since the request to the other host would contain the key. path: of its Address.
+    """
     httpx2 = import_module("httpx2")
+    # They log the reason phrase and the id of a response.
+    guard("httpx2", f"{sdk.__name__}._base_client")
     limits = httpx2.Limits(
         max_connections=MAX_CONNECTIONS, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_SECONDS
     )
-    client = sdk.DefaultAioHttpClient(limits=limits, timeout=None, follow_redirects=False)
+    client = sdk.DefaultAioHttpClient(
+        limits=limits, timeout=None, follow_redirects=False, event_hooks={"response": [shorten_error]}
+    )
     client._transport = _HiddenPath(client._transport, path)
     # The proxies that the environment names.
     client._mounts = {url: proxy and _HiddenPath(proxy, path) for url, proxy in client._mounts.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 from streaming_chat.exceptions import ProviderError
 
-from .parsing import MAX_REQUEST_ID, clean
+from .parsing import MAX_ID, clean
 
 # Status -> our code, and whether the same request may succeed if it is sent again now.
 STATUS_CODES = {
@@ -90,17 +90,18 @@ ERROR_WORDS = {
     "api_error": ("provider_error", True),
 }
 
+# No repetition in these patterns is unbounded, so that the time to search grows with the text and no faster.
 # Most servers report these causes only in their message ("prompt is too long: 210000 tokens > 200000 maximum").
 _MESSAGES = (
     (
         re.compile(
             r"context.{0,20}(length|window|size|limit)|reduce the length|string too long"
-            r"|(prompt|input|request)( tokens?| length| entity)* (is |was )?too (long|large)"
+            r"|(prompt|input|request)( tokens?| length| entity){0,3} (is |was )?too (long|large)"
             r"|too many (input )?tokens(?!,? please wait)"
             r"|exceeds? (the )?(maximum|max|model)( allowed)? ((number of )?(input )?tokens|(input |prompt )?length)"
             r"|(token count|input length|token limit).{0,60}exceed|exceed.{0,20}token limit"
             r"|max(imum)? (prompt|input|sequence|model) length|max input (characters|tokens)|range of input length"
-            r"|must have less than \d+ tokens|tokens` ?\+ ?`max_new_tokens|inputs`? tokens \+|length limit.{0,20}exceed"
+            r"|must have less than \d{1,12} tokens|tokens` ?\+ ?`max_new_tokens|inputs`? tokens \+|length limit.{0,20}exceed"
             r"|(prompt|输入|上下文|请求).{0,12}(超长|过长|超(过|出).{0,12}(长度|上限|限制))",
             re.IGNORECASE,
         ),
@@ -129,10 +130,12 @@ _MESSAGES = (
 )
 # A limit per minute that one request exceeds: it never succeeds. An ordinary one says how much was used, too.
 _ABOVE_LIMIT = re.compile(r"request too large|must be reduced in order", re.IGNORECASE)
-_REQUESTED = re.compile(r"limit:? ?([\d,]+).{0,60}requested:? ?([\d,]+)", re.IGNORECASE)
+_REQUESTED = re.compile(r"limit:? ?([\d,]{1,20}).{0,60}requested:? ?([\d,]{1,20})", re.IGNORECASE)
 _BUSY = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 _MESSAGE_KEYS = ("message", "detail", "msg", "error_msg", "status_msg", "error_description")
-_MAX_MESSAGE = 4000
+# How much of an error is searched, in code points: all its messages, and each of its words.
+_MAX_MESSAGE = 4_000
+_MAX_WORD = 100
 _BETWEEN = re.compile(r"[^a-z0-9 ]")
 _WORD_KEYS = ("type", "code", "status", "error_type", "error_code", "status_code")
 
@@ -174,7 +177,7 @@ def _refused(error: Any, status: int, request_id_header: str) -> ProviderError:
         retryable=retryable,
         retry_after=retry_after(headers),
         status=status,
-        request_id=clean(headers.get(request_id_header), MAX_REQUEST_ID),
+        request_id=clean(headers.get(request_id_header), MAX_ID),
         detail=type(error).__name__,
     )
 
@@ -239,15 +242,36 @@ def _by_status(status: int | None) -> tuple[str, bool]:
 def _words_of(error: Any) -> tuple[str, set[str], str]:
     """Return the types and codes of an error in one squeezed string, its numbers, and its messages in one line."""
     words: list[str] = []
-    messages: list[str] = []
+    messages: list[Any] = []
     for layer in _layers(error):
         if isinstance(layer, dict):
-            words += [str(layer[key]) for key in _WORD_KEYS if isinstance(layer.get(key), str | int)]
-            messages += [str(layer[key]) for key in _MESSAGE_KEYS if layer.get(key)]
+            words += [word for key in _WORD_KEYS if (word := _word(layer.get(key)))]
+            messages += [layer.get(key) for key in _MESSAGE_KEYS]
         elif isinstance(layer, str):
             messages.append(layer)
     numbers = {word for word in words if word.isdecimal()}
-    return _squeezed(" ".join(words)), numbers, " ".join(" ".join(messages).split())[:_MAX_MESSAGE]
+    return _squeezed(" ".join(words)), numbers, " ".join(_text_in(messages).split())
+
+
+def _word(value: Any) -> str:
+    """Return a type or a code as text, "" for anything else."""
+    if isinstance(value, int) and abs(value) < 10**_MAX_WORD:
+        return str(value)
+    return value[:_MAX_WORD] if isinstance(value, str) else ""
+
+
+def _text_in(value: Any) -> str:
+    """Return the text in a value of any shape, as much as is searched. Without recursion: it may be nested deeply."""
+    texts: list[str] = []
+    room, left = _MAX_MESSAGE, [value]
+    while left and room > 0:
+        item = left.pop()
+        if isinstance(item, str):
+            texts.append(item[:room])
+            room -= len(item)
+        elif isinstance(item, dict | list):
+            left += reversed(list(item.values()) if isinstance(item, dict) else item)
+    return " ".join(texts)
 
 
 def _layers(error: Any) -> list[Any]:
@@ -282,7 +306,7 @@ def status_in(error: Any) -> int | None:
     if isinstance(error, dict):
         for key in ("status_code", "code", "status", "http_status"):
             value = error.get(key)
-            if isinstance(value, str) and value.isdecimal():
+            if isinstance(value, str) and len(value) == 3 and value.isdecimal():
                 value = int(value)
             if isinstance(value, int) and 300 <= value < 600:
                 return value

@@ -10,7 +10,6 @@ the source code of vLLM, SGLang and Text Generation Inference.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from streaming_chat.logs import logger
@@ -18,6 +17,9 @@ from streaming_chat.logs import logger
 from .parsing import clean
 
 MAX_FINISH_REASON = 64
+# How many unknown words a process logs.
+_MOST_REPORTED = 256
+_reported: set[str] = set()
 
 
 class Meaning(NamedTuple):
@@ -94,8 +96,8 @@ def _normal(word: str) -> str:
     return word.removeprefix("finish_reason_").removeprefix("reason_")
 
 
-@lru_cache(maxsize=256)
 def _unknown(word: str) -> Meaning:
-    # The cache is what makes this once per word.
-    logger.warning("The finish reason %r is not known, and is taken for `stop`.", word)
+    if word not in _reported and len(_reported) < _MOST_REPORTED:
+        _reported.add(word)
+        logger.warning("The finish reason %r is not known, and is taken for `stop`.", word)
     return _MEANINGS["stop"]

@@ -24,13 +24,17 @@ from streaming_chat.protocol.sse import Splitter
 from .base import FINISH_SECONDS, ProviderStream
 from .errors import error_code, opening_failure, reading_failure, status_in
 from .finish_reasons import finish_word, is_known, meaning_of
-from .parsing import MAX_REQUEST_ID, clean, parse
+from .parsing import MAX_ID, clean, parse
 from .thinking import ThinkTags
 
 # Time to wait for the end of a body after its last event, in seconds: a connection that was read to its end is reused.
 DRAIN_SECONDS = 0.05
 # The largest body that is read at once because it is not a stream, in bytes.
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
+# The most that a stream may send in reads without an event: heartbeats, what we ignore, tool calls in pieces. In bytes.
+MAX_SILENT_BYTES = 512 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
 
 _FIELD = re.compile(rb":|(data|event|id|retry)[:\r\n]")
 _LONGEST_FIELD = len("event:")
@@ -41,10 +45,15 @@ def is_event_stream(head: bytes) -> bool | None:
 
     The first line decides, since servers and gateways send event streams and JSON under each other's content type.
     """
-    line = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    line = _content(head)
     if _FIELD.match(line):
         return True
     return False if line[:1] in (b"{", b"[", b"<") or len(line) >= _LONGEST_FIELD or b"\n" in line else None
+
+
+def _content(head: bytes) -> bytes:
+    """Return the first bytes of a body without a byte order mark and white space, which some servers send as heartbeats."""
+    return head.removeprefix(_BOM).lstrip()
 
 
 class HttpStream(ProviderStream):
@@ -64,6 +73,7 @@ class HttpStream(ProviderStream):
         self._receive: Callable[[], Awaitable[bytes]] = _nothing
         self._head = b""
         self._whole = bytearray()
+        self._silent_bytes = 0
         self._is_labelled = False
         self._is_stream: bool | None = None
         self._failure: ProviderError | None = None
@@ -128,7 +138,7 @@ class HttpStream(ProviderStream):
     async def _use(self, opened: Any) -> None:
         """Prepare to read the body of an SDK's response as it arrives."""
         response = opened.http_response
-        self.request_id = clean(response.headers.get(self.request_id_header), MAX_REQUEST_ID)
+        self.request_id = clean(response.headers.get(self.request_id_header), MAX_ID)
         self._is_labelled = response.headers.get("content-type", "").lower().startswith("text/event-stream")
         if response.headers.get("content-encoding", "identity").lower() in ("", "identity"):
             self._receive = raw_reader(response)
@@ -167,9 +177,17 @@ class HttpStream(ProviderStream):
             self._take_read(data, events)
         else:
             self._gather(data, events)
+        if not events:
+            self._note_silence(len(data))
         if (self.finish_reason or self._unsuccessful) and (events or self._deadline is None):
             self._deadline = asyncio.get_running_loop().time() + FINISH_SECONDS
         return events
+
+    def _note_silence(self, size: int) -> None:
+        """End a stream that sends much and says nothing."""
+        self._silent_bytes += size
+        if self._silent_bytes > MAX_SILENT_BYTES:
+            self._end_body(self._unreadable("nothing but filling"))
 
     async def _receive_before(self, deadline: float) -> bytes:
         """Return the bytes of one network read. Raises TimeoutError at the deadline, by the loop's clock."""
@@ -180,13 +198,15 @@ class HttpStream(ProviderStream):
 
     def _begin(self, data: bytes, events: list[Event]) -> None:
         """Hold the first bytes until they tell whether this is an event stream."""
-        self._head += data
+        # White space is not kept: a server may send any amount of it.
+        self._head = _content(self._head + data)
         is_stream = is_event_stream(self._head)
-        if is_stream is None and data and not self._is_labelled:
+        is_decided = is_stream is not None or (self._is_labelled and self._head)
+        if data and not is_decided:
             return
         head, self._head = self._head, b""
-        is_json = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
-        self._is_stream = is_stream or not head.strip() or (self._is_labelled and not is_json)
+        is_json = head[:1] in (b"{", b"[")
+        self._is_stream = is_stream or not head or (self._is_labelled and not is_json)
         for read in [head] if data else [head, b""]:
             (self._take_read if self._is_stream else self._gather)(read, events)
 
@@ -228,7 +248,10 @@ class HttpStream(ProviderStream):
         """Return the failure. Any exception but ProviderError means data of an unexpected shape."""
         if isinstance(error, ProviderError):
             return error
-        return ProviderError("provider_protocol", request_id=self.request_id, detail=type(error).__name__)
+        return self._unreadable(type(error).__name__)
+
+    def _unreadable(self, detail: str) -> ProviderError:
+        return ProviderError("provider_protocol", request_id=self.request_id, detail=detail)
 
     def _take_rest(self, events: list[Event]) -> None:
         """Take an event without the blank line that ends it if it is complete; otherwise the body was truncated."""
@@ -261,7 +284,11 @@ class HttpStream(ProviderStream):
     def _gather(self, data: bytes, events: list[Event]) -> None:
         """Collect a body that is not an event stream, and take it at its end."""
         self._whole += data
-        if data and len(self._whole) <= MAX_WHOLE_BYTES:
+        if len(self._whole) > MAX_WHOLE_BYTES:
+            self._whole.clear()
+            self._end_body(self._unreadable("body too large"))
+            return
+        if data:
             return
         whole = bytes(self._whole)
         self._whole.clear()
@@ -329,6 +356,8 @@ def raw_reader(response: Any) -> Callable[[], Awaitable[bytes]]:
 def _iterated(iterator: AsyncGenerator[bytes, None]) -> Callable[[], Awaitable[bytes]]:
     async def receive() -> bytes:
         async for data in iterator:
+            # A few bytes may be decompressed to many reads, between which nothing would wait.
+            await asyncio.sleep(0)
             if data:
                 return data
         return b""

@@ -24,7 +24,7 @@ from .base import Prompt, Provider, ProviderOptions
 from .clients import Address, Clients, Secret, connect_timeout, http_client
 from .errors import is_bare_error
 from .http import HttpStream
-from .parsing import MAX_REQUEST_ID, ToolCall, clean, count, is_json, merged, parse, parse_objects
+from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, is_json, merged, parse, parse_objects
 
 _PREFILLS = (None, "message", "prefix", "continue_final_message")
 BASE_URL = "https://api.openai.com/v1"
@@ -99,53 +99,50 @@ class OpenAIProvider(Provider):
         return parameters
 
 
-class ToolCalls:
+class ToolCalls(HeldCalls):
     """Assembles tool calls from their deltas."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, ToolCall] = {}
-        self._last = 0
+        super().__init__()
+        # Numbers: of the call of the last delta, and of the next call that has none.
+        self._last: int | float = 0
+        self._next: int | float = 0
 
     def take(self, deltas: Iterable[dict[str, Any]]) -> None:
         """Add the deltas of one chunk, or the calls of a complete message. Raises ValueError."""
         for delta in deltas:
             function = delta.get("function") or {}
-            call_id, name = _text(delta.get("id")), _text(function.get("name"))
+            call_id, name = clean(delta.get("id"), MAX_ID), clean(function.get("name"), MAX_NAME)
             call_id = "" if call_id == "null" else call_id  # Mistral sends this for no id.
             call = self._call(delta.get("index"), call_id, name)
             # Servers repeat the id, some the name, some all arguments: each is taken once.
-            call.id = call.id or call_id
-            if name != call.name:
-                call.name += name
             arguments = _arguments(function)
-            if arguments and not _is_repeated(arguments, call):
-                call.add(arguments)
+            self.add(
+                call,
+                id=call_id,
+                name="" if name == call.name else name,
+                arguments="" if _is_repeated(arguments, call) else arguments,
+            )
 
-    def pop(self, *, complete: bool) -> list[Event]:
-        """Return the calls as events, and forget them."""
-        if not self._calls:
-            return []
-        calls, self._calls, self._last = self._calls, {}, 0
-        return [call.event(complete=complete) for call in calls.values()]
-
-    def _call(self, index: int | None, id: str, name: str) -> ToolCall:
+    def _call(self, index: Any, id: str, name: str) -> ToolCall:
         """Return the call that a delta belongs to."""
-        number = self._last if index is None else index
-        if self._begins_another(number, id, name, is_numbered=index is not None):
-            number = max(self._calls) + 1
-        self._last = number
-        return self._calls.setdefault(number, ToolCall())
+        is_numbered = isinstance(index, int | float)
+        number = index if is_numbered else self._last
+        if self._begins_another(number, id, name, is_numbered=is_numbered):
+            number = self._next
+        self._last, self._next = number, max(self._next, number + 1)
+        return self.get(number) or self.begin(number, ToolCall())
 
-    def _begins_another(self, number: int, id: str, name: str, *, is_numbered: bool) -> bool:
+    def _begins_another(self, number: float, id: str, name: str, *, is_numbered: bool) -> bool:
         """Return whether this delta begins a call although its number is in use, or is missing.
 
         Gemini numbers every call 0, each complete and with its own id. Old vLLM sends a new id with each delta, without a
         name.
         """
-        known = self._calls.get(number)
+        known = self.get(number)
         if known is None or not name or id == known.id != "" or (is_numbered and not id):
             return False
-        return is_json(known.arguments)
+        return known.has_all_arguments()
 
 
 def _arguments(function: dict[str, Any]) -> str:
@@ -156,7 +153,7 @@ def _arguments(function: dict[str, Any]) -> str:
 
 
 def _is_repeated(arguments: str, call: ToolCall) -> bool:
-    return len(arguments) == call.size and arguments == call.arguments and is_json(arguments)
+    return len(arguments) == call.size != 0 and arguments == call.arguments and is_json(arguments)
 
 
 class OpenAIStream(HttpStream):
@@ -215,7 +212,7 @@ class OpenAIStream(HttpStream):
         if usage:
             self._take_usage(usage)
         if not self.request_id:
-            self.request_id = clean(chunk.get("id"), MAX_REQUEST_ID)
+            self.request_id = clean(chunk.get("id"), MAX_ID)
         if error := chunk.get("error"):
             raise self._reported(error)
         if "x_groq" in chunk:
@@ -255,7 +252,7 @@ class OpenAIStream(HttpStream):
                 events += _content_events(content)
         if len(delta) > 1 or not content:
             self._take_refusal(delta, events)
-            self._take_calls(delta)
+            self._take_calls(delta, events)
 
     def _take_reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
         """Reasoning has two plain names; OpenRouter also sends details, which repeat them or replace them."""
@@ -276,11 +273,13 @@ class OpenAIStream(HttpStream):
             self._refused = True
             events.append(Event(TEXT, refusal))
 
-    def _take_calls(self, delta: dict[str, Any]) -> None:
+    def _take_calls(self, delta: dict[str, Any], events: list[Event]) -> None:
         if calls := delta.get("tool_calls"):
             self._tool_calls.take(calls)
         if call := delta.get("function_call"):  # The form before tools.
             self._tool_calls.take([{"index": 0, "function": call}])
+        if self._tool_calls.are_too_long:
+            events += self._tool_calls.pop(complete=False)
 
     def _take_usage(self, usage: Any) -> None:
         """Merge the usage. If each chunk has one, it grows, and the last applies; a later one may have less in it."""

@@ -7,17 +7,15 @@ spaces; a sum of money that looks exact would hide that.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
 from streaming_chat.conf import conf
+from streaming_chat.logs import describe, logger
 
 from . import get_provider, split_model
-
-logger = logging.getLogger(__name__)
 
 PER_TOKENS = 1_000_000
 # Of a price in STREAMING_CHAT_PRICES. Without cached_input, cached input costs as much as other input.
@@ -42,9 +40,10 @@ def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
         if cost is _NOT_SET:
             cost = _by_package(model, inputs, cached, outputs)
         return _storable(cost)
-    except Exception:  # A reply must be saved even if its cost cannot be computed.
+    except Exception as error:  # noqa: BLE001 - a reply must be saved even if its cost cannot be computed.
         # Not the model: a client may have chosen its name.
-        logger.exception("The cost of a reply by the provider %s could not be computed.", split_model(model)[0])
+        alias = split_model(model)[0]
+        logger.error("The cost of a reply by the provider %s could not be computed: %s", alias, describe(error))
         return None
 
 

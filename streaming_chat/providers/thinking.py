@@ -21,6 +21,8 @@ _TAGS = {
     "[THINK]": "[/THINK]",
     "◁think▷": "◁/think▷",
 }
+# White space that is held back until a tag has come or not, in characters: it is looked at again with each read.
+_MOST_BLANKS = 1_000
 _FIRST = (*_TAGS, *_TAGS.values())
 
 
@@ -56,6 +58,8 @@ class ThinkTags:
     def _is_plain(self, text: str) -> bool:
         """Return whether a reply that begins like this has no tags."""
         begin = text.lstrip()
+        if len(text) - len(begin) > _MOST_BLANKS:
+            return True
         if any(tag.startswith(begin) or begin.startswith(tag) for tag in _FIRST):
             return False
         return not _unopened(text)
@@ -73,7 +77,9 @@ class ThinkTags:
             self._close, self._is_after = "", True
             return [*self._reasoning(before.rstrip()), *self._answer(after)]
         # The beginning of a closing tag, and white space that would stand before it.
-        sure = before[: len(before) - _overlap(before, self._close)].rstrip()
+        sure = before[: len(before) - _overlap(before, self._close)]
+        text = sure.rstrip()
+        sure = text if len(sure) - len(text) <= _MOST_BLANKS else sure
         self._held = before[len(sure) :]
         return self._reasoning(sure)
 

@@ -68,6 +68,10 @@ class Received:
         return events.length(self.events)
 
     @property
+    def weight(self) -> int:
+        return events.weight(self.events[self.own_index :])
+
+    @property
     def live(self) -> LiveReply:
         return LiveReply.objects.get(pk=self.message_id)
 

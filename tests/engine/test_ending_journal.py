@@ -283,7 +283,7 @@ class JournalTests(TransactionTestCase):
         assert (kept, lost) == (True, False)
         assert replayed == ([record.message_id], False)
         assert self.message(record).text == "It will rain"
-        assert self.journal.units_in_memory == 0
+        assert self.journal.weight_in_memory == 0
 
     def test_without_a_folder_memory_keeps_it(self):
         record = make_record("It will rain")

@@ -75,7 +75,7 @@ class EndingWatchTests(TransactionTestCase):
 
     def test_the_longest_replies_end_when_too_much_waits(self):
         short, long = self.make_run("Hello"), self.make_run("Hello" * 20)
-        with mock.patch.object(ending_watch, "_MOST_UNSAVED", 50), self.assertLogs("streaming_chat", "ERROR"):
+        with mock.patch.object(ending_watch, "_MOST_UNSAVED", 250), self.assertLogs("streaming_chat", "ERROR"):
             self.watch.look()
             self.watch.look()
 

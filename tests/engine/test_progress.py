@@ -8,7 +8,6 @@ from django.test import SimpleTestCase
 
 from streaming_chat.engine.progress import TRANSITIONS, Progress, SavingState
 from streaming_chat.protocol import endings
-from streaming_chat.protocol.events import TEXT, Event
 
 FINAL = {SavingState.SAVED, SavingState.GIVEN_UP, SavingState.HANDED_OVER}
 
@@ -16,7 +15,7 @@ FINAL = {SavingState.SAVED, SavingState.GIVEN_UP, SavingState.HANDED_OVER}
 def make_progress(state=SavingState.OPEN, **run) -> Progress:
     progress = Progress(
         SimpleNamespace(
-            **{"outcome": None, "is_unfollowed": False, "position": 1, "own_index": 1, "own_position": 1, **run}
+            **{"outcome": None, "is_unfollowed": False, "weight": 0, "own_index": 1, "own_position": 1, **run}
         )
     )
     progress.state = state
@@ -75,14 +74,22 @@ class TransitionTests(SimpleTestCase):
 
 
 class ProgressTests(SimpleTestCase):
-    def test_what_is_not_saved_is_counted_from_the_start_event(self):
-        progress = make_progress(position=1 + Event(TEXT, "Hello").size)
+    def test_what_is_not_saved_is_weighed(self):
+        progress = make_progress(weight=105)
 
-        assert progress.unsaved == 5
+        assert progress.unsaved == 105
 
-        progress.advance(2, 6)
+        progress.advance(2, 6, 105)
 
         assert progress.unsaved == 0
+
+    def test_the_ending_saves_the_whole_reply_once_more(self):
+        progress = make_progress(weight=105)
+        progress.advance(2, 6, 100)
+        before = progress.to_save
+        progress.run.outcome = endings.stopped("user")
+
+        assert (before, progress.to_save) == (5, 105)
 
     def test_an_ending_a_reply_without_readers_and_a_request_are_urgent(self):
         requested = make_progress()

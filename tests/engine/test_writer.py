@@ -95,7 +95,7 @@ class WriterTests(ServerTestCase):
         self.provider.by_text["long"] = Script(["Hello", "!" * 100, "never"], gates={1: gates["long"], 2: Gate()})
         self.provider.by_text["short"] = Script(["Hello"], gates={1: gates["short"]})
         self.enterContext(override_settings(STREAMING_CHAT_JOURNAL_DIR=self.enterContext(TemporaryDirectory())))
-        self.enterContext(mock.patch("streaming_chat.engine.ending_watch._MOST_UNSAVED", 50))
+        self.enterContext(mock.patch("streaming_chat.engine.ending_watch._MOST_UNSAVED", 250))
         with held(*gates.values()), quick_to_give_up():
             long, short = (self.browser.send(asked).until_text("Hello") for asked in ("long", "short"))
             with self.assertLogs("streaming_chat", "WARNING"), locked(long.message_id):
