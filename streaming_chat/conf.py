@@ -177,7 +177,10 @@ class Limits:
         600.0, POSITIVE_SECONDS, "The longest time that a reply may take; then it ends in the same way."
     )
     STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER = Setting(
-        3, whole_number("replies"), "How many replies may be in progress for one owner, over all processes."
+        3,
+        whole_number("replies"),
+        "How many replies may be in progress for one owner, over all processes. An owner's share of each process's"
+        " [work](http-api.md#rate-limits) grows with it.",
     )
     STREAMING_CHAT_MAX_LIVE_REPLIES = Setting(
         2_000, whole_number("replies"), "How many replies may be in progress in one process."

@@ -1,9 +1,11 @@
 """How much of this process's time each owner may take, so that nobody waits for long while another asks for everything.
 
-The work of a request is the CPU time of its thread, which is also that of an SQLite database, and the time that a database
-server takes for what is read outside transactions; inside them it may wait for locks that others hold. It is charged after
-the request, to the owner. An owner who has taken too much is refused before anything of theirs is read, until the time has
-made up for it. So it does not matter what is expensive, nor how many requests are made of it.
+The work of a request is the CPU time of its thread, which is also that of an SQLite database. It is charged to the owner after
+the request. An owner who has taken too much is refused before anything of theirs is read, until the time has made up for it.
+So it does not matter what is expensive, nor how many requests are made of it.
+
+The time that a thread waits is not charged: it waits for a busy database or for the interpreter, and both may be the work of
+others. How much one owner asks of a database server at once is limited by the threads (`known_clients.py`).
 
 Each process counts for itself: its one core is what it shares out.
 """
@@ -16,7 +18,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -26,6 +27,7 @@ from django.http import HttpRequest
 
 from streaming_chat.accounts.owners import Owner, may_visit, session_key
 from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.conf import SETTINGS, conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.exceptions import APIError
 from streaming_chat.quotas import get_quota
@@ -48,11 +50,18 @@ class Share(NamedTuple):
     part: float
 
 
-# A page with its requests takes 50 to 150 ms, so a browser may open 30 tabs at once. A send takes 15 ms, so a program that
-# sends for a whole office may do so 300 times at once, and 16 times a second.
-OWNER = Share(burst=5.0, part=0.25)
+# A page with its requests takes 50 to 150 ms, so a browser may open 30 tabs at once. A send takes 15 ms, so a program may
+# send 300 times at once, and 16 times a second.
+_OWNER = Share(burst=5.0, part=0.25)
 # Of all visitors of a network together: one who drops the cookie is a new visitor with each request.
 NETWORK = Share(burst=20.0, part=0.5)
+
+
+def owner_share() -> Share:
+    """Return what one owner may take: more in proportion where the site lets an owner have more live replies at once."""
+    setting = SETTINGS["STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER"]
+    factor = max(1.0, conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER / setting.default)
+    return Share(_OWNER.burst * factor, _OWNER.part * factor)
 
 
 class WorkShares:
@@ -106,23 +115,16 @@ class MeasuredWork:
 
     def __init__(self) -> None:
         self._shares: Mapping[str, Share] = {}
-        self._database_seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._wrappers = ExitStack()
-        for connection in connections.all():
-            if connection.vendor != "sqlite":
-                self._wrappers.enter_context(connection.execute_wrapper(self._measure_wait))
         self._began_at = time.thread_time()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        seconds = time.thread_time() - self._began_at + self._database_seconds
-        self._wrappers.close()
         if self._shares:
-            work_shares.charge(self._shares, seconds)
+            work_shares.charge(self._shares, time.thread_time() - self._began_at)
 
     def authenticate(self, request: HttpRequest) -> Owner:
         """Return the owner, by the site's permissions. Raises APIError, 429 also before a new visitor gets a session."""
@@ -141,16 +143,7 @@ class MeasuredWork:
 
     def charge_to(self, key: str) -> None:
         """Charge an owner by key, "" for nobody, and refuse nothing."""
-        self._shares = {key: OWNER} if key else {}
-
-    def _measure_wait(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if context["connection"].in_atomic_block:
-            return execute(sql, params, many, context)
-        began = time.monotonic() - time.thread_time()
-        try:
-            return execute(sql, params, many, context)
-        finally:
-            self._database_seconds += time.monotonic() - time.thread_time() - began
+        self._shares = {key: owner_share()} if key else {}
 
 
 def _shares_of(request: HttpRequest, owner: Owner) -> dict[str, Share]:
@@ -158,7 +151,7 @@ def _shares_of(request: HttpRequest, owner: Owner) -> dict[str, Share]:
     if connections[live_database()].in_atomic_block:
         # Its requests are all of one owner, and as fast as they can be.
         return {}
-    shares = {owner.key: OWNER} if owner.key else {}
+    shares = {owner.key: owner_share()} if owner.key else {}
     if owner.user is None and (network := _network(request)):
         shares[f"network {network}"] = NETWORK
     return shares
@@ -167,7 +160,7 @@ def _shares_of(request: HttpRequest, owner: Owner) -> dict[str, Share]:
 def charge_replay(key: str, units: int) -> None:
     """Charge an owner for so many units of a reply that are sent again."""
     if key and units > 0:
-        work_shares.charge({key: OWNER}, units * _SECONDS_PER_UNIT)
+        work_shares.charge({key: owner_share()}, units * _SECONDS_PER_UNIT)
 
 
 def charged_to(key: str, function: Callable[..., T]) -> Callable[..., T]:

@@ -1,7 +1,7 @@
 """Nobody takes more than a share of a process's time, whatever their requests do and however many there are."""
 
 from typing import Any
-from unittest import mock, skipUnless
+from unittest import mock
 from urllib.parse import urlencode
 
 import pytest
@@ -14,10 +14,11 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
 from streaming_chat.testing import scripted_provider
 from streaming_chat.views import work_shares
-from streaming_chat.views.work_shares import NETWORK, OWNER, Share, WorkShares
+from streaming_chat.views.work_shares import NETWORK, Share, WorkShares, owner_share
 from tests.factories import make_conversation, make_reply, make_user
 from tests.native import Api, error_of
 
+BO = Share(burst=5.0, part=0.25)
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -75,16 +76,16 @@ class WorkSharesTests(SimpleTestCase):
 
     def test_nobody_else_has_to_wait(self):
         self.taken.charge(self.SHARES, 100.0)
-        self.taken.require({"bo": OWNER})
+        self.taken.require({"bo": BO})
 
     def test_each_of_several_shares_is_required(self):
         self.taken.charge(self.SHARES, 5.0)
 
         with self.assertRaises(APIError):
-            self.taken.require({"bo": OWNER, **self.SHARES})
+            self.taken.require({"bo": BO, **self.SHARES})
 
     def test_who_is_even_is_forgotten(self):
-        self.taken.charge({f"owner {number}": OWNER for number in range(10)}, 1.0)
+        self.taken.charge({f"owner {number}": BO for number in range(10)}, 1.0)
         self.clock.now += 4.0
         self.taken.charge(self.SHARES, 1.0)
 
@@ -92,7 +93,7 @@ class WorkSharesTests(SimpleTestCase):
 
     def test_so_many_are_held(self):
         for number in range(20_000):
-            self.taken.charge({f"owner {number}": OWNER}, 100.0)
+            self.taken.charge({f"owner {number}": BO}, 100.0)
 
         assert len(self.taken) == 10_000
 
@@ -108,8 +109,9 @@ class WorkTestCase(TransactionTestCase):
         self.user = make_user()
         self.api = Api(self.user)
 
-    def take(self, key: str, share: Share = OWNER, *, seconds: float = 0.0) -> None:
+    def take(self, key: str, share: Share | None = None, *, seconds: float = 0.0) -> None:
         """Take all that one may take at once, and so many seconds more."""
+        share = share or owner_share()
         work_shares.work_shares.charge({key: share}, share.burst + seconds)
 
 
@@ -164,6 +166,15 @@ class ViewTests(WorkTestCase):
 
         assert Api(make_user("bo")).get("api/conversations").status_code == 200
 
+    def test_more_live_replies_come_with_more_work(self):
+        """A program that sends for many people has one account."""
+        for limit, status in ((3, 429), (300, 200)):
+            with self.subTest(limit), override_settings(STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER=limit):
+                work_shares.work_shares.reset()
+                work_shares.work_shares.charge({user_key(self.user): owner_share()}, 60.0)
+
+                assert self.api.get("api/conversations").status_code == status
+
     def test_a_reply_that_is_read_again_is_charged_for_its_length(self):
         """It is encoded and sent in the event loop, where no thread's time is measured."""
         reply = self.api.reply()
@@ -182,21 +193,6 @@ class ViewTests(WorkTestCase):
         self.take(user_key(self.user), seconds=60)
         with transaction.atomic():
             assert self.api.get("api/conversations").status_code == 200
-
-
-@skipUnless(connection.vendor == "postgresql", "SQLite works in the thread")
-class DatabaseServerTests(WorkTestCase):
-    def measured(self) -> float:
-        with work_shares.MeasuredWork() as work, connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM generate_series(1, 100000)")
-        return work._database_seconds
-
-    def test_what_it_reads_is_charged(self):
-        assert self.measured() > 0
-
-    def test_what_waits_for_others_is_not(self):
-        with transaction.atomic():
-            assert self.measured() == 0
 
 
 class PageTests(WorkTestCase):
