@@ -1,8 +1,8 @@
 """How much of this process's time each owner may take, so that nobody waits for long while another asks for everything.
 
-The work of a request is the CPU time of its thread, which is also that of an SQLite database. It is charged to the owner after
-the request. An owner who has taken too much is refused before anything of theirs is read, until the time has made up for it.
-So it does not matter what is expensive, nor how many requests are made of it.
+The work of a request is the CPU time of its thread, which includes that of an SQLite database. It is charged to the owner
+after the request. An owner who has taken too much is refused before anything of theirs is read, until the time has made up
+for it. So it does not matter what is expensive, nor how many requests are made of it.
 
 The time that a thread waits is not charged: it waits for a busy database or for the interpreter, and both may be the work of
 others. How much one owner asks of a database server at once is limited by the threads (`known_clients.py`).
