@@ -176,6 +176,17 @@ class StreamTests(Continuing):
         assert outcome(half) == outcome(message) == ("completed", "length_cap", "")
         assert message.text == "Once upon 0123456789"
 
+    @override_settings(STREAMING_CHAT_MAX_REPLY_CHARS=10)
+    def test_a_chain_of_them_has_an_end(self):
+        """Each stores all of the text again."""
+        message = self.cut_off()
+        for more in ("0123456789x", "abcdefghijx", "ABCDEFGHIJx"):
+            message = self.go_on(message, Script([more]))
+        refused = self.browser.post(f"api/messages/{message.pk}/continue", {})
+
+        assert len(message.text) == 40
+        assert (refused.status, refused.json()["error"]["code"]) == (422, "invalid")
+
     def test_the_tokens_are_estimated_of_what_is_new(self):
         message = self.go_on(self.cut_off("openai:any"), Script(["ck fox"], usage=None))
 

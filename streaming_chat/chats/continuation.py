@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streaming_chat.conf import conf
 from streaming_chat.engine.run import Order
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Message, ReplyEvent
@@ -15,6 +16,8 @@ from streaming_chat.protocol import events
 from streaming_chat.protocol.events import DELTAS, Event
 from streaming_chat.providers.base import Turn
 
+# Each continuation stores the text again, so a chain of them may have so many times the longest reply.
+_MOST_TIMES_LONGEST = 4
 # Code points of the last words that a model is asked to repeat.
 _QUOTE_CHARS = 60
 # For the model, in English whatever the language of the chat.
@@ -47,6 +50,8 @@ class Continuation:
         if not message.can_continue:
             raise APIError(422, "invalid", fields={"id": "Must be a reply that was cut off and has text."})
         taken_over = tuple(events.merge(event for event in message.events() if event.kind in DELTAS))
+        if events.length(taken_over) >= _MOST_TIMES_LONGEST * conf.STREAMING_CHAT_MAX_REPLY_CHARS:
+            raise APIError(422, "invalid", fields={"id": "Must be a shorter reply: this one cannot become any longer."})
         # Anthropic's API rejects white space at the end; protocol/continued_text.py restores it.
         text = events.text_of(taken_over).rstrip()
         if is_prefilled:
