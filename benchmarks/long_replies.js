@@ -34,6 +34,8 @@ function place() {
 /** Open a finished reply, or stream it in `deltas`, one a frame; returns the longest task in milliseconds, 0 for none over 50. */
 window.show = async (text, deltas) => {
   await settled(document.body);
+  // Says in a trace which process this page is in.
+  performance.mark("show");
   longest = 0;
   const prose = place();
   const shown = new MarkdownDocument(prose, { texts, highlighter: "/highlighter.js", typesetter: "/typesetter.js" });

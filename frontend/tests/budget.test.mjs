@@ -65,6 +65,16 @@ test("a text with too many elements is plain text from the block on that has the
   assert.deepEqual(plainOf(blocks), [text.slice(3 * formatted)]);
 });
 
+test("a long paragraph is plain text unless it is in Latin script", () => {
+  const words = { Arabic: "كلمة ", Japanese: "言葉", Latin: "word " };
+  const plain = Object.entries(words).filter(([, word]) => {
+    const blocks = new Blocks(TEXTS_OF_PAGE, () => 0);
+    blocks.update(word.repeat(30_000 / word.length), true);
+    return blocks.list[0].isPlain;
+  });
+  assert.deepEqual(plain.map(([script]) => script), ["Arabic", "Japanese"]);
+});
+
 test("a text as models write it is formatted, however long it is", () => {
   const paragraph = "The writer saves **every half second**, so [a reply](https://e.example) that is cut loses *little* of its text.\n\n";
   const blocks = new Blocks(TEXTS_OF_PAGE);

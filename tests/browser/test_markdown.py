@@ -372,6 +372,21 @@ def test_a_long_text_is_shown_in_slices(page: Page):
     expect(page.locator("#here ul").last).to_have_text("a\nb", use_inner_text=True)
 
 
+def test_a_slice_has_a_limited_number_of_elements(page: Page):
+    """Each block of code has a frame; their style and layout take longer than making them."""
+    first = page.evaluate(
+        """(text) => {
+            const element = window.open_();
+            window.shown.draw(text, { isComplete: true });
+            return element.querySelectorAll(".sc-code").length;
+        }""",
+        "```js\na\n```\n" * 500,
+    )
+
+    assert first < 100
+    expect(page.locator("#here .sc-code")).to_have_count(500)
+
+
 def test_a_text_over_the_budget_is_plain_until_the_user_wants_it_formatted(page: Page):
     """By keyboard; the focus stays in the text, although the button goes."""
     text = "- a\n" * 8_000
@@ -379,7 +394,10 @@ def test_a_text_over_the_budget_is_plain_until_the_user_wants_it_formatted(page:
     button = page.get_by_role("button", name="Format this text")
 
     expect(page.locator("#here li")).to_have_count(0)
-    assert page.evaluate("[...document.querySelectorAll('.sc-plain p')].map((p) => p.textContent).join('\\n')") == text
+    page.wait_for_function(
+        "(text) => [...document.querySelectorAll('.sc-plain p')].map((p) => p.textContent).join('\\n') === text",
+        arg=text,
+    )
     assert page.evaluate("window.shown.html") == f"<pre>{text}</pre>"
     button.focus()
     page.keyboard.press("Enter")

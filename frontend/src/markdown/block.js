@@ -14,6 +14,8 @@ import { toHtml } from "./html.js";
 
 // A short one; a long one has one for each of its characters.
 const ELEMENTS_OF_FORMULA = 8;
+// Its frame, with the name of the language and the button.
+const ELEMENTS_OF_CODE = 4;
 
 export class Block {
   /** @type {string | null} */
@@ -48,13 +50,13 @@ export class Block {
 }
 
 /**
- * Return how many elements HTML has, with those of the formulas in it when they are typeset.
+ * Return how many elements HTML has, with those of the frames around code, and of the formulas when they are typeset.
  *
  * @param {string} html
  */
 function elementsOf(html) {
-  const formulas = html.split('<span class="math"').length - 1;
-  return (html.match(/<[a-z]/g)?.length ?? 0) + formulas * ELEMENTS_OF_FORMULA;
+  const count = (/** @type {string} */ tag) => html.split(tag).length - 1;
+  return (html.match(/<[a-z]/g)?.length ?? 0) + count('<span class="math"') * ELEMENTS_OF_FORMULA + count("<pre>") * ELEMENTS_OF_CODE;
 }
 
 /**

@@ -15,8 +15,12 @@ const ELEMENTS_PER_CHARACTER = 1 / 20;
 // A block is read in one piece, and shown in one piece.
 const BLOCK_MILLISECONDS = 100;
 const BLOCK_ELEMENTS = 4_500;
+// Of other scripts than Latin: the browser shapes the text of a paragraph in one piece, in more than linear time.
+const PARAGRAPH_CHARACTERS = 16_384;
 // So much more may a text cost that the user has asked for.
 const ON_REQUEST = 10;
+
+const LATIN = /[\0-\u024f]+/g;
 
 class OverBudget extends Error {}
 
@@ -28,6 +32,7 @@ export class Budget {
   #pieceMilliseconds;
   #maxElements;
   #maxBlockElements;
+  #maxParagraph;
   #now;
   #deadline = Infinity;
   #nextLook = 0;
@@ -44,6 +49,7 @@ export class Budget {
     this.#pieceMilliseconds = factor * BLOCK_MILLISECONDS;
     this.#maxElements = factor * (TEXT_ELEMENTS + characters * ELEMENTS_PER_CHARACTER);
     this.#maxBlockElements = factor * BLOCK_ELEMENTS;
+    this.#maxParagraph = factor * PARAGRAPH_CHARACTERS;
     this.#now = now;
   }
 
@@ -84,6 +90,11 @@ export class Budget {
     if (elements > this.#maxBlockElements || this.elements > this.#maxElements) throw new OverBudget();
     this.spend(elements);
   }
+
+  /** @param {string} text Of one paragraph. */
+  addParagraph(text) {
+    if (text.length > this.#maxParagraph && text.replace(LATIN, "").length > this.#maxParagraph) throw new OverBudget();
+  }
 }
 
 /** @type {Budget | null} The budget of the work that is being done. */
@@ -96,4 +107,13 @@ let current = null;
  */
 export function spend(steps = 1) {
   current?.spend(steps);
+}
+
+/**
+ * Count a paragraph, which the browser lays out in one piece. Throws when it is too long for that.
+ *
+ * @param {string} text
+ */
+export function countParagraph(text) {
+  current?.addParagraph(text);
 }

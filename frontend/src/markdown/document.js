@@ -143,11 +143,13 @@ export class MarkdownDocument {
   *#showUntil(ready) {
     while (this.#current < ready) {
       const batch = this.#current < this.#shown.length ? [] : nextBatch(this.#blocks.list.slice(this.#current, ready));
+      const next = this.#current + Math.max(1, batch.length);
       if (this.#blocks.list[this.#current].isPlain) yield* this.#showPlain(this.#current);
       else if (batch.length > 1) this.#append(batch);
       else this.#show(this.#current);
-      this.#current += Math.max(1, batch.length);
-      yield;
+      const elements = this.#blocks.list.slice(this.#current, next).reduce((sum, block) => sum + block.elements, 0);
+      this.#current = next;
+      yield elements;
     }
   }
 

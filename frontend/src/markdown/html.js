@@ -1,6 +1,6 @@
 /** Makes HTML of Markdown tokens, in the same form as the server. No DOM. The HTML is not safe to show before sanitizer.js has cleaned it. */
 
-import { spend } from "./budget.js";
+import { countParagraph, spend } from "./budget.js";
 import { escape, unescape } from "./escaping.js";
 import { inlineHtml } from "./inline.js";
 
@@ -88,6 +88,7 @@ function table({ aligns, header, rows }, inlines) {
  * @param {HtmlOptions} options
  */
 function inline({ src, checked }, { links, texts }) {
+  countParagraph(src);
   const box = checked === null ? "" : checkbox(checked, texts);
   return box + inlineHtml(src, { links, image: texts.image });
 }

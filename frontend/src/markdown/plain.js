@@ -1,6 +1,7 @@
 /** Text that is shown as it was written, because formatting it would take too long; and the button that formats it all the same. */
 
 import { plainBlock } from "./block.js";
+import { SLICE_ELEMENTS } from "./slices.js";
 
 /**
  * @import { MarkdownTexts } from "../types"
@@ -9,8 +10,8 @@ import { plainBlock } from "./block.js";
 
 // The browser lays out a paragraph as a whole when text is added to it.
 const PARAGRAPH = 4_096;
-// So much is laid out in a few milliseconds.
-const STEP = 16_384;
+// So much is laid out within a frame, in any script.
+const STEP = 8_192;
 
 /**
  * Return an element for text that is shown as it was written.
@@ -31,7 +32,7 @@ export function makePlain(texts, isFinal) {
 }
 
 /**
- * Show more of a text, some of it in each step.
+ * Show more of a text, some of it in each step, which fills a slice.
  *
  * @param {{block: Block, node: Node}} shown block: what is shown of it so far.
  * @param {Block} block
@@ -40,7 +41,7 @@ export function* growPlain(shown, block) {
   for (let length = shown.block.raw.length; length < block.raw.length; length = shown.block.raw.length) {
     shown.block = plainBlock(block.raw.slice(0, length + STEP));
     grow(/** @type {Element} */ (shown.node), shown.block.raw, length);
-    yield;
+    yield SLICE_ELEMENTS;
   }
   shown.block = block;
 }
@@ -53,8 +54,8 @@ export function* growPlain(shown, block) {
  * @param {number} shown How many of its characters are shown.
  */
 function grow(element, text, shown) {
-  const paragraphs = element.querySelectorAll(":scope > p");
-  const last = paragraphs[paragraphs.length - 1];
+  // Before the button.
+  const last = element.lastElementChild?.previousElementSibling;
   let from = last ? shown - (last.textContent ?? "").length : 0;
   last?.remove();
   while (from < text.length) {

@@ -4,6 +4,8 @@
  */
 
 const SLICE_MILLISECONDS = 12;
+// Of new elements: their style and layout take several times as long as making them.
+export const SLICE_ELEMENTS = 400;
 // So long may the first slice of a short text be, which then is shown at once.
 const SHORT_MILLISECONDS = 50;
 // The tab may have been hidden in the meantime.
@@ -13,12 +15,13 @@ const LONGEST_WAIT = 250;
 const waiting = new Set();
 const channel = new MessageChannel();
 let isScheduled = false;
-// How long this task has worked for any of them.
+// How long this task has worked for any of them, and how many elements it has added.
 let spent = 0;
+let added = 0;
 
 channel.port1.onmessage = () => {
   isScheduled = false;
-  spent = 0;
+  spent = added = 0;
   for (const slices of waiting) {
     if (!slices.advance(SLICE_MILLISECONDS)) break;
   }
@@ -41,13 +44,13 @@ function schedule() {
 }
 
 export class Slices {
-  /** @type {Iterator<unknown> | null} */
+  /** @type {Iterator<number | void> | null} */
   #work = null;
 
   /**
    * Do this work in place of what is left of the last: the first slice now, the others soon.
    *
-   * @param {Iterator<unknown>} work Each of its steps takes a few milliseconds at most.
+   * @param {Iterator<number | void>} work Each of its steps takes a few milliseconds at most, and says how many elements are new.
    * @param {boolean} isShort Whether the first slice may be longer.
    */
   run(work, isShort) {
@@ -57,19 +60,21 @@ export class Slices {
 
   /** Do all that is left now. */
   finish() {
-    this.advance(Infinity);
+    this.advance(Infinity, Infinity);
   }
 
   /**
-   * Work until this task has worked for so long; return whether nothing is left.
+   * Work until this task has worked for so long, or has added so many elements; return whether nothing is left.
    *
    * @param {number} milliseconds
    */
-  advance(milliseconds) {
+  advance(milliseconds, elements = SLICE_ELEMENTS) {
     const began = performance.now();
     const end = began + milliseconds - spent;
-    while (this.#work && performance.now() < end) {
-      if (this.#work.next().done) this.#work = null;
+    while (this.#work && performance.now() < end && added < elements) {
+      const { value, done } = this.#work.next();
+      added += value ?? 0;
+      if (done) this.#work = null;
     }
     spent += performance.now() - began;
     if (this.#work) waiting.add(this);
