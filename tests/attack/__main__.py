@@ -20,8 +20,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from .attacker import Attacker
 from .attacks import ATTACKS, Attack
-from .instance import ROOT, Instance
+from .instance import ROOT, Instance, Site
 from .watch import Watch, cpu_seconds, peak_megabytes, reset_peak, until_idle
 
 _LONGEST_MODELS_SECONDS = 1.0
@@ -91,6 +92,7 @@ def _options() -> argparse.Namespace:
 async def _measure(instance: Instance, attack: Attack, seconds: float) -> Row:
     instance.restart_servers()
     site, pids = instance.site, [server.pid for server in instance.servers]
+    await _warm_up(site)
     async with Watch(site.ports, site.sessions["bystander"]):
         await until_idle(pids, _SETTLE_SECONDS)
     for pid in pids:
@@ -113,7 +115,14 @@ async def _measure(instance: Instance, attack: Attack, seconds: float) -> Row:
     return row._replace(wrong=row.wrong + _beyond(row, [server.is_running for server in instance.servers]))
 
 
-async def _attack(attack: Attack, seconds: float, site: tuple) -> dict:
+async def _warm_up(site: Site) -> None:
+    """Have each process write a reply: it has imported everything then."""
+    other = Attacker(site, site.sessions["other"], "10.1.0.3")
+    for _port in site.ports:
+        await other.send(content="Are you there?", model="openai:answer")
+
+
+async def _attack(attack: Attack, seconds: float, site: Site) -> dict:
     """Run an attack in a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.attack.attacks", stdin=-1, stdout=-1, cwd=ROOT
