@@ -15,6 +15,7 @@ export class ConversationView {
   #chat;
   // Numbers the requests: an answer is dropped when a later one has begun.
   #loads = 0;
+  #isSendDue = false;
   /** While it is loading nothing is sent: the answer would take the new message off the page. */
   isLoading = false;
   /** Whether the server has more than the page shows. */
@@ -32,6 +33,7 @@ export class ConversationView {
    */
   async show(id) {
     const { composer, conversationList, follower, foundWords, messages, notices, queue } = this.#chat;
+    this.#isSendDue = false;
     follower.leave();
     foundWords.clear();
     composer.open(id);
@@ -53,6 +55,8 @@ export class ConversationView {
     const isFirst = messages.isEmpty;
     /** @type {boolean | undefined} */
     let hasFinished;
+    /** @type {boolean | undefined} */
+    let isSendDue;
     this.isLoading = Boolean(conversation);
     if (!conversation) return this.#chat.updateControls();
     try {
@@ -62,10 +66,17 @@ export class ConversationView {
       this.#fill(found, isFirst);
       // The reply that the queue waited for was finished while this page did not follow it.
       hasFinished = isFirst && found.messages.at(-1)?.status === "completed";
+      isSendDue = this.#isSendDue;
     } finally {
-      if (load === this.#loads) this.isLoading = false;
+      if (load === this.#loads) this.isLoading = this.#isSendDue = false;
     }
     if (hasFinished) errors.guard(sender.sendQueued());
+    if (isSendDue) errors.guard(sender.send());
+  }
+
+  /** Send what the composer holds when the conversation is loaded, unless another one is shown before. */
+  sendOnceLoaded() {
+    this.#isSendDue = true;
   }
 
   /**

@@ -36,10 +36,10 @@ export class MessageSender {
 
   /** Send what the composer holds; while a reply is being written, put it into the queue. */
   async send() {
-    const { autoScroll, composer, follower, isBusy } = this.#chat;
+    const { autoScroll, composer, follower, view } = this.#chat;
     if (!composer.text.trim()) return;
     if (follower.isFollowing) return this.#enqueue();
-    if (isBusy) return;
+    if (view.isLoading) return view.sendOnceLoaded();
     const draft = composer.take(this.#lastReply);
     composer.focus();
     autoScroll.jump();

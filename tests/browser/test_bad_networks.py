@@ -845,6 +845,23 @@ class TestLeaving:
 
         assert chat.reply().text_content() == script.text
 
+    def test_a_message_that_is_sent_while_the_conversation_loads_waits_for_it(self, chat, provider):
+        provider.script(Script(["One"]), Script(["Two"]))
+        chat.say("Hi")
+        chat.expect_end()
+        page = chat.page
+        answers = []
+        page.route(f"**/api/conversations/{chat.conversation_id}*", lambda route: answers.append(route))  # noqa: PLW0108  (it cannot bind built-ins)
+        chat.reload()
+        wait_in(page, lambda: answers)
+        chat.say("And then?")
+        expect(chat.text).to_have_value("And then?")
+        answers[0].continue_()
+        expect(chat.reply()).to_have_text("Two")
+
+        expect(chat.users).to_have_text(["Hi", "And then?"])
+        expect(chat.text).to_have_value("")
+
     def test_a_conversation_that_comes_after_its_element_is_gone_is_not_followed(self, chat, provider):
         script, (gate,) = gated("One", " two")
         provider.script(script)
@@ -853,7 +870,7 @@ class TestLeaving:
         with held(gate):
             chat.say("Hi")
             expect(chat.reply()).to_have_text("One")
-            page.route(f"**/api/conversations/{chat.conversation_id}", lambda route: answers.append(route))  # noqa: PLW0108  (it cannot bind built-ins)
+            page.route(f"**/api/conversations/{chat.conversation_id}*", lambda route: answers.append(route))  # noqa: PLW0108  (it cannot bind built-ins)
             chat.reload()
             wait_in(page, lambda: answers)
             page.on("request", lambda request: is_stream(request) and streams.append(request))
