@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import ModuleType
 from typing import Any, Unpack
@@ -19,7 +18,7 @@ from typing import Any, Unpack
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions, Usage
-from .clients import Address, Clients, Secret, connect_timeout, http_client
+from .clients import Address, Client, Clients, Secret, http_client
 from .errors import is_bare_error
 from .http import HttpStream
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, parse_objects
@@ -53,7 +52,12 @@ class AnthropicProvider(Provider):
         super().__init__(alias, **options)
         self.base_url = base_url
         self.prefill = prefill
-        build = partial(_build_client, Secret(api_key), Address.of(base_url or BASE_URL))
+        build = partial(
+            _build_client,
+            api_key=Secret(api_key),
+            address=Address.of(base_url or BASE_URL),
+            connect_seconds=self.connect_timeout,
+        )
         self.clients = Clients("anthropic", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
@@ -94,14 +98,9 @@ class AnthropicStream(HttpStream):
         self._calls = HeldCalls()
         self._counted: dict[str, int] = {}
 
-    async def _open(self) -> AbstractAsyncContextManager[Any]:
+    async def _open(self) -> Any:
         client = await self.provider.clients.get()
-        opened: AbstractAsyncContextManager[Any] = client.messages.with_streaming_response.create(
-            **self.provider.parameters(self.prompt),
-            timeout=connect_timeout(self.provider.connect_timeout),
-            extra_headers={"Accept-Encoding": "identity"},
-        )
-        return opened
+        return await client.post(self.provider.parameters(self.prompt))
 
     def leftovers(self) -> list[Event]:
         return self._calls.pop(complete=False)
@@ -199,11 +198,10 @@ class AnthropicStream(HttpStream):
         self._finish(payload.get("stop_reason"))
 
 
-def _build_client(api_key: Secret, address: Address, sdk: ModuleType) -> Any:
+def _build_client(sdk: ModuleType, *, api_key: Secret, address: Address, connect_seconds: float) -> Client:
     http = http_client(sdk, address.path)
-    client = sdk.AsyncAnthropic(api_key=api_key.value, base_url=address.origin, max_retries=0, http_client=http)
-    client.messages  # noqa: B018 - imports it now, and not in the event loop.
-    return client
+    client = sdk.AsyncAnthropic(api_key=api_key.value, base_url=address.origin, http_client=http)
+    return Client(client, http, "v1/messages", connect_seconds)
 
 
 def _tool_call(block: dict[str, Any]) -> ToolCall:

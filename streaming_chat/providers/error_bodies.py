@@ -1,7 +1,6 @@
 """Reads the body of an error response: as much of it as says what was wrong, and for a few seconds.
 
-An SDK reads such a body to its end, whatever its size, and decompresses it. Here, it gets the beginning, decompressed, so
-that it makes its exception from that. What an error says is searched in errors.py.
+An SDK reads such a body to its end, whatever its size, and decompresses it. What an error says is searched in errors.py.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import AsyncGenerator
-from importlib import import_module
 from typing import Any
 
 # As sent, and decompressed.
@@ -22,20 +20,17 @@ MAX_SECONDS = 3.0
 _ZLIB_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-async def shorten_error(response: Any) -> None:
-    """Replace the body of an error response by its beginning: an event hook of the SDKs' HTTP clients."""
-    if response.is_success:
-        return
-    stream = response.stream
-    body = await _beginning(stream)
-    encoding = response.headers.pop("content-encoding", "identity").strip().lower()
-    # Not the charset of the response: some of Python's take quadratic time.
-    response.headers["content-type"] = "application/json; charset=utf-8"
-    response.stream = import_module("httpx2").ByteStream(_decoded(body, encoding))
+async def beginning(response: Any) -> bytes:
+    """Return the first bytes of a response's body, decompressed, and close it.
+
+    Raises nothing: the status says more than a body that breaks.
+    """
+    body = await _received(response.stream)
+    return _decoded(body, response.headers.get("content-encoding", "identity").strip().lower())
 
 
-async def _beginning(stream: Any) -> bytes:
-    """Return the first bytes of a body, and close it. Raises nothing: the status says more than a body that breaks."""
+async def _received(stream: Any) -> bytes:
+    """Return the first bytes of a body as they were sent, and close it."""
     body = bytearray()
     # The stream's own iterator may be closed, which frees the connection.
     pieces: AsyncGenerator[bytes, None] = stream.__aiter__()

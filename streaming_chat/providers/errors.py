@@ -12,7 +12,7 @@ from typing import Any
 
 from streaming_chat.exceptions import ProviderError
 
-from .parsing import MAX_ID, clean
+from .parsing import MAX_ID, clean, parse
 
 # Status -> our code, and whether the same request may succeed if it is sent again now.
 STATUS_CODES = {
@@ -145,13 +145,10 @@ _CONNECTION_MODULES = ("aiohttp", "httpx2", "httpx", "httpcore2", "httpcore", "h
 _UNREADABLE = re.compile(r"Decod|ContentEncoding|InvalidHeader|BadStatusLine|LineTooLong|JSON|ResponseValidation")
 
 
-def opening_failure(error: Exception, request_id_header: str) -> ProviderError:
+def opening_failure(error: Exception) -> ProviderError:
     """Return the failure that an exception before the first byte means."""
     if isinstance(error, ProviderError):
         return error
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int) and status >= 300:
-        return _refused(error, status, request_id_header)
     code, retryable = _connection_code(error, timed_out="provider_timeout", lost="provider_unavailable")
     return ProviderError(code, retryable=retryable, detail=_names(error))
 
@@ -168,18 +165,25 @@ def reading_failure(error: Exception, request_id: str) -> ProviderError:
     return ProviderError(code, retryable=retryable, request_id=request_id, detail=_names(error))
 
 
-def _refused(error: Any, status: int, request_id_header: str) -> ProviderError:
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    body = getattr(error, "body", None)
-    code, retryable = error_code(status, body)
+def refusal(status: int, headers: Any, body: bytes, request_id_header: str) -> ProviderError:
+    """Return the failure that a response means which is no success."""
+    code, retryable = error_code(status, _content(body))
     return ProviderError(
         code,
         retryable=retryable,
         retry_after=retry_after(headers),
         status=status,
         request_id=clean(headers.get(request_id_header), MAX_ID),
-        detail=type(error).__name__,
     )
+
+
+def _content(body: bytes) -> Any:
+    """Return what the body of an error contains: the value of its JSON, or its text."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        return parse(text.encode())
+    except ValueError:
+        return text
 
 
 def error_code(status: int | None, error: Any, *, inside: bool = False) -> tuple[str, bool]:

@@ -1,7 +1,7 @@
 """Reads the bytes of a reply over HTTP as they arrive, to its end or to a failure. Imports no SDK.
 
-An SDK opens the stream (authentication, URL, TLS, proxies). Its own reading costs 45 µs per network read, and its models
-75 µs per event. Instead, this module uses aiohttp's own read, our decoder of SSE and one JSON parser.
+The HTTP client of an SDK opens the stream (TLS, proxies; clients.py). Its own reading costs 45 µs per network read, and the
+SDK's models 75 µs per event. Instead, this module uses aiohttp's own read, our decoder of SSE and one JSON parser.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import contextlib
 import re
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from copy import copy
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,7 +20,8 @@ from streaming_chat.protocol.events import Event
 from streaming_chat.protocol.sse import Splitter
 
 from .base import FINISH_SECONDS, ProviderStream
-from .errors import error_code, opening_failure, reading_failure, status_in
+from .error_bodies import beginning
+from .errors import error_code, opening_failure, reading_failure, refusal, status_in
 from .finish_reasons import finish_word, is_known, meaning_of
 from .parsing import MAX_ID, clean, parse
 from .thinking import ThinkTags
@@ -85,8 +84,8 @@ class HttpStream(ProviderStream):
         self._thinking = ThinkTags()
 
     @abstractmethod
-    async def _open(self) -> AbstractAsyncContextManager[Any]:
-        """Return the SDK's context manager of a streaming response."""
+    async def _open(self) -> Any:
+        """Return httpx2's response once its headers have arrived, whatever its status."""
 
     @abstractmethod
     def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
@@ -101,11 +100,9 @@ class HttpStream(ProviderStream):
 
     async def __aenter__(self) -> Self:
         try:
-            context = await self._open()
-            self._close = partial(context.__aexit__, None, None, None)
-            await self._use(await context.__aenter__())
+            await self._use(await self._open())
         except Exception as error:  # noqa: BLE001 - every class an SDK or transport can raise becomes one of our codes.
-            self._failure = opening_failure(error, self.request_id_header)
+            self._failure = opening_failure(error)
         if self._failure is not None:
             self.request_id = self._failure.request_id
             await self.__aexit__(None, None, None)
@@ -135,9 +132,17 @@ class HttpStream(ProviderStream):
             raise copy(self._failure)
         return None
 
-    async def _use(self, opened: Any) -> None:
-        """Prepare to read the body of an SDK's response as it arrives."""
-        response = opened.http_response
+    async def _use(self, response: Any) -> None:
+        """Prepare to read a response, or note why the provider refused the request."""
+        self._close = response.aclose
+        if response.is_success:
+            self._prepare_to_read(response)
+        else:
+            body = await beginning(response)
+            self._failure = refusal(response.status_code, response.headers, body, self.request_id_header)
+
+    def _prepare_to_read(self, response: Any) -> None:
+        """Prepare to read the body of a response as it arrives."""
         self.request_id = clean(response.headers.get(self.request_id_header), MAX_ID)
         self._is_labelled = response.headers.get("content-type", "").lower().startswith("text/event-stream")
         if response.headers.get("content-encoding", "identity").lower() in ("", "identity"):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import ModuleType
 from typing import Any, Literal, Unpack
@@ -21,7 +20,7 @@ from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions
-from .clients import Address, Clients, Secret, connect_timeout, http_client
+from .clients import Address, Client, Clients, Secret, http_client
 from .errors import is_bare_error
 from .http import HttpStream
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, is_json, merged, parse, parse_objects
@@ -66,7 +65,14 @@ class OpenAIProvider(Provider):
             raise ValueError(f"prefill must be one of {_PREFILLS}, got {prefill!r}")
         self.prefill = prefill
         self.base_url = base_url
-        build = partial(_build_client, Secret(api_key), Address.of(base_url or BASE_URL), organization, project)
+        build = partial(
+            _build_client,
+            api_key=Secret(api_key),
+            address=Address.of(base_url or BASE_URL),
+            connect_seconds=self.connect_timeout,
+            organization=organization,
+            project=project,
+        )
         self.clients = Clients("openai", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
@@ -91,8 +97,7 @@ class OpenAIProvider(Provider):
             if self.prefill == "prefix":
                 turns[-1]["prefix"] = True
             elif self.prefill == "continue_final_message":
-                # Not a parameter of the SDK.
-                parameters["extra_body"] = {"continue_final_message": True, "add_generation_prompt": False}
+                parameters |= {"continue_final_message": True, "add_generation_prompt": False}
         parameters[self.max_tokens_parameter] = prompt.max_output_tokens
         if self.include_usage:
             parameters["stream_options"] = {"include_usage": True}
@@ -168,14 +173,9 @@ class OpenAIStream(HttpStream):
         self._refused = False
         self._plain_reasoning = False
 
-    async def _open(self) -> AbstractAsyncContextManager[Any]:
+    async def _open(self) -> Any:
         client = await self.provider.clients.get()
-        opened: AbstractAsyncContextManager[Any] = client.chat.completions.with_streaming_response.create(
-            **self.provider.parameters(self.prompt),
-            timeout=connect_timeout(self.provider.connect_timeout),
-            extra_headers={"Accept-Encoding": "identity"},
-        )
-        return opened
+        return await client.post(self.provider.parameters(self.prompt))
 
     def leftovers(self) -> list[Event]:
         return self._tool_calls.pop(complete=False)
@@ -324,15 +324,20 @@ class OpenAIStream(HttpStream):
 
 
 def _build_client(
-    api_key: Secret, address: Address, organization: str | None, project: str | None, sdk: ModuleType
-) -> Any:
+    sdk: ModuleType,
+    *,
+    api_key: Secret,
+    address: Address,
+    connect_seconds: float,
+    organization: str | None,
+    project: str | None,
+) -> Client:
     http = http_client(sdk, address.path)
-    client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=address.origin, max_retries=0, http_client=http)
+    client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=address.origin, http_client=http)
     # The SDK reads these from the environment; only the settings decide here.
     client.organization = organization
     client.project = project
-    client.chat.completions  # noqa: B018 - imports it now, and not in the event loop.
-    return client
+    return Client(client, http, "chat/completions", connect_seconds)
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from django.test import SimpleTestCase
 from streaming_chat.providers.anthropic import AnthropicProvider
 from streaming_chat.providers.openai import OpenAIProvider
 from tests.provider_server import ProviderServer, Script
-from tests.received import receive
+from tests.received import PROMPT, receive
 
 KEY = "sk-in-the-path-7f3a91"
 PROVIDERS = {"openai": (OpenAIProvider, "/v1"), "anthropic": (AnthropicProvider, "")}
@@ -41,7 +41,7 @@ class Everything(logging.Handler):
 @pytest.mark.once
 @pytest.mark.slow
 class LogTests(SimpleTestCase):
-    async def test_no_logger_writes_a_key_in_the_path(self):
+    async def test_no_logger_writes_a_key_in_the_path_or_the_prompt(self):
         for alias, (kind, version) in PROVIDERS.items():
             for script in (Script(["Hello"]), Script(status=500, body={"error": {"message": "no"}})):
                 with self.subTest(alias, status=script.status), ProviderServer() as server:
@@ -54,7 +54,7 @@ class LogTests(SimpleTestCase):
 
                     assert server.calls[0].path.startswith(f"/{KEY}/")
                     assert any(server.url in line for line in log.lines)
-                    assert not [line for line in log.lines if KEY in line]
+                    assert not [line for line in log.lines if KEY in line or PROMPT.system in line]
 
 
 @pytest.mark.once

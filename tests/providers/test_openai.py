@@ -434,7 +434,7 @@ class FailureTests(ServedTests):
         """Whatever an SDK or a transport raises, before the first byte or in the middle."""
         for error in _every_exception():
             with self.subTest(type(error).__name__):
-                opening, reading = opening_failure(error, "x-request-id"), reading_failure(error, "r")
+                opening, reading = opening_failure(error), reading_failure(error, "r")
 
                 assert opening.code in CODES
                 assert reading.code in CODES
