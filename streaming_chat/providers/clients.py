@@ -85,8 +85,7 @@ class _HiddenPath:
 class Client:
     """Posts JSON to one URL. Its address and its headers are made once, from those of an SDK's client.
 
-    An SDK makes each request anew, through pydantic and httpx2: for a conversation of 50 messages, that takes as long as
-    all the rest of a send.
+    An SDK makes each request anew, and looks through each message of the prompt: with 50 messages, a third of a send.
     sdk: the SDK's client, of which only public properties are used. http: from http_client. path: below the base URL.
     connect_seconds: for the pool, DNS, TCP and TLS together.
     """
