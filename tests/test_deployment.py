@@ -31,8 +31,8 @@ from .test_example_settings import run_with
 
 pytestmark = pytest.mark.any_database
 
-# Django's own, which is no variable.
-SETTINGS = {"CONN_MAX_AGE"}
+# Django's own, which are no variables.
+SETTINGS = {"CONN_HEALTH_CHECKS", "CONN_MAX_AGE", "DATABASES"}
 # Workers load the site anew, on a machine that does much else.
 PATIENCE = 40
 

@@ -172,8 +172,8 @@ class WriterTests(ServerTestCase):
             exchange = self.browser.send("Hello").until_text("Hel")
             wait_until(lambda: not writer._takeover.is_replay_due)
             record = make_file(folder, "It will rain")
-            with self.assertLogs("streaming_chat", "WARNING"), outage():
-                wait_until(lambda: writer._flusher.is_away)
+            with self.assertLogs("streaming_chat", "WARNING") as logs, outage():
+                wait_until(lambda: writer._flusher.is_away and logs.output)
             replayed = self.ended(record.message_id)
             is_live = LiveReply.objects.filter(pk=exchange.message_id).exists()
             gate.open()

@@ -119,7 +119,7 @@ class BodyTests(ServedTests):
         self.server.default = Script(status=401, fault="trickle", body=b"{")
         for stops in (True, False):
             provider = OpenAIProvider(
-                "openai", api_key="k", base_url=self.server.openai_url, first_event_timeout=60 if stops else 0.2
+                "openai", api_key="k", base_url=self.server.openai_url, first_event_timeout=60 if stops else 2
             )
             with self.subTest(stops=stops), mock.patch.object(error_bodies, "MAX_SECONDS", 600):
                 run = made(provider)
