@@ -92,10 +92,10 @@ class WriterTests(ServerTestCase):
     def test_the_longest_replies_end_when_too_much_waits(self):
         """The short one waits on: it costs little."""
         gates = {"long": Gate(), "short": Gate()}
-        self.provider.by_text["long"] = Script(["Hello", "!" * 100, "never"], gates={1: gates["long"], 2: Gate()})
+        self.provider.by_text["long"] = Script(["Hello", "!" * 1_000, "never"], gates={1: gates["long"], 2: Gate()})
         self.provider.by_text["short"] = Script(["Hello"], gates={1: gates["short"]})
         self.enterContext(override_settings(STREAMING_CHAT_JOURNAL_DIR=self.enterContext(TemporaryDirectory())))
-        self.enterContext(mock.patch("streaming_chat.engine.ending_watch._MOST_UNSAVED", 250))
+        self.enterContext(mock.patch("streaming_chat.engine.ending_watch._MOST_UNSAVED", 500))
         with held(*gates.values()), quick_to_give_up():
             long, short = (self.browser.send(asked).until_text("Hello") for asked in ("long", "short"))
             with self.assertLogs("streaming_chat", "WARNING"), locked(long.message_id):
@@ -109,7 +109,7 @@ class WriterTests(ServerTestCase):
         assert early[0] == "streaming"
         assert [frame.data["end_reason"] for frame in long.endings] == ["not_saved"]
         assert outcome(message) == ("interrupted", "not_saved", "not_saved")
-        assert message.text == long.text == "Hello" + "!" * 100
+        assert message.text == long.text == "Hello" + "!" * 1_000
         assert [frame.data["status"] for frame in short.endings] == ["completed"]
 
     def test_replies_of_dead_workers_are_recovered_on_the_way(self):
