@@ -89,7 +89,7 @@ def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAn
     if request.method == "HEAD":
         return HttpResponse(content_type=encoder.content_type)
     require_reader_slot(owner.key)
-    return answer_with_reply(reply.pk, None, owner_access(request, owner), position=position, encoder=encoder)
+    return answer_with_reply(reply.pk, reply, owner_access(request, owner), position=position, encoder=encoder)
 
 
 def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:

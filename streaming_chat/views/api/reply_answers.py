@@ -67,11 +67,16 @@ def owner_access(request: HttpRequest, owner: Owner) -> Access:
     return Access(key=owner.key, may_read=still_may_read(request, owner))
 
 
-def answer_with_reply(message_id: uuid.UUID, order: Order | None, access: Access, **options: Any) -> ReplyAnswer:
-    """Return the answer with a reply. order: of the run to start; None for a reply that exists. Blocking."""
+def answer_with_reply(
+    message_id: uuid.UUID, source: Order | Message | None, access: Access, **options: Any
+) -> ReplyAnswer:
+    """Return the answer with a reply. Blocking.
+
+    source: the order of the run to start; for a reply that exists, its message as the database has just had it, or None.
+    """
     answer = ReplyAnswer(
         message_id=message_id,
-        source=order or _find_source(message_id, access),
+        source=source if isinstance(source, Order) else _find_source(message_id, source, access),
         # The guard's connection does not see the rows of an open transaction, such as a TestCase's.
         access=replace(access, is_guarded=False) if connections[live_database()].in_atomic_block else access,
         **options,
@@ -82,11 +87,13 @@ def answer_with_reply(message_id: uuid.UUID, order: Order | None, access: Access
     return answer
 
 
-def _find_source(message_id: uuid.UUID, access: Access) -> ReplyStream | FollowedReply:
+def _find_source(message_id: uuid.UUID, message: Message | None, access: Access) -> ReplyStream | FollowedReply:
     if run := runner.find(message_id):
         # The answer holds the stream from here on: the run may end, and be forgotten, before the reader is opened.
         return run.stream
-    message = Message.objects.using(live_database()).get(pk=message_id)
+    if message is None or message.is_live:
+        # Again, since its run may have ended in this process after the message was read.
+        message = Message.objects.using(live_database()).get(pk=message_id)
     return FollowedReply(message, keeps_alive=access.is_owner)
 
 

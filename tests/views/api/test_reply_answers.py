@@ -3,12 +3,14 @@
 from unittest.mock import patch
 
 from django.db import connection
+from django.db.models.functions import Now
 from django.test import RequestFactory, SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
 from streaming_chat.engine.access_guard import Access, access_guard
 from streaming_chat.engine.follower import FollowedReply
 from streaming_chat.engine.reader import BlockingReader
 from streaming_chat.exceptions import APIError
+from streaming_chat.models import Message
 from streaming_chat.protocol.events import END, TEXT, Event
 from streaming_chat.views.api.reply_answers import (
     answer_with_reply,
@@ -30,6 +32,13 @@ class AnswerTests(TestCase):
 
     def test_an_ended_one_is_replayed(self):
         answer = answer_with_reply(make_reply(make_conversation()).pk, None, Access())
+
+        assert answer.source.stream.events[-1].kind == END
+
+    def test_one_that_has_ended_since_its_message_was_read_is_read_again(self):
+        message = make_reply(make_conversation(), "", status="streaming", ended_at=None)
+        Message.objects.filter(pk=message.pk).update(status="completed", ended_at=Now())
+        answer = answer_with_reply(message.pk, message, Access())
 
         assert answer.source.stream.events[-1].kind == END
 
