@@ -73,8 +73,16 @@ class RunSlice:
 
     def completion(self, ending: Ending, worker: str) -> Completion:
         """Return the end of the reply, with all its events."""
-        received = list(events.merge(self.run.events[1 : self.upto]))
-        return Completion(self.run.message_id, self.run.conversation_id, ending, received, self.run.columns(), worker)
+        run = self.run
+        return Completion(
+            run.message_id,
+            run.conversation_id,
+            ending,
+            list(events.merge(run.events[1 : self.upto])),
+            run.columns(),
+            worker,
+            has_saved_events=self.progress.has_saved_events,
+        )
 
     def is_lease_due(self, renewed_before: float) -> bool:
         """Return whether to renew its lease, which is also the lock under which its events are written.

@@ -33,7 +33,8 @@ class Completion:
     """The end of one reply, with everything that is saved of it. Its repr is the default one: no text in logs.
 
     received: all its events without start and ending, merged. fields: further columns of its message; a model and exact
-    usage give it a cost. worker: whose lease it must be; "" if that was checked before.
+    usage give it a cost. worker: whose lease it must be; "" if that was checked before. has_saved_events: whether there
+    may be rows of its events to delete.
     """
 
     message_id: uuid.UUID
@@ -42,6 +43,7 @@ class Completion:
     received: Sequence[Event]
     fields: dict[str, Any] = field(default_factory=dict)
     worker: str = ""
+    has_saved_events: bool = True
 
     def with_ending(self, ending: Ending) -> Completion:
         """Return the same with another ending."""
@@ -115,7 +117,8 @@ def save_ending(completion: Completion, using: str) -> Ended | None:
     if not mine.remove() and completion.worker:
         return None
     is_saved = _update_message(completion, using)
-    ReplyEvent.objects.using(using).filter(message_id=completion.message_id).remove()
+    if completion.has_saved_events:
+        ReplyEvent.objects.using(using).filter(message_id=completion.message_id).remove()
     if not is_saved:
         return None
     _update_conversation(completion, using)

@@ -97,6 +97,12 @@ class Progress:
         return not TRANSITIONS[self.state]
 
     @property
+    def has_saved_events(self) -> bool:
+        """Whether the database may have rows of its events: saved by this process, or those of a continued reply."""
+        # The start takes the first position and has no row.
+        return self.is_uncertain or self.position > 1
+
+    @property
     def is_urgent(self) -> bool:
         """Whether it is saved at once, not at the next interval."""
         return self.run.outcome is not None or self.run.is_unfollowed or self.is_flush_requested

@@ -53,6 +53,26 @@ class SavingTests(TransactionTestCase):
         assert not LiveReply.objects.exists()
         assert not ReplyEvent.objects.exists()
 
+    def test_an_ending_before_which_nothing_was_saved_deletes_no_rows(self):
+        run = Received("me", "Hello")
+        run.outcome = COMPLETED
+        with CaptureQueriesContext(connection) as captured:
+            save([run])
+
+        assert run.message.text == "Hello"
+        assert not any("replyevent" in query["sql"] for query in captured)
+
+    def test_an_ending_after_a_commit_whose_answer_was_lost_deletes_its_rows(self):
+        run = Received("me", "Hel")
+        with answer_lost():
+            save([run])
+        run.receive("lo")
+        run.outcome = COMPLETED
+        save([run])
+
+        assert run.message.text == "Hello"
+        assert not ReplyEvent.objects.exists()
+
     def test_a_reply_that_another_process_ended_gets_that_ending(self):
         run = Received("me", "Hel")
         save([run])
