@@ -166,7 +166,6 @@ class SendTests(StatementsCase):
                 "BEGIN",
                 "UPDATE conversation",
                 "SELECT conversation",
-                "SELECT livereply",
                 "SELECT message",
                 "INSERT message",
                 *INDEXED,

@@ -19,7 +19,7 @@ from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.engine.run import Order
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.models import Conversation, Message, ReplyEvent
 from streaming_chat.protocol import endings
 from streaming_chat.providers import default_model, get_provider, is_offered, not_offered, split_model
 from streaming_chat.providers.base import Prompt, Provider, Turn
@@ -118,7 +118,7 @@ class SendTransaction:
         # The write is the lock; read only after it.
         if not conversations.update(last_activity=Now()):
             raise APIError(404, "not_found")
-        conversation = conversations.get()
+        conversation = conversations.select_related("live").get()
         self._require_may_send(conversation)
         return conversation
 
@@ -127,9 +127,8 @@ class SendTransaction:
             raise APIError(403, "forbidden")
 
     def _require_no_live_reply(self, conversation: Conversation) -> None:
-        lives = LiveReply.objects.using(self._using).filter(conversation=conversation).values_list("pk", flat=True)
-        if (live := lives.first()) is not None:
-            raise APIError(409, "reply_in_progress", reply=str(live))
+        if (live := getattr(conversation, "live", None)) is not None:
+            raise APIError(409, "reply_in_progress", reply=str(live.pk))
 
     def _require_room(self, message_count: int) -> None:
         if message_count + self._added_count() > conf.STREAMING_CHAT_MAX_CONVERSATION_MESSAGES:
