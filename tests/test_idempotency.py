@@ -60,6 +60,11 @@ class ClientIdTests(AtOnce):
     def test_in_a_new_conversation(self):
         self.check_one("api/messages")
 
+    @override_settings(STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER=1)
+    def test_in_the_last_slot_of_its_owner(self):
+        """The others lose the slot to it, but they are not refused."""
+        self.check_one("api/messages")
+
     def test_in_a_conversation(self):
         self.check_one(f"api/conversations/{make_conversation().pk}/messages")
 

@@ -24,7 +24,6 @@ SIGNED_IN = ["SELECT django_session", "SELECT auth_user"]
 INDEXED = ["SAVEPOINT", "INSERT searchentry", "RELEASE"]
 # A message as the API shows it: where it stands among its siblings, and its owner's feedback.
 SHOWN = ["SELECT message", "SELECT feedback"]
-LIVE = ["SELECT livereply", "INSERT livereply"]
 ENDING = [
     "BEGIN",
     "UPDATE conversation",
@@ -138,7 +137,7 @@ class SendTests(StatementsCase):
             "INSERT conversation",
             "INSERT message",
             *INDEXED,
-            *LIVE,
+            "INSERT livereply",
         )
 
     def test_a_stateless_chat(self):
@@ -151,7 +150,7 @@ class SendTests(StatementsCase):
             "INSERT conversation",
             "INSERT message",
             *INDEXED,
-            *LIVE,
+            "INSERT livereply",
         )
 
     def test_a_message_in_a_conversation(self):
@@ -169,7 +168,7 @@ class SendTests(StatementsCase):
                 "SELECT message",
                 "INSERT message",
                 *INDEXED,
-                *LIVE,
+                "INSERT livereply",
                 "UPDATE conversation",
             )
             conversation.refresh_from_db()
@@ -188,7 +187,7 @@ class SendTests(StatementsCase):
             "INSERT conversation",
             "INSERT message",
             *INDEXED,
-            *LIVE,
+            "INSERT livereply",
         )
 
 

@@ -5,45 +5,66 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from django.db.models.expressions import RawSQL
+
 from streaming_chat.conf import conf
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import LiveReply, Message
 
+# One of these is tried first, however high the limit: as many as simultaneous requests can need.
+_FIRST_SLOTS = 1_000
+# A free slot, found by the INSERT itself: the given one, the lowest, or one after a slot in use. Among these is always a
+# free one, unless the owner has none left: then the constraint refuses a slot in use.
+_FREE_SLOT = """
+SELECT slot FROM (
+    SELECT %s AS slot, 0 AS place
+    UNION ALL SELECT 0, 1
+    UNION ALL SELECT {slot} + 1, 1 FROM {table} WHERE {owner_key} = %s
+) candidate
+WHERE slot < %s
+ORDER BY slot IN (SELECT {slot} FROM {table} WHERE {owner_key} = %s), place, RANDOM() LIMIT 1
+"""
+_COLUMNS = {field.name: f'"{field.column}"' for field in LiveReply._meta.concrete_fields}
+_FREE_SLOT_SQL = _FREE_SLOT.format(table=f'"{LiveReply._meta.db_table}"', **_COLUMNS)
+
 
 def insert_live_reply(reply: Message, owner_key: str, worker: str, reserved: Any, using: str) -> None:
     """Insert the row of a reply that `worker` writes. reserved: what its quota has reserved.
 
-    Raises APIError: 429 if the owner has no slot left, 503 if this process takes no new replies.
+    Raises IntegrityError if another reply has the slot: see `require_free_slot`. Raises APIError 503 if this process takes
+    no new replies.
     """
-    slot = _free_slot(owner_key, using)
-    _require_room(reply)
     live = LiveReply(
         message=reply,
         conversation_id=reply.conversation_id,
         owner_key=owner_key,
-        slot=slot,
+        slot=_free_slot(owner_key),
         worker=worker,
         expires_at=LiveReply.lease(),
         reserved=reserved,
     )
     LiveReply.objects.using(using).bulk_create([live])
+    _require_room(reply)
 
 
-def _free_slot(owner_key: str, using: str) -> int:
-    """Return a free slot; a constraint of the database, one reply for each slot, holds the limit."""
-    used = set(LiveReply.objects.using(using).filter(owner_key=owner_key).values_list("slot", flat=True))
-    # As many as simultaneous requests can need, however high the limit.
-    slots = range(min(conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER, 2 * len(used) + 64))
-    free = [slot for slot in slots if slot not in used]
-    if not free:
+def require_free_slot(owner_key: str, using: str) -> None:
+    """Raise APIError 429 if the owner has no slot left."""
+    limit = conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER
+    if LiveReply.objects.using(using).filter(owner_key=owner_key, slot__lt=limit).count() >= limit:
         raise APIError(429, "too_many_replies", retry_after=1)
+
+
+def _free_slot(owner_key: str) -> Any:
+    """Return the expression of a free slot; a constraint of the database, one reply for each slot, holds the limit."""
+    limit = conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER
     # Any of them: simultaneous requests would all collide at the lowest.
-    return random.choice(free)  # noqa: S311  (a free slot, not a secret)
+    first = random.randrange(min(limit, _FIRST_SLOTS))  # noqa: S311  (a free slot, not a secret)
+    return RawSQL(_FREE_SLOT_SQL, (first, owner_key, limit, owner_key))  # noqa: S611  (names and places)
 
 
 def _require_room(reply: Message) -> None:
-    # After the idempotency check: a repeated request finds its reply in a process that is full, too.
+    # After the idempotency check and the limit: a repeated request finds its reply in a process that is full, too.
     if runner.is_draining:
         raise APIError(503, "draining", retry_after=5)
     if not runner.has_room_for(reply.pk):

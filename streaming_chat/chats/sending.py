@@ -15,6 +15,7 @@ from streaming_chat.models import LiveReply
 from streaming_chat.providers.preparation import create_for
 
 from .idempotency import find_sent
+from .live_reply_limit import require_free_slot
 from .send_request import SendRequest, Sent
 from .send_transaction import SendTransaction
 
@@ -51,12 +52,19 @@ def _send_or_recover(request: HttpRequest, owner: Owner, send_request: SendReque
 def _send_once(request: HttpRequest, owner: Owner, send_request: SendRequest, worker: str) -> Sent:
     if found := find_sent(request, owner, send_request):
         return found
-    attempt = SendTransaction(request, owner, send_request, worker, live_database())
+    using = live_database()
+    attempt = SendTransaction(request, owner, send_request, worker, using)
     attempt.check()
     # Before any lock: the first time in a process it may take seconds.
     create_for(send_request.model)
-    with runner.expecting(attempt.message_id):
-        sent = write_transaction(attempt.write)
+    try:
+        with runner.expecting(attempt.message_id):
+            sent = write_transaction(attempt.write, using=using)
+    except IntegrityError:
+        # The same request, made twice at once, is answered with its reply, also where the owner has no slot left.
+        if find_sent(request, owner, send_request) is None:
+            require_free_slot(owner.key, using)
+        raise
     if sent.order is None:
         runner.forget_expected(attempt.message_id)
     return sent
