@@ -1,12 +1,12 @@
 /** Two ways to show a growing text: the app's, and reading all of it again at each delta. */
 
-import { Marked } from "marked";
+import MarkdownIt from "markdown-it";
 
 import { MarkdownDocument } from "../frontend/src/markdown/document.js";
 import { clean } from "../frontend/src/markdown/sanitizer.js";
 
 const texts = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", image: "[Image: {alt} {address}]", done: "Done", not_done: "Open", format: "Format", not_formatted: "Not formatted" };
-const marked = new Marked({ gfm: true, breaks: true });
+const parser = new MarkdownIt({ breaks: true });
 
 const WAYS = {
   blocks(element) {
@@ -14,7 +14,7 @@ const WAYS = {
     return (text, ended) => shown.draw(text, { isComplete: ended });
   },
   all(element) {
-    return (text) => element.replaceChildren(clean(marked.parse(text)));
+    return (text) => element.replaceChildren(clean(parser.render(text)));
   },
 };
 

@@ -6,11 +6,13 @@
  * writes nothing, and fails if a file differs from what the source gives.
  */
 
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
+
+import { alias } from "./aliases.mjs";
 
 const TARGET = new URL("../streaming_chat/static/streaming_chat/", import.meta.url);
 const FIRST_LOAD_BYTES = 35 * 1024;
@@ -21,7 +23,7 @@ const ENTRIES = {
   typesetter: "src/markdown/typesetter.js",
 };
 
-const common = { bundle: true, minify: true, write: false, charset: "utf8", legalComments: "none" };
+const common = { alias, bundle: true, minify: true, write: false, charset: "utf8", legalComments: "none" };
 const { outputFiles, metafile } = await build({
   ...common,
   entryPoints: ENTRIES,
@@ -57,7 +59,8 @@ async function licences(files) {
   const texts = [];
   for (const name of [...packages].sort()) {
     const { version, license } = JSON.parse(await readFile(`node_modules/${name}/package.json`));
-    texts.push(`${name} ${version} (${license})\n\n${(await readFile(`node_modules/${name}/LICENSE`, "utf8")).trim()}\n`);
+    const file = (await readdir(`node_modules/${name}`)).find((found) => found.startsWith("LICENSE"));
+    texts.push(`${name} ${version} (${license})\n\n${(await readFile(`node_modules/${name}/${file}`, "utf8")).trim()}\n`);
   }
   return texts.join(`\n${"-".repeat(78)}\n\n`);
 }

@@ -6,7 +6,7 @@ frontend/src/markdown/ has the same rules for the browser; tests/browser/test_ma
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mdurl
@@ -18,7 +18,7 @@ from markdown_it.common.utils import isMdAsciiPunct, isPunctChar, isWhiteSpace
 from markdown_it.parser_inline import ParserInline
 from markdown_it.renderer import RendererHTML
 from markdown_it.ruler import RuleOptionsType
-from markdown_it.rules_block import StateBlock, table
+from markdown_it.rules_block import StateBlock, blockquote, list_block, table
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Scanned
@@ -32,12 +32,15 @@ _MAX_BLOCK_CHARS = 6000
 _CLOSING = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 # Stands for "|" within a formula while the cells of a table are divided; markdown-it has replaced every real NUL.
 _HIDDEN_PIPE = "\0"
+_BlockRule = Callable[[StateBlock, int, int, bool], bool]
 _INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
 
 
 def add_rules(parser: MarkdownIt) -> None:
     """Extend a parser, whose `inline` must be a `DialectInline`, by all rules of this module."""
     parser.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
+    parser.block.ruler.at("blockquote", _nested(blockquote), _INTERRUPTS)
+    parser.block.ruler.at("list", _nested(list_block), {"alt": ["paragraph", "reference", "blockquote"]})
     parser.block.ruler.before("reference", "formula", _formula_block, _INTERRUPTS)
     parser.block.ruler.before("reference", "note", _note_block, _INTERRUPTS)
     parser.inline.ruler.after("text", "address", _address)
@@ -224,6 +227,19 @@ def _show_pipes(state: StateCore) -> None:
         if _HIDDEN_PIPE in token.content or _HIDDEN_PIPE in token.info:
             token.content = token.content.replace(_HIDDEN_PIPE, "|")
             token.info = token.info.replace(_HIDDEN_PIPE, "|")
+
+
+# Lists and quotes
+
+
+def _nested(rule: _BlockRule) -> _BlockRule:
+    """Return the rule for blocks that hold others, which leaves what is nested too deeply as text, not out."""
+
+    def nested(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        # A list and its item are two levels.
+        return state.level + 2 < state.md.options["maxNesting"] and rule(state, start, end, silent)
+
+    return nested
 
 
 # Tables

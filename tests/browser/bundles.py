@@ -9,10 +9,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FRONTEND = ROOT / "frontend"
 _BUILD = """
 import { build } from "esbuild";
+import { alias } from "./aliases.mjs";
 // What is imported from outside frontend/ has no node_modules above it.
 const nodePaths = [`${process.cwd()}/node_modules`];
-const options = { nodePaths, bundle: true, minify: true, format: "esm", target: "es2022", write: false, logLevel: "error" };
-const { outputFiles } = await build({ ...options, entryPoints: process.argv.slice(-1) });
+const options = { alias, nodePaths, bundle: true, minify: true, format: "esm", target: "es2022", write: false };
+const { outputFiles } = await build({ ...options, logLevel: "error", entryPoints: process.argv.slice(-1) });
 process.stdout.write(outputFiles[0].contents);
 """
 

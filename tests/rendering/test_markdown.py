@@ -277,5 +277,11 @@ class BoundsTests(SimpleTestCase):
 
                 assert depth < 100
 
+    def test_what_is_nested_too_deeply_is_text(self):
+        """markdown-it would leave it out."""
+        for text in ("> " * 30 + "the end", "- " * 30 + "the end"):
+            with self.subTest(text[:2]):
+                assert "the end" in markdown(text)
+
     def test_text_as_written_is_escaped(self):
         assert plain("<b>&'\"") == '<pre dir="auto">&lt;b&gt;&amp;&#x27;&quot;</pre>'

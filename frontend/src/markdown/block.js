@@ -1,11 +1,11 @@
 /** One block of a text as it is shown. No DOM. */
 
-import { escape } from "./escaping.js";
 import { toHtml } from "./html.js";
+import { escapeHtml } from "./parser.js";
 
 /**
  * @import { Budget } from "./budget.js"
- * @import { Token } from "./dialect.js"
+ * @import { Source } from "./dialect.js"
  * @import { HtmlOptions } from "./html.js"
  */
 
@@ -35,14 +35,14 @@ export class Block {
   }
 
   get html() {
-    this.#html ??= this.open ? `${this.open.start}${escape(this.open.text)}</code></pre>` : "";
+    this.#html ??= this.open ? `${this.open.start}${escapeHtml(this.open.text)}</code></pre>` : "";
     return this.#html;
   }
 
   /**
    * Whether a block of the whole text is this one.
    *
-   * @param {Token | undefined} token
+   * @param {Source | undefined} token
    */
   isOf(token) {
     return this.raw.trimEnd() === token?.raw.trimEnd();
@@ -62,7 +62,7 @@ function elementsOf(html) {
 /**
  * Return a token as it is shown. Throws, within an attempt, when it is over the budget.
  *
- * @param {Token} token
+ * @param {Source} token
  * @param {HtmlOptions & {budget: Budget}} options
  */
 export function makeBlock(token, { texts, links, budget }) {

@@ -8,7 +8,7 @@
 
 import { makeBlock, plainBlock } from "./block.js";
 import { Budget } from "./budget.js";
-import { define, read } from "./dialect.js";
+import { define, noDefinitions, read } from "./dialect.js";
 import { closeInline, completeBlock } from "./incomplete.js";
 import { OpenFence } from "./open-fence.js";
 import { finishedTokens, isShown } from "./pieces.js";
@@ -17,7 +17,7 @@ import { readWhole } from "./whole-text.js";
 /**
  * @import { MarkdownTexts } from "../types"
  * @import { Block } from "./block.js"
- * @import { Definitions, Token } from "./dialect.js"
+ * @import { Source } from "./dialect.js"
  */
 
 // Reading so many characters takes a few milliseconds.
@@ -31,8 +31,7 @@ export class Blocks {
   #finished = 0;
   // Where in the source the first unfinished block begins.
   #tail = 0;
-  /** @type {Definitions} */
-  #definitions = Object.create(null);
+  #definitions = noDefinitions();
   /** @type {OpenFence | null} */
   #fence = null;
   /** Whether the work of completing the text has begun and not ended. */
@@ -98,7 +97,7 @@ export class Blocks {
     this.list = [];
     this.#source = "";
     this.#finished = this.#tail = 0;
-    this.#definitions = Object.create(null);
+    this.#definitions = noDefinitions();
     this.#fence = null;
     this.#plain = -1;
   }
@@ -134,8 +133,8 @@ export class Blocks {
     this.list.length = this.#finished;
     const budget = this.#budget();
     for (const { elements } of this.list) budget.elements += elements;
-    const links = Object.assign(Object.create(null), this.#definitions);
-    /** @type {Token[]} */
+    const links = define([{ defined: this.#definitions }]);
+    /** @type {Source[]} */
     const tokens = [];
     const isDone = budget.attempt(() => {
       for (const token of read(completeBlock(tail), closeInline)) {
@@ -152,7 +151,7 @@ export class Blocks {
   /**
    * Return where in a text the block begins that comes after those that are shown.
    *
-   * @param {Token[]} tokens
+   * @param {Source[]} tokens
    */
   #endOfShown(tokens) {
     const made = this.list.length - this.#finished;
@@ -179,7 +178,7 @@ export class Blocks {
   /**
    * Freeze the blocks that cannot change any more.
    *
-   * @param {Token[]} tokens
+   * @param {Source[]} tokens
    * @param {string} tail The source that the tokens come from.
    */
   #finish(tokens, tail) {
@@ -226,6 +225,6 @@ export class Blocks {
   #forget() {
     this.#finished = this.#tail = 0;
     this.#plain = -1;
-    this.#definitions = Object.create(null);
+    this.#definitions = noDefinitions();
   }
 }

@@ -1,146 +1,93 @@
-/** What there is in the text of a block: emphasis, code, links, formulas and so on. No DOM. */
+/** Rules for the text of a block beyond CommonMark: formulas, footnotes, bare addresses and `<br>`. No DOM. */
 
 import { spend } from "./budget.js";
-import { scanRun } from "./delimiters.js";
-import { encode, escape, isSafe } from "./escaping.js";
-import { readImage, readLink } from "./links.js";
 import { ADDRESS, ADDRESS_END, formulaAt, LINE_BREAK, matchAt, NOTE } from "./syntax.js";
 
-/** @import { Rule } from "./inline.js" */
+/**
+ * @import { MarkdownIt, StateInline } from "markdown-it"
+ * @import { Definitions } from "./dialect.js"
+ */
 
+/** @typedef {(state: StateInline, silent: boolean) => boolean} Rule */
+
+// Also where a bare address may begin.
 const STOP = /[\n!#$%&*+\-:<=>@[\]\\^_`{}~]|(?<![A-Za-z0-9])(?:https?:\/\/|www\.)/gi;
-const ESCAPABLE = /[!-/:-@[-`{-~]/;
-const AUTOLINK = /<([a-z][a-z0-9+.-]{1,31}:[^<>\p{Cc} ]*)>/iuy;
-const EMAIL = /<([\w.!#$%&'*+/=?^`{|}~-]+@[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*)>/iy;
 /** @type {Record<string, string>} */
 const CLOSING = { "\\(": "\\)", "\\[": "\\]", $$: "$$" };
 // What may begin a formula is compared with up to 5000 characters.
 const FORMULA_STEPS = 64;
 const NUMBER = /^[0-9]{1,3}$/;
 
-/** @type {Rule} */
-function plainText(state, isSilent) {
-  STOP.lastIndex = state.position;
-  const end = Math.min(STOP.exec(state.text)?.index ?? state.end, state.end);
-  if (end === state.position) return false;
-  if (!isSilent) state.addText(state.text.slice(state.position, end));
-  state.position = end;
-  return true;
+/** @param {MarkdownIt} parser */
+export function addInlineRules(parser) {
+  const { inline, helpers, utils } = parser;
+  const { parseLinkLabel } = helpers;
+  helpers.parseLinkLabel = (state, start, disableNested) => (last(state, "]") > start ? parseLinkLabel(state, start, disableNested) : -1);
+  inline.ruler.at("text", plainText);
+  inline.ruler.after("text", "address", addressRule(utils.lib.mdurl.encode));
+  inline.ruler.before("escape", "formula", formula);
+  inline.ruler.before("link", "note", note);
+  inline.ruler.before("autolink", "line_break", lineBreak);
+}
+
+/** @type {WeakMap<StateInline, Map<string, number>>} */
+const lasts = new WeakMap();
+
+/**
+ * Return where a text is for the last time: searching it at each beginning would take quadratic time.
+ *
+ * @param {StateInline} state
+ * @param {string} piece
+ */
+function last(state, piece) {
+  const known = lasts.get(state) ?? new Map();
+  lasts.set(state, known);
+  if (!known.has(piece)) known.set(piece, state.src.lastIndexOf(piece));
+  return known.get(piece);
 }
 
 /** @type {Rule} */
-function address(state, isSilent) {
-  if (state.linkLevel) return false;
-  const [found] = matchAt(ADDRESS, state.text, state.position) ?? [];
-  if (!found) return false;
-  const shown = found.slice(0, state.end - state.position).replace(ADDRESS_END, "");
-  if (!isSilent) {
-    const href = /^h/i.test(shown) ? shown : `https://${shown}`;
-    state.add(`<a href="${escape(encode(href))}">`);
-    state.add(escape(shown), escape(shown));
-    state.add("</a>");
-  }
-  state.position += shown.length;
-  return true;
-}
-
-/** @type {Rule} */
-function newline(state, isSilent) {
-  if (state.text[state.position] !== "\n") return false;
-  state.position += 1;
-  if (!isSilent) {
-    state.trimText();
-    state.add("<br>", "\n");
-  }
-  while (state.position < state.end && /[ \t]/.test(state.text[state.position])) state.position += 1;
-  return true;
-}
-
-/** @type {Rule} */
-function formula(state, isSilent) {
-  if (!/[\\$]/.test(state.text[state.position])) return false;
-  const closing = CLOSING[state.text.slice(state.position, state.position + 2)] ?? "$";
-  if (state.last(closing) <= state.position) return false;
-  spend(FORMULA_STEPS);
-  const found = formulaAt(state.text, state.position, state.end);
-  if (!found) return false;
-  if (!isSilent) state.add(`<span class="math" dir="ltr">${escape(found)}</span>`);
-  state.position += found.length;
-  return true;
-}
-
-/** @type {Rule} */
-function backslash(state, isSilent) {
-  const { text, position } = state;
-  if (text[position] !== "\\" || position + 1 >= state.end) return false;
-  if (text[position + 1] === "\n") {
-    state.position += 1;
-    return newline(state, isSilent);
-  }
-  const character = String.fromCodePoint(text.codePointAt(position + 1) ?? 32);
-  if (!isSilent) {
-    if (ESCAPABLE.test(character)) state.add(escape(character), escape(character));
-    else state.addText(`\\${character}`);
-  }
-  state.position += 1 + character.length;
-  return true;
-}
-
-/** @type {Rule} */
-function code(state, isSilent) {
-  const { text, position, end } = state;
-  if (text[position] !== "`") return false;
-  let start = position + 1;
-  while (start < end && text[start] === "`") start += 1;
-  const length = start - position;
-  const closing = state.lastTicks(length) < start ? -1 : closingTicks(text, start, end, length);
-  if (closing < 0) {
-    if (!isSilent) state.addText(text.slice(position, start));
-    state.position = start;
-    return true;
-  }
-  const content = text.slice(start, closing).replaceAll("\n", " ").replace(/^ (.*[^ ].*) $/, "$1");
-  if (!isSilent) state.add(`<code>${escape(content)}</code>`, escape(content));
-  state.position = closing + length;
+function plainText(state, silent) {
+  STOP.lastIndex = state.pos;
+  const end = Math.min(STOP.exec(state.src)?.index ?? state.posMax, state.posMax);
+  if (end === state.pos) return false;
+  if (!silent) state.pending += state.src.slice(state.pos, end);
+  state.pos = end;
   return true;
 }
 
 /**
- * Return where the run of so many backticks is that closes a piece of code, -1 for nowhere.
+ * Return the rule for a bare address, without the punctuation at its end.
  *
- * @param {string} text
- * @param {number} start
- * @param {number} end
- * @param {number} length
+ * @param {(address: string) => string} encode
+ * @returns {Rule}
  */
-function closingTicks(text, start, end, length) {
-  const ticks = /`+/g;
-  ticks.lastIndex = start;
-  for (let match; (match = ticks.exec(text)) && ticks.lastIndex <= end; ) {
-    spend();
-    if (match[0].length === length) return match.index;
-  }
-  return -1;
+function addressRule(encode) {
+  return (state, silent) => {
+    if (state.linkLevel) return false;
+    const [found] = matchAt(ADDRESS, state.src, state.pos) ?? [];
+    if (!found) return false;
+    const shown = found.slice(0, state.posMax - state.pos).replace(ADDRESS_END, "");
+    if (!silent) {
+      state.push("link_open", "a", 1).attrs = [["href", encode(/^h/i.test(shown) ? shown : `https://${shown}`)]];
+      state.push("text", "", 0).content = shown;
+      state.push("link_close", "a", -1);
+    }
+    state.pos += shown.length;
+    return true;
+  };
 }
 
 /** @type {Rule} */
-function strikethrough(state, isSilent) {
-  if (isSilent || state.text[state.position] !== "~") return false;
-  const { length, opens, closes } = scanRun(state.text, state.position, state.end, true);
-  if (length < 2) return false;
-  if (length % 2) state.add("~", "~");
-  for (let left = length; left >= 2; left -= 2) state.addDelimiter({ mark: "~", size: 0, opens, closes }, "~~");
-  state.position += length;
-  return true;
-}
-
-/** @type {Rule} */
-function emphasis(state, isSilent) {
-  const character = state.text[state.position];
-  if (isSilent || (character !== "*" && character !== "_")) return false;
-  const { length, opens, closes } = scanRun(state.text, state.position, state.end, character === "*");
-  for (let left = length; left > 0; left -= 1) state.addDelimiter({ mark: character, size: length, opens, closes });
-  state.position += length;
+function formula(state, silent) {
+  if (!/[\\$]/.test(state.src[state.pos])) return false;
+  const closing = CLOSING[state.src.slice(state.pos, state.pos + 2)] ?? "$";
+  if (last(state, closing) <= state.pos) return false;
+  spend(FORMULA_STEPS);
+  const found = formulaAt(state.src, state.pos, state.posMax);
+  if (!found) return false;
+  if (!silent) state.push("formula", "span", 0).content = found;
+  state.pos += found.length;
   return true;
 }
 
@@ -149,50 +96,28 @@ function emphasis(state, isSilent) {
  *
  * @type {Rule}
  */
-function note(state, isSilent) {
-  const match = matchAt(NOTE, state.text, state.position, state.end);
+function note(state, silent) {
+  const match = matchAt(NOTE, state.src, state.pos, state.posMax);
   if (!match) return false;
   const [found, label] = match;
-  const known = state.options.links[`^${label}`];
-  const after = state.text[state.position + found.length];
-  if (after === "(" || !(known || NUMBER.test(label))) return false;
-  const isDefinition = Boolean(known) && state.position === 0 && after === ":";
-  if (!isSilent) {
-    if (isDefinition) state.add(`<sup id="${noteId(label)}">${escape(label)}</sup>`);
-    else if (known && !state.linkLevel) state.add(`<sup><a href="#${noteId(label)}">${escape(label)}</a></sup>`);
-    else state.add(`<sup>${escape(label)}</sup>`);
+  const isKnown = label in /** @type {Definitions} */ (state.env).notes;
+  const after = state.src[state.pos + found.length];
+  if (after === "(" || !(isKnown || NUMBER.test(label))) return false;
+  const isDefinition = isKnown && state.pos === 0 && after === ":";
+  if (!silent) {
+    const token = state.push("note", "sup", 0);
+    token.content = label;
+    token.meta = { isDefinition, isLink: isKnown && !state.linkLevel };
   }
-  state.position += found.length + (isDefinition ? 1 : 0);
+  state.pos += found.length + (isDefinition ? 1 : 0);
   return true;
 }
 
-/** @param {string} label */
-function noteId(label) {
-  return `fn-${label.replace(/[^A-Za-z0-9-]/gu, (character) => `_${character.codePointAt(0)?.toString(16)}`)}`;
-}
-
 /** @type {Rule} */
-function lineBreak(state, isSilent) {
-  const [found] = matchAt(LINE_BREAK, state.text, state.position, state.end) ?? [];
+function lineBreak(state, silent) {
+  const [found] = matchAt(LINE_BREAK, state.src, state.pos, state.posMax) ?? [];
   if (!found) return false;
-  if (!isSilent) state.add("<br>", "\n");
-  state.position += found.length;
+  if (!silent) state.push("hardbreak", "br", 0);
+  state.pos += found.length;
   return true;
 }
-
-/** @type {Rule} */
-function autolink(state, isSilent) {
-  const link = matchAt(AUTOLINK, state.text, state.position, state.end);
-  const match = link ?? matchAt(EMAIL, state.text, state.position, state.end);
-  if (!match) return false;
-  const href = encode(link ? match[1] : `mailto:${match[1]}`);
-  if (!isSafe(href)) return false;
-  if (!isSilent) state.add(`<a href="${escape(href)}">${escape(match[1])}</a>`, escape(match[1]));
-  state.position += match[0].length;
-  return true;
-}
-
-/** @type {Rule[]} */
-export const RULES = [
-  plainText, address, newline, formula, backslash, code, strikethrough, emphasis, note, readLink, readImage, lineBreak, autolink,
-];

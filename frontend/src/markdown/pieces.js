@@ -1,16 +1,16 @@
 /** Which blocks of a growing text cannot change any more. No DOM. */
 
-/** @import { Token } from "./dialect.js" */
+/** @import { Source } from "./dialect.js" */
 
-/** @param {Token} token */
+/** @param {Source} token */
 export function isShown({ type }) {
-  return type !== "def";
+  return type !== "reference_definition";
 }
 
 /**
  * Return how many of a tail's blocks cannot change any more.
  *
- * @param {Token[]} tokens
+ * @param {Source[]} tokens
  * @param {string} tail
  */
 export function finishedTokens(tokens, tail) {
@@ -20,5 +20,5 @@ export function finishedTokens(tokens, tail) {
   if (last.isClosed && tail[last.start + last.raw.trimEnd().length] === "\n") return before + 1;
   const lines = tail.slice(last.start).split("\n").length - 1;
   // A table is not one before its second line.
-  return lines > (last.type === "table" ? 1 : 0) ? before : Math.max(0, before - 1);
+  return lines > (last.type === "table_open" ? 1 : 0) ? before : Math.max(0, before - 1);
 }

@@ -27,6 +27,9 @@ export const ADDRESS = sticky("address");
 export const ADDRESS_END = new RegExp(source("address_end"), "u");
 export const NOTE = sticky("note");
 export const TASK = sticky("task");
+export const BACKTICKS = /`+/g;
+// In the row of a table: backticks, which may begin code, a formula, or what may hold the beginning of one without being one.
+export const ROW_PIECE = new RegExp(`\`+|\\\\[\\\\$]|(?<formula>${source("formula")})`, "gu");
 export const CJK = new RegExp(`^[${source("cjk")}]`, "u");
 
 /**

@@ -1,14 +1,14 @@
 /** Reads a text to which nothing more will be added. No DOM. */
 
 import { makeBlock, plainBlock } from "./block.js";
-import { define, read } from "./dialect.js";
+import { define, isEmpty, read } from "./dialect.js";
 import { isShown } from "./pieces.js";
 
 /**
  * @import { MarkdownTexts } from "../types"
  * @import { Block } from "./block.js"
  * @import { Budget } from "./budget.js"
- * @import { Token } from "./dialect.js"
+ * @import { Source } from "./dialect.js"
  */
 
 /**
@@ -21,11 +21,11 @@ import { isShown } from "./pieces.js";
  * @returns {Generator<number, boolean>}
  */
 export function* readWhole(source, list, { old, texts, budget }) {
-  /** @type {Token[]} */
+  /** @type {Source[]} */
   const tokens = [];
   const isRead = yield* readAll(source, tokens, budget);
   const links = define(tokens);
-  const hasLinks = Object.keys(links).length > 0;
+  const hasLinks = !isEmpty(links);
   const shown = tokens.filter(isShown);
   let count = 0;
   for (const token of shown) {
@@ -46,7 +46,7 @@ export function* readWhole(source, list, { old, texts, budget }) {
  * Read the blocks of a text; return whether all of it was read.
  *
  * @param {string} source
- * @param {Token[]} tokens What was read.
+ * @param {Source[]} tokens What was read.
  * @param {Budget} budget
  * @returns {Generator<number, boolean>}
  */
@@ -64,7 +64,7 @@ function* readAll(source, tokens, budget) {
  * Return the block that shows a token already, null if there is none.
  *
  * @param {Block | undefined} old
- * @param {Token} token
+ * @param {Source} token
  * @param {boolean} hasLinks Whether the text defines links, which it may have used before.
  */
 function knownBlock(old, token, hasLinks) {
