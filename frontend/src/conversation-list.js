@@ -104,7 +104,11 @@ export class ConversationList {
 
   /** Show again which conversations have a live reply, or are unread. */
   updateMarks() {
-    for (const link of this.#links()) this.#rows.mark(link, this.#find(link.dataset.id ?? ""));
+    for (const link of this.#links()) {
+      const conversation = this.#find(link.dataset.id ?? "");
+      // An element that was moved has the links of before until its list is loaded.
+      if (conversation) this.#rows.mark(link, conversation);
+    }
   }
 
   /**
