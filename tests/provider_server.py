@@ -823,7 +823,7 @@ def _pieces(data: bytes, script: Script) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True) if end > start]
 
 
-def _head(status: int, headers: dict[str, str], reason: str) -> bytes:
+def _head(status: int, headers: dict[str, str], reason: str = "OK") -> bytes:
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
 
