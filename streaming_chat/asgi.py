@@ -129,7 +129,7 @@ class _LimitedBody:
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             self._abort("too_large")
-        # What follows a whole body is that the client has left.
+        # After a complete body, the next message says that the client has left.
         self._is_over |= not message.get("more_body")
         return message
 
@@ -183,7 +183,7 @@ class _RequestThread(ThreadPoolExecutor):
     def __init__(self, number: int) -> None:
         super().__init__(1, thread_name_prefix=f"streaming_chat.request{number}")
         self._calls: set[Future[Any]] = set()
-        # Whose requests wait on it for their response. Of the event loop.
+        # How many requests of each client wait on it. Used in the event loop only.
         self.clients: Counter[str] = Counter()
 
     def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -199,7 +199,7 @@ class _RequestThread(ThreadPoolExecutor):
 
 
 class _WaitingRequest:
-    """A request on its thread, until its response starts: what it has to do there is then done."""
+    """Counts a request on its thread until its response starts. Then its work on the thread is done."""
 
     def __init__(self, thread: _RequestThread, client: str, send: Send) -> None:
         self.thread = thread
@@ -215,7 +215,7 @@ class _WaitingRequest:
         await self._send(message)
 
     def leave(self) -> None:
-        """Wait no longer. It may be called again."""
+        """Stop counting it. It may be called again."""
         if not self._is_waiting:
             return
         self._is_waiting = False

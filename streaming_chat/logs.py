@@ -39,7 +39,7 @@ def _escaped(control: re.Match[str]) -> str:
 
 
 class OneLine(logging.Filter):
-    """Makes each record of a logger one line, whoever chose the text of its arguments."""
+    """Makes each record of a logger one line, whatever its arguments contain."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):

@@ -53,7 +53,7 @@ def record_list(request: HttpRequest, response: Any) -> None:
 
 
 def query_on_record(request: HttpRequest) -> str:
-    """Return the query of a list with the words of its search, without those that have a record as a search in texts."""
+    """Return the query of a list for its access record, with the words of a search that has no record of its own."""
     query = request.GET.copy()
     words = words_of(request, query.get(SEARCH_VAR, ""))
     if getattr(request, "searched_texts", False) or not words:

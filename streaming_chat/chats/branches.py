@@ -27,7 +27,7 @@ SIZE = Length("text") + Length(Cast("parts", TextField()))
 _TEXT_SIZE = "LENGTH(message.{text})"
 # SIZE in this module's own SQL.
 _FULL_SIZE = "LENGTH(message.{text}) + LENGTH(CAST(message.{parts} AS text))"
-# Up from a leaf, by one more message while there is room. In a circle, which somebody made by hand, it ends as well.
+# Walks up from a leaf, one message at a time, until a limit is reached. It also ends if the messages form a circle.
 _UP = """
 WITH RECURSIVE branch (id, parent, place, size) AS (
     SELECT message.{id}, message.{parent}, 1, {size}
@@ -39,7 +39,7 @@ WITH RECURSIVE branch (id, parent, place, size) AS (
 )
 SELECT id FROM branch
 """
-# UNION without ALL ends in a circle, too.
+# UNION without ALL also ends if the messages form a circle.
 _CONTAINS = """
 WITH RECURSIVE branch (id, parent) AS (
     SELECT message.{id}, message.{parent} FROM {table} message WHERE message.{id} = %s

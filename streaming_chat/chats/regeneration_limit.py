@@ -23,7 +23,7 @@ def require_few_regenerations(owner_key: str, using: str) -> None:
     """
     replies = Message.objects.using(using).filter(role=Message.Role.ASSISTANT)
     first = replies.filter(parent=OuterRef("parent"), pk__lt=OuterRef("pk"))
-    # By the conversations that were active meanwhile, of which an owner has few.
+    # Through the conversations that were active in this period: an owner has few of them.
     recent = replies.filter(
         conversation__owner_key=owner_key,
         conversation__last_activity__gte=Now() - _PERIOD,

@@ -56,7 +56,7 @@ class Completion:
 
     @cached_property
     def weight(self) -> int:
-        """What it weighs in memory."""
+        """Its weight in memory."""
         return events.weight(self.received)
 
     @property

@@ -174,7 +174,7 @@ class Journal:
 
     @property
     def weight_in_memory(self) -> int:
-        """What the records weigh that no file holds."""
+        """The weight of the records that are in no file."""
         return sum(record.completion.weight for record in list(self._in_memory.values()))
 
     def put(self, record: Record, *, in_memory: bool = True) -> bool:

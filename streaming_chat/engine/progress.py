@@ -109,12 +109,12 @@ class Progress:
 
     @property
     def unsaved(self) -> int:
-        """What weighs that is not known to be saved."""
+        """The weight of the events that are not known to be saved."""
         return self.run.weight - self.weight
 
     @property
     def to_save(self) -> int:
-        """What weighs that the next transaction would save: the whole reply if it has ended."""
+        """The weight of what the next transaction would save: of the whole reply if it has ended."""
         return self.unsaved if self.run.outcome is None else self.run.weight
 
     def move(self, to: SavingState) -> bool:

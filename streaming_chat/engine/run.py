@@ -73,7 +73,7 @@ class Run:
 
     @property
     def weight(self) -> int:
-        """What its provider has sent so far weighs; see `protocol/events.py`. From any thread."""
+        """The weight of what its provider has sent so far (see `protocol/events.py`). From any thread."""
         return self.stream.weight
 
     @property

@@ -23,7 +23,7 @@ TOOL_CALL = "tool_call"
 END = "end"
 DELTAS = frozenset({TEXT, REASONING})
 
-# What a part weighs beside its text, in code points: about what its row, its JSON and its objects in memory take.
+# The weight of a part in addition to its text, in code points: about what its row, its JSON and its objects in memory take.
 PART_WEIGHT = 100
 
 # White space of any script, and characters without a width: zero-width space and joiners, word joiner, byte order mark.
@@ -133,7 +133,7 @@ def text_length(value: Any) -> int:
 
 
 def weight(events: Iterable[Event], latest: str = "") -> int:
-    """Return what events weigh. latest: kind of the event before them; a delta of the same kind makes no part."""
+    """Return the weight of events. latest: kind of the event before them; a delta of the same kind makes no part."""
     total = 0
     for kind, payload in events:
         is_delta = kind in DELTAS

@@ -166,7 +166,7 @@ def reading_failure(error: Exception, request_id: str) -> ProviderError:
 
 
 def refusal(status: int, headers: Any, body: bytes, request_id_header: str) -> ProviderError:
-    """Return the failure that a response means which is no success."""
+    """Return the failure that an unsuccessful response means."""
     code, retryable = error_code(status, _content(body))
     return ProviderError(
         code,

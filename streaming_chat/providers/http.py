@@ -189,7 +189,7 @@ class HttpStream(ProviderStream):
         return events
 
     def _note_silence(self, size: int) -> None:
-        """End a stream that sends much and says nothing."""
+        """End a stream that sends many bytes without an event."""
         self._silent_bytes += size
         if self._silent_bytes > MAX_SILENT_BYTES:
             self._end_body(self._unreadable("nothing but filling"))

@@ -101,7 +101,7 @@ class ToolCall:
 
     @property
     def weight(self) -> int:
-        """What it weighs, as its event."""
+        """The weight of its event."""
         return PART_WEIGHT + len(self.id) + len(self.name) + max(self.size, len(self._initial))
 
     def add(self, piece: str) -> None:

@@ -1,7 +1,7 @@
-"""Whose a request is, as its headers tell: `streaming_chat.asgi` shares out its threads before anything is read.
+"""Recognises the client of a request by its headers: `streaming_chat.asgi` shares out its threads before anything is read.
 
-An owner is known by the credentials of an earlier request. Anybody can send others: with those, and without any, the network
-address counts. Nothing is allowed because of this.
+An owner is recognised by the credentials of an earlier request. A request with other credentials, or without any, counts for
+its network address. This permits nothing: it only chooses a thread.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class KnownClients:
         self._keys: OrderedDict[int, str] = OrderedDict()
 
     def remember(self, scope: Scope, owner_key: str) -> None:
-        """Note whose the credentials of a request are."""
+        """Remember the owner of a request's credentials."""
         if not owner_key or not (credentials := _credentials(scope)):
             return
         with self._lock:
@@ -57,7 +57,7 @@ os.register_at_fork(after_in_child=known_clients.reset)
 
 
 def _credentials(scope: Scope) -> int:
-    """Return a hash of the headers that say who asks; 0 without any."""
+    """Return a hash of the headers that identify the client; 0 without any."""
     values = tuple(_values(scope, _CREDENTIALS))
     return hash(values) if values else 0
 

@@ -1,8 +1,8 @@
 """How much of this process's time each owner may take, so that nobody waits for long while another asks for everything.
 
 The work of a request is the CPU time of its thread, which includes that of an SQLite database. It is charged to the owner
-after the request. An owner who has taken too much is refused before anything of theirs is read, until the time has made up
-for it. So it does not matter what is expensive, nor how many requests are made of it.
+after the request. An owner who has taken too much is refused until enough time has passed, before anything of theirs is
+read. So it does not matter what is expensive, nor how many requests are made of it.
 
 The time that a thread waits is not charged: it waits for a busy database or for the interpreter, and both may be the work of
 others. How much one owner asks of a database server at once is limited by the threads (`known_clients.py`).
@@ -35,7 +35,7 @@ from streaming_chat.quotas.database import DatabaseQuota, is_proxy, network_of, 
 
 from .known_clients import known_clients
 
-# Those whose time is not made up for yet; beyond that, who was charged longest ago is forgotten.
+# The most owners and networks with a debt; beyond that, the one that was charged longest ago is forgotten.
 _MAX_CHARGED = 10_000
 # What a reply costs as it is sent again, mostly in the server: 50 µs for each write of 2,048 code points.
 _SECONDS_PER_UNIT = 25e-9
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 class Share(NamedTuple):
-    """What one may take. burst: seconds at once. part: of a core, all the time."""
+    """How much work an owner or a network may take. burst: seconds at once. part: of a core, all the time."""
 
     burst: float
     part: float
@@ -65,7 +65,7 @@ def owner_share() -> Share:
 
 
 class WorkShares:
-    """Who has taken how much. Thread-safe.
+    """How much work each owner and network has taken. Thread-safe.
 
     clock: seconds that never go back.
     """
@@ -77,13 +77,13 @@ class WorkShares:
     def reset(self) -> None:
         """Start afresh, in a child of a fork."""
         self._lock = threading.Lock()
-        # key -> when all that was taken will be made up for. Last charged last.
-        self._even_at: OrderedDict[str, float] = OrderedDict()
+        # key -> when its debt will be paid off. Last charged last.
+        self._paid_off_at: OrderedDict[str, float] = OrderedDict()
 
     def require(self, shares: Mapping[str, Share]) -> None:
         """Raise APIError 429 if one of these has taken too much. shares: what each may take, by key."""
         now = self._clock()
-        waits = [self._even_at.get(key, now) - now - share.burst / share.part for key, share in shares.items()]
+        waits = [self._paid_off_at.get(key, now) - now - share.burst / share.part for key, share in shares.items()]
         if (longest := max(waits, default=0.0)) > 0:
             raise APIError(429, "too_many_requests", retry_after=math.ceil(longest))
 
@@ -92,17 +92,17 @@ class WorkShares:
         now = self._clock()
         with self._lock:
             for key, share in shares.items():
-                self._even_at[key] = max(now, self._even_at.get(key, now)) + seconds / share.part
-                self._even_at.move_to_end(key)
-            while self._even_at and self._is_forgettable(now):
-                self._even_at.popitem(last=False)
+                self._paid_off_at[key] = max(now, self._paid_off_at.get(key, now)) + seconds / share.part
+                self._paid_off_at.move_to_end(key)
+            while self._paid_off_at and self._is_forgettable(now):
+                self._paid_off_at.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._even_at)
+        return len(self._paid_off_at)
 
     def _is_forgettable(self, now: float) -> bool:
-        """Return whether there are too many, or the one that was charged longest ago is even."""
-        return len(self._even_at) > _MAX_CHARGED or next(iter(self._even_at.values())) <= now
+        """Return whether there are too many, or the one that was charged longest ago has no debt left."""
+        return len(self._paid_off_at) > _MAX_CHARGED or next(iter(self._paid_off_at.values())) <= now
 
 
 work_shares = WorkShares()

@@ -265,7 +265,7 @@ class VisitorTests(WorkTestCase):
     def test_a_visitor_has_no_more_than_a_user(self):
         visitor = self.visitor()
         self.status(visitor)
-        [key] = [key for key in work_shares.work_shares._even_at if key.startswith("v:")]
+        [key] = [key for key in work_shares.work_shares._paid_off_at if key.startswith("v:")]
         work_shares.work_shares.reset()
         self.take(key)
 

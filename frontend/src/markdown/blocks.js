@@ -149,7 +149,7 @@ export class Blocks {
   }
 
   /**
-   * Return where in a text the block begins that comes after those that are shown.
+   * Return where the first block begins that is not shown yet.
    *
    * @param {Source[]} tokens
    */

@@ -11,7 +11,7 @@ const SHORT_MILLISECONDS = 50;
 // The tab may have been hidden in the meantime.
 const LONGEST_WAIT = 250;
 
-/** @type {Set<Slices>} What waits for a task, in its order. */
+/** @type {Set<Slices>} The texts that wait for a task, in order. */
 const waiting = new Set();
 const channel = new MessageChannel();
 let isScheduled = false;

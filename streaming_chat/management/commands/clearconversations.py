@@ -1,4 +1,4 @@
-"""Remove conversations without activity: those of visitors, those that owners deleted, those without a message, or all."""
+"""Remove conversations without activity: of visitors, deleted by their owners, without a message, or all."""
 
 from __future__ import annotations
 
