@@ -124,7 +124,7 @@ def tree_page(conversation: Conversation, *, after: uuid.UUID | None = None, mos
     if after is not None:
         message = messages_of(conversation).only("pk").get(pk=after)
         # Not as a parameter: SQLite compares times as text, and Now() writes three decimals where a parameter has six.
-        moment = Subquery(messages_of(conversation).filter(pk=message.pk).values("created_at"))
+        moment = Subquery(messages_of(conversation).filter(pk=message.pk).values("created_at")[:1])
         rows = rows.filter(created_at__gte=moment).exclude(created_at=moment, pk__lte=after)
     sizes = list(rows.values_list("pk", SIZE)[: most + 1])
     ids = fitting(sizes[:most])
