@@ -83,12 +83,12 @@ SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "too
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and what comes of it.
+    """A request, and its result.
 
-    needs: the permissions it takes. status: for who has them. query, form: with {conversation}, {reply} and the like in
-    place of ids. words: of the search that the address names. shows: the texts that who may read is shown. reads: what is
-    on record then; does: what is on record whoever it was. changes: whether rows are others afterwards. live: of the
-    conversation with a live reply.
+    needs: the permissions that it requires. status: for users who have them. query, form: with placeholders such as
+    {conversation} and {reply} for ids. words: of the search that the address names. shows: the texts that it shows to users
+    who may read. reads: the access record that it leaves for them; does: the one that it leaves for every user. changes:
+    whether it changes rows. live: whether it is about the conversation with a live reply.
     """
 
     method: str
@@ -215,7 +215,7 @@ OFFERS = {
 
 
 def kept(client: Client, words: str) -> str:
-    """Let a session have a search, and return its id as an address has it. Whoever may not search could not send it."""
+    """Keep a search in a session, and return its id for an address. A user without the permission could not send it."""
     session = client.session
     session[SESSION_KEY] = {**session.get(SESSION_KEY, {}), words: words}
     session.save()

@@ -114,7 +114,7 @@ async def serve() -> None:
     """Serve at a low priority until the process is ended."""
     os.nice(10)
     server = await asyncio.start_server(_serve, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  (whoever starts it reads the port)
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  (the parent process reads the port)
     await server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""A long conversation, of which the page fetches the newest messages first."""
+"""A long conversation: the page fetches its newest messages first."""
 
 import pytest
 from playwright.sync_api import expect

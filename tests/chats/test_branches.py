@@ -55,7 +55,7 @@ class BranchTests(TestCase):
         assert branch(self.conversation, self.last.pk, max_chars=500, without=["parts"]) == self.path
 
     def test_messages_that_follow_each_other_in_a_circle(self):
-        """No transaction of ours makes one; a page must not hang on one that somebody has made by hand."""
+        """The app never makes one, but a page must not hang if one was made by hand."""
         Message.objects.filter(pk=self.first.parent_id).update(parent=self.last)
         Message.objects.filter(pk=self.other.pk).delete()
         self.conversation.refresh_from_db()

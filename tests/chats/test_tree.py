@@ -31,5 +31,5 @@ class TreeTests(SimpleTestCase):
         assert Tree([]).newest() is None
 
     def test_messages_that_follow_each_other_in_a_circle_end_a_path(self):
-        """No transaction of ours makes one; a page must not hang on one that somebody has made by hand."""
+        """The app never makes one, but a page must not hang if one was made by hand."""
         assert Tree([(ROOT, ONE), (ONE, ROOT)]).path_to(ONE) == [ROOT, ONE]

@@ -1,4 +1,4 @@
-"""How much of a request's body is read does not grow with the body, whoever sends it."""
+"""The part of a request's body that is read does not grow with the body, with or without an account."""
 
 import asyncio
 import json

@@ -30,7 +30,7 @@ class StreamTests(ServerTestCase):
         return browser
 
     def follow(self, browser: Browser, sent: Exchange, count: int) -> list[int]:
-        """Ask for so many streams of a reply; return the statuses. Those that are answered stay open."""
+        """Request this many streams of a reply, and return the statuses. Accepted streams stay open."""
         return [browser.follow(sent.message_id).status for _ in range(count)]
 
     @limited
@@ -50,7 +50,7 @@ class StreamTests(ServerTestCase):
 
     @limited
     def test_a_full_process_takes_new_messages_and_shows_them(self):
-        """Everybody has all the streams that one may have: the last of them are refused, and somebody else can send."""
+        """Each owner opens the maximum number of streams: the last streams are refused, and another owner can still send."""
         with held(self.gate):
             statuses = []
             for number in range(LONGEST // SHARE):
