@@ -23,6 +23,7 @@ from unittest import mock
 import environ
 import psutil
 import psycopg
+from asgiref.local import Local
 from django.core.management import call_command
 from django.db import connection, connections
 from django.test import TransactionTestCase
@@ -102,7 +103,7 @@ class FaultyPostgres(Postgres):
 
 @contextlib.contextmanager
 def default_database(url: str, **options: Any) -> Iterator[None]:
-    """Make this the default database of the test's thread, and of the servers that it starts."""
+    """Make this the default database of this process, and of the servers that it starts."""
     settings = {"default": {**environ.Env.db_url_config(url), **options}}
     before = connections.settings["default"]
     _replace_default(connections.configure_settings(settings)["default"])
@@ -114,8 +115,9 @@ def default_database(url: str, **options: Any) -> Iterator[None]:
 
 def _replace_default(settings: dict[str, Any]) -> None:
     connections["default"].close()
-    del connections["default"]
     connections.settings["default"] = settings
+    # The writer and the other threads have connections of their own, which are to the database before.
+    connections._connections = Local(connections.thread_critical)
 
 
 class OutageCase(TransactionTestCase):

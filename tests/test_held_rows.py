@@ -3,9 +3,10 @@
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connection, transaction
-from django.test import override_settings
+from django.test import SimpleTestCase, override_settings
 
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.engine import lookup
@@ -16,12 +17,27 @@ from streaming_chat.protocol.events import TEXT, Event
 from .engine.runs import Received, answer_lost, save
 from .engine.test_ending_journal import make_file
 from .factories import make_conversation, make_live, make_steady, make_user
+from .faulty_postgres import default_database
 from .held_rows import HeldRowsCase
 from .servers import outcome
 
 INSERT = """
     INSERT INTO streaming_chat_replyevent (message_id, position, kind, payload) VALUES (%s, 1, 'text', '"Hello"')
 """
+
+
+class DefaultDatabaseTests(SimpleTestCase):
+    databases = {"default"}
+
+    def test_a_thread_that_was_connected_before_uses_it_too(self):
+        """The writer went on with the server of the test case before, which had ended."""
+        with ThreadPoolExecutor(1) as thread:
+            names = [thread.submit(_database_name).result()]
+            with default_database("sqlite:///another"):
+                names.append(thread.submit(_database_name).result())
+            names.append(thread.submit(_database_name).result())
+
+        assert names == [_database_name(), "another", _database_name()]
 
 
 class RecoveryTests(HeldRowsCase):
@@ -112,6 +128,10 @@ class LateCommitTests(HeldRowsCase):
 
         assert postponed == [self.run_.progress]
         assert rows() == [(1, "Hello"), (6, " world!")]
+
+
+def _database_name() -> str:
+    return connection.settings_dict["NAME"]
 
 
 def rows() -> list[tuple[int, str]]:
