@@ -81,7 +81,7 @@ format: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff format
 
 bench: $(VENV)/test.stamp
-	$(PYTHON) benchmarks/run.py
+	$(PYTHON) -m benchmarks.run
 
 clean:
 	rm -rf $(VENV) frontend/node_modules build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo.sqlite3* demo.secret
