@@ -303,7 +303,7 @@ def leave_stream(response: Any) -> None:
 
 
 def wait_until_saved(seconds: float = _PATIENCE_SECONDS) -> None:
-    """Return once every reply of this process has ended and is saved, and the writer's connection is closed.
+    """Return once every reply of this process has ended and is saved, and close the writer's connection.
 
     For the end of a TransactionTestCase's tests: an open connection keeps the test database from being dropped.
     Raises AssertionError after so many seconds.

@@ -62,6 +62,14 @@ class FaultyPostgres(Postgres):
         )
         return len(rows)
 
+    @property
+    def has_busy_session(self) -> bool:
+        """Whether a session other than this one runs a statement, or is in a transaction."""
+        return self.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle')"
+        )[0][0]
+
     @contextlib.contextmanager
     def away(self, number: int = signal.SIGQUIT) -> Iterator[None]:
         """Stop it for as long as the block lasts; by default as a crash does."""

@@ -154,6 +154,20 @@ class PostgresTests(FaultCase):
         assert sum(ended) >= 3
         self.check(f"pg_terminate_backend every 0.5 s, {sum(ended)} sessions", exchange)
 
+    def test_a_kept_connection_that_was_closed_while_idle_is_no_outage(self):
+        """As a firewall or a restart closes it. With the settings that the example site has."""
+        kept = default_database(self.postgres.url, CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
+        with kept, self.serve() as server:
+            browser = self.browse(server)
+            self.ended(browser.send("Before").rest())
+            wait_until(lambda: not self.postgres.has_busy_session)
+            self.postgres.terminate_sessions()
+            exchange = browser.send("Afterwards").rest()
+            log = server.log
+
+        assert "is away" not in log
+        self.check("a connection that was closed while idle", exchange)
+
     def test_a_server_that_turned_read_only_is_away(self):
         gate = Gate()
         with held(gate):

@@ -15,10 +15,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from streaming_chat.background_threads import BackgroundThread
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
+from streaming_chat.db.kept_connections import keep_connections, seconds_kept
 from streaming_chat.logs import describe, logger
 from streaming_chat.notifiers import get_notifier
 
@@ -53,6 +55,7 @@ class Writer:
         self._busy = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
+        self._is_close_due = False
         self._is_flush_due = False
         self._next_flush = 0.0
         # The runs whose readers have not been sent an ending.
@@ -106,7 +109,10 @@ class Writer:
         self._transaction_saver.save()
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until nothing is left to save and the connection is closed; False if that takes longer."""
+        """Wait until nothing is left to save, and close the connection, however old; False if that takes longer."""
+        if not self._idle.is_set():
+            self._is_close_due = True
+            self._wake.set()
         return self._idle.wait(seconds)
 
     def hand_over(self) -> None:
@@ -118,15 +124,15 @@ class Writer:
         return bool(self._runs or self._takeover.is_replay_due)
 
     def _work(self) -> None:
-        """One turn of the thread: save until nothing is left."""
-        if not self._has_work:
-            self._wake.wait()
-            self._wake.clear()
+        """One turn of the thread: save until nothing is left, and wait for more."""
         if self._has_work:
             self._listen()
             self._save_until_idle()
-            connections.close_all()
             self._rest()
+        kept = self._keep_connections()
+        if not self._has_work:
+            self._wake.wait(seconds_kept(kept))
+            self._wake.clear()
 
     def _listen(self) -> None:
         with _notifier_may_fail():
@@ -137,8 +143,18 @@ class Writer:
             if not self._runs:
                 with _notifier_may_fail():
                     get_notifier().stop_listening()
-                self._idle.set()
                 self._busy.clear()
+
+    def _keep_connections(self) -> list[BaseDatabaseWrapper]:
+        """Close the connections that CONN_MAX_AGE does not keep, or all if a test waits for that; return the others."""
+        if self._is_close_due:
+            connections.close_all()
+        kept = keep_connections()
+        with self._lock:
+            if not kept and not self._has_work:
+                self._is_close_due = False
+                self._idle.set()
+        return kept
 
     def _save_until_idle(self) -> None:
         """Save all runs once an interval, and between those what cannot wait: endings, and stops of unfollowed replies."""

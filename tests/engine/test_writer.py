@@ -8,11 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
 from django.db import OperationalError, connection, connections
+from django.db.backends.signals import connection_created
 from django.db.models.functions import Now
 from django.dispatch import receiver
 from django.test import TransactionTestCase, override_settings
@@ -210,6 +211,43 @@ class WriterTests(ServerTestCase):
 
         assert exchange.endings
         assert heard == [("completed", "completed", "stop")]
+
+
+class KeptConnectionTests(ServerTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        assert writer.wait_until_idle(TIMEOUT)
+        self.opened: list[Any] = []
+        connection_created.connect(self.note)
+        self.addCleanup(connection_created.disconnect, self.note)
+
+    def note(self, connection: Any, **kwargs: Any) -> None:
+        if threading.current_thread().name == "streaming_chat.writer":
+            self.opened.append(connection)
+
+    def send_twice(self, max_age: float | None) -> None:
+        with mock.patch.dict(connections.settings["default"], CONN_MAX_AGE=max_age):
+            for _time in range(2):
+                self.browser.send("Hello").rest()
+                wait_until(lambda: not writer._busy.is_set())
+
+    def test_it_is_kept_for_the_next_reply_and_closed_for_a_test_that_waits(self):
+        """An open connection would keep the test database from being dropped."""
+        self.send_twice(None)
+        was_open = self.opened[0].connection is not None
+
+        assert writer.wait_until_idle(TIMEOUT)
+        assert (len(self.opened), was_open, self.opened[0].connection) == (1, True, None)
+
+    def test_it_is_closed_once_its_age_has_passed(self):
+        self.send_twice(0.2)
+
+        wait_until(lambda: self.opened[-1].connection is None)
+
+    def test_without_an_age_it_is_closed_at_once(self):
+        self.send_twice(0)
+
+        wait_until(lambda: len(self.opened) == 2 and self.opened[-1].connection is None)
 
 
 class DeadlyNotifier(Notifier):
