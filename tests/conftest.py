@@ -1,4 +1,5 @@
-"""What every test module shares, and the marker `fast`: neither processes, nor servers, nor sleeping.
+"""What every test module shares: the marker `fast`, which stands for neither processes, nor servers, nor sleeping; and what
+`--last-failed` runs.
 
 A test is fast unless its class is a plain `TransactionTestCase` or it is marked as slow. What a fast test does is
 watched: where it starts a process, binds a socket or sleeps for more than 50 ms, it fails and has to be marked.
@@ -26,6 +27,7 @@ _SLEEP_SECONDS = 0.05
 _FORBIDDEN = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "socket.bind"}
 
 _sleep, _async_sleep = time.sleep, asyncio.sleep
+_failed: set[str] = set()
 _found: list[str] | None = None
 # Sleeping is looked for in the test's own context: threads that earlier tests left behind may sleep as they like.
 _found_here: ContextVar[list[str] | None] = ContextVar("found", default=None)
@@ -40,6 +42,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_fast(item):
             item.add_marker(pytest.mark.fast)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        _failed.add(report.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Let `--last-failed` run each test that failed, where pytest forgets one of which only a subtest did."""
+    yield
+    cache = getattr(session.config, "cache", None)
+    if cache is not None and not hasattr(session.config, "workerinput"):
+        cache.set("cache/lastfailed", cache.get("cache/lastfailed", {}) | dict.fromkeys(_failed, True))
 
 
 @pytest.hookimpl(wrapper=True)
