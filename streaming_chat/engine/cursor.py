@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from streaming_chat.encoders import Encoder
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
@@ -11,36 +9,19 @@ from streaming_chat.protocol.events import DELTAS, END, Event
 
 from .stream import ReplyStream
 
-# Django's ASGI handler sends a longer write in pieces of this size (ASGIHandler.chunk_bytes).
-_PIECE_BYTES = 65_536
 # The most text in one write. A code point takes 12 bytes of JSON at most ("\ud83d\ude00"), so the write stays one piece.
 _WRITE_CODE_POINTS = 2_048
 _WRITE_EVENTS = 384
 
 
-class OnePiece(bytes):
-    """A write that Django's ASGI handler sends whole, however long it is: a large tool call.
-
-    The handler asks for the length and slices pieces of 65,536 bytes. This says that it is no longer than one piece, and
-    a slice is all of it. For that handler only: a WSGI server writes the length that it is told before the bytes.
-    """
-
-    def __len__(self) -> int:
-        return min(super().__len__(), _PIECE_BYTES)
-
-    def __getitem__(self, key: Any) -> Any:
-        return bytes(self) if isinstance(key, slice) else super().__getitem__(key)
-
-
 class Cursor:
-    """Where a reader is in a stream, and what it is sent next. write: what a write is made of."""
+    """Where a reader is in a stream, and what it is sent next. finished: the ending has been sent."""
 
-    __slots__ = ("_encoder", "_index", "_located", "_position", "_skip", "_stream", "_write", "finished")
+    __slots__ = ("_encoder", "_index", "_located", "_position", "_skip", "_stream", "finished")
 
-    def __init__(self, stream: ReplyStream, encoder: Encoder, position: int = 0, *, write: type[bytes] = bytes) -> None:
+    def __init__(self, stream: ReplyStream, encoder: Encoder, position: int = 0) -> None:
         self._stream = stream
         self._encoder = encoder
-        self._write = write
         self._position = position
         self._index = self._skip = 0
         self._located = False
@@ -100,7 +81,7 @@ class Cursor:
     def _encoded(self, taken: list[Event]) -> bytes:
         written = self._encoder.encode(taken, self._position)
         self._position += sum(event.size for event in taken)
-        return written if len(written) <= _PIECE_BYTES else self._write(written)
+        return written
 
     def _end(self) -> bytes:
         self.finished = True

@@ -18,7 +18,7 @@ from django.core.exceptions import RequestAborted
 from streaming_chat.conf import conf
 from streaming_chat.encoders import Encoder
 
-from .cursor import Cursor, DeniedCursor, OnePiece
+from .cursor import Cursor, DeniedCursor
 from .event_loops import call_in_loop
 from .slow_clients import SendWatch
 from .stream import LoopWaiter, ReplyStream, ThreadWaiter, Waiter
@@ -29,8 +29,28 @@ RECONNECT_SECONDS = 30.0
 # A blocking reader looks at least this often for a reply that it has to save itself.
 _LONGEST_WAIT_SECONDS = 0.5
 _SHORTEST_WAIT_SECONDS = 0.01
+# A reader that is far behind lets others have their turn, also where `send` never waits.
+_WRITES_PER_TURN = 8
+# Django's ASGI handler sends a longer write in pieces of this size (ASGIHandler.chunk_bytes).
+_PIECE_BYTES = 65_536
 # Django 6.1 sends in the server's own task, earlier versions in one of Django's.
 _SENDS_IN_SERVER_TASK = django.VERSION >= (6, 1)
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class OnePiece(bytes):
+    """A write that Django's ASGI handler sends whole, however long it is: a large tool call.
+
+    The handler asks for the length and slices pieces of 65,536 bytes. This says that it is no longer than one piece, and
+    a slice is all of it. For that handler only: a server writes the length that it is told before the bytes.
+    """
+
+    def __len__(self) -> int:
+        return min(super().__len__(), _PIECE_BYTES)
+
+    def __getitem__(self, key: Any) -> Any:
+        return bytes(self) if isinstance(key, slice) else super().__getitem__(key)
 
 
 class _BaseReader:
@@ -52,13 +72,12 @@ class _BaseReader:
         *,
         register: Callable[[Any], Callable[[], object]] | None,
         keeps_alive: bool,
-        write: type[bytes] = bytes,
     ) -> None:
         self.message_id = stream.message_id
         self.denial = ""
         self._stream = stream
         self._encoder = encoder
-        self._cursor: Cursor | DeniedCursor = Cursor(stream, encoder, position, write=write)
+        self._cursor: Cursor | DeniedCursor = Cursor(stream, encoder, position)
         self._register = register
         self._keeps_alive = keeps_alive
         self._unregister: Callable[[], object] | None = None
@@ -102,11 +121,11 @@ class _BaseReader:
 
 
 class Reader(_BaseReader):
-    """Follows a reply in an event loop, as an async iterator of writes.
+    """Follows a reply in an event loop: sends it as the body of an ASGI response, or is an async iterator of writes.
 
     It subscribes at its first read, not when it is made: a response that is dropped in a cycle with an exception is never
-    closed, and collected late. A client that takes SEND_TIMEOUT_SECONDS from one write to asking for the next is
-    disconnected: the task that sends is cancelled.
+    closed, and collected late. A client that takes SEND_TIMEOUT_SECONDS for one write is disconnected: the task that
+    sends is cancelled.
 
     on_open: awaited before the first write, in the caller's context; its errors are the reader's. last_write_at: by the
     loop's clock.
@@ -126,13 +145,36 @@ class Reader(_BaseReader):
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiter = LoopWaiter(self._loop, stream.loop or self._loop)
-        super().__init__(stream, encoder, position, register=register, keeps_alive=keeps_alive, write=OnePiece)
+        super().__init__(stream, encoder, position, register=register, keeps_alive=keeps_alive)
         self._on_open = on_open
         self._watch = SendWatch(self, self._loop, sends_heartbeats=bool(encoder.heartbeat))
         self._task: asyncio.Task[object] | None = None
         self._is_heartbeat_due = False
         self._is_disconnected = False
         self.last_write_at = self._loop.time()
+
+    async def send_to(self, send: Send) -> None:
+        """Send the reply as the body of an ASGI response whose start has been sent, and leave.
+
+        Raises what `send` raises, and RequestAborted for a client that took too long.
+        """
+        try:
+            if self.is_open:
+                await self._begin()
+            has_more, writes = True, 0
+            while has_more:
+                written = self._next_write()
+                if written is None and not self._is_over:
+                    await self._waiter.wait()
+                    continue
+                has_more = written is not None and not self._cursor.finished
+                await send({"type": "http.response.body", "body": written or b"", "more_body": has_more})
+                writes += 1
+                if not writes % _WRITES_PER_TURN:
+                    await asyncio.sleep(0)
+        finally:
+            self.close()
+            self._survive_disconnection()
 
     def __aiter__(self) -> Reader:
         return self
@@ -141,26 +183,16 @@ class Reader(_BaseReader):
         """Return the next write. Raises StopAsyncIteration after the ending."""
         try:
             if self._task is None and self.is_open:
-                await self._open()
-                self._watch.look()
-            while True:
-                written = self._cursor.next()
-                if written:
-                    self.last_write_at = self._loop.time()
-                    return written
-                if written is not None:
-                    continue
+                await self._begin()
+            while (written := self._next_write()) is None:
                 if self._is_over:
                     self.close()
                     raise StopAsyncIteration
-                if self._is_heartbeat_due:
-                    self._is_heartbeat_due = False
-                    self.last_write_at = self._loop.time()
-                    return self._encoder.heartbeat
                 await self._waiter.wait()
         except asyncio.CancelledError:
             self.close()
             raise
+        return written if len(written) <= _PIECE_BYTES else OnePiece(written)
 
     async def until_ended(self, seconds: float | None = None) -> bool:
         """Wait for the ending without reading; False when it took longer, or access was denied."""
@@ -203,11 +235,20 @@ class Reader(_BaseReader):
     async def aclose(self) -> None:
         """Leave the reply. Raises RequestAborted where disconnecting would otherwise end more than the response."""
         self.close()
-        if self._is_disconnected and _SENDS_IN_SERVER_TASK and (task := asyncio.current_task()) is not None:
+        if _SENDS_IN_SERVER_TASK:
+            self._survive_disconnection()
+
+    def _survive_disconnection(self) -> None:
+        task = asyncio.current_task()
+        if self._is_disconnected and task is not None:
             # The cancellation was ours and has done its work; Django takes this for a client that has left.
             self._is_disconnected = False
             task.uncancel()
             raise RequestAborted
+
+    async def _begin(self) -> None:
+        await self._open()
+        self._watch.look()
 
     async def _open(self) -> None:
         self._task = asyncio.current_task()
@@ -215,6 +256,18 @@ class Reader(_BaseReader):
         if self._on_open is not None:
             await self._on_open()
         self.last_write_at = self._loop.time()
+
+    def _next_write(self) -> bytes | None:
+        """Return the next write; None if there is nothing to send now."""
+        written = self._cursor.next()
+        while written == b"":
+            written = self._cursor.next()
+        if written is None and self._is_heartbeat_due and not self._is_over:
+            written = self._encoder.heartbeat
+            self._is_heartbeat_due = False
+        if written is not None:
+            self.last_write_at = self._loop.time()
+        return written
 
     def _leave(self, seconds: float = 0) -> bool:
         if is_first := super()._leave(seconds):

@@ -1,12 +1,11 @@
 """What a reader is sent next, wherever it stands and however the stream has grown meanwhile."""
 
-from django.core.handlers.asgi import ASGIHandler
 from django.test import SimpleTestCase
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming_chat.encoders.simple import SimpleEncoder
-from streaming_chat.engine.cursor import Cursor, OnePiece
+from streaming_chat.engine.cursor import Cursor
 from streaming_chat.engine.stream import ReplyStream
 from streaming_chat.protocol.events import REASONING, START, TEXT, TOOL_CALL, Event, after, length, merge
 
@@ -70,22 +69,6 @@ class CursorTests(SimpleTestCase):
 
         assert all(len(write) <= 65536 and write.endswith(b"\n\n") for write in writes)
         assert len(events_of(writes)) == 4
-
-    def test_django_sends_a_tool_call_of_any_size_in_one_piece(self):
-        huge = Event(TOOL_CALL, {**CALL.payload, "arguments": "é" * 60_000})
-        cursor = Cursor(stream_of(huge), SimpleEncoder(str(ID)), write=OnePiece)
-        writes = writes_of(cursor)
-        pieces = [piece for write in writes for piece, _is_last in ASGIHandler.chunk_bytes(write)]
-
-        assert pieces == [bytes(write) for write in writes]
-        assert events_of(pieces) == [BEGIN, huge]
-        assert max(len(piece) for piece in pieces) > 5 * 65_536
-
-    def test_a_wsgi_server_is_told_the_true_length(self):
-        huge = Event(TOOL_CALL, {**CALL.payload, "arguments": "é" * 60_000})
-        writes = writes_of(cursor_of(stream_of(huge)))
-
-        assert {type(write) for write in writes} == {bytes}
 
     def test_nothing_new_is_nothing(self):
         cursor = cursor_of(stream_of(Event(TEXT, "a")))

@@ -2,17 +2,23 @@
 
 import asyncio
 import gc
+import itertools
 import threading
 
+from django.core.handlers.asgi import ASGIHandler
 from django.test import SimpleTestCase, override_settings
+from django.utils import translation
 
 from streaming_chat.encoders.simple import SimpleEncoder
 from streaming_chat.engine.reader import BlockingReader, Reader
 from streaming_chat.engine.stream import ReplyStream
-from streaming_chat.protocol.events import START, TEXT, Event
+from streaming_chat.exceptions import error_object
+from streaming_chat.protocol.events import START, TEXT, TOOL_CALL, Event
 from tests.provider_server import TIMEOUT
 
 from .streams import BEGIN, CALL, ENDED, ID, ReaderCase, events_of, frames_of, stream_of
+
+HUGE = Event(TOOL_CALL, {**CALL.payload, "arguments": "é" * 60_000})
 
 
 class ReaderTests(ReaderCase):
@@ -39,6 +45,17 @@ class ReaderTests(ReaderCase):
         stream.end(ENDED)
 
         assert events_of(await reading) == [CALL]
+
+    async def test_django_sends_a_tool_call_of_any_size_in_one_piece(self):
+        stream, reader = self.open()
+        stream.append([HUGE])
+        stream.end(ENDED)
+        writes = await self.read(reader)
+        pieces = [piece for write in writes for piece, _is_last in ASGIHandler.chunk_bytes(write)]
+
+        assert pieces == [bytes(write) for write in writes]
+        assert events_of(pieces) == [BEGIN, HUGE]
+        assert max(len(piece) for piece in pieces) > 5 * 65_536
 
     async def test_denial_reaches_that_reader_and_no_other(self):
         stream, reader = self.open()
@@ -155,6 +172,151 @@ class ReaderTests(ReaderCase):
         reader.close()
 
         assert self.followed == [True]
+
+
+class SendTests(ReaderCase):
+    """What `send_to` makes of the same writes, whatever a server's `send` does."""
+
+    def setUp(self):
+        self.messages = []
+
+    async def send(self, message):
+        self.messages.append(message)
+
+    @property
+    def writes(self):
+        return [message["body"] for message in self.messages]
+
+    def start(self, send=None, **options):
+        stream, reader = self.open(**options)
+        return stream, asyncio.ensure_future(reader.send_to(send or self.send))
+
+    async def test_the_ending_completes_the_body(self):
+        """Without one more message, which is one more write to the socket."""
+        stream, sending = self.start()
+        await asyncio.sleep(0)
+        stream.append([Event(TEXT, "Hello")])
+        await asyncio.sleep(0)
+        stream.end(ENDED)
+        await asyncio.wait_for(sending, TIMEOUT)
+
+        assert events_of(self.writes) == [BEGIN, Event(TEXT, "Hello")]
+        assert [message["more_body"] for message in self.messages] == [True, True, False]
+        assert {message["type"] for message in self.messages} == {"http.response.body"}
+        assert stream.readers == set()
+
+    async def test_a_server_that_waits_at_each_message_gets_one_at_a_time(self):
+        sends = 0
+
+        async def send(message):
+            nonlocal sends
+            sends += 1
+            assert sends == 1
+            await asyncio.sleep(0)
+            stream.append([])
+            await asyncio.sleep(0)
+            self.messages.append(message)
+            sends -= 1
+
+        stream, sending = self.start(send)
+        for word in ("Hel", "lo", " ", "world"):
+            stream.append([Event(TEXT, word)])
+            await asyncio.sleep(0)
+        stream.end(ENDED)
+        await asyncio.wait_for(sending, TIMEOUT)
+
+        assert events_of(self.writes) == [BEGIN, Event(TEXT, "Hello world")]
+
+    async def test_what_comes_meanwhile_shares_a_write(self):
+        may_send = asyncio.Event()
+
+        async def send(message):
+            self.messages.append(message)
+            await may_send.wait()
+
+        stream, sending = self.start(send)
+        await asyncio.sleep(0)
+        for word in ("Hel", "lo", " ", "world"):
+            stream.append([Event(TEXT, word)])
+            await asyncio.sleep(0)
+        may_send.set()
+        stream.end(ENDED)
+        await asyncio.wait_for(sending, TIMEOUT)
+
+        assert [events_of([write]) for write in self.writes] == [[BEGIN], [Event(TEXT, "Hello world")], []]
+
+    async def test_an_error_of_the_server_ends_that_reader_only(self):
+        async def send(message):
+            raise ConnectionResetError
+
+        stream, sending = self.start(send)
+        with self.assertRaises(ConnectionResetError):
+            await asyncio.wait_for(sending, TIMEOUT)
+        await asyncio.sleep(0)
+        stream.append([Event(TEXT, "Hello")])
+
+        assert (stream.readers, self.followed) == (set(), [True, False])
+        assert stream.position == 6
+
+    async def test_a_request_that_is_cancelled_leaves(self):
+        for turns in range(3):
+            with self.subTest(turns):
+                stream, sending = self.start()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                sending.cancel()
+                await asyncio.wait([sending])
+                await asyncio.sleep(0)
+
+                assert sending.cancelled()
+                assert stream.readers == set()
+
+    async def test_a_large_message_has_its_true_length(self):
+        stream, sending = self.start()
+        stream.append([HUGE])
+        stream.end(ENDED)
+        await asyncio.wait_for(sending, TIMEOUT)
+
+        assert events_of(self.writes) == [BEGIN, HUGE]
+        assert {type(write) for write in self.writes} == {bytes}
+
+    async def test_readers_who_are_sent_away_get_no_ending(self):
+        stream, sending = self.start()
+        await asyncio.sleep(0)
+        stream.dismiss()
+        await asyncio.wait_for(sending, TIMEOUT)
+
+        assert [frame.event for frame in frames_of(self.writes)] == ["start"]
+        assert self.messages[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+    async def test_denial_is_in_the_language_of_the_request(self):
+        stream, reader = self.open()
+        with translation.override("de"):
+            sending = asyncio.ensure_future(reader.send_to(self.send))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(reader.deny, "forbidden")
+        await asyncio.wait_for(sending, TIMEOUT)
+        error = frames_of(self.writes)[-2].data["error"]
+
+        with translation.override("de"):
+            assert error == error_object("forbidden")
+        assert error != error_object("forbidden")
+        assert stream.readers == set()
+
+    async def test_a_reader_that_is_far_behind_lets_others_have_their_turn(self):
+        """Most servers write to the socket without waiting until its buffer is full."""
+        stream, reader = self.open()
+        stream.append([Event(TEXT, "a" * 100_000)])
+        stream.end(ENDED)
+        sending = asyncio.ensure_future(reader.send_to(self.send))
+        sent = []
+        while not sending.done():
+            await asyncio.sleep(0)
+            sent.append(len(self.messages))
+        most = max(after - before for before, after in itertools.pairwise(sent))
+
+        assert len(self.messages) > 40
+        assert most <= 8
 
 
 class BlockingReaderTests(SimpleTestCase):

@@ -1,8 +1,10 @@
 """Heartbeats while a reply is silent, and an end to clients that stop reading."""
 
 import asyncio
+import contextlib
 import threading
 
+from django.core.exceptions import RequestAborted
 from django.test import override_settings
 
 from streaming_chat.encoders.simple import SimpleEncoder
@@ -25,6 +27,20 @@ class HeartbeatTests(ReaderCase):
         assert beats == [b":\n"] * 3
         assert stream.position == 1
 
+    @override_settings(STREAMING_CHAT_HEARTBEAT_SECONDS=0.01)
+    async def test_an_asgi_server_is_sent_them_too(self):
+        stream, reader = self.open()
+        bodies = []
+
+        async def send(message):
+            bodies.append(message["body"])
+            if len(bodies) == 4:
+                stream.end(ENDED)
+
+        await asyncio.wait_for(reader.send_to(send), TIMEOUT)
+
+        assert bodies[1:4] == [b":\n"] * 3
+
 
 class StallTests(ReaderCase):
     @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05)
@@ -40,6 +56,25 @@ class StallTests(ReaderCase):
             await asyncio.wait_for(asyncio.ensure_future(send()), TIMEOUT)
         await asyncio.sleep(0)
 
+        assert (stream.readers, self.followed) == (set(), [True, False])
+
+    @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05)
+    async def test_its_request_is_aborted_and_the_server_goes_on(self):
+        """Its task is the server's: the cancellation that ends the wait must not be seen by the server."""
+        stream, reader = self.open()
+
+        async def send(message):
+            await asyncio.Event().wait()
+
+        async def serve():
+            with contextlib.suppress(RequestAborted):
+                await reader.send_to(send)
+            await asyncio.sleep(0)
+            return asyncio.current_task().cancelling()
+
+        cancellations = await asyncio.wait_for(asyncio.ensure_future(serve()), TIMEOUT)
+
+        assert cancellations == 0
         assert (stream.readers, self.followed) == (set(), [True, False])
 
     @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05, STREAMING_CHAT_HEARTBEAT_SECONDS=0.5)
