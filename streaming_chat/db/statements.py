@@ -1,0 +1,178 @@
+"""Statements that Django compiles once, and not at each use.
+
+Most of the time that the ORM takes for a short query is the building of its SQL. A statement is an ordinary query, in which
+an `Argument` stands for each value that differs between its uses:
+
+    @Statement
+    def titles_of() -> QuerySet[Conversation, Any]:
+        return Conversation.objects.filter(owner_key=Argument("owner", CharField())).values_list("title")
+
+    titles_of.rows(using, owner="u:1")
+
+Its SQL is what Django's compiler makes of the query, and it runs on Django's cursor, so a site's execute wrappers and
+`assertNumQueries` see it. All else is fixed at the first use, so a setting that may change must be an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from django.db import connections
+from django.db.models import AutoField, Expression, Field, Model, QuerySet, sql
+from django.db.models.expressions import DatabaseDefault
+
+Query: TypeAlias = "sql.Query | QuerySet[Any, Any]"
+
+# So many SQL texts of one statement are kept for its different sizes.
+_KEPT = 64
+# More rows than this are rare, and their SQL would fill the memory.
+_MOST_ROWS = 32
+
+
+class Argument(Expression):
+    """A value that each use of a statement gives by its name. index: of a sequence, the item."""
+
+    def __init__(self, name: str, output_field: Field[Any, Any], index: int | None = None) -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+        self.index = index
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return the place of a parameter, and as the parameter itself, which `_Compiled` replaces."""
+        return "%s", (self,)
+
+    def value(self, arguments: Mapping[str, Any], connection: Any) -> Any:
+        """Return the value of one use, as the database's driver takes it."""
+        value = arguments[self.name] if self.index is None else arguments[self.name][self.index]
+        return self.output_field.get_db_prep_save(value, connection)
+
+
+def arguments(name: str, output_field: Field[Any, Any], count: int) -> list[Argument]:
+    """Return an argument for each item of a sequence of this length, for `pk__in`; of a foreign key, for `In(F(…), …)`."""
+    return [Argument(name, output_field, index) for index in range(count)]
+
+
+class Statement:
+    """One statement. Safe to use from any thread, and with any number of databases.
+
+    build: returns a queryset, or what `update`, `delete` or `insertion` returns. It is called once for each database and
+    each shape: the arguments of `build` itself, such as the length of a list.
+    """
+
+    def __init__(self, build: Callable[..., Query]) -> None:
+        self._build = build
+        self._compiled = lru_cache(_KEPT)(self._compile)
+
+    def rows(self, using: str, /, *shape: Any, **arguments: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a queryset, as `values_list` does."""
+        return self._compiled(using, *shape).rows(connections[using], arguments)
+
+    def execute(self, using: str, /, *shape: Any, **arguments: Any) -> int:
+        """Execute an UPDATE, a DELETE or an INSERT, and return the number of its rows."""
+        return self._compiled(using, *shape).execute(connections[using], arguments)
+
+    def execute_many(self, using: str, uses: Iterable[Mapping[str, Any]], /, *shape: Any) -> int:
+        """Execute it once with each of these arguments, and return the number of all rows."""
+        return self._compiled(using, *shape).execute_many(connections[using], uses)
+
+    def _compile(self, using: str, *shape: Any) -> _Compiled:
+        query = self._build(*shape)
+        return _Compiled(query.query if isinstance(query, QuerySet) else query, using)
+
+
+class _Compiled:
+    """The SQL of a statement for one database. Keeps nothing of the connection, which belongs to one thread."""
+
+    def __init__(self, query: sql.Query, using: str) -> None:
+        compiler = query.get_compiler(using)
+        compiled = compiler.as_sql()
+        # Of an INSERT, a list: some databases insert one row at a time.
+        [(self._sql, parameters)] = compiled if isinstance(compiled, list) else [compiled]
+        self._parameters = list(parameters)
+        self._arguments = [(at, each) for at, each in enumerate(self._parameters) if isinstance(each, Argument)]
+        columns = [column for column, _sql, _alias in compiler.select or ()]
+        self._converted = [(at, columns[at]) for at in compiler.get_converters(columns)]
+
+    def rows(self, connection: Any, arguments: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, self._parameters_of(connection, arguments))
+            rows = cursor.fetchall()
+        return [self._in_python(row, connection) for row in rows] if self._converted else rows
+
+    def execute(self, connection: Any, arguments: Mapping[str, Any]) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, self._parameters_of(connection, arguments))
+            return cursor.rowcount
+
+    def execute_many(self, connection: Any, uses: Iterable[Mapping[str, Any]]) -> int:
+        with connection.cursor() as cursor:
+            cursor.executemany(self._sql, [self._parameters_of(connection, arguments) for arguments in uses])
+            return cursor.rowcount
+
+    def _parameters_of(self, connection: Any, arguments: Mapping[str, Any]) -> list[Any]:
+        parameters = self._parameters.copy()
+        for at, argument in self._arguments:
+            parameters[at] = argument.value(arguments, connection)
+        return parameters
+
+    def _in_python(self, row: tuple[Any, ...], connection: Any) -> tuple[Any, ...]:
+        """Return a row with the values that Django makes of the driver's."""
+        values = list(row)
+        for at, column in self._converted:
+            for convert in (*connection.ops.get_db_converters(column), *column.get_db_converters(connection)):
+                values[at] = convert(values[at], column, connection)
+        return tuple(values)
+
+
+def update(rows: QuerySet[Any, Any], **values: Any) -> sql.Query:
+    """Return the query of `rows.update(**values)`."""
+    query: Any = rows.query.chain(sql.UpdateQuery)
+    query.add_update_values(values)
+    return query
+
+
+def delete(rows: QuerySet[Any, Any]) -> sql.Query:
+    """Return the query that deletes these rows. It sends no signals and follows no foreign keys, as `_raw_delete`."""
+    return rows.query.chain(sql.DeleteQuery)
+
+
+def insertion(rows: Sequence[Model]) -> sql.Query:
+    """Return the query that inserts these rows of one model, whose fields have arguments and expressions as values."""
+    query = sql.InsertQuery(type(rows[0]))
+    query.insert_values(_fields_of(rows[0]), list(rows))
+    return query
+
+
+def insert(rows: Sequence[Model], using: str) -> None:
+    """Insert rows of one model as `bulk_create` does. Their fields have values, no expressions.
+
+    What the database supplies, such as the time, is not read back.
+    """
+    model, fields = type(rows[0]), _fields_of(rows[0])
+    if len(rows) > min(_MOST_ROWS, connections[using].ops.bulk_batch_size(fields, rows)):
+        model._default_manager.using(using).bulk_create(rows)
+        return
+    values = {field.attname: [field.pre_save(row, add=True) for row in rows] for field in fields}
+    given = [
+        tuple(name for name in values if not isinstance(values[name][at], DatabaseDefault)) for at in range(len(rows))
+    ]
+    _insert.execute(using, model, *given, **values)
+    for row in rows:
+        row._state.adding, row._state.db = False, using
+
+
+@Statement
+def _insert(model: type[Model], *given: Sequence[str]) -> sql.Query:
+    """given: of each row, the fields that have a value. The database supplies the others."""
+    fields = {field.attname: field for field in model._meta.concrete_fields}
+    return insertion(
+        [model(**{name: Argument(name, fields[name], at) for name in names}) for at, names in enumerate(given)]
+    )
+
+
+def _fields_of(row: Model) -> list[Field[Any, Any]]:
+    """Return the fields to insert of rows like this: not the primary key if the database counts it."""
+    fields = row._meta.concrete_fields
+    return [field for field in fields if row.pk is not None or not isinstance(field, AutoField)]

@@ -1,0 +1,229 @@
+"""Statements that Django compiles once: their SQL and parameters are those of the ORM."""
+
+import threading
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db import connections
+from django.db.models import CharField, DurationField, F, UUIDField
+from django.db.models.functions import Now
+from django.db.models.lookups import In
+from django.test import TestCase
+
+from streaming_chat.db.statements import Argument, Statement, arguments, delete, insert, insertion, update
+from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from tests.executed import executed, executed_by
+from tests.factories import make_conversation, make_live, make_message, make_user
+
+COLUMNS = ("pk", "parts", "created_at", "cost", "tokens_estimated", "conversation__owner_key")
+
+
+@Statement
+def messages_of() -> Any:
+    rows = Message.objects.filter(conversation=Argument("conversation", UUIDField())).order_by("created_at", "id")
+    return rows.values_list(*COLUMNS)
+
+
+@Statement
+def titles_by_key(count: int) -> Any:
+    rows = Conversation.objects.filter(pk__in=arguments("ids", UUIDField(), count)).order_by("title")
+    return rows.values_list("title")
+
+
+@Statement
+def extend_lease() -> Any:
+    row = LiveReply.objects.filter(pk=Argument("pk", UUIDField()))
+    return update(
+        row,
+        expires_at=Now() + Argument("lease", DurationField()),
+        slot=F("slot") + 1,
+        reserved=Argument("reserved", LiveReply._meta.get_field("reserved")),
+    )
+
+
+@Statement
+def remove(count: int) -> Any:
+    return delete(LiveReply.objects.filter(In(F("message"), arguments("ids", UUIDField(), count)), worker="w"))
+
+
+@Statement
+def insert_live() -> Any:
+    fields = {field.attname: field for field in LiveReply._meta.concrete_fields}
+    names = ("message_id", "conversation_id", "owner_key", "slot", "worker", "reserved")
+    lease = Argument("lease", DurationField())
+    return insertion([LiveReply(**{name: Argument(name, fields[name]) for name in names}, expires_at=Now() + lease)])
+
+
+class SelectTests(TestCase):
+    def test_its_sql_and_parameters_are_those_of_the_orm(self):
+        conversation = make_conversation()
+        rows = Message.objects.filter(conversation=conversation.pk).order_by("created_at", "id")
+
+        assert executed_by(messages_of.rows, "default", conversation=conversation.pk) == executed_by(
+            list, rows.values_list(*COLUMNS)
+        )
+
+    def test_its_values_are_those_of_the_orm(self):
+        conversation = make_message(make_conversation(), parts=[{"kind": "text", "text": "é"}], cost="0.5").conversation
+        rows = Message.objects.filter(conversation=conversation.pk).order_by("created_at", "id")
+
+        assert messages_of.rows("default", conversation=conversation.pk) == list(rows.values_list(*COLUMNS))
+
+    def test_a_list_may_have_any_length(self):
+        conversations = [make_conversation(title=title) for title in "abc"]
+        for count in (1, 3, 2):
+            keys = [conversation.pk for conversation in conversations[:count]]
+
+            assert titles_by_key.rows("default", count, ids=keys) == [(title,) for title in "abc"[:count]]
+
+    def test_a_missing_argument_is_an_error(self):
+        with self.assertRaisesMessage(KeyError, "conversation"):
+            messages_of.rows("default")
+
+
+class WriteTests(TestCase):
+    def setUp(self) -> None:
+        self.live = make_live(make_conversation(), worker="w")
+
+    def test_an_update_is_that_of_the_orm(self):
+        lease, reserved = timedelta(seconds=12.5), {"tokens": 5}
+        row = LiveReply.objects.filter(pk=self.live.pk)
+        values = {"expires_at": Now() + lease, "slot": F("slot") + 1, "reserved": reserved}
+
+        compiled = executed_by(extend_lease.execute, "default", pk=self.live.pk, lease=lease, reserved=reserved)
+
+        assert compiled == executed_by(row.update, **values)
+
+    def test_it_returns_the_number_of_rows(self):
+        arguments = {"lease": timedelta(seconds=1), "reserved": None}
+
+        assert extend_lease.execute("default", pk=self.live.pk, **arguments) == 1
+        assert extend_lease.execute("default", pk=uuid.uuid4(), **arguments) == 0
+
+    def test_many_uses_are_one_call(self):
+        other = make_live(make_conversation(), worker="w", slot=9)
+        uses = [{"pk": live.pk, "lease": timedelta(1), "reserved": {"of": live.worker}} for live in (self.live, other)]
+
+        with executed() as statements:
+            changed = extend_lease.execute_many("default", uses)
+
+        assert (changed, len(statements)) == (2, 1)
+        assert [live.reserved for live in LiveReply.objects.all()] == [{"of": "w"}, {"of": "w"}]
+
+    def test_none_is_null(self):
+        extend_lease.execute("default", pk=self.live.pk, lease=timedelta(1), reserved=None)
+
+        assert LiveReply.objects.filter(reserved__isnull=True).exists()
+
+    def test_a_deletion_is_that_of_the_orm(self):
+        keys = [self.live.pk, uuid.uuid4()]
+
+        compiled = executed_by(remove.execute, "default", 2, ids=keys)
+
+        assert not LiveReply.objects.exists()
+        assert compiled == executed_by(LiveReply.objects.filter(pk__in=keys, worker="w").remove)
+
+    def test_an_insertion_with_expressions_is_that_of_the_orm(self):
+        message = make_message(make_conversation())
+        lease, reserved = timedelta(seconds=30), [1, 2]
+        values = {"owner_key": "u:1", "slot": 7, "worker": "w", "reserved": reserved}
+        ids = {"message_id": message.pk, "conversation_id": message.conversation_id}
+
+        compiled = executed_by(insert_live.execute, "default", lease=lease, **ids, **values)
+
+        assert LiveReply.objects.get(pk=message.pk).reserved == reserved
+        LiveReply.objects.filter(pk=message.pk).remove()
+        live = LiveReply(**ids, **values, expires_at=Now() + lease)
+        assert compiled == executed_by(LiveReply.objects.bulk_create, [live])
+
+
+class InsertTests(TestCase):
+    def test_one_row_is_inserted_as_by_the_orm(self):
+        conversation = make_conversation()
+        rows = [Message(conversation=conversation, text="é", parts=[{"kind": "text"}], cost="0.5") for _row in range(2)]
+        rows[1].pk = rows[0].pk
+
+        compiled = executed_by(insert, rows[:1], "default")
+        Message.objects.filter(pk=rows[0].pk).delete()
+
+        assert compiled == executed_by(Message.objects.bulk_create, rows[1:])
+
+    def test_several_rows_are_one_statement(self):
+        """With their own defaults, which differ between rows."""
+        conversation = make_conversation()
+        rows = [Message(conversation=conversation, text=text, parts=[{"text": text}]) for text in "ab"]
+
+        with executed() as statements:
+            insert(rows, "default")
+
+        stored = Message.objects.order_by("id")
+        assert [(row.pk, row.text, row.parts) for row in stored] == [(row.pk, row.text, row.parts) for row in rows]
+        assert len(statements) == 1
+
+    def test_defaults_are_drawn_for_each_row(self):
+        user = make_user()
+        for _conversation in range(20):
+            insert([Conversation(owner=user, owner_key="u:1")], "default")
+
+        assert len(set(Conversation.objects.values_list("sample_number", flat=True))) > 1
+
+    def test_rows_may_differ_in_what_the_database_supplies(self):
+        conversation = make_conversation()
+        moment = conversation.created_at - timedelta(days=1)
+        insert([Message(conversation=conversation, created_at=moment), Message(conversation=conversation)], "default")
+
+        first, second = Message.objects.order_by("created_at")
+        assert first.created_at == moment
+        assert second.created_at > moment
+
+    def test_the_database_numbers_the_rows(self):
+        message = make_message(make_conversation())
+        insert([ReplyEvent(message=message, position=at, kind="text", payload="a") for at in (1, 2)], "default")
+
+        assert list(ReplyEvent.objects.order_by("id").values_list("position", flat=True)) == [1, 2]
+
+    def test_many_rows(self):
+        conversation = make_conversation()
+        insert([Message(conversation=conversation) for _row in range(100)], "default")
+
+        assert conversation.messages.count() == 100
+
+    def test_a_row_is_saved_afterwards(self):
+        conversation = Conversation(owner=make_user(), owner_key="u:1")
+        insert([conversation], "default")
+        conversation.title = "Rain"
+        conversation.save()
+
+        assert Conversation.objects.get().title == "Rain"
+
+
+class ReuseTests(TestCase):
+    def test_it_is_compiled_once(self):
+        built = []
+
+        @Statement
+        def titles() -> Any:
+            built.append(1)
+            return Conversation.objects.filter(title=Argument("title", CharField())).values_list("title")
+
+        make_conversation(title="a")
+        found = [titles.rows("default", title=title) for title in ("a", "b", "a")]
+
+        assert found == [[("a",)], [], [("a",)]]
+        assert len(built) == 1
+
+    def test_it_keeps_no_connection(self):
+        """A connection belongs to a thread, and a statement to all of them."""
+        numbers = []
+
+        def read_elsewhere() -> None:
+            numbers.append(len(messages_of.rows("default", conversation=uuid.uuid4())))
+            connections.close_all()
+
+        thread = threading.Thread(target=read_elsewhere)
+        messages_of.rows("default", conversation=uuid.uuid4())
+        thread.start()
+        thread.join()
+
+        assert numbers == [0]
