@@ -5,16 +5,16 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections
+from django.db import IntegrityError, connection, connections
 from django.db.models import CharField, DurationField, F, UUIDField
 from django.db.models.functions import Now
 from django.db.models.lookups import In
 from django.test import TestCase
 
 from streaming_chat.db.statements import Argument, Statement, arguments, delete, insert, insertion, update
-from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, SearchEntry
 from tests.executed import executed, executed_by
-from tests.factories import make_conversation, make_live, make_message, make_user
+from tests.factories import make_conversation, make_live, make_message
 
 COLUMNS = ("pk", "parts", "created_at", "cost", "tokens_estimated", "conversation__owner_key")
 
@@ -130,72 +130,109 @@ class WriteTests(TestCase):
         values = {"owner_key": "u:1", "slot": 7, "worker": "w", "reserved": reserved}
         ids = {"message_id": message.pk, "conversation_id": message.conversation_id}
 
-        compiled = executed_by(insert_live.execute, "default", lease=lease, **ids, **values)
+        [(sql, parameters)] = executed_by(insert_live.execute, "default", lease=lease, **ids, **values)
 
         assert LiveReply.objects.get(pk=message.pk).reserved == reserved
         LiveReply.objects.filter(pk=message.pk).remove()
         live = LiveReply(**ids, **values, expires_at=Now() + lease)
-        assert compiled == executed_by(LiveReply.objects.bulk_create, [live])
+        [(of_orm, parameters_of_orm)] = executed_by(LiveReply.objects.bulk_create, [live])
+        assert parameters == [parameter for parameter in parameters_of_orm if parameter != "None"]
+        assert sql.count("%s") + parameters_of_orm.count("None") == of_orm.count("%s")
+
+
+def stored(model: Any) -> list[dict[str, Any]]:
+    """Return the rows as the database has them, without the time of their creation."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {model._meta.db_table}")  # noqa: S608
+        names = [column[0] for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return [{name: value for name, value in row.items() if name not in ("created_at", "last_activity")} for row in rows]
 
 
 class InsertTests(TestCase):
-    def test_one_row_is_inserted_as_by_the_orm(self):
-        conversation = make_conversation()
-        rows = [Message(conversation=conversation, text="é", parts=[{"kind": "text"}], cost="0.5") for _row in range(2)]
-        rows[1].pk = rows[0].pk
+    def setUp(self) -> None:
+        self.conversation = make_conversation()
 
-        compiled = executed_by(insert, rows[:1], "default")
-        Message.objects.filter(pk=rows[0].pk).delete()
+    def messages(self) -> list[Message]:
+        text = {"text": "é", "parts": [{"kind": "text", "text": "é"}], "cost": "0.5"}
+        reply = {"role": "assistant", "page_context": {}, "tokens_estimated": True}
+        ids = (uuid.UUID(int=1), uuid.UUID(int=2))
+        fields = zip(ids, (text, reply), strict=True)
+        return [Message(pk=pk, conversation=self.conversation, **values) for pk, values in fields]
 
-        assert compiled == executed_by(Message.objects.bulk_create, rows[1:])
+    def test_the_rows_are_those_that_the_orm_inserts(self):
+        insert(self.messages(), "default")
+        compiled = stored(Message)
+        Message.objects.all().delete()
+        Message.objects.bulk_create(self.messages())
+
+        assert compiled == stored(Message)
+
+    def test_a_row_of_every_model_that_a_send_writes(self):
+        """With the defaults of its fields, and nulls where it has none."""
+        fields = {"owner_id": self.conversation.owner_id, "owner_key": self.conversation.owner_key, "sample_number": 1}
+        rows = [
+            Conversation(pk=uuid.UUID(int=1), **fields),
+            SearchEntry(pk=1, conversation=self.conversation, words=["a"]),
+        ]
+        for row in rows:
+            of_row = type(row).objects.filter(pk=row.pk)
+            insert([row], "default")
+            compiled = stored(type(row))
+            of_row.delete()
+            type(row).objects.bulk_create([row])
+
+            assert compiled == stored(type(row))
 
     def test_several_rows_are_one_statement(self):
-        """With their own defaults, which differ between rows."""
-        conversation = make_conversation()
-        rows = [Message(conversation=conversation, text=text, parts=[{"text": text}]) for text in "ab"]
-
         with executed() as statements:
-            insert(rows, "default")
+            insert(self.messages(), "default")
 
-        stored = Message.objects.order_by("id")
-        assert [(row.pk, row.text, row.parts) for row in stored] == [(row.pk, row.text, row.parts) for row in rows]
         assert len(statements) == 1
 
     def test_defaults_are_drawn_for_each_row(self):
-        user = make_user()
+        fields = {"owner_id": self.conversation.owner_id, "owner_key": self.conversation.owner_key}
         for _conversation in range(20):
-            insert([Conversation(owner=user, owner_key="u:1")], "default")
+            insert([Conversation(**fields)], "default")
 
         assert len(set(Conversation.objects.values_list("sample_number", flat=True))) > 1
 
-    def test_rows_may_differ_in_what_the_database_supplies(self):
-        conversation = make_conversation()
-        moment = conversation.created_at - timedelta(days=1)
-        insert([Message(conversation=conversation, created_at=moment), Message(conversation=conversation)], "default")
+    def test_a_null_in_a_column_with_a_default_is_stored(self):
+        insert([Message(conversation=self.conversation, redacted_by=None, send_key=None, page_context=None)], "default")
+        with self.assertRaises(IntegrityError):
+            insert([Message(conversation=self.conversation, parts=None)], "default")
 
-        first, second = Message.objects.order_by("created_at")
-        assert first.created_at == moment
-        assert second.created_at > moment
+    def test_a_time_may_be_given(self):
+        moment = self.conversation.created_at - timedelta(days=1)
+        insert([Message(conversation=self.conversation, created_at=moment)], "default")
+
+        assert Message.objects.get().created_at == moment
+
+    def test_either_all_rows_have_a_time_or_none(self):
+        with_time = Message(conversation=self.conversation, created_at=self.conversation.created_at)
+        rows = [with_time, Message(conversation=self.conversation)]
+
+        with self.assertRaisesMessage(ValueError, "Message.created_at must have a value in all rows, or in none."):
+            insert(rows, "default")
 
     def test_the_database_numbers_the_rows(self):
-        message = make_message(make_conversation())
+        message = make_message(self.conversation)
         insert([ReplyEvent(message=message, position=at, kind="text", payload="a") for at in (1, 2)], "default")
 
         assert list(ReplyEvent.objects.order_by("id").values_list("position", flat=True)) == [1, 2]
 
     def test_many_rows(self):
-        conversation = make_conversation()
-        insert([Message(conversation=conversation) for _row in range(100)], "default")
+        insert([Message(conversation=self.conversation) for _row in range(100)], "default")
 
-        assert conversation.messages.count() == 100
+        assert self.conversation.messages.count() == 100
 
     def test_a_row_is_saved_afterwards(self):
-        conversation = Conversation(owner=make_user(), owner_key="u:1")
+        conversation = Conversation(owner=self.conversation.owner, owner_key="u:1")
         insert([conversation], "default")
         conversation.title = "Rain"
         conversation.save()
 
-        assert Conversation.objects.get().title == "Rain"
+        assert Conversation.objects.get(pk=conversation.pk).title == "Rain"
 
 
 class ReuseTests(TestCase):
