@@ -63,7 +63,7 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
 def leave_in_journal(reply: Message) -> None:
     """Let an ending of this reply wait that another process has saved differently; and what became of earlier ones."""
     if folder := conf.STREAMING_CHAT_JOURNAL_DIR:
-        completion = Completion(reply.pk, reply.conversation_id, reply.ending, [Event("text", CANARY)], worker="w")
+        completion = Completion(reply.pk, reply.conversation_id, "w", reply.ending, [Event("text", CANARY)])
         journal.put(Record(completion, reply.ending))
         for suffix in ("fenced", "refused", "unreadable", "0a.taken"):
             Path(folder, f"{reply.pk}.{suffix}").write_text(CANARY)

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.conf import conf
 from streaming_chat.db.leases import lease_judge
-from streaming_chat.engine.completion import Completion, end_reply
+from streaming_chat.engine.completion import Completion, LeaseLost, end_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import events
 from streaming_chat.protocol.endings import Ending
@@ -101,13 +101,15 @@ def make_live(conversation: Conversation, *saved: Event, expires: float = 60, **
     )
 
 
-def end_live(
-    live: LiveReply, ending: Ending, *received: Event, using: str = "default", worker: str = "", **fields: Any
-) -> bool:
-    """Save the ending of a live reply. worker: whose lease it must be; by default, anyone's."""
-    completion = Completion(live.pk, live.conversation_id, ending, received, fields, worker)
-    with transaction.atomic(using=using):
-        return end_reply(completion, using)
+def end_live(live: LiveReply, ending: Ending, *received: Event, using: str = "default", **fields: Any) -> bool:
+    """Save the ending of a live reply; False if it is not live any more."""
+    completion = Completion(live.pk, live.conversation_id, live.worker, ending, received, fields)
+    try:
+        with transaction.atomic(using=using):
+            end_reply(completion, using)
+    except LeaseLost:
+        return False
+    return True
 
 
 def _asks(conversation: Conversation) -> bool:

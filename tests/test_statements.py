@@ -29,7 +29,6 @@ ENDING = [
     "UPDATE conversation",
     "DELETE livereply",
     "UPDATE message",
-    "UPDATE conversation",
     *INDEXED,
 ]
 

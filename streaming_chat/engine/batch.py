@@ -15,12 +15,12 @@ from django.db.models.functions import Now
 
 from streaming_chat.conf import conf
 from streaming_chat.logs import describe, logger
-from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.models import LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import Event
 
-from .completion import Completion, Ended, announce_end, finish_transaction, is_same_ending, save_ending
+from .completion import Completion, Ended, announce_end, finish_transaction, is_same_ending, save_endings
 from .progress import Progress, SavingState
 
 
@@ -77,10 +77,10 @@ class RunSlice:
         return Completion(
             run.message_id,
             run.conversation_id,
+            worker,
             ending,
             list(events.merge(run.events[1 : self.upto])),
             run.columns(),
-            worker,
             has_saved_events=self.progress.has_saved_events,
         )
 
@@ -116,20 +116,16 @@ class Batch:
         self._endings: dict[Progress, SavedEnding] = {}
 
     def write(self) -> None:
-        """Write everything. Raises GivenUp, and whatever the database raises."""
-        ending = [part for part in self._slices if part.ending]
+        """Write everything. Raises GivenUp, LeaseLost, and whatever the database raises."""
+        self._save_endings()
         going = [part for part in self._slices if not part.ending]
-        self._lock_conversations(ending)
         leases = self._hold_leases(going)
         held = [part for part in going if part.run.message_id in leases]
         self._skip_saved(held)
         self._publish(held, leases)
         ReplyEvent.objects.using(self._using).bulk_create(row for part in held for row in part.rows())
-        for part in self._slices:
-            if part.ending:
-                self._end(part, part.ending)
-            else:
-                self._look_at_lease(part, leases.get(part.run.message_id))
+        for part in going:
+            self._look_at_lease(part, leases.get(part.run.message_id))
         self._finish_transaction(held)
         self._begin_commit()
 
@@ -146,11 +142,20 @@ class Batch:
             send_ending(progress, ending)
         return list(self._endings)
 
-    def _lock_conversations(self, ending: Sequence[RunSlice]) -> None:
-        """Lock them in one order: two processes that end replies of the same conversations must not deadlock."""
-        if ending:
-            conversations = sorted(part.run.conversation_id for part in ending)
-            Conversation.objects.using(self._using).filter(pk__in=conversations).update(last_activity=Now())
+    def _save_endings(self) -> None:
+        """Save the endings of the replies whose leases are not known to be lost."""
+        completions = []
+        for part in self._slices:
+            if not part.ending:
+                continue
+            if part.progress.has_lost_lease:
+                self._endings[part.progress] = ended_elsewhere(part.progress, self._using)
+                continue
+            completion = part.completion(part.ending, self._worker)
+            completions.append(completion)
+            self._endings[part.progress] = SavedEnding(completion.payload, completion.end_position, is_ours=True)
+        if completions:
+            self._ended = save_endings(completions, self._using)
 
     def _hold_leases(self, going: Sequence[RunSlice]) -> dict[uuid.UUID, HeldLease]:
         """Renew the leases that are due, and return those that are still this worker's."""
@@ -195,15 +200,6 @@ class Batch:
                     part.progress.stop_publishing()
         except Exception as error:  # noqa: BLE001  (a site's own notifier; followers read the database)
             logger.error("The notifier failed; followers see new events later: %s", describe(error))
-
-    def _end(self, part: RunSlice, ending: Ending) -> None:
-        completion = part.completion(ending, self._worker)
-        ended = save_ending(completion, self._using)
-        if ended is None:
-            self._endings[part.progress] = ended_elsewhere(part.progress, self._using)
-        else:
-            self._ended.append(ended)
-            self._endings[part.progress] = SavedEnding(completion.payload, completion.end_position, is_ours=True)
 
     def _look_at_lease(self, part: RunSlice, lease: HeldLease | None) -> None:
         if lease is None:

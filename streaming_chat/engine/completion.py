@@ -10,15 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 from django.db import DatabaseError, InterfaceError, transaction
-from django.db.models import F
+from django.db.models import F, Model
 from django.db.models.functions import Coalesce, Now
 
 from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
+from streaming_chat.db.statements import Argument, Query, Statement, delete, update
 from streaming_chat.logs import describe, logger
-from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, Status
+from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, Status, usage_of
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
@@ -32,17 +35,16 @@ from streaming_chat.signals import announce, reply_ended
 class Completion:
     """The end of one reply, with everything that is saved of it. Its repr is the default one: no text in logs.
 
-    received: all its events without start and ending, merged. fields: further columns of its message; a model and exact
-    usage give it a cost. worker: whose lease it must be; "" if that was checked before. has_saved_events: whether there
-    may be rows of its events to delete.
+    worker: whose lease it must be. received: all its events without start and ending, merged. fields: further columns of
+    its message; a model and exact usage give it a cost. has_saved_events: whether there may be rows of its events to delete.
     """
 
     message_id: uuid.UUID
     conversation_id: uuid.UUID
+    worker: str
     ending: Ending
     received: Sequence[Event]
     fields: dict[str, Any] = field(default_factory=dict)
-    worker: str = ""
     has_saved_events: bool = True
 
     def with_ending(self, ending: Ending) -> Completion:
@@ -84,7 +86,7 @@ class Completion:
     @cached_property
     def payload(self) -> dict[str, Any]:
         """What the stream's `end` event says."""
-        return endings.payload(self.ending, self.text, Message(**self.fields).usage)
+        return endings.payload(self.ending, self.text, usage_of(self.fields))
 
 
 class Ended(NamedTuple):
@@ -94,37 +96,38 @@ class Ended(NamedTuple):
     reconciliation: Reconciliation | None
 
 
-def end_reply(completion: Completion, using: str) -> bool:
-    """Save a reply's ending, once, tell followers, and send `reply_ended` after the commit.
+class LeaseLost(Exception):
+    """Some of the replies are no longer live, or not this worker's, so none of the endings was saved."""
 
-    False if it had ended before, or its worker does not hold the lease any more. Call inside a transaction that holds the
-    conversation's lock, as its last statement.
+
+def end_reply(completion: Completion, using: str) -> None:
+    """Save a reply's ending, tell followers, and send `reply_ended` after the commit. Raises LeaseLost.
+
+    Call it as the last statement of a transaction.
     """
-    ended = save_ending(completion, using)
-    if ended is None:
-        return False
-    finish_transaction([ended], using)
+    finish_transaction(save_endings([completion], using), using)
     announced = partial(announce_end, completion.message_id, completion.conversation_id, completion.payload)
     transaction.on_commit(announced, using=using)
-    return True
 
 
-def save_ending(completion: Completion, using: str) -> Ended | None:
-    """Save a reply's ending, as `end_reply`, for a caller that ends several: it calls `finish_transaction` for all."""
-    live = LiveReply.objects.using(using).filter(pk=completion.message_id)
-    reserved = live.values_list("reserved", flat=True).first() if get_quota() else None
-    mine = live.filter(worker=completion.worker) if completion.worker else live
-    if not mine.remove() and completion.worker:
-        return None
-    is_saved = _update_message(completion, using)
-    if completion.has_saved_events:
-        ReplyEvent.objects.using(using).filter(message_id=completion.message_id).remove()
-    if not is_saved:
-        return None
-    _update_conversation(completion, using)
-    saved = SavedText(completion.conversation_id, completion.message_id, is_reply=True, text=completion.text)
-    texts_saved([saved], using)
-    return Ended(completion.message_id, None if reserved is None else _reconciliation(reserved, completion))
+def save_endings(completions: Iterable[Completion], using: str) -> list[Ended]:
+    """Save the endings of these replies; the caller calls `finish_transaction` for all. Raises LeaseLost.
+
+    The transaction is lost with a LeaseLost: the conversations are written before the leases are checked, since a write is
+    also the lock that comes first. Two processes that end replies of the same conversations lock them in one order.
+    """
+    completions = sorted(completions, key=attrgetter("conversation_id"))
+    _execute(_update_conversation, map(_conversation_columns, completions), using)
+    reserved = _reserved_of(completions, using)
+    owned = [({"message_id": each.message_id, "worker": each.worker}, ()) for each in completions]
+    if _execute(_delete_lease, owned, using) < len(completions):
+        raise LeaseLost
+    _execute(_update_message, map(_message_columns, completions), using)
+    saved = [({"message_id": each.message_id}, ()) for each in completions if each.has_saved_events]
+    _execute(_delete_events, saved, using)
+    texts = [SavedText(each.conversation_id, each.message_id, is_reply=True, text=each.text) for each in completions]
+    texts_saved(texts, using)
+    return [Ended(each.message_id, _reconciliation(each, reserved)) for each in completions]
 
 
 def finish_transaction(ended: Iterable[Ended], using: str, *, also_notify: Iterable[uuid.UUID] = ()) -> None:
@@ -161,41 +164,96 @@ def is_same_ending(one: Ending, other: Ending) -> bool:
     return replace(one, cut_position=None) == replace(other, cut_position=None)
 
 
-def _update_message(completion: Completion, using: str) -> bool:
-    """Write the finished message; False if it had ended before."""
-    ending, fields = completion.ending, completion.fields
-    live = Message.objects.using(using).filter(pk=completion.message_id, status=Status.STREAMING)
-    updated = live.update(
-        status=ending.status,
-        end_reason=ending.end_reason,
-        error_code=ending.error_code,
-        ref=ending.ref,
-        cut_position=completion.cut_position,
-        position=completion.length,
-        text=completion.text,
-        parts=events.to_parts(completion.received),
-        ended_at=Now(),
-        cost=completion.cost,
-        **fields,
+# The arguments of one use of a statement, and its shape.
+Use: TypeAlias = tuple[dict[str, Any], tuple[Any, ...]]
+
+
+def _execute(statement: Statement, uses: Iterable[Use], using: str) -> int:
+    """Execute a statement once for each, in their order; return the number of rows."""
+    return sum(
+        statement.execute_many(using, [arguments for arguments, _shape in neighbours], *shape)
+        for shape, neighbours in groupby(uses, key=itemgetter(1))
     )
-    return bool(updated)
 
 
-def _update_conversation(completion: Completion, using: str) -> None:
-    status, fields = completion.ending.status, completion.fields
+@Statement
+def _update_conversation(went_wrong: bool, has_cost: bool) -> Query:
     # The sum of the costs that are known.
-    cost = {} if completion.cost is None else {"cost": Coalesce(F("cost"), Decimal(0)) + completion.cost}
-    Conversation.objects.using(using).filter(pk=completion.conversation_id).update(
-        last_status=status,
+    cost = {"cost": Coalesce(F("cost"), Decimal(0)) + _argument(Conversation, "cost")} if has_cost else {}
+    return update(
+        Conversation.objects.filter(pk=_argument(Conversation, "id")),
+        last_status=_argument(Conversation, "last_status"),
         last_activity=Now(),
-        input_tokens=F("input_tokens") + (fields.get("input_tokens") or 0),
-        output_tokens=F("output_tokens") + (fields.get("output_tokens") or 0),
+        input_tokens=F("input_tokens") + _argument(Conversation, "input_tokens"),
+        output_tokens=F("output_tokens") + _argument(Conversation, "output_tokens"),
         **cost,
-        **columns_on_change(went_wrong=status in endings.EARLY),
+        **columns_on_change(went_wrong=went_wrong),
     )
 
 
-def _reconciliation(reserved: Any, completion: Completion) -> Reconciliation:
+def _conversation_columns(completion: Completion) -> Use:
+    columns = {
+        "id": completion.conversation_id,
+        "last_status": completion.ending.status,
+        "input_tokens": completion.fields.get("input_tokens") or 0,
+        "output_tokens": completion.fields.get("output_tokens") or 0,
+        "cost": completion.cost,
+    }
+    return columns, (completion.ending.status in endings.EARLY, completion.cost is not None)
+
+
+@Statement
+def _delete_lease() -> Query:
+    mine = {name: _argument(LiveReply, name) for name in ("message_id", "worker")}
+    return delete(LiveReply.objects.filter(**mine))
+
+
+@Statement
+def _update_message(*names: str) -> Query:
+    live = Message.objects.filter(pk=_argument(Message, "id"), status=Status.STREAMING)
+    return update(live, ended_at=Now(), **{name: _argument(Message, name) for name in names})
+
+
+def _message_columns(completion: Completion) -> Use:
+    ending = completion.ending
+    columns = {
+        "status": ending.status,
+        "end_reason": ending.end_reason,
+        "error_code": ending.error_code,
+        "ref": ending.ref,
+        "cut_position": completion.cut_position,
+        "position": completion.length,
+        "text": completion.text,
+        "parts": events.to_parts(completion.received),
+        "cost": completion.cost,
+        **completion.fields,
+    }
+    return {"id": completion.message_id, **columns}, tuple(columns)
+
+
+@Statement
+def _delete_events() -> Query:
+    return delete(ReplyEvent.objects.filter(message_id=_argument(ReplyEvent, "message_id")))
+
+
+def _argument(model: type[Model], name: str) -> Argument:
+    """Return an argument for a column, with its name."""
+    fields = {field.attname: field for field in model._meta.concrete_fields}
+    return Argument(name, fields[name])
+
+
+def _reserved_of(completions: Iterable[Completion], using: str) -> dict[uuid.UUID, Any]:
+    """Return what each reply has reserved of the quota, if there is one."""
+    if not get_quota():
+        return {}
+    lives = LiveReply.objects.using(using).filter(pk__in=[each.message_id for each in completions])
+    return dict(lives.values_list("pk", "reserved"))
+
+
+def _reconciliation(completion: Completion, reserved: Mapping[uuid.UUID, Any]) -> Reconciliation | None:
+    reservation = reserved.get(completion.message_id)
+    if reservation is None:
+        return None
     fields = completion.fields
     output = fields.get("output_tokens")
     # Without what a continuation has taken over.
@@ -204,7 +262,7 @@ def _reconciliation(reserved: Any, completion: Completion) -> Reconciliation:
         output = tokens_in(received)
     # A model that only reasoned is paid for.
     is_void = completion.ending.status in (endings.FAILED, endings.INTERRUPTED) and not (received or output)
-    return Reconciliation(reserved, fields.get("input_tokens"), output, is_void)
+    return Reconciliation(reservation, fields.get("input_tokens"), output, is_void)
 
 
 def _notify(message_ids: Sequence[uuid.UUID], using: str) -> None:

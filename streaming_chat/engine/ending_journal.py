@@ -35,7 +35,7 @@ from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
 
-from .completion import Completion, end_reply, is_same_ending
+from .completion import Completion, LeaseLost, end_reply, is_same_ending
 from .run import Run
 
 _VERSION = 1
@@ -97,7 +97,7 @@ class Record:
         """Return the record of a run whose readers are sent no ending: its own outcome stands."""
         received = list(events.merge(run.events[1:]))
         outcome = run.outcome or endings.broken("shutdown", received=bool(received))
-        completion = Completion(run.message_id, run.conversation_id, outcome, received, run.columns(), worker)
+        completion = Completion(run.message_id, run.conversation_id, worker, outcome, received, run.columns())
         return cls(completion, outcome)
 
     @property
@@ -129,25 +129,27 @@ class Record:
         completion = Completion(
             uuid.UUID(read["message"]),
             uuid.UUID(read["conversation"]),
+            read["worker"],
             Ending(**read["ending"]),
             list(events.from_parts(read["parts"])),
             read["fields"],
-            read["worker"],
         )
         return cls(completion, Ending(**read["outcome"]))
 
     def save(self) -> Replay:
         """Save the ending, once however often this is called. Blocking. Raises errors of the database."""
         using = live_database()
-        return write_transaction(partial(self._write, using), using=using, lock_seconds=_LOCK_SECONDS)
+        try:
+            return write_transaction(partial(self._write, using), using=using, lock_seconds=_LOCK_SECONDS)
+        except LeaseLost:
+            return self._compare(Message.objects.using(using).filter(pk=self.message_id).first())
 
     def _write(self, using: str) -> Replay:
         kept = Conversation.objects.using(using).filter(deleted_at=None, erased_at=None)
         if not kept.filter(pk=self.completion.conversation_id).update(last_activity=Now()):
             return Replay.OBSOLETE
-        if end_reply(self.completion, using):
-            return Replay.SAVED
-        return self._compare(Message.objects.using(using).filter(pk=self.message_id).first())
+        end_reply(self.completion, using)
+        return Replay.SAVED
 
     def _compare(self, message: Message | None) -> Replay:
         """Compare with the ending that is in the database."""

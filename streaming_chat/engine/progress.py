@@ -50,6 +50,7 @@ class Progress:
 
     __slots__ = (
         "_lock",
+        "has_lost_lease",
         "index",
         "is_flush_requested",
         "is_isolated",
@@ -74,6 +75,8 @@ class Progress:
         self.weight = 0
         # The answer to the last commit did not come: it may have happened, or may yet.
         self.is_uncertain = False
+        # Its ending was not saved, since its lease is another process's, or it is not live any more.
+        self.has_lost_lease = False
         # It could not be saved by itself; it has a transaction of its own until it can, and does not hold up the others.
         self.is_isolated = False
         # Its events are published to followers in other processes.

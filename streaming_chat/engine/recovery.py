@@ -30,6 +30,8 @@ RECOVERY_SECONDS = 0.5
 
 # A lock that is held for longer is that of a paused process.
 _SHORT_WAIT_SECONDS = 0.1
+# In place of the name of the worker that died.
+_RECOVERED = "recovered"
 # Endings that are replayed at once, so that a full folder holds up no live reply: 20 take about 0.1 s.
 _REPLAYS = 20
 # Time in seconds between a replay that failed and the next.
@@ -92,14 +94,15 @@ def _recover(live: LiveReply) -> bool:
     Conversation.objects.using(using).filter(pk=live.conversation_id).update(last_activity=Now())
     # An update instead of a lock, so that the same statement takes the reply on both databases.
     taken = LiveReply.objects.using(using).expired().filter(pk=live.pk)
-    if not taken.update(expires_at=LiveReply.lease(), worker="recovered"):
+    if not taken.update(expires_at=LiveReply.lease(), worker=_RECOVERED):
         return False
     # Read under that lock: a stop may have been asked for since.
     row = LiveReply.objects.using(using).get(pk=live.pk)
     received = ReplyEvent.objects.using(using).stream(live.pk)
     fields: dict[str, Any] = {**Message.objects.using(using).values("continued_at").get(pk=live.pk)}
-    completion = Completion(live.pk, live.conversation_id, _ending(row, is_empty=not received), received, fields)
-    return end_reply(completion, using)
+    ending = _ending(row, is_empty=not received)
+    end_reply(Completion(live.pk, live.conversation_id, _RECOVERED, ending, received, fields), using)
+    return True
 
 
 def _ending(row: LiveReply, *, is_empty: bool) -> Ending:

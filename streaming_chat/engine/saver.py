@@ -22,7 +22,7 @@ from streaming_chat.models import Conversation, LiveReply, ReplyEvent
 from streaming_chat.protocol import endings
 
 from .batch import Batch, GivenUp, SavedEnding, begin_commit, ended_elsewhere, send_ending
-from .completion import Completion, finish_transaction, save_ending
+from .completion import Completion, LeaseLost, finish_transaction, save_endings
 from .progress import Progress, SavingState
 
 # The largest weight that one transaction saves, unless one reply alone is heavier. After an outage, much may wait.
@@ -113,8 +113,22 @@ class Saver:
             batch.write()
             return batch
 
-        with _reopened_if_it_fails(group):
-            return write_transaction(write, using=using, lock_seconds=lock_seconds).finish()
+        try:
+            with _reopened_if_it_fails(group):
+                return write_transaction(write, using=using, lock_seconds=lock_seconds).finish()
+        except LeaseLost:
+            if not self._note_lost_leases(group):
+                raise
+        return self._commit(group, lock_seconds)
+
+    def _note_lost_leases(self, group: Iterable[Progress]) -> bool:
+        """Find out which of these have lost their leases; return whether there are more than were known."""
+        ended = [progress for progress in group if progress.run.outcome and not progress.has_lost_lease]
+        lives = LiveReply.objects.using(live_database()).filter(worker=self.worker)
+        held = set(lives.filter(pk__in=[progress.message_id for progress in ended]).values_list("pk", flat=True))
+        for progress in ended:
+            progress.has_lost_lease = progress.message_id not in held
+        return len(held) < len(ended)
 
     def _isolate(self, progress: Progress, result: SaveResult, error: Exception) -> None:
         """Save a run by itself from now on; if it is one of many, it is not its own fault."""
@@ -160,19 +174,22 @@ class Saver:
         run = progress.run
         Conversation.objects.using(using).filter(pk=run.conversation_id).update(last_activity=Now())
         # The lock under which its events are written: an earlier commit may still be in flight.
-        LiveReply.objects.using(using).filter(pk=run.message_id, worker=self.worker).update(
-            expires_at=LiveReply.lease()
-        )
-        accepted = ReplyEvent.objects.using(using).stream(run.message_id)
-        ending = endings.broken("not_saved", received=bool(accepted))
-        completion = Completion(run.message_id, run.conversation_id, ending, accepted, worker=self.worker)
-        if ended := save_ending(completion, using):
-            finish_transaction([ended], using)
-            saved = SavedEnding(completion.payload, completion.end_position, is_ours=True)
+        mine = LiveReply.objects.using(using).filter(pk=run.message_id, worker=self.worker)
+        if mine.update(expires_at=LiveReply.lease()):
+            saved = self._save_accepted(progress, using)
         else:
             saved = ended_elsewhere(progress, using)
         begin_commit([progress])
         return saved
+
+    def _save_accepted(self, progress: Progress, using: str) -> SavedEnding:
+        """End a reply with the events that are saved."""
+        run = progress.run
+        accepted = ReplyEvent.objects.using(using).stream(run.message_id)
+        ending = endings.broken("not_saved", received=bool(accepted))
+        completion = Completion(run.message_id, run.conversation_id, self.worker, ending, accepted)
+        finish_transaction(save_endings([completion], using), using)
+        return SavedEnding(completion.payload, completion.end_position, is_ours=True)
 
 
 def _by_weight(runs: Iterable[Progress]) -> list[list[Progress]]:

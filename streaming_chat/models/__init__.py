@@ -1,7 +1,7 @@
 """The app's tables. The order in which their rows are locked is in `conversations`."""
 
 from .audit import AccessRecord
-from .conversations import Conversation, ConversationQuerySet, Message, MessageQuerySet, Status
+from .conversations import Conversation, ConversationQuerySet, Message, MessageQuerySet, Status, usage_of
 from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewState, Verdict
@@ -26,4 +26,5 @@ __all__ = [
     "SearchEntry",
     "Status",
     "Verdict",
+    "usage_of",
 ]

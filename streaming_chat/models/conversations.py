@@ -8,6 +8,7 @@ at once failed; write first: 0).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -296,15 +297,7 @@ class Message(models.Model):
     @property
     def usage(self) -> dict[str, Any] | None:
         """The tokens as in the API; None if they are unknown."""
-        if self.input_tokens is None and self.output_tokens is None:
-            return None
-        return {
-            "input_tokens": self.input_tokens,
-            "cached_input_tokens": self.cached_input_tokens,
-            "output_tokens": self.output_tokens,
-            "reasoning_tokens": self.reasoning_tokens,
-            "estimated": self.tokens_estimated,
-        }
+        return usage_of({name: getattr(self, name) for name in (*_TOKENS, "tokens_estimated")})
 
     def start_payload(self) -> dict[str, Any]:
         """Return what the stream's `start` event says."""
@@ -323,3 +316,13 @@ class Message(models.Model):
         """Return an ended reply's events without start and ending, to its cut, or whole."""
         all_events = events.from_parts(self.parts)
         return list(all_events if whole else events.before(all_events, self.end_position, 1))
+
+
+_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+
+
+def usage_of(columns: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the tokens as in the API; None if they are unknown. columns: of a reply, or some of them."""
+    if columns.get("input_tokens") is None and columns.get("output_tokens") is None:
+        return None
+    return {**{name: columns.get(name) for name in _TOKENS}, "estimated": columns.get("tokens_estimated", False)}

@@ -54,19 +54,25 @@ def first_number_at(milliseconds: int) -> int:
 def add(texts: Iterable[SavedText], using: str) -> None:
     """Add new texts to the index, in the transaction that writes them. A failure is logged, and the texts are saved."""
     texts = [text for text in texts if text.text]
-    with _log_failure(using):
-        if len(texts) == 1:
-            _insert(texts[0], using)
-        elif texts:
-            with savepoint(using):
-                insert_all(texts, using)
+    try:
+        _insert(texts, using)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the texts are saved)
+        if len(texts) < 2 or connections[using].needs_rollback:
+            _log(error, using)
+            return
+        # One that is refused keeps no other out of the index.
+        for text in texts:
+            add([text], using)
 
 
 def replace_title(conversation: uuid.UUID, title: str, using: str) -> None:
     """Index the title that a person gave a conversation in place of an earlier one. Failures as in `add`."""
-    with _log_failure(using), savepoint(using):
-        SearchEntry.objects.using(using).filter(conversation=conversation, message=None).delete()
-        _insert(SavedText(conversation, None, False, title), using)
+    try:
+        with savepoint(using):
+            SearchEntry.objects.using(using).filter(conversation=conversation, message=None).delete()
+            _insert([SavedText(conversation, None, False, title)], using)
+    except Exception as error:  # noqa: BLE001  (as in `add`)
+        _log(error, using)
 
 
 def remove(
@@ -139,33 +145,30 @@ class _FreeNumbers:
         self._free.update(range(number, end, _KINDS))
 
 
-def _insert(text: SavedText, using: str) -> None:
-    """Insert an entry. Raises IntegrityError if the text has one."""
-    if not (found := words(text.text)):
+def _insert(texts: Sequence[SavedText], using: str) -> None:
+    """Insert the entries of a few texts. Raises IntegrityError if one of them has an entry."""
+    entries = [_entry(text, found, number_of(text)) for text in texts if (found := words(text.text))]
+    if not entries:
         return
     try:
         with savepoint(using):
-            _entry(text, found, number_of(text)).save(force_insert=True, using=using)
+            SearchEntry.objects.using(using).bulk_create(entries)
     except IntegrityError:
-        # The number is taken by another text of the same kind and millisecond.
+        # A number is taken by another text of the same kind and millisecond.
         with savepoint(using):
-            insert_all([text], using)
+            insert_all(texts, using)
 
 
 def _entry(text: SavedText, found: list[str], number: int) -> SearchEntry:
     return SearchEntry(pk=number, conversation_id=text.conversation, message_id=text.message, words=found)
 
 
-@contextlib.contextmanager
-def _log_failure(using: str) -> Iterator[None]:
+def _log(error: Exception, using: str) -> None:
     """Log a failure, so that the caller's transaction goes on. `manage.py rebuildsearch` adds what is missing."""
-    try:
-        yield
-    except Exception as error:
-        if connections[using].needs_rollback:
-            # The transaction or the connection is lost, which the caller must know.
-            raise
-        logger.error("A text was saved, but cannot be searched: %s", describe(error))
+    if connections[using].needs_rollback:
+        # The transaction or the connection is lost, which the caller must know.
+        raise error
+    logger.error("A text was saved, but cannot be searched: %s", describe(error))
 
 
 def _milliseconds(pk: uuid.UUID) -> int:

@@ -6,30 +6,44 @@ python -m tests.chaos --plant fence --expect-failure
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from streaming_chat.engine import batch, reader, saver
 from streaming_chat.engine.run import Run
-from streaming_chat.models import Message
+from streaming_chat.models import LiveReply, Message
 from streaming_chat.views.api import lookups
 
 
 def lose_fence() -> None:
     """Let a worker that lost its lease go on: it saves, and ends what another process has ended."""
-    hold, save_ending = batch.Batch._hold_leases, batch.save_ending
+    hold, save_endings = batch.Batch._hold_leases, batch.save_endings
 
     def hold_all(self: Any, going: Any) -> dict[Any, Any]:
         held = hold(self, going)
         lost = [part.run.message_id for part in going if part.run.message_id not in held]
         return {**held, **{pk: batch.HeldLease(None, None, is_followed=False) for pk in lost}}
 
-    def end_again(completion: Any, using: str) -> Any:
-        Message.objects.using(using).filter(pk=completion.message_id).update(status="streaming")
-        return save_ending(replace(completion, worker=""), using)
+    def end_again(completions: Any, using: str) -> Any:
+        for each in completions:
+            Message.objects.using(using).filter(pk=each.message_id).update(status="streaming")
+            LiveReply.objects.using(using).bulk_create([_lease(each)], ignore_conflicts=True)
+            LiveReply.objects.using(using).filter(pk=each.message_id).update(worker=each.worker)
+        return save_endings(completions, using)
 
     batch.Batch._hold_leases = hold_all
-    batch.save_ending = end_again
+    batch.save_endings = end_again
+
+
+def _lease(completion: Any) -> LiveReply:
+    """Return a lease of a reply, with a slot that no other reply of the owner has."""
+    return LiveReply(
+        message_id=completion.message_id,
+        conversation_id=completion.conversation_id,
+        owner_key=str(completion.message_id),
+        slot=0,
+        worker=completion.worker,
+        expires_at=LiveReply.lease(),
+    )
 
 
 def skip_one() -> None:

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from streaming_chat.engine.progress import SavingState
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import Conversation, LiveReply, ReplyEvent
+from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import TEXT, Event
 from tests.servers import outcome
 
@@ -30,6 +31,63 @@ class SavingTests(TransactionTestCase):
         assert many == few
         assert many.count("COMMIT") == 1
         assert [run.rows for run in runs] == [[Event(TEXT, f"text of {number}")] for number in range(20)]
+
+    def test_many_endings_are_saved_in_one_transaction(self):
+        """As many statements for 20 as for 2, whether events were saved before or not, and however they end."""
+        queries = []
+        for count in (2, 20):
+            runs = make_runs(count)
+            save(runs[::2])
+            for run in runs:
+                run.outcome = COMPLETED
+                run.fields = {"input_tokens": 2, "output_tokens": 3}
+            queries.append(self.queries(runs))
+
+            assert [run.sent for run in runs] == [[("completed", 10 + len(str(number)) - 1)] for number in range(count)]
+            assert [run.message.text for run in runs] == [f"text of {number}" for number in range(count)]
+            assert set(totals(runs)) == {("completed", 2, 3)}
+
+        few, many = queries
+
+        assert len(many) == len(few)
+        assert many.count("COMMIT") == 1
+        assert not LiveReply.objects.exists()
+        assert not ReplyEvent.objects.exists()
+
+    def test_endings_of_different_kinds_are_saved_together(self):
+        stopped, failed, priced, completed = runs = make_runs(4)
+        stopped.outcome = endings.stopped("user", 5)
+        failed.outcome = endings.broken("rate", received=True, ref="ref")
+        priced.outcome = completed.outcome = COMPLETED
+        priced.fields = {"model": "test:priced", "input_tokens": 1_000_000, "output_tokens": 1_000_000}
+        completed.fields = {"finish_reason": "stop"}
+        with self.settings(STREAMING_CHAT_PRICES={"test:priced": {"input": 1, "output": 2}}):
+            save(runs)
+
+        assert [outcome(run.message)[:2] for run in runs] == [
+            ("stopped", "user"),
+            ("interrupted", "provider_error"),
+            ("completed", "stop"),
+            ("completed", "stop"),
+        ]
+        assert (stopped.message.text, stopped.message.cut_position) == ("text", 5)
+        conversations = [Conversation.objects.get(pk=run.conversation_id) for run in runs]
+        assert [conversation.cost for conversation in conversations] == [None, None, 3, None]
+        assert [conversation.needs_attention for conversation in conversations] == [True, True, False, False]
+
+    def test_an_ending_whose_lease_is_lost_harms_no_other(self):
+        lost, other = make_runs(2)
+        LiveReply.objects.filter(pk=lost.message_id).update(worker="another")
+        lost.outcome = other.outcome = COMPLETED
+        lost.fields = other.fields = {"input_tokens": 2, "output_tokens": 3}
+        with self.assertLogs("streaming_chat", "WARNING"):
+            done = ended([lost, other])
+
+        assert set(done) == {lost, other}
+        assert (lost.message.status, other.message.status) == ("streaming", "completed")
+        assert totals([lost, other]) == [("streaming", 0, 0), ("completed", 2, 3)]
+        assert LiveReply.objects.get().worker == "another"
+        assert other.sent == [("completed", 10)]
 
     def test_neighbours_are_saved_as_one_row(self):
         run = Received("me", "a", "b", "c")
@@ -202,6 +260,14 @@ class SavingTests(TransactionTestCase):
 
         assert given_up == [False]
         assert run.sent == [("completed", 6)]
+
+
+def totals(runs: list[Received]) -> list[tuple]:
+    """Return what their conversations say of their last reply, and of their tokens."""
+    of = {
+        pk: rest for pk, *rest in Conversation.objects.values_list("pk", "last_status", "input_tokens", "output_tokens")
+    }
+    return [tuple(of[run.conversation_id]) for run in runs]
 
 
 class LeaseTests(TransactionTestCase):

@@ -78,7 +78,7 @@ class OrderTests(TransactionTestCase):
 
     def test_one_that_waited_in_the_journal(self):
         live = self.make_live(worker="me")
-        completion = Completion(live.pk, live.conversation_id, COMPLETED, [Event("text", "It")], worker="me")
+        completion = Completion(live.pk, live.conversation_id, "me", COMPLETED, [Event("text", "It")])
         Record(completion, COMPLETED).save()
         self.check()
 

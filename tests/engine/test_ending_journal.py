@@ -41,7 +41,7 @@ def make_record(*texts: str, expires: float = 60, **changes) -> Record:
     """Return a record of a live reply, of which "It" is saved."""
     live = make_live(make_conversation(), Event(TEXT, "It"), worker="me", expires=expires)
     received = [Event(TEXT, text) for text in texts]
-    completion = Completion(live.message_id, live.conversation_id, NOT_SAVED, received, dict(USAGE), worker="me")
+    completion = Completion(live.message_id, live.conversation_id, "me", NOT_SAVED, received, dict(USAGE))
     return Record(replace(completion, **changes), COMPLETED)
 
 
@@ -56,7 +56,7 @@ def make_file(folder: str, *texts: str, **fields) -> Record:
 class RecordTests(SimpleTestCase):
     def record(self, **changes) -> Record:
         received = [Event(TEXT, "wörld 🌍"), WEATHER, Event("x", {"of": "a newer version"})]
-        completion = Completion(uuid7(), uuid7(), NOT_SAVED, received, USAGE, worker="me")
+        completion = Completion(uuid7(), uuid7(), "me", NOT_SAVED, received, USAGE)
         return Record(replace(completion, **changes), COMPLETED)
 
     def test_a_file_holds_all_of_it(self):

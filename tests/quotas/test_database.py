@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.asgi import get_asgi_application
-from streaming_chat.engine.completion import Completion, finish_transaction, save_ending
+from streaming_chat.engine.completion import Completion, finish_transaction, save_endings
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message, QuotaUse
@@ -349,7 +349,7 @@ class SettlingTests(ApiTestCase):
     def test_once(self):
         live = self.make()
         for _time in range(2):
-            self.end(live, completed("stop"), input_tokens=1, output_tokens=1, worker=live.worker)
+            self.end(live, completed("stop"), input_tokens=1, output_tokens=1)
 
         assert uses() == {"owner": (1, 2)}
 
@@ -364,10 +364,12 @@ class SettlingTests(ApiTestCase):
         assert QuotaUse.objects.values_list("day", "tokens").get() == (yesterday, 2)
 
     def test_several_of_one_owner_are_settled_together(self):
-        ended = []
-        for live in (self.make(), self.make(), self.make("bo")):
-            fields = {"input_tokens": 1, "output_tokens": 1}
-            ended.append(save_ending(Completion(live.pk, live.conversation_id, stopped("user"), [], fields), "default"))
+        fields = {"input_tokens": 1, "output_tokens": 1}
+        lives = (self.make(), self.make(), self.make("bo"))
+        ended = save_endings(
+            [Completion(live.pk, live.conversation_id, live.worker, stopped("user"), [], fields) for live in lives],
+            "default",
+        )
         with self.assertNumQueries(2):
             finish_transaction(ended, "default")
 

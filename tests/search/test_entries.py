@@ -7,12 +7,13 @@ from pathlib import Path
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
+from streaming_chat.db.hooks import SavedText
 from streaming_chat.models import Conversation, LiveReply, Message, SearchEntry
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import entries
 from streaming_chat.testing import Script
-from tests.factories import end_live, make_conversation, make_live
+from tests.factories import end_live, make_conversation, make_live, make_message
 from tests.native import ApiTestCase
 from tests.search.factories import USING, added_by_rebuilding, found, said
 
@@ -77,6 +78,18 @@ class KeptUpTests(ApiTestCase):
 
         assert added_by_rebuilding() == 2
         assert found("rain") == ["Will it rain?"]
+
+    def test_a_text_that_the_index_refuses_keeps_no_other_out(self):
+        """Replies that end at once are added together."""
+        conversation = make_conversation()
+        refused, other = (make_message(conversation, text=text) for text in ("It rains", "It snows"))
+        SearchEntry.objects.create(pk=1, conversation=conversation, message=refused, words=["another"])
+        with self.assertLogs("streaming_chat", "ERROR") as logged:
+            texts = [SavedText(conversation.pk, each.pk, is_reply=True, text=each.text) for each in (refused, other)]
+            entries.add(texts, USING)
+
+        assert len(logged.output) == 1
+        assert found("snows") == ["It snows"]
 
 
 @contextmanager
