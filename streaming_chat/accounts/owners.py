@@ -16,6 +16,8 @@ from django.utils.crypto import salted_hmac
 
 from streaming_chat.conf import conf
 
+from .session_user import load_user
+
 # 256 bits cannot be guessed.
 _ID_BYTES = 32
 _ID = "streaming_chat_visitor"
@@ -30,7 +32,7 @@ def user_key(user: Any) -> str:
 
 def request_key(request: HttpRequest) -> str:
     """Return the owner key of the request's user or visitor, "" for neither and for a visitor without an id."""
-    user = getattr(request, "user", None)
+    user = _user(request)
     if user is not None and user.is_authenticated:
         return user_key(user) if user.is_active else ""
     return session_key(request) if may_visit(request) else ""
@@ -53,8 +55,10 @@ def may_visit(request: HttpRequest) -> bool:
     person whom the site has locked out must not go on in the same browser under another name.
     """
     session = _session(request)
-    user = getattr(request, "user", None)
-    if not conf.STREAMING_CHAT_ALLOW_ANONYMOUS or session is None or (user is not None and user.is_authenticated):
+    if not conf.STREAMING_CHAT_ALLOW_ANONYMOUS or session is None:
+        return False
+    user = _user(request)
+    if user is not None and user.is_authenticated:
         return False
     return SESSION_KEY not in session
 
@@ -89,6 +93,12 @@ def merged_key(request: HttpRequest) -> str:
     """
     session = _session(request)
     return session.get(_MERGED, "") if session is not None else ""
+
+
+def _user(request: HttpRequest) -> Any:
+    """Return the user, who is anonymous if nobody has signed in; None on a site without users."""
+    load_user(request)
+    return getattr(request, "user", None)
 
 
 def _session(request: HttpRequest) -> Any:
