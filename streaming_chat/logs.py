@@ -49,15 +49,8 @@ class OneLine(logging.Filter):
         return True
 
 
-_one_line = OneLine()
 logger = logging.getLogger("streaming_chat")
-logger.addFilter(_one_line)
-
-
-def guard(*names: str) -> None:
-    """Do the same with the loggers of other packages, to which a provider's words come, too."""
-    for name in names:
-        logging.getLogger(name).addFilter(_one_line)
+logger.addFilter(OneLine())
 
 
 def describe(error: BaseException) -> Description:

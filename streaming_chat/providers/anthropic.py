@@ -13,15 +13,20 @@ import json
 import re
 from functools import partial
 from types import ModuleType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions, Usage
-from .clients import Address, Client, Clients, Secret, http_client
+from .clients import Address, Clients, Secret
 from .errors import is_bare_error
 from .http import HttpStream
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, parse_objects
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+    from .http_client import Client
 
 BASE_URL = "https://api.anthropic.com"
 # The API rejects a prefilled assistant turn for the models from 4.6 on (docs: about-claude/models/migration-guide).
@@ -98,7 +103,7 @@ class AnthropicStream(HttpStream):
         self._calls = HeldCalls()
         self._counted: dict[str, int] = {}
 
-    async def _open(self) -> Any:
+    async def _open(self) -> ClientResponse:
         client = await self.provider.clients.get()
         return await client.post(self.provider.parameters(self.prompt))
 
@@ -199,9 +204,10 @@ class AnthropicStream(HttpStream):
 
 
 def _build_client(sdk: ModuleType, *, api_key: Secret, address: Address, connect_seconds: float) -> Client:
-    http = http_client(sdk, address.path)
-    client = sdk.AsyncAnthropic(api_key=api_key.value, base_url=address.origin, http_client=http)
-    return Client(client, http, "v1/messages", connect_seconds)
+    from .http_client import Client, headers_of, unused_http_client
+
+    client = sdk.AsyncAnthropic(api_key=api_key.value, base_url=address.origin, http_client=unused_http_client())
+    return Client(address.url("v1/messages"), headers_of(client), connect_seconds)
 
 
 def _tool_call(block: dict[str, Any]) -> ToolCall:

@@ -1,4 +1,4 @@
-"""Clients of the providers: one per event loop, with the headers of an SDK, over aiohttp, and with a key that no log shows.
+"""The clients of a provider: one per event loop, with the headers of an SDK, and with a key that no log shows.
 
 Importing an SDK takes 0.5 to 2.8 s and 50 to 80 MB, which no command should cost: it is imported when a process begins to
 serve (preparation.py), or at its first reply.
@@ -7,25 +7,19 @@ serve (preparation.py), or at its first reply.
 from __future__ import annotations
 
 import asyncio
-import json
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from streaming_chat.logs import guard
-
-# aiohttp takes None for 100; a process has up to STREAMING_CHAT_MAX_LIVE_REPLIES (2 000) replies in progress.
-MAX_CONNECTIONS = 10_000
-# How long an idle connection is kept, in seconds. A new one costs two round trips and a TLS handshake.
-KEEPALIVE_SECONDS = 15.0
+if TYPE_CHECKING:
+    from .http_client import Client
 
 
 class Secret:
@@ -44,7 +38,7 @@ class Secret:
 
 @dataclass(frozen=True, repr=False)
 class Address:
-    """The base URL of an API. Its path may have a key: it is in no repr, and neither the SDK nor a logger learns it."""
+    """The base URL of an API. Its path may have a key: it is in no repr, and the SDK does not learn it."""
 
     origin: str
     path: str
@@ -59,68 +53,9 @@ class Address:
             raise ValueError("base_url must have no user name, password, query or fragment; use api_key for the key")
         return cls(f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/"))
 
-
-class _HiddenPath:
-    """A transport of httpx2 that puts the path of an address before that of each request.
-
-    httpx2 logs the address of each request at INFO: the one without this path.
-    """
-
-    def __init__(self, transport: Any, path: str) -> None:
-        self._transport = transport
-        self._path = path.encode()
-
-    async def handle_async_request(self, request: Any) -> Any:
-        shown = request.url
-        request.url = shown.copy_with(raw_path=self._path + shown.raw_path)
-        try:
-            return await self._transport.handle_async_request(request)
-        finally:
-            request.url = shown
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
-
-
-class Client:
-    """Posts JSON to one URL. Its address and its headers are made once, from those of an SDK's client.
-
-    An SDK makes each request anew, and looks through each message of the prompt: with 50 messages, a third of a send.
-    sdk: the SDK's client, of which only public properties are used. http: from http_client. path: below the base URL.
-    connect_seconds: for the pool, DNS, TCP and TLS together.
-    """
-
-    def __init__(self, sdk: Any, http: Any, path: str, connect_seconds: float) -> None:
-        httpx2 = import_module("httpx2")
-        # There is no read timeout, for which aiohttp would move a timer at each read: the engine notices a stall.
-        timeout = httpx2.Timeout(None, connect=connect_seconds, pool=connect_seconds)
-        self._request = partial(
-            httpx2.Request,
-            "POST",
-            sdk.base_url.join(path),
-            headers=_headers(sdk, http),
-            extensions={"timeout": timeout.as_dict()},
-        )
-        self._http = http
-
-    async def post(self, body: dict[str, Any]) -> Any:
-        """Return the response, once its headers have arrived, whatever its status. Raises what httpx2 raises."""
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        return await self._http.send(self._request(content=content), stream=True)
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-
-def _headers(sdk: Any, http: Any) -> Any:
-    """Return the headers that an SDK's client sends with each request."""
-    headers = http.headers.copy()
-    for name, value in {**sdk.auth_headers, **sdk.default_headers}.items():
-        # Another value marks a header that is not sent.
-        if isinstance(value, str):
-            headers[name] = value
-    headers["Accept-Encoding"] = "identity"
-    return headers
+    def url(self, path: str) -> str:
+        """Return the URL of a path below this one."""
+        return f"{self.origin}{self.path}/{path}"
 
 
 class Clients:
@@ -143,7 +78,6 @@ class Clients:
     def load(self) -> None:
         """Import the SDK, and what it imports for its first client. Blocking: the first time in a process, for seconds."""
         if not self._is_loaded:
-            # It opens nothing, since it sends nothing.
             self._build(import_module(self._sdk))
             self._is_loaded = True
 
@@ -163,6 +97,7 @@ class Clients:
         for closed in [other for other in self._clients if other.is_closed()]:
             del self._clients[closed]
         client = self._build(import_module(self._sdk))
+        client.open()
         keeper = _keep(weakref.ref(self), loop, client)
         self._clients[loop] = client, keeper
         await anext(keeper)
@@ -185,21 +120,3 @@ async def _keep(
         if (holder := clients()) is not None:
             holder.forget(loop)
         await client.close()
-
-
-def http_client(sdk: ModuleType, path: str) -> Any:
-    """Return an HTTP client of an SDK: over aiohttp, for many connections.
-
-    It follows no redirects, since the request to the other host would contain the key. path: of its Address.
-    """
-    httpx2 = import_module("httpx2")
-    # It logs the reason phrase of a response.
-    guard("httpx2")
-    limits = httpx2.Limits(
-        max_connections=MAX_CONNECTIONS, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_SECONDS
-    )
-    client = sdk.DefaultAioHttpClient(limits=limits, timeout=None, follow_redirects=False)
-    client._transport = _HiddenPath(client._transport, path)
-    # The proxies that the environment names.
-    client._mounts = {url: proxy and _HiddenPath(proxy, path) for url, proxy in client._mounts.items()}
-    return client

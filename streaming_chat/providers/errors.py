@@ -139,9 +139,8 @@ _MAX_WORD = 100
 _BETWEEN = re.compile(r"[^a-z0-9 ]")
 _WORD_KEYS = ("type", "code", "status", "error_type", "error_code", "status_code")
 
-# An exception is recognised by the names of its classes, so that no SDK has to be imported.
+# An exception is recognised by the names of its classes, so that aiohttp does not have to be imported.
 _TIMEOUTS = re.compile(r"Timeout")
-_CONNECTION_MODULES = ("aiohttp", "httpx2", "httpx", "httpcore2", "httpcore", "h11", "anyio", "ssl", "socket")
 _UNREADABLE = re.compile(r"Decod|ContentEncoding|InvalidHeader|BadStatusLine|LineTooLong|JSON|ResponseValidation")
 
 
@@ -334,7 +333,7 @@ def retry_after(headers: Any) -> float | None:
 def _connection_code(error: BaseException, *, timed_out: str, lost: str) -> tuple[str, bool]:
     """Return the code of an exception that is not an HTTP status.
 
-    The innermost cause decides, since the SDKs' transport reports a disconnect as ConnectTimeout.
+    The innermost cause decides, since aiohttp reports headers that it cannot read as it does an error response.
     """
     root = error
     while isinstance(root.__cause__, Exception):  # A timeout is caused by a CancelledError, which tells nothing.
@@ -344,10 +343,9 @@ def _connection_code(error: BaseException, *, timed_out: str, lost: str) -> tupl
         return "provider_protocol", False
     if isinstance(root, TimeoutError) or any(map(_TIMEOUTS.search, names)):
         return timed_out, True
-    module = type(root).__module__.partition(".")[0]
-    if isinstance(root, OSError | EOFError) or module in _CONNECTION_MODULES:
+    if isinstance(root, OSError | EOFError) or type(root).__module__.partition(".")[0] == "aiohttp":
         return lost, True
-    return ("provider_error", True) if module in ("openai", "anthropic") else ("internal", False)
+    return "internal", False
 
 
 def _names(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """Reads the bytes of a reply over HTTP as they arrive, to its end or to a failure. Imports no SDK.
 
-The HTTP client of an SDK opens the stream (TLS, proxies; clients.py). Its own reading costs 45 µs per network read, and the
-SDK's models 75 µs per event. Instead, this module uses aiohttp's own read, our decoder of SSE and one JSON parser.
+aiohttp opens the stream (http_client.py). An SDK's own reading costs 45 µs per network read, and its models 75 µs per event.
+Instead, this module uses aiohttp's own read, our decoder of SSE and one JSON parser.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import re
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from copy import copy
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import Event
@@ -25,6 +25,9 @@ from .errors import error_code, opening_failure, reading_failure, refusal, statu
 from .finish_reasons import finish_word, is_known, meaning_of
 from .parsing import MAX_ID, clean, parse
 from .thinking import ThinkTags
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 # Time to wait for the end of a body after its last event, in seconds: a connection that was read to its end is reused.
 DRAIN_SECONDS = 0.05
@@ -67,7 +70,7 @@ class HttpStream(ProviderStream):
     request_id_header = "x-request-id"
 
     def __init__(self) -> None:
-        self._close: Callable[[], Awaitable[object]] | None = None
+        self._close: Callable[[], object] | None = None
         self._splitter = Splitter()
         self._receive: Callable[[], Awaitable[bytes]] = _nothing
         self._head = b""
@@ -84,8 +87,8 @@ class HttpStream(ProviderStream):
         self._thinking = ThinkTags()
 
     @abstractmethod
-    async def _open(self) -> Any:
-        """Return httpx2's response once its headers have arrived, whatever its status."""
+    async def _open(self) -> ClientResponse:
+        """Return aiohttp's response once its headers have arrived, whatever its status."""
 
     @abstractmethod
     def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
@@ -119,8 +122,7 @@ class HttpStream(ProviderStream):
             if self._done:
                 await self._drain()
         finally:
-            with contextlib.suppress(Exception):
-                await close()
+            close()
 
     async def read(self) -> list[Event] | None:
         if not self._done and self._failure is None:
@@ -132,32 +134,23 @@ class HttpStream(ProviderStream):
             raise copy(self._failure)
         return None
 
-    async def _use(self, response: Any) -> None:
+    async def _use(self, response: ClientResponse) -> None:
         """Prepare to read a response, or note why the provider refused the request."""
-        self._close = response.aclose
-        if response.is_success:
+        # This closes the connection, unless the body was read to its end.
+        self._close = response.close
+        if 200 <= response.status < 300:
             self._prepare_to_read(response)
         else:
-            body = await beginning(response)
-            self._failure = refusal(response.status_code, response.headers, body, self.request_id_header)
+            body = await beginning(response.content)
+            self._failure = refusal(response.status, response.headers, body, self.request_id_header)
 
-    def _prepare_to_read(self, response: Any) -> None:
+    def _prepare_to_read(self, response: ClientResponse) -> None:
         """Prepare to read the body of a response as it arrives."""
         self.request_id = clean(response.headers.get(self.request_id_header), MAX_ID)
         self._is_labelled = response.headers.get("content-type", "").lower().startswith("text/event-stream")
-        if response.headers.get("content-encoding", "identity").lower() in ("", "identity"):
-            self._receive = raw_reader(response)
-            self._free_response(response)
-        else:
-            self._receive = _iterated(response.aiter_bytes())
-
-    def _free_response(self, response: Any) -> None:
-        """Free the response and its request, which holds the prompt. Closing the transport's stream closes the response."""
-        stream = transport_stream(response)
-        if stream is not response.stream:
-            # The wrapper refers back to the response: a reference cycle, which is collected late.
-            response.stream = stream
-            self._close = stream.aclose
+        self._receive = response.content.readany
+        if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+            self._receive = _giving_way(response.content.readany)
 
     async def _next(self) -> list[Event]:
         """Return the events of one network read, with reasoning between tags as such; never raises."""
@@ -339,33 +332,13 @@ class HttpStream(ProviderStream):
                     pass
 
 
-def transport_stream(response: Any) -> Any:
-    """Return the transport's stream of a response's body, without the client's wrappers."""
-    stream = response.stream
-    while (inner := getattr(stream, "_stream", None)) is not None:
-        stream = inner
-    return stream
+def _giving_way(read: Callable[[], Awaitable[bytes]]) -> Callable[[], Awaitable[bytes]]:
+    """Return the same read, before which other tasks have their turn."""
 
-
-def raw_reader(response: Any) -> Callable[[], Awaitable[bytes]]:
-    """Return a coroutine function that returns the bytes of one network read, b"" at the end.
-
-    It is aiohttp's own `readany`, without the four generators in which httpx2 wraps it. If httpx2 changes, its public
-    iterator is used.
-    """
-    content = getattr(getattr(transport_stream(response), "_aiohttp_response", None), "content", None)
-    readany: Callable[[], Awaitable[bytes]] | None = getattr(content, "readany", None)
-    return readany or _iterated(response.aiter_raw())
-
-
-def _iterated(iterator: AsyncGenerator[bytes, None]) -> Callable[[], Awaitable[bytes]]:
     async def receive() -> bytes:
-        async for data in iterator:
-            # A few bytes may be decompressed to many reads, between which nothing would wait.
-            await asyncio.sleep(0)
-            if data:
-                return data
-        return b""
+        # A few bytes may be decompressed to many reads, between which nothing would wait.
+        await asyncio.sleep(0)
+        return await read()
 
     return receive
 

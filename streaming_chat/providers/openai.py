@@ -14,16 +14,21 @@ import json
 from collections.abc import Iterable
 from functools import partial
 from types import ModuleType
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions
-from .clients import Address, Client, Clients, Secret, http_client
+from .clients import Address, Clients, Secret
 from .errors import is_bare_error
 from .http import HttpStream
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, is_json, merged, parse, parse_objects
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+    from .http_client import Client
 
 _PREFILLS = (None, "message", "prefix", "continue_final_message")
 BASE_URL = "https://api.openai.com/v1"
@@ -173,7 +178,7 @@ class OpenAIStream(HttpStream):
         self._refused = False
         self._plain_reasoning = False
 
-    async def _open(self) -> Any:
+    async def _open(self) -> ClientResponse:
         client = await self.provider.clients.get()
         return await client.post(self.provider.parameters(self.prompt))
 
@@ -332,12 +337,13 @@ def _build_client(
     organization: str | None,
     project: str | None,
 ) -> Client:
-    http = http_client(sdk, address.path)
-    client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=address.origin, http_client=http)
+    from .http_client import Client, headers_of, unused_http_client
+
+    client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=address.origin, http_client=unused_http_client())
     # The SDK reads these from the environment; only the settings decide here.
     client.organization = organization
     client.project = project
-    return Client(client, http, "chat/completions", connect_seconds)
+    return Client(address.url("chat/completions"), headers_of(client), connect_seconds)
 
 
 def _text(value: Any) -> str:

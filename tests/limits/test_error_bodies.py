@@ -81,7 +81,7 @@ class BodyTests(ServedTests):
             ("gzip", bomb, "provider_rejected"),
             ("gzip", b"no gzip", "provider_rejected"),
             ("gzip, gzip", bomb, "provider_rejected"),
-            ("rot13", TOO_LONG, "provider_rejected"),
+            ("rot13", TOO_LONG, "context_too_long"),
         ):
             with self.subTest(encoding):
                 tracemalloc.start()

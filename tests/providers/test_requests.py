@@ -21,8 +21,9 @@ from tests.received import receive
 KEY = "sk-very-secret"
 TIMEOUT = httpx2.Timeout(None, connect=5.0)
 PROMPT = Prompt("m", "Be brïef.", (Turn("user", "a"), Turn("assistant", "b"), Turn("user", '"c"\n😀')), 100)
-# What the SDK says about itself: how its caller reads the response, for how long, and how often it has tried.
-OF_THE_SDK = {"x-stainless-raw-response", "x-stainless-timeout", "x-stainless-retry-count"}
+# What the SDK says about itself (how its caller reads the response, for how long, and how often it has tried), and what
+# HTTP/1.1 means without it.
+OF_THE_SDK = {"x-stainless-raw-response", "x-stainless-timeout", "x-stainless-retry-count", "connection"}
 
 
 @pytest.mark.once
@@ -94,14 +95,28 @@ class RequestTests(SimpleTestCase):
                     assert (call.headers["x-gateway"], call.headers["user-agent"]) == ("one", "ours")
 
     async def test_the_proxy_that_the_environment_names(self):
-        with mock.patch.dict(os.environ, HTTP_PROXY=self.server.url):
+        host = self.server.url.removeprefix("http://")
+        for environment in (
+            {"HTTP_PROXY": self.server.url},
+            {"ALL_PROXY": host},
+            {"HTTP_PROXY": f"http://me:pass@{host}", "NO_PROXY": "other.invalid"},
+        ):
             for provider, path in (
                 (OpenAIProvider("openai", api_key=KEY, base_url="http://api.invalid/v1"), "/v1/chat/completions"),
                 (AnthropicProvider("anthropic", api_key=KEY, base_url="http://api.invalid"), "/v1/messages"),
             ):
-                with self.subTest(provider.alias):
+                with self.subTest(provider.alias, **environment), mock.patch.dict(os.environ, environment):
                     self.server.clear()
                     received = await receive(provider)
+                    call = self.server.calls[0]
+                    expected = "Basic bWU6cGFzcw==" if "me:pass" in environment.get("HTTP_PROXY", "") else None
 
                     assert received.error is None
-                    assert self.server.calls[0].path == f"http://api.invalid{path}"
+                    assert call.path == f"http://api.invalid{path}"
+                    assert call.headers.get("proxy-authorization") == expected
+
+    async def test_a_host_that_needs_no_proxy(self):
+        with mock.patch.dict(os.environ, HTTP_PROXY="http://proxy.invalid", NO_PROXY="127.0.0.1"):
+            received = await receive(OpenAIProvider("openai", api_key=KEY, base_url=self.server.openai_url))
+
+        assert received.error is None
