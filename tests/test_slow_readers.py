@@ -90,6 +90,25 @@ class StalledReaderTests(ServerTestCase):
             assert staller.is_reset()
 
 
+@override_settings(STREAMING_CHAT_MAX_REPLY_CHARS=2 * len(TEXT))
+class LateReaderTests(ServerTestCase):
+    """A client that reads only later: what the server cannot send waits in the reply's stream, not in the connection."""
+
+    def test_it_is_sent_everything_in_order(self):
+        self.provider.default = Script(DELTAS)
+        for application in (ASGIHandler(), get_asgi_application()):
+            with self.subTest(type(application).__name__), ThreadServer(application) as server:
+                browser = Browser(server.port)
+                self.addCleanup(browser.close)
+                late = browser.send("late")
+                late.until(lambda late=late: late.frames)
+                prompt = browser.follow(late.message_id).rest()
+                late.rest()
+
+                assert (late.text, prompt.text) == (TEXT, TEXT)
+                assert late.frames[-1].data == "[DONE]"
+
+
 def clients_of(port: int) -> set[int]:
     """Return the ports of the clients that a server in this process has connections with."""
     connections = psutil.Process().net_connections(kind="tcp")

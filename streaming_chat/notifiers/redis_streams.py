@@ -102,7 +102,7 @@ def encode_events(events: Sequence[Event], position: int) -> bytes:
 
 def decode_events(entry: bytes) -> tuple[int, list[Event]]:
     """Return the position of the first event, and the events. Raises ValueError or TypeError for another entry."""
-    position, pairs = json.loads(entry)
+    position, pairs = json.loads(entry.decode())
     events = [Event(kind, payload) for kind, payload in pairs]
     if not isinstance(position, int) or not all(
         isinstance(each.payload, str) for each in events if each.kind in DELTAS
