@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connections
-from django.db.models import Subquery, TextField
+from django.db.models import IntegerField, Subquery, TextField, UUIDField
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Length
 
+from streaming_chat.db.statements import Argument, Query, Statement
 from streaming_chat.models import Conversation, Message
 
 from .tree import Siblings, messages_of
@@ -100,10 +101,19 @@ def branch(
     if leaf is None:
         return []
     using = _database(conversation)
-    size = (_TEXT_SIZE if "parts" in without else _FULL_SIZE).format(**_NAMES)
-    key, of_conversation = _to_database(using, [leaf, conversation.pk])
-    ids = RawSQL(_sql(_UP, size=size), (key, of_conversation, of_conversation, most, max_chars))  # noqa: S611  (names and places)
-    return _in_order(Message.objects.using(using).filter(pk__in=ids).order_by().defer(*without), leaf)
+    names = tuple(field.attname for field in Message._meta.concrete_fields if field.name not in without)
+    rows = _branch.rows(using, names, leaf=leaf, conversation=conversation.pk, most=most, max_chars=max_chars)
+    return _in_order((Message.from_db(using, names, row) for row in rows), leaf)
+
+
+@Statement
+def _branch(names: tuple[str, ...]) -> Query:
+    size = (_FULL_SIZE if "parts" in names else _TEXT_SIZE).format(**_NAMES)
+    conversation = Argument("conversation", UUIDField())
+    limits = (Argument("most", IntegerField()), Argument("max_chars", IntegerField()))
+    parameters = (Argument("leaf", UUIDField()), conversation, conversation, *limits)
+    ids = RawSQL(_sql(_UP, size=size), parameters)  # noqa: S611  (names and places)
+    return Message.objects.filter(pk__in=ids).order_by().values_list(*names)
 
 
 def branch_page(conversation: Conversation, *, before: uuid.UUID | None = None, most: int = PAGE_MESSAGES) -> Page:

@@ -26,6 +26,8 @@ def stored_messages(conversation: Conversation, send_request: SendRequest, max_c
         return []
     parent_id = _parent_id(conversation, send_request)
     history = branch(conversation, parent_id, most=MAX_MESSAGES, max_chars=max_chars, without=["parts"])
+    if parent_id and parent_id == send_request.parent and not (history and history[-1].is_reply):
+        raise unknown_parent()
     if send_request.regenerate and not history:
         raise APIError(422, "invalid", fields={"id": "Must be a reply to a user's message."})
     return history
@@ -62,12 +64,7 @@ def unknown_parent() -> APIError:
 
 def _parent_id(conversation: Conversation, send_request: SendRequest) -> uuid.UUID | None:
     """Return the last message of the branch: a reply for a send, a user's message for a regeneration."""
-    replies = messages_of(conversation).filter(role=Message.Role.ASSISTANT)
     if send_request.regenerate:
+        replies = messages_of(conversation).filter(role=Message.Role.ASSISTANT)
         return replies.get(pk=send_request.regenerate).parent_id
-    parent = send_request.parent
-    if isinstance(parent, Absent):
-        return conversation.head_id
-    if parent and not replies.filter(pk=parent).exists():
-        raise unknown_parent()
-    return parent
+    return conversation.head_id if isinstance(send_request.parent, Absent) else send_request.parent

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import Any
 
+from django.db.models import DurationField, IntegerField
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
 
 from streaming_chat.conf import conf
+from streaming_chat.db.statements import Argument, Query, Statement, insertion
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import LiveReply, Message
@@ -35,16 +39,19 @@ def insert_live_reply(reply: Message, owner_key: str, worker: str, reserved: Any
     Raises IntegrityError if another reply has the slot: see `require_free_slot`. Raises APIError 503 if this process takes
     no new replies.
     """
-    live = LiveReply(
-        message=reply,
+    limit = conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER
+    _insert.execute(
+        using,
+        message_id=reply.pk,
         conversation_id=reply.conversation_id,
         owner_key=owner_key,
-        slot=_free_slot(owner_key),
+        # Any of them: simultaneous requests would all collide at the lowest.
+        first_slot=random.randrange(min(limit, _FIRST_SLOTS)),  # noqa: S311  (a free slot, not a secret)
+        limit=limit,
         worker=worker,
-        expires_at=LiveReply.lease(),
+        lease=timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS),
         reserved=reserved,
     )
-    LiveReply.objects.using(using).bulk_create([live])
     _require_room(reply)
 
 
@@ -55,12 +62,16 @@ def require_free_slot(owner_key: str, using: str) -> None:
         raise APIError(429, "too_many_replies", retry_after=1)
 
 
-def _free_slot(owner_key: str) -> Any:
-    """Return the expression of a free slot; a constraint of the database, one reply for each slot, holds the limit."""
-    limit = conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER
-    # Any of them: simultaneous requests would all collide at the lowest.
-    first = random.randrange(min(limit, _FIRST_SLOTS))  # noqa: S311  (a free slot, not a secret)
-    return RawSQL(_FREE_SLOT_SQL, (first, owner_key, limit, owner_key))  # noqa: S611  (names and places)
+@Statement
+def _insert() -> Query:
+    """A constraint of the database, one reply for each slot, holds the limit."""
+    names = ("message_id", "conversation_id", "owner_key", "worker", "reserved")
+    fields = [field for field in LiveReply._meta.concrete_fields if field.attname in names]
+    values = {field.attname: Argument(field.attname, field) for field in fields}
+    first_slot, limit = Argument("first_slot", IntegerField()), Argument("limit", IntegerField())
+    owner_key = values["owner_key"]
+    slot = RawSQL(_FREE_SLOT_SQL, (first_slot, owner_key, limit, owner_key))  # noqa: S611  (names and places)
+    return insertion([LiveReply(**values, slot=slot, expires_at=Now() + Argument("lease", DurationField()))])
 
 
 def _require_room(reply: Message) -> None:

@@ -7,8 +7,9 @@ refused here, before the first byte and before the provider is called.
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
+from django.db.models import CharField, IntegerField, UUIDField
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
@@ -16,10 +17,11 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import conf
 from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
+from streaming_chat.db.statements import Argument, Query, Statement, insert, save_new, update
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.engine.run import Order
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, Message, ReplyEvent
+from streaming_chat.models import Conversation, ConversationQuerySet, Message
 from streaming_chat.protocol import endings
 from streaming_chat.providers import default_model, get_provider, is_offered, not_offered, split_model
 from streaming_chat.providers.base import Prompt, Provider, Turn
@@ -63,10 +65,11 @@ class SendTransaction:
         if self._send_request.conversation_id is None:
             conversation = self._insert_conversation()
         else:
-            conversation = self._lock_conversation(self._send_request.conversation_id)
+            conversation, live = self._lock_conversation(self._send_request.conversation_id)
             if found := find_sent(self._request, self._owner, self._send_request):
                 return found
-            self._require_no_live_reply(conversation)
+            if live:
+                raise APIError(409, "reply_in_progress", reply=str(live))
             self._require_room(conversation.message_count)
             if self._send_request.regenerate:
                 require_few_regenerations(self._owner.key, self._using)
@@ -89,7 +92,7 @@ class SendTransaction:
         self._insert_messages(added, reply)
         insert_live_reply(reply, self._owner.key, self._worker, reserved, self._using)
         if continuation:
-            ReplyEvent.objects.using(self._using).bulk_create(continuation.rows(reply))
+            insert(continuation.rows(reply), self._using)
         if self._send_request.conversation_id is not None:
             self._update_conversation(conversation, model)
         # Last: many requests share the quota's rows.
@@ -110,25 +113,23 @@ class SendTransaction:
             last_status=endings.STREAMING,
             message_count=self._added_count(),
         )
-        conversation.save(using=self._using, force_insert=True)
+        save_new(conversation, self._using)
         return conversation
 
-    def _lock_conversation(self, conversation_id: uuid.UUID) -> Conversation:
-        conversations = Conversation.objects.using(self._using).for_owner(self._owner.key).filter(pk=conversation_id)
+    def _lock_conversation(self, conversation_id: uuid.UUID) -> tuple[Conversation, uuid.UUID | None]:
+        """Return the conversation, and its live reply."""
+        key = {"pk": conversation_id, "owner_key": self._owner.key}
         # The write is the lock; read only after it.
-        if not conversations.update(last_activity=Now()):
+        if not self._owner.key or not _lock.execute(self._using, **key):
             raise APIError(404, "not_found")
-        conversation = conversations.select_related("live").get()
+        [(*values, live)] = _select.rows(self._using, **key)
+        conversation = Conversation.from_db(self._using, _COLUMNS, values)
         self._require_may_send(conversation)
-        return conversation
+        return conversation, live
 
     def _require_may_send(self, conversation: Conversation | None) -> None:
         if not get_permissions().may_send(self._request, self._owner, conversation):
             raise APIError(403, "forbidden")
-
-    def _require_no_live_reply(self, conversation: Conversation) -> None:
-        if (live := getattr(conversation, "live", None)) is not None:
-            raise APIError(409, "reply_in_progress", reply=str(live.pk))
 
     def _require_room(self, message_count: int) -> None:
         if message_count + self._added_count() > conf.STREAMING_CHAT_MAX_CONVERSATION_MESSAGES:
@@ -194,7 +195,7 @@ class SendTransaction:
         )
 
     def _insert_messages(self, added: list[Message], reply: Message) -> None:
-        Message.objects.using(self._using).bulk_create([*added, reply])
+        insert([*added, reply], self._using)
         texts = [SavedText(reply.conversation_id, message.pk, message.is_reply, message.text) for message in added]
         texts_saved(texts, self._using)
 
@@ -203,16 +204,14 @@ class SendTransaction:
         return 1 if self._send_request.regenerate else 2 + len(self._send_request.earlier)
 
     def _update_conversation(self, conversation: Conversation, model: str) -> None:
-        changes: dict[str, Any] = {
-            "head_id": self.message_id,
-            "model": model,
-            "last_status": endings.STREAMING,
-            "message_count": conversation.message_count + self._added_count(),
-            **columns_on_change(),
-        }
-        if not conversation.title:
-            changes["title"] = title_of(self._send_request.content)
-        Conversation.objects.using(self._using).filter(pk=conversation.pk).update(**changes)
+        _update.execute(
+            self._using,
+            pk=conversation.pk,
+            head=self.message_id,
+            model=model,
+            message_count=conversation.message_count + self._added_count(),
+            title=conversation.title or title_of(self._send_request.content),
+        )
 
     def _order(self, reply: Message, provider: Provider, prompt: Prompt) -> Order:
         return Order(
@@ -223,3 +222,34 @@ class SendTransaction:
             start=reply.start_payload(),
             grace_seconds=self._send_request.grace_seconds,
         )
+
+
+_COLUMNS = [field.attname for field in Conversation._meta.concrete_fields]
+
+
+def _of_owner() -> ConversationQuerySet:
+    key = Argument("pk", UUIDField())
+    return Conversation.objects.for_owner(cast("str", Argument("owner_key", CharField()))).filter(pk=key)
+
+
+@Statement
+def _lock() -> Query:
+    return update(_of_owner(), last_activity=Now())
+
+
+@Statement
+def _select() -> Query:
+    return _of_owner().values_list(*_COLUMNS, "live").order_by()
+
+
+@Statement
+def _update() -> Query:
+    return update(
+        Conversation.objects.filter(pk=Argument("pk", UUIDField())),
+        head=Argument("head", UUIDField()),
+        model=Argument("model", CharField()),
+        last_status=endings.STREAMING,
+        message_count=Argument("message_count", IntegerField()),
+        title=Argument("title", CharField()),
+        **columns_on_change(),
+    )

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 from django.db import connections
 from django.db.models import CharField, Expression, Field, Model, QuerySet, TextField, sql
 from django.db.models.expressions import DatabaseDefault
+from django.db.models.signals import post_save, pre_save
 
 Query: TypeAlias = "sql.Query | QuerySet[Any, Any]"
 
@@ -153,7 +154,7 @@ def insertion(rows: Sequence[Model]) -> sql.Query:
 def insert(rows: Sequence[Model], using: str) -> None:
     """Insert rows of one model as `bulk_create` does. Their fields have values, no expressions.
 
-    What the database supplies, such as the time, is not read back.
+    What the database supplies, such as the time, is read when it is first used, like a deferred field.
     """
     model = type(rows[0])
     columns = {field.attname: values for field, values in _given_columns(rows)}
@@ -161,8 +162,20 @@ def insert(rows: Sequence[Model], using: str) -> None:
         model._default_manager.using(using).bulk_create(rows)
         return
     _insert.execute(using, model, len(rows), *columns, **columns)
+    supplied = [field.attname for field in model._meta.concrete_fields if field.has_db_default()]
     for row in rows:
         row._state.adding, row._state.db = False, using
+        for name in supplied:
+            if name not in columns:
+                del row.__dict__[name]
+
+
+def save_new(row: Model, using: str) -> None:
+    """Insert a row as `row.save(force_insert=True)` does: if a site listens to its signals, by this itself."""
+    if pre_save.has_listeners(type(row)) or post_save.has_listeners(type(row)):
+        row.save(force_insert=True, using=using)
+    else:
+        insert([row], using)
 
 
 @Statement

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -9,12 +10,13 @@ from django.db import IntegrityError, connection, connections
 from django.db.models import CharField, DurationField, F, UUIDField
 from django.db.models.functions import Now
 from django.db.models.lookups import In
+from django.db.models.signals import post_save
 from django.test import TestCase
 
-from streaming_chat.db.statements import Argument, Statement, arguments, delete, insert, insertion, update
+from streaming_chat.db.statements import Argument, Statement, arguments, delete, insert, insertion, save_new, update
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, SearchEntry
 from tests.executed import executed, executed_by
-from tests.factories import make_conversation, make_live, make_message
+from tests.factories import make_conversation, make_live, make_message, make_user
 
 COLUMNS = ("pk", "parts", "created_at", "cost", "tokens_estimated", "conversation__owner_key")
 
@@ -177,7 +179,7 @@ class InsertTests(TestCase):
         ]
         for row in rows:
             of_row = type(row).objects.filter(pk=row.pk)
-            insert([row], "default")
+            insert([copy(row)], "default")
             compiled = stored(type(row))
             of_row.delete()
             type(row).objects.bulk_create([row])
@@ -226,6 +228,13 @@ class InsertTests(TestCase):
 
         assert self.conversation.messages.count() == 100
 
+    def test_what_the_database_supplies_is_read_when_it_is_used(self):
+        message = Message(conversation=self.conversation)
+        insert([message], "default")
+
+        assert message.get_deferred_fields() == {"created_at"}
+        assert message.created_at == Message.objects.get().created_at
+
     def test_a_row_is_saved_afterwards(self):
         conversation = Conversation(owner=self.conversation.owner, owner_key="u:1")
         insert([conversation], "default")
@@ -233,6 +242,31 @@ class InsertTests(TestCase):
         conversation.save()
 
         assert Conversation.objects.get(pk=conversation.pk).title == "Rain"
+
+
+class SaveNewTests(TestCase):
+    def setUp(self) -> None:
+        self.conversation = Conversation(owner=make_user(), owner_key="u:1")
+
+    def test_a_site_may_listen_to_the_signals_of_the_model(self):
+        saved = []
+
+        def note(sender: Any, instance: Any, created: bool, using: str, **kwargs: Any) -> None:
+            saved.append((instance, created, using))
+
+        post_save.connect(note, sender=Conversation)
+        self.addCleanup(post_save.disconnect, note, sender=Conversation)
+        save_new(self.conversation, "default")
+
+        assert saved == [(self.conversation, True, "default")]
+        assert Conversation.objects.get() == self.conversation
+
+    def test_without_a_receiver_it_is_a_compiled_statement(self):
+        with executed() as statements:
+            save_new(self.conversation, "default")
+
+        assert len(statements) == 1
+        assert Conversation.objects.get() == self.conversation
 
 
 class ReuseTests(TestCase):
