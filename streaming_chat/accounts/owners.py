@@ -63,6 +63,11 @@ def may_visit(request: HttpRequest) -> bool:
     return SESSION_KEY not in session
 
 
+def is_new_visitor(request: HttpRequest) -> bool:
+    """Return whether the request can be a visitor's, who has no id yet."""
+    return may_visit(request) and not _session(request).get(_ID)
+
+
 def session_key(request: HttpRequest) -> str:
     """Return the owner key of the visitor whose id the session holds, also when a user has signed in since; else ""."""
     session = _session(request)

@@ -18,7 +18,7 @@ from streaming_chat.backends import Backend, BackendSetting
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation
 
-from .owners import Owner, make_visitor, may_visit, request_key
+from .owners import Owner, make_visitor, may_visit, request_key, session_key
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -36,7 +36,7 @@ class Permissions(Backend):
     def identify(self, request: HttpRequest) -> Owner:
         """Return the owner, for pages that only show. Writes nothing. Raises APIError: 401 not_signed_in."""
         if may_visit(request):
-            return Owner(None, request_key(request))
+            return Owner(None, session_key(request))
         if key := request_key(request):
             return Owner(request.user, key)
         raise APIError(401, "not_signed_in")

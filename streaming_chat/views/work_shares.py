@@ -25,7 +25,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest
 
-from streaming_chat.accounts.owners import Owner, may_visit, session_key
+from streaming_chat.accounts.owners import Owner, is_new_visitor
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import SETTINGS, conf
 from streaming_chat.db.alias import live_database
@@ -128,7 +128,7 @@ class MeasuredWork:
 
     def authenticate(self, request: HttpRequest) -> Owner:
         """Return the owner, by the site's permissions. Raises APIError, 429 also before a new visitor gets a session."""
-        if may_visit(request) and not session_key(request):
+        if is_new_visitor(request):
             self.require_share(request, Owner(None, ""))
         owner = get_permissions().authenticate(request)
         self.require_share(request, owner)
