@@ -41,8 +41,8 @@ class Hook(Generic[P, T]):
 
 # (texts, using): new texts were written.
 texts_saved: Hook[[Sequence[SavedText], str], object] = Hook()
-# Something was added to a conversation. (went_wrong) -> columns of it to set in the caller's UPDATE. went_wrong: a reply
-# ended early, or its owner disliked it.
+# Something was added to a conversation. (went_wrong) -> columns of it to set in the caller's UPDATE, the same at each call:
+# that UPDATE may be compiled once. went_wrong: a reply ended early, or its owner disliked it.
 conversation_changed: Hook[[bool], dict[str, Any]] = Hook()
 
 

@@ -18,6 +18,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.db.paging import key_pages
+from streaming_chat.db.statements import insert
 from streaming_chat.db.transactions import savepoint, write_transaction
 from streaming_chat.logs import describe, logger
 from streaming_chat.models import Conversation, Message, SearchEntry
@@ -152,7 +153,7 @@ def _insert(texts: Sequence[SavedText], using: str) -> None:
         return
     try:
         with savepoint(using):
-            SearchEntry.objects.using(using).bulk_create(entries)
+            insert(entries, using)
     except IntegrityError:
         # A number is taken by another text of the same kind and millisecond.
         with savepoint(using):

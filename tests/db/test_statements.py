@@ -13,7 +13,17 @@ from django.db.models.lookups import In
 from django.db.models.signals import post_save
 from django.test import TestCase
 
-from streaming_chat.db.statements import Argument, Statement, arguments, delete, insert, insertion, save_new, update
+from streaming_chat.db.statements import (
+    Argument,
+    Arguments,
+    Statement,
+    arguments,
+    delete,
+    insert,
+    insertion,
+    save_new,
+    update,
+)
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, SearchEntry
 from tests.executed import executed, executed_by
 from tests.factories import make_conversation, make_live, make_message, make_user
@@ -30,6 +40,12 @@ def messages_of() -> Any:
 @Statement
 def titles_by_key(count: int) -> Any:
     rows = Conversation.objects.filter(pk__in=arguments("ids", UUIDField(), count)).order_by("title")
+    return rows.values_list("title")
+
+
+@Statement
+def titles_of_any() -> Any:
+    rows = Conversation.objects.filter(In(F("pk"), Arguments("ids", UUIDField()))).order_by("title")
     return rows.values_list("title")
 
 
@@ -78,6 +94,15 @@ class SelectTests(TestCase):
             keys = [conversation.pk for conversation in conversations[:count]]
 
             assert titles_by_key.rows("default", count, ids=keys) == [(title,) for title in "abc"[:count]]
+
+    def test_a_list_may_be_one_parameter(self):
+        """Also one of more values than SQLite takes parameters."""
+        keys = [make_conversation(title=title).pk for title in "abc"]
+        others = [uuid.uuid4() for _key in range(40_000)]
+
+        assert titles_of_any.rows("default", ids=[]) == []
+        assert titles_of_any.rows("default", ids=keys[:1]) == [("a",)]
+        assert titles_of_any.rows("default", ids=[*keys, *others]) == [("a",), ("b",), ("c",)]
 
     def test_a_missing_argument_is_an_error(self):
         with self.assertRaisesMessage(KeyError, "conversation"):
