@@ -127,8 +127,8 @@ class Reader(_BaseReader):
     closed, and collected late. A client that takes SEND_TIMEOUT_SECONDS for one write is disconnected: the task that
     sends is cancelled.
 
-    on_open: awaited before the first write, in the caller's context; its errors are the reader's. last_write_at: by the
-    loop's clock.
+    loop: where it is read; the running one, unless it is made in a thread. on_open: awaited before the first write, in the
+    caller's context; its errors are the reader's. last_write_at: by the loop's clock.
     """
 
     _waiter: LoopWaiter
@@ -139,11 +139,12 @@ class Reader(_BaseReader):
         encoder: Encoder,
         position: int = 0,
         *,
+        loop: asyncio.AbstractEventLoop | None = None,
         on_open: Callable[[], Awaitable[object]] | None = None,
         register: Callable[[Reader], Callable[[], object]] | None = None,
         keeps_alive: bool = True,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
         self._waiter = LoopWaiter(self._loop, stream.loop or self._loop)
         super().__init__(stream, encoder, position, register=register, keeps_alive=keeps_alive)
         self._on_open = on_open

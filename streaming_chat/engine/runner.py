@@ -18,6 +18,7 @@ from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import LiveReply, Message
 from streaming_chat.signals import announce, reply_started
 
+from .event_loops import call_in_loop, running_loop
 from .follower import follower
 from .run import Order, Run
 from .shutdown import Drain, ServerWatch
@@ -70,10 +71,27 @@ class Runner:
             live = LiveReply.objects.using(live_database()).filter(pk=message_id)
             write_transaction(partial(live.request_stop, by, position))
 
-    def start(self, order: Order) -> Run:
-        """Start a run in the running loop, once its rows have been made."""
-        loop = asyncio.get_running_loop()
+    def start(self, order: Order, loop: asyncio.AbstractEventLoop) -> Run:
+        """Return a run, once its rows have been made, that starts in this loop. From any thread."""
         run = Run(order, loop, writer.flush_soon)
+        if running_loop() is loop:
+            self._start(run)
+        else:
+            call_in_loop(loop, self._start, run)
+        return run
+
+    def start_in_background(self, order: Order) -> Run:
+        """Start a run in this process's loop thread, for callers whose own loop ends with the request. Blocking."""
+        loop = self.background_loop()
+
+        async def start() -> Run:
+            return self.start(order, loop)
+
+        # In a context of its own: the thread of the caller's context cannot be called from that loop.
+        submit = partial(asyncio.run_coroutine_threadsafe, start(), loop)
+        return contextvars.Context().run(submit).result()
+
+    def _start(self, run: Run) -> None:
         self._runs[run.message_id] = run
         self._expected.pop(run.message_id, None)
         self._server_watch.start()
@@ -82,17 +100,6 @@ class Runner:
         if self._drain.is_over:
             run.shut_down()
         announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
-        return run
-
-    def start_in_background(self, order: Order) -> Run:
-        """Start a run in this process's loop thread, for callers whose own loop ends with the request. Blocking."""
-
-        async def start() -> Run:
-            return self.start(order)
-
-        # In a context of its own: the thread of the caller's context cannot be called from that loop.
-        submit = partial(asyncio.run_coroutine_threadsafe, start(), self.background_loop())
-        return contextvars.Context().run(submit).result()
 
     @contextlib.contextmanager
     def expecting(self, message_id: uuid.UUID) -> Iterator[None]:

@@ -11,10 +11,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlencode
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db.models import QuerySet
@@ -118,7 +117,12 @@ def with_form(page: Callable[..., HttpResponse]) -> Callable[..., Any]:
     def prepare(request: HttpRequest, **url: Any) -> ReplyAnswer | HttpResponse:
         return _send(request, **url) if request.method == "POST" else page(request, **url)
 
-    return reply_view(prepare, sync_to_async(_show_error, thread_sensitive=True))
+    return reply_view(prepare, _show_error, fits=_shows)
+
+
+def _shows(method: str, body: IO[bytes]) -> bool:
+    """Return whether a request only shows the page; the form waits for the reply."""
+    return method != "POST"
 
 
 def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | None = None) -> HttpResponse:

@@ -333,7 +333,7 @@ class ClosedLoopTests(TransactionTestCase):
         )
 
         async def begin():
-            run = self.runner.start(order)
+            run = self.runner.start(order, asyncio.get_running_loop())
             reader = Reader(run.stream, SimpleEncoder(str(live.pk)))
             while b"Hello" not in await anext(reader):
                 pass

@@ -13,8 +13,7 @@ from django.test import SimpleTestCase, override_settings
 from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming_chat import asgi
-from streaming_chat.asgi import get_asgi_application
+from streaming_chat.asgi import body_limit, get_asgi_application
 from streaming_chat.views.api.parsing import max_body_bytes
 from tests.servers import TIMEOUT, ThreadServer
 
@@ -86,7 +85,7 @@ class BodyLimitTests(SimpleTestCase):
         for header, begun in (("Content-Length: 2", b"{"), ("Transfer-Encoding: chunked", b"1\r\n{\r\n")):
             with (
                 self.subTest(header),
-                mock.patch.object(asgi, "BODY_SECONDS", 0.2),
+                mock.patch.object(body_limit, "BODY_SECONDS", 0.2),
                 self.upload("/chat/api/messages", header) as upload,
             ):
                 upload.connection.sendall(begun)
@@ -97,7 +96,7 @@ class BodyLimitTests(SimpleTestCase):
     def test_a_body_that_comes_in_drops_is_not_waited_for(self):
         """Whatever it does between: the time is that of the whole body."""
         with (
-            mock.patch.object(asgi, "BODY_SECONDS", 0.5),
+            mock.patch.object(body_limit, "BODY_SECONDS", 0.5),
             self.upload("/chat/api/messages", "Content-Length: 1000000") as upload,
             contextlib.suppress(OSError),
         ):
@@ -111,7 +110,7 @@ class BodyLimitTests(SimpleTestCase):
 
     def test_views_of_the_site_take_their_time(self):
         with (
-            mock.patch.object(asgi, "BODY_SECONDS", 0),
+            mock.patch.object(body_limit, "BODY_SECONDS", 0),
             self.upload("/upload", "Content-Length: 2", "Connection: close") as upload,
         ):
             upload.connection.sendall(b"x")

@@ -18,10 +18,17 @@ from streaming_chat.engine.writer import writer
 
 from . import parsing
 from .lookups import find_message, find_reply
-from .reply_answers import ReplyAnswer, answer_with_reply, encoder_for, owner_access, require_reader_slot
+from .reply_answers import (
+    ReplyAnswer,
+    answer_with_reply,
+    encoder_for,
+    owner_access,
+    require_reader_slot,
+    start_run,
+)
 from .responses import private, require
 from .serializers import serialize_conversation, serialize_message
-from .streaming import streaming
+from .streaming import streaming, waiting
 
 _STOP_TIMEOUT = 5.0
 
@@ -32,10 +39,12 @@ def begin_reply(
     """Send, and return how to answer with the reply. stream: False to answer with JSON at its ending."""
     require_reader_slot(owner.key, sends=True)
     sent = send(request, owner, send_request, writer.worker)
+    # At once: whatever fails from here on, the rows must not be left without their run.
+    run = start_run(request, sent.order) if sent.order else None
     position = 0 if sent.order else _resumed_position(request, sent.message_id)
     finish = None if stream else partial(_answer_with_turn, owner, sent.message_id)
     access = owner_access(request, owner)
-    return answer_with_reply(sent.message_id, sent.order, access, position=position, finish=finish, **options)
+    return answer_with_reply(sent.message_id, run, access, position=position, finish=finish, **options)
 
 
 def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:
@@ -138,6 +147,6 @@ def _answer_with_turn(owner: Owner, message_id: uuid.UUID, has_ended: bool) -> H
 
 
 events_view = streaming(GET=follow)
-stop_view = streaming(POST=stop)
+stop_view = waiting(POST=stop)
 regenerate_view = streaming(POST=regenerate)
 continue_view = streaming(POST=continue_reply)

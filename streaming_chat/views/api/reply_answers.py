@@ -1,4 +1,4 @@
-"""How a request is answered with a reply: found out in the handler's thread, before a reader is opened.
+"""How a request is answered with a reply: found out in the request's thread, where its reader is made too.
 
 A reader is asynchronous under ASGI and blocking under WSGI, where runs live in a loop of this process's own.
 """
@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
@@ -24,6 +23,7 @@ from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.encoders import ENCODERS, Encoder
 from streaming_chat.engine.access_guard import Access, access_guard
+from streaming_chat.engine.event_loops import call_in_loop
 from streaming_chat.engine.follower import FollowedReply, follower
 from streaming_chat.engine.reader import BlockingReader, Reader
 from streaming_chat.engine.run import Order, Run
@@ -42,19 +42,21 @@ _SINGLE_THREAD_SEND_SECONDS = 5.0
 _SHARES = 10
 # Tabs and devices of one person, also where a site allows few streams.
 _LEAST_SHARE = 8
+# The attribute of a request with the event loop of its server.
+_LOOP = "_streaming_chat_loop"
 
 
 @dataclass(kw_only=True)
 class ReplyAnswer:
     """An answer that streams a reply, or waits for its ending.
 
-    source: the order of a run to start; else the stream of the run that writes it in this process, else the followed
-    reply. position: to stream from. finish: makes the response at the ending instead of streaming; called with whether
-    the ending came within `timeout`, in seconds. access: who reads.
+    source: the stream of the run that writes it in this process, else the followed reply. position: to stream from.
+    finish: makes the response at the ending instead of streaming; called with whether the ending came within `timeout`, in
+    seconds. access: who reads.
     """
 
     message_id: uuid.UUID
-    source: Order | ReplyStream | FollowedReply
+    source: ReplyStream | FollowedReply
     access: Access
     position: int = 0
     encoder: type[Encoder] = ENCODERS["simple"]
@@ -67,21 +69,33 @@ def owner_access(request: HttpRequest, owner: Owner) -> Access:
     return Access(key=owner.key, may_read=still_may_read(request, owner))
 
 
+def note_loop(request: HttpRequest, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Note the loop that serves a request, where its reply is written and read. loop: None for the running one."""
+    setattr(request, _LOOP, loop or asyncio.get_running_loop())
+
+
+def start_run(request: HttpRequest, order: Order) -> Run:
+    """Start a run in the loop that serves a request; under WSGI, in this process's own. In the request's thread."""
+    loop = _loop_of(request)
+    return runner.start_in_background(order) if loop is None else runner.start(order, loop)
+
+
 def answer_with_reply(
-    message_id: uuid.UUID, source: Order | Message | None, access: Access, **options: Any
+    message_id: uuid.UUID, source: Run | Message | None, access: Access, **options: Any
 ) -> ReplyAnswer:
     """Return the answer with a reply. Blocking.
 
-    source: the order of the run to start; for a reply that exists, its message as the database has just had it, or None.
+    source: the run that has just been started; for a reply that existed, its message as the database has just had it, or
+    None.
     """
     answer = ReplyAnswer(
         message_id=message_id,
-        source=source if isinstance(source, Order) else _find_source(message_id, source, access),
+        source=source.stream if isinstance(source, Run) else _find_source(message_id, source, access),
         # The guard's connection does not see the rows of an open transaction, such as a TestCase's.
         access=replace(access, is_guarded=False) if connections[live_database()].in_atomic_block else access,
         **options,
     )
-    if answer.finish is None and not isinstance(answer.source, Order):
+    if answer.finish is None and not isinstance(source, Run):
         stream = answer.source.stream if isinstance(answer.source, FollowedReply) else answer.source
         charge_replay(access.key, stream.position - answer.position)
     return answer
@@ -89,7 +103,7 @@ def answer_with_reply(
 
 def _find_source(message_id: uuid.UUID, message: Message | None, access: Access) -> ReplyStream | FollowedReply:
     if run := runner.find(message_id):
-        # The answer holds the stream from here on: the run may end, and be forgotten, before the reader is opened.
+        # The answer holds the stream from here on: the run may end, and be forgotten, before the reader is made.
         return run.stream
     if message is None or message.is_live:
         # Again, since its run may have ended in this process after the message was read.
@@ -118,18 +132,29 @@ def encoder_for(request: HttpRequest) -> type[Encoder]:
     return ENCODERS[name]
 
 
-def open_reader(request: HttpRequest, answer: ReplyAnswer) -> Reader | BlockingReader:
-    """Start the run or find the reply's stream, and return a reader of it. In the server's loop, or in the view's."""
+def open_reader(
+    request: HttpRequest, answer: ReplyAnswer, on_open: Callable[[], Awaitable[object]] | None = None
+) -> Reader | BlockingReader:
+    """Return a reader of the reply: one for the loop that serves the request, else one that blocks. In its thread.
+
+    on_open: for the loop, what is awaited before its first write.
+    """
+    loop = _loop_of(request)
+    if loop is None:
+        return open_blocking_reader(request, answer)
+    stream = _open_stream(answer, loop, partial(call_in_loop, loop, runner.watch_server))
     encoder = answer.encoder(str(answer.message_id))
-    if isinstance(request, ASGIRequest):
-        stream = _open_stream(answer, asyncio.get_running_loop(), runner.start)
-        on_open = release_connections_in_thread
-        return Reader(stream, encoder, answer.position, on_open=on_open, **_registration(answer, stream))
+    registration = _registration(answer, stream)
+    return Reader(stream, encoder, answer.position, loop=loop, on_open=on_open, **registration)
+
+
+def open_blocking_reader(request: HttpRequest, answer: ReplyAnswer) -> BlockingReader:
+    """Return a reader of the reply that blocks the request's thread."""
     _bound_sends(request)
-    stream = _open_stream(answer, runner.background_loop(), runner.start_in_background)
+    stream = _open_stream(answer, runner.background_loop(), runner.watch_server)
     return BlockingReader(
         stream,
-        encoder,
+        answer.encoder(str(answer.message_id)),
         answer.position,
         on_open=release_connections,
         seconds=_SINGLE_THREAD_SECONDS if _is_single_threaded(request) else None,
@@ -150,16 +175,20 @@ def release_connections() -> None:
 release_connections_in_thread = sync_to_async(release_connections, thread_sensitive=True)
 
 
-def _open_stream(answer: ReplyAnswer, loop: asyncio.AbstractEventLoop, start: Callable[[Order], Run]) -> ReplyStream:
+def _loop_of(request: HttpRequest) -> asyncio.AbstractEventLoop | None:
+    return getattr(request, _LOOP, None)
+
+
+def _open_stream(
+    answer: ReplyAnswer, loop: asyncio.AbstractEventLoop, watch_server: Callable[[], object]
+) -> ReplyStream:
     """Return the stream that the answer is about; that of a run which began since the answer was made comes first."""
     source = answer.source
-    if isinstance(source, Order):
-        return start(source).stream
-    if run := runner.find(answer.message_id):
-        return run.stream
     if isinstance(source, ReplyStream):
         return source
-    runner.watch_server()
+    if run := runner.find(answer.message_id):
+        return run.stream
+    watch_server()
     source.stream.loop = loop
     return follower.share(source).stream
 

@@ -22,6 +22,7 @@ from streaming_chat.db.errors import is_away, is_busy
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.exceptions import APIError, error_object
 from streaming_chat.logs import describe, logger
+from streaming_chat.views import in_thread
 from streaming_chat.views.work_shares import MeasuredWork
 
 Answer = dict[str, Any] | HttpResponse
@@ -60,6 +61,7 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
         except Exception as error:  # noqa: BLE001  (answered as JSON, and logged)
             return error_response(error)
 
+    in_thread.register(view, view)
     return view
 
 

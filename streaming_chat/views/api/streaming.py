@@ -1,39 +1,57 @@
-"""Views that answer with a reply: prepared in one hop to a thread, then an iterator for Django.
+"""Views that answer with a reply: prepared in one call in a thread, then an iterator for Django.
 
-Nothing of a reply depends on the request from then on: the response is only a reader.
+Nothing of a reply depends on the request from then on: its run has been started, and the response is only a reader.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Callable
 from functools import wraps
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.encoders import Encoder
 from streaming_chat.engine.reader import BlockingReader, Reader
 from streaming_chat.exceptions import APIError
+from streaming_chat.views import in_thread
 from streaming_chat.views.work_shares import MeasuredWork, charged_to
 
-from .reply_answers import ReplyAnswer, open_reader, release_connections_in_thread
+from .reply_answers import (
+    ReplyAnswer,
+    note_loop,
+    open_blocking_reader,
+    open_reader,
+    release_connections_in_thread,
+)
 from .responses import Answer, as_response, error_response, exempt, handler_for
 
 # (request, owner, **url)
 Handler = Callable[..., ReplyAnswer | Answer]
 # (request, **url), in a thread.
 Prepare = Callable[..., ReplyAnswer | HttpResponse]
-# (request, error, url): the response to an error.
-OnError = Callable[[HttpRequest, Exception, dict[str, Any]], Awaitable[HttpResponse]]
+# (request, error, url), in a thread: the response to an error, or the error raised again.
+OnError = Callable[[HttpRequest, Exception, dict[str, Any]], HttpResponse]
+
+# JSON in which `stream` may have another value than true. A name can be written with escapes: \u0073 is an s.
+_MAY_NOT_STREAM = re.compile(rb'"stream"(?!\s*:\s*true\b)|\\u00[67]')
 
 
 def streaming(**handlers: Handler) -> Callable[..., Any]:
-    """Return an API view that answers with replies. handlers: one for each method."""
+    """Return an API view that streams replies, unless `"stream": false` is asked for. handlers: one for each method."""
+    return reply_view(_prepare_with(handlers), answer_error_in_json, fits=_streams)
 
+
+def waiting(**handlers: Handler) -> Callable[..., Any]:
+    """Return an API view that answers at a reply's ending. handlers: one for each method."""
+    return reply_view(_prepare_with(handlers), answer_error_in_json)
+
+
+def _prepare_with(handlers: dict[str, Handler]) -> Prepare:
     @wraps(next(iter(handlers.values())))
     def prepare(request: HttpRequest, **url: Any) -> ReplyAnswer | HttpResponse:
         with MeasuredWork() as work:
@@ -43,71 +61,107 @@ def streaming(**handlers: Handler) -> Callable[..., Any]:
             lease_judge.database_answered()
             return answer if isinstance(answer, ReplyAnswer) else as_response(answer)
 
-    return reply_view(prepare, answer_error_in_json)
+    return prepare
 
 
-def reply_view(prepare: Prepare, on_error: OnError) -> Callable[..., Any]:
-    """Return a view that prepares in a thread, then streams a reply, or waits for its ending without a thread."""
-    # Made once: to make one inspects the function, 2.5 µs by timeit.
-    prepare_in_thread = sync_to_async(prepare, thread_sensitive=True)
-
-    @exempt
-    @wraps(prepare)
-    async def view(request: HttpRequest, **url: Any) -> HttpResponse | StreamingHttpResponse:
-        left = asyncio.Event()
-        try:
-            # Shielded: a client that leaves now must not leave rows without their run.
-            opening = _open(request, url, prepare_in_thread, on_error, left)
-            opened = await asyncio.shield(asyncio.ensure_future(opening))
-            return opened if isinstance(opened, HttpResponse) else await _respond(*opened)
-        except asyncio.CancelledError:
-            left.set()
-            raise
-        except Exception as error:  # noqa: BLE001  (answered, and logged)
-            return await on_error(request, error, url)
-
-    return view
+def _streams(method: str, body: IO[bytes]) -> bool:
+    """Return whether a request is answered with a stream, as far as its body says so without being parsed."""
+    return method != "POST" or _MAY_NOT_STREAM.search(body.read()) is None
 
 
-async def answer_error_in_json(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
+def answer_error_in_json(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
     """Answer as the API does."""
     return error_response(error)
 
 
-async def _open(
-    request: HttpRequest,
-    url: dict[str, Any],
-    prepare: Callable[..., Awaitable[ReplyAnswer | HttpResponse]],
-    on_error: OnError,
-    left: asyncio.Event,
-) -> HttpResponse | tuple[ReplyAnswer, Reader | BlockingReader]:
-    """Return the response, or what makes it. left: set when the client leaves, perhaps before this is done."""
-    if left.is_set():
-        return HttpResponse(status=400)
-    try:
-        answer = await prepare(request, **url)
-        return answer if isinstance(answer, HttpResponse) else (answer, open_reader(request, answer))
-    except Exception as error:  # noqa: BLE001  (answered, and logged)
-        return await on_error(request, error, url)
-    finally:
-        if left.is_set():
-            # Django has closed its connections already, and one that was opened since would wait for the collector.
-            # With shared threads (streaming_chat.asgi) this is refused, and the next request closes it.
-            with contextlib.suppress(RuntimeError):
-                await release_connections_in_thread()
+class _Waiting(NamedTuple):
+    """An answer that is made at a reply's ending, by `finish`."""
+
+    reader: Any
+    timeout: float | None
+    finish: Callable[[bool], HttpResponse]
+
+    def until_ended(self) -> Any:
+        """Return whether the reply has ended in time, or what to await for that."""
+        return self.reader.until_ended(self.timeout)
+
+    def response(self, has_ended: bool) -> HttpResponse:
+        """Return the response. Raises APIError."""
+        if self.reader.denial:
+            raise APIError(403, self.reader.denial)
+        return self.finish(has_ended)
 
 
-async def _respond(answer: ReplyAnswer, reader: Reader | BlockingReader) -> HttpResponse | StreamingHttpResponse:
-    if answer.finish is None:
-        return StreamResponse(reader, answer.encoder)
-    if isinstance(reader, Reader):
-        has_ended = await reader.until_ended(answer.timeout)
-    else:
-        has_ended = await sync_to_async(reader.until_ended, thread_sensitive=True)(answer.timeout)
-    if reader.denial:
-        raise APIError(403, reader.denial)
-    finish = charged_to(answer.access.key, answer.finish)
-    return await sync_to_async(finish, thread_sensitive=True)(has_ended)
+class _Answering:
+    """What a view does in a thread. Each method answers its errors."""
+
+    def __init__(self, prepare: Prepare, on_error: OnError) -> None:
+        self._prepare = prepare
+        self._on_error = on_error
+
+    def begin(self, request: HttpRequest, url: dict[str, Any], open_: Callable[..., Any]) -> Any:
+        """Return the response, or a _Waiting. open_: makes the reader, (request, answer)."""
+        try:
+            answer = self._prepare(request, **url)
+            if isinstance(answer, HttpResponse):
+                return answer
+            reader = open_(request, answer)
+            if answer.finish is None:
+                return StreamResponse(reader, answer.encoder)
+            return _Waiting(reader, answer.timeout, charged_to(answer.access.key, answer.finish))
+        except Exception as error:  # noqa: BLE001  (answered, and logged)
+            return self._on_error(request, error, url)
+
+    def finish(self, request: HttpRequest, url: dict[str, Any], waiting: _Waiting, has_ended: bool) -> HttpResponse:
+        """Return the response after the wait."""
+        try:
+            return waiting.response(has_ended)
+        except Exception as error:  # noqa: BLE001  (answered, and logged)
+            return self._on_error(request, error, url)
+
+
+def reply_view(prepare: Prepare, on_error: OnError, *, fits: in_thread.Fits | None = None) -> Callable[..., Any]:
+    """Return a view that prepares in a thread, then streams a reply, or waits for its ending without a thread.
+
+    fits: tells the requests that are answered without waiting for an ending; None if there are none.
+    """
+    answering = _Answering(prepare, on_error)
+
+    @exempt
+    @wraps(prepare)
+    def blocking_view(request: HttpRequest, **url: Any) -> HttpResponse | StreamResponse:
+        begun = answering.begin(request, url, _open_in_thread)
+        if not isinstance(begun, _Waiting):
+            return begun
+        return answering.finish(request, url, begun, begun.until_ended())
+
+    # Made once: to make one inspects the function, 2.5 µs by timeit.
+    view_in_thread = sync_to_async(blocking_view)
+    begin_in_thread = sync_to_async(answering.begin)
+    finish_in_thread = sync_to_async(answering.finish)
+
+    @exempt
+    @wraps(prepare)
+    async def view(request: HttpRequest, **url: Any) -> HttpResponse | StreamResponse:
+        if not isinstance(request, ASGIRequest):
+            return await view_in_thread(request, **url)
+        note_loop(request)
+        begun = await begin_in_thread(request, url, _open_in_loop)
+        if not isinstance(begun, _Waiting):
+            return begun
+        return await finish_in_thread(request, url, begun, await begun.until_ended())
+
+    if fits is not None:
+        in_thread.register(view, blocking_view, fits)
+    return view
+
+
+def _open_in_loop(request: HttpRequest, answer: ReplyAnswer) -> Reader | BlockingReader:
+    return open_reader(request, answer, release_connections_in_thread)
+
+
+def _open_in_thread(request: HttpRequest, answer: ReplyAnswer) -> Reader | BlockingReader:
+    return open_reader(request, answer) if answer.finish is None else open_blocking_reader(request, answer)
 
 
 class StreamResponse(StreamingHttpResponse):
@@ -122,9 +176,12 @@ class StreamResponse(StreamingHttpResponse):
         self.headers["X-Content-Type-Options"] = "nosniff"
         self.headers["Vary"] = "Cookie"
 
+    @property
+    def reader(self) -> Reader | None:
+        """The reader whose writes are the content, unless it blocks; None if a middleware has wrapped the content."""
+        iterator = self._iterator  # type: ignore[attr-defined]  # django-stubs does not know it
+        return iterator if isinstance(iterator, Reader) else None
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         # Django's own goes through two async generators; a middleware that wrapped the content gets them.
-        iterator = self._iterator  # type: ignore[attr-defined]  # django-stubs does not know it
-        if isinstance(iterator, Reader):
-            return iterator
-        return super().__aiter__()
+        return self.reader or super().__aiter__()

@@ -1,0 +1,151 @@
+"""Django's ASGI handler, which calls a view of the app and the middleware around it in one call in a thread.
+
+Django changes to a thread for each method of each synchronous middleware, for the view and for signals: 11 times a send with
+four middlewares, 18 with those of `startproject`. For the app's views this handler calls the middleware as Django does
+under WSGI: from a chain of their own, all in one thread. Every other request takes Django's way, and so does every request
+of a site with a middleware that is only asynchronous.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import IO, Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
+from django.core.handlers.base import BaseHandler
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve, set_script_prefix
+from django.utils.module_loading import import_string
+
+from streaming_chat.views import in_thread
+from streaming_chat.views.api.reply_answers import note_loop, release_connections
+from streaming_chat.views.api.streaming import StreamResponse
+
+from .protocol import Receive, Scope, Send
+
+
+class Handler(ASGIHandler):
+    """Django's ASGI handler, with a shorter way to the app's views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Made once: to make one inspects the function.
+        self._respond_in_thread = sync_to_async(_ThreadChain(type(self)).respond) if _can_run_in_thread() else None
+        self._close_in_thread = sync_to_async(_close)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, on the thread that asgiref has for it."""
+        view = _find_view(scope)
+        if view is None or self._respond_in_thread is None:
+            await super().handle(scope, receive, send)
+            return
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        request = self._request_for(view, scope, body)
+        if request is None:
+            await super().handle(scope, _again(body, receive), send)
+            return
+        response = await self._respond_in_thread(scope, request)
+        # It may stream for minutes.
+        del request
+        try:
+            await self._send_until_disconnect(response, receive, send)
+        finally:
+            await self._close_in_thread(response)
+
+    def _request_for(self, view: in_thread.InThread, scope: Scope, body: IO[bytes]) -> ASGIRequest | None:
+        """Return the request; None if Django's handler must answer it."""
+        if not view.fits(scope["method"], body):
+            return None
+        body.seek(0)
+        request, _refusal = self.create_request(scope, body)
+        if request is not None:
+            note_loop(request)
+        return request
+
+    async def _send_until_disconnect(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
+        """Send a response, unless its client leaves before it is complete."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(self.listen_for_disconnect(receive))
+                await self._send(response, send)
+                listening.cancel()
+        except BaseExceptionGroup as errors:
+            if rest := errors.split(RequestAborted)[1]:
+                raise rest.exceptions[0] from None
+
+    async def _send(self, response: HttpResponseBase, send: Send) -> None:
+        """Send a response; a reply whose content no middleware has wrapped, by its reader."""
+        if isinstance(response, StreamResponse) and (reader := response.reader):
+            await send(_start_of(response))
+            await reader.send_to(send)
+        else:
+            await self.send_response(response, send)
+
+
+class _ThreadChain(BaseHandler):
+    """The site's middleware around its views, in one thread, as Django calls them under WSGI."""
+
+    def __init__(self, handler_class: type[ASGIHandler]) -> None:
+        """handler_class: the sender of the signals, as under Django."""
+        super().__init__()
+        self.load_middleware()
+        self._handler_class = handler_class
+
+    def respond(self, scope: Scope, request: ASGIRequest) -> Any:
+        """Return the response to a request."""
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self._handler_class, scope=scope)
+        response: Any = self.get_response(request)
+        response._handler_class = self._handler_class
+        if response.streaming:
+            release_connections()
+        return response
+
+    def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what is called for a view: the middleware has seen the view itself."""
+        found = in_thread.find(view)
+        return super().make_view_atomic(view if found is None else found.view)
+
+
+def _can_run_in_thread() -> bool:
+    return all(getattr(import_string(path), "sync_capable", True) for path in settings.MIDDLEWARE)
+
+
+def _find_view(scope: Scope) -> in_thread.InThread | None:
+    """Return the app's view of a request. As before any middleware: one may choose other URLs, or another language."""
+    path: str = scope["path"]
+    try:
+        return in_thread.find(resolve(path.removeprefix(get_script_prefix(scope))).func)
+    except Resolver404:
+        return None
+
+
+def _close(response: HttpResponseBase) -> None:
+    response.close()
+
+
+def _again(body: IO[bytes], receive: Receive) -> Receive:
+    """Return a `receive` that begins with a body that has been read."""
+    body.seek(0)
+    messages = [{"type": "http.request", "body": body.read()}]
+    body.close()
+
+    async def receive_again() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
+
+
+def _start_of(response: StreamResponse) -> dict[str, Any]:
+    """Return the ASGI message that begins a response, as Django makes it."""
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    headers += [(b"Set-Cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
