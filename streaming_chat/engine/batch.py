@@ -59,7 +59,10 @@ class SavedEnding(NamedTuple):
 
 
 class RunSlice:
-    """One look at one run: what it has that is not saved yet. ending: its outcome, once all its events are here."""
+    """One look at one run: what it has that is not saved yet.
+
+    ending: its outcome, once all its events are here; they are saved with it. events: the rows to save of a run without one.
+    """
 
     __slots__ = ("ending", "events", "position", "progress", "run", "upto", "weight")
 
@@ -71,7 +74,9 @@ class RunSlice:
         # A read that arrives just now may be counted one flush too early or too late.
         self.weight = self.run.weight
         self.upto = len(self.run.events)
-        self.begin_at(progress.index, progress.position)
+        self.events: list[Event] = []
+        if not self.ending:
+            self.begin_at(progress.index, progress.position)
 
     def begin_at(self, index: int, position: int) -> None:
         """Leave out the events before this one."""
@@ -114,7 +119,7 @@ class RunSlice:
         return not is_quiet or progress.lease_renewed_at <= renewed_before
 
     def mark_saved(self) -> None:
-        """Note that what was written is committed."""
+        """Note that the rows are committed."""
         self.progress.advance(self.upto, self.position + events.length(self.events), self.weight)
         self.progress.is_uncertain = False
 
@@ -176,7 +181,8 @@ class Batch:
         """Note what is saved and inform the runs, after the commit; return those whose ending is saved."""
         now = time.monotonic()
         for part in self._slices:
-            part.mark_saved()
+            if not part.ending:
+                part.mark_saved()
         for part in self._renewed:
             part.progress.lease_renewed_at = now
         for part, lease in self._stops:
