@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
 from streaming_chat.providers.base import Turn
@@ -15,6 +16,9 @@ from .tree import messages_of
 
 # The newest that a prompt has, and that a stateless client's request saves: each is a row, however short its text is.
 MAX_MESSAGES = 500
+# A site's STREAMING_CHAT_PROMPT may use all but the parts.
+_IN_PROMPTS = {"id", "conversation", "parent", "depth", "role", "text", "page_context"}
+_NOT_IN_PROMPTS = {field.name for field in Message._meta.concrete_fields} - _IN_PROMPTS
 
 
 def stored_messages(conversation: Conversation, send_request: SendRequest, max_chars: int) -> list[Message]:
@@ -25,7 +29,8 @@ def stored_messages(conversation: Conversation, send_request: SendRequest, max_c
     if send_request.conversation_id is None:
         return []
     parent_id = _parent_id(conversation, send_request)
-    history = branch(conversation, parent_id, most=MAX_MESSAGES, max_chars=max_chars, without=["parts"])
+    without = ["parts"] if conf.STREAMING_CHAT_PROMPT else _NOT_IN_PROMPTS
+    history = branch(conversation, parent_id, most=MAX_MESSAGES, max_chars=max_chars, without=without)
     if parent_id and parent_id == send_request.parent and not (history and history[-1].is_reply):
         raise unknown_parent()
     if send_request.regenerate and not history:

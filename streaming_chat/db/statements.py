@@ -118,7 +118,7 @@ class _Compiled:
         with connection.cursor() as cursor:
             cursor.execute(self._sql, self._parameters_of(connection, arguments))
             rows = cursor.fetchall()
-        return [self._in_python(row, connection) for row in rows] if self._converted else rows
+        return self._in_python(rows, connection) if self._converted else rows
 
     def execute(self, connection: Any, arguments: Mapping[str, Any]) -> int:
         with connection.cursor() as cursor:
@@ -141,13 +141,14 @@ class _Compiled:
             parameters[at] = argument.value(arguments, connection)
         return parameters
 
-    def _in_python(self, row: tuple[Any, ...], connection: Any) -> tuple[Any, ...]:
-        """Return a row with the values that Django makes of the driver's."""
-        values = list(row)
+    def _in_python(self, rows: Sequence[tuple[Any, ...]], connection: Any) -> list[tuple[Any, ...]]:
+        """Return the rows with the values that Django makes of the driver's."""
+        lists = [list(row) for row in rows]
         for at, column in self._converted:
             for convert in (*connection.ops.get_db_converters(column), *column.get_db_converters(connection)):
-                values[at] = convert(values[at], column, connection)
-        return tuple(values)
+                for row in lists:
+                    row[at] = convert(row[at], column, connection)
+        return [tuple(row) for row in lists]
 
 
 def update(rows: QuerySet[Any, Any], **values: Any) -> sql.Query:

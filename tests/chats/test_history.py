@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.test import TestCase
+from django.test import TestCase, override_settings
 
 from streaming_chat.chats.history import new_messages, stored_messages
 from streaming_chat.chats.send_request import SendRequest
@@ -26,6 +26,20 @@ class StoredTests(TestCase):
         path = [self.first.parent_id, self.first.pk, self.second.parent_id, self.second.pk]
 
         assert self.stored() == path
+
+    def deferred(self):
+        messages = stored_messages(self.conversation, SendRequest(conversation_id=self.conversation.pk), 1_000)
+        return [message.get_deferred_fields() for message in messages]
+
+    def test_only_what_a_prompt_needs_is_read(self):
+        """Of a long conversation, this is most of what a send reads."""
+        for columns in self.deferred():
+            assert {"parts", "created_at", "body_digest"} <= columns
+            assert not columns & {"text", "role", "depth", "page_context"}
+
+    @override_settings(STREAMING_CHAT_PROMPT="tests.chats.test_prompts.hook")
+    def test_a_prompt_of_the_site_has_all_but_the_parts(self):
+        assert self.deferred() == [{"parts"}] * 4
 
     def test_a_parent_begins_another_branch(self):
         assert self.stored(parent=self.first.pk) == [self.first.parent_id, self.first.pk]
