@@ -171,7 +171,7 @@ class Reader(_BaseReader):
                 has_more = written is not None and not self._cursor.finished
                 await send({"type": "http.response.body", "body": written or b"", "more_body": has_more})
                 writes += 1
-                if not writes % _WRITES_PER_TURN:
+                if has_more and not writes % _WRITES_PER_TURN:
                     await asyncio.sleep(0)
         finally:
             self.close()
