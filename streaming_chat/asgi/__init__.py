@@ -6,9 +6,9 @@ Django gives every request under ASGI a thread of its own to its end: 1,000 open
 
     application = get_asgi_application()
 
-The synchronous code of all requests runs on these threads, one call at a time on each. A slow synchronous view, or a
-synchronous middleware around a slow asynchronous view, delays the requests that share its thread. Needs asgiref 3.13.
-With four, another page waits 59 ms while messages are sent, with two 150; eight send fewer (benchmarks/README.md).
+The synchronous code of all requests runs on these threads, one call at a time on each; for the app's views, the view and
+the site's middleware are one call (handler.py). A slow synchronous view, or a synchronous middleware around a slow
+asynchronous view, delays the requests that share its thread. Needs asgiref 3.13.
 The requests of one owner, or of one network address while the owner is not known, wait for half of the threads at most.
 
 The health check is answered on the event loop, before Django and its middleware: it answers even if all threads are busy.
