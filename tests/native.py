@@ -1,15 +1,24 @@
-"""Requests to the native API by Django's test client, as ana unless a test says otherwise."""
+"""Requests to the native API by Django's test client, as ana unless a test says otherwise.
 
+With STREAMING_CHAT_TEST_HANDLER=asgi in the environment, the same requests go through `streaming_chat.asgi`.
+"""
+
+import os
+from functools import partial
 from typing import Any
 
 from django.test import Client, TestCase
 
+from streaming_chat.asgi import get_asgi_application
 from streaming_chat.models import Conversation, Message
 from streaming_chat.testing import Streamed, read_stream, scripted_provider
 
+from .asgi_client import ASGIClient
 from .factories import make_user
 
 ROOT = "/chat/"
+# Whether the requests go through `streaming_chat.asgi`, and not through the handler of Django's test client.
+IS_ASGI = os.environ.get("STREAMING_CHAT_TEST_HANDLER") == "asgi"
 
 
 def error_of(response: Any) -> dict[str, Any]:
@@ -24,11 +33,16 @@ def error_of(response: Any) -> dict[str, Any]:
     return body["error"]
 
 
+def make_client(**options: Any) -> Client:
+    """Return Django's test client, or one that sends its requests through `streaming_chat.asgi`."""
+    return ASGIClient(partial(get_asgi_application, threads=1), **options) if IS_ASGI else Client(**options)
+
+
 class Api:
-    """The API as one user's browser asks it. `client` is Django's."""
+    """The API as one user's browser asks it."""
 
     def __init__(self, user: Any = None, **options: Any) -> None:
-        self.client = Client(raise_request_exception=False, **options)
+        self.client = make_client(raise_request_exception=False, **options)
         if user is not None:
             self.client.force_login(user)
 

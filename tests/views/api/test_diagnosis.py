@@ -5,7 +5,7 @@ import time
 from django.core.signing import TimestampSigner, b62_encode
 
 from streaming_chat.views.api.diagnosis import HEADER, make_token
-from tests.native import ApiTestCase
+from tests.native import IS_ASGI, ApiTestCase
 
 
 class Yesterdays(TimestampSigner):
@@ -43,4 +43,4 @@ class DiagnosisTests(ApiTestCase):
             "grace",
             "heartbeat",
         }
-        assert (told["interface"], told["host"]) == ("wsgi", "testserver")
+        assert (told["interface"], told["host"]) == ("asgi" if IS_ASGI else "wsgi", "testserver")
