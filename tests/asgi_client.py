@@ -61,23 +61,23 @@ class ReceivedStream(StreamingHttpResponse):
 
 
 class _Exchange:
-    """One request, and its answer as it comes."""
+    """One request, and its answer."""
 
     def __init__(self, application: Callable[..., Any], scope: dict[str, Any], body: bytes, threads: list[str]) -> None:
         self._scope = scope
         self._body: bytes | None = body
         self._sent: queue.Queue[dict[str, Any]] = queue.Queue()
         self._loop = _event_loop()
-        self._has_left = asyncio.Event()
         self._lent = _LentConnections(scope, threads)
         self._done: Future[None] = asyncio.run_coroutine_threadsafe(self._run(application), self._loop)
 
     def response(self) -> HttpResponse | StreamingHttpResponse:
-        """Return the answer: at its end, unless its length is not known before."""
+        """Return the answer at its end: while a reply is saved in the test's transaction, the test must not use it."""
         start = self._next()
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
         is_stream = "content-length" not in {name.lower() for name, _value in headers}
-        response = ReceivedStream(self) if is_stream else HttpResponse(b"".join(self))
+        pieces = list(self)
+        response = ReceivedStream(pieces) if is_stream else HttpResponse(b"".join(pieces))
         response.status_code = start["status"]
         del response.headers["Content-Type"]
         for name, value in headers:
@@ -96,11 +96,6 @@ class _Exchange:
                 yield message["body"]
         self._done.result(TIMEOUT)
 
-    def close(self) -> None:
-        """Leave, as a client does that closes its connection, and wait until the application has noticed."""
-        self._loop.call_soon_threadsafe(self._has_left.set)
-        self._done.result(TIMEOUT)
-
     def _next(self) -> dict[str, Any]:
         message = self._sent.get(timeout=TIMEOUT)
         if message["type"] == "failed":
@@ -116,8 +111,8 @@ class _Exchange:
 
     async def _receive(self) -> dict[str, Any]:
         if self._body is None:
-            await self._has_left.wait()
-            return {"type": "http.disconnect"}
+            # The client stays until it has the whole answer.
+            await asyncio.Event().wait()
         body, self._body = self._body, None
         return {"type": "http.request", "body": body}
 
