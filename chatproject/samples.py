@@ -11,7 +11,7 @@ from streaming_chat.accounts.owners import user_key
 from streaming_chat.chats.titles import title_of
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.completion import Completion, end_reply
-from streaming_chat.models import Conversation, Feedback, Message, Status
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, Status
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
@@ -143,10 +143,24 @@ class _Transcript:
             role=Message.Role.ASSISTANT, parent=parent, status=Status.STREAMING, provider=provider, model=model
         )
         fields |= usage._asdict() if usage else {}
-        with transaction.atomic(using=live_database()):
-            end_reply(Completion(message.pk, message.conversation_id, ending, received, fields), live_database())
+        self._end(message, ending, received, fields)
         self._stamp(message, fields.get("duration_ms", 200))
         return message
+
+    def _end(self, message: Message, ending: Ending, received: Sequence[Event], fields: dict[str, Any]) -> None:
+        """End a reply under a lease of its own: nobody else may end one."""
+        using = live_database()
+        live = LiveReply(
+            message=message,
+            conversation_id=message.conversation_id,
+            owner_key=user_key(self._owner),
+            slot=0,
+            worker="samples",
+            expires_at=LiveReply.lease(),
+        )
+        with transaction.atomic(using=using):
+            live.save(using=using)
+            end_reply(Completion(message.pk, live.conversation_id, live.worker, ending, received, fields), using)
 
     def show(self, reply: Message) -> None:
         """Make this reply the one in view, of those that answer the same message."""

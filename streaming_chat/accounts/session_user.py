@@ -33,7 +33,8 @@ def load_user(request: HttpRequest) -> None:
     """Load the user of a signed-in request as `request.user` would, unless only Django can."""
     if not _is_lazy(getattr(request, "user", None)) or hasattr(request, "_cached_user"):
         return
-    if _load_session(request.session) and (user := _user_of(request.session)) is not None:
+    session: Any = getattr(request, "session", None)
+    if _load_session(session) and (user := _user_of(session)) is not None:
         request._cached_user = user  # type: ignore[attr-defined]  # AuthenticationMiddleware looks there
 
 

@@ -86,17 +86,21 @@ class Statement:
 
     def rows(self, using: str, /, *shape: Any, **arguments: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a queryset, as `values_list` does."""
-        return self._compiled(using, *shape).rows(connections[using], arguments)
+        connection = connections[using]
+        return self._compiled(using, connection.vendor, *shape).rows(connection, arguments)
 
     def execute(self, using: str, /, *shape: Any, **arguments: Any) -> int:
         """Execute an UPDATE, a DELETE or an INSERT, and return the number of its rows."""
-        return self._compiled(using, *shape).execute(connections[using], arguments)
+        connection = connections[using]
+        return self._compiled(using, connection.vendor, *shape).execute(connection, arguments)
 
     def execute_many(self, using: str, uses: Iterable[Mapping[str, Any]], /, *shape: Any) -> int:
         """Execute it once with each of these arguments, and return the number of all rows."""
-        return self._compiled(using, *shape).execute_many(connections[using], uses)
+        connection = connections[using]
+        return self._compiled(using, connection.vendor, *shape).execute_many(connection, uses)
 
-    def _compile(self, using: str, *shape: Any) -> _Compiled:
+    def _compile(self, using: str, vendor: str, *shape: Any) -> _Compiled:
+        """vendor: of the database. In tests, an alias may name another database than before."""
         query = self._build(*shape)
         return _Compiled(query.query if isinstance(query, QuerySet) else query, using)
 
