@@ -49,6 +49,11 @@ class Splitter:
         self._name = ""
         self._data: list[bytes] = []
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether the next bytes begin an event, after an earlier one, so that what follows does not depend on the past."""
+        return self._started and not (self._pending or self._data or self._name or self._after_cr)
+
     def feed(self, data: bytes) -> list[tuple[str, bytes]]:
         """Return the events that these bytes complete."""
         events: list[tuple[str, bytes]] = []

@@ -95,6 +95,7 @@ class AnthropicStream(HttpStream):
     """One reply of the messages API."""
 
     request_id_header = "request-id"
+    text_key = b'"text"'
 
     def __init__(self, provider: AnthropicProvider, prompt: Prompt) -> None:
         super().__init__()
@@ -119,6 +120,10 @@ class AnthropicStream(HttpStream):
                 take(self, payload, events)
             elif payload.get("error") or is_bare_error(payload):
                 raise self._reported(payload)
+
+    def _only_text(self, payload: Any) -> str:
+        delta = payload["delta"]
+        return delta["text"] if payload.get("type") == "content_block_delta" and delta["type"] == "text_delta" else ""
 
     def _take_delta(self, delta: dict[str, Any], index: int, events: list[Event]) -> None:
         kind = delta["type"]

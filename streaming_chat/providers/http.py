@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from streaming_chat.exceptions import ProviderError
-from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.protocol.sse import Splitter
 
 from .base import FINISH_SECONDS, ProviderStream
@@ -24,6 +24,7 @@ from .error_bodies import beginning
 from .errors import error_code, opening_failure, reading_failure, refusal, status_in
 from .finish_reasons import finish_word, is_known, meaning_of
 from .parsing import MAX_ID, clean, parse
+from .template import Template, template_of
 from .thinking import ThinkTags
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ DRAIN_SECONDS = 0.05
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
 # The most that a stream may send in reads without an event: heartbeats, what we ignore, tool calls in pieces. In bytes.
 MAX_SILENT_BYTES = 512 * 1024 * 1024
+# How many reads may be looked at for a template without one that has it: those of some streams all differ.
+MOST_ATTEMPTS = 8
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -68,6 +71,8 @@ class HttpStream(ProviderStream):
     """
 
     request_id_header = "x-request-id"
+    # What precedes the text of an event.
+    text_key = b""
 
     def __init__(self) -> None:
         self._close: Callable[[], object] | None = None
@@ -85,6 +90,9 @@ class HttpStream(ProviderStream):
         self._unsuccessful_word = ""
         self._deadline: float | None = None
         self._thinking = ThinkTags()
+        # Of the latest read with nothing but a text, unless an event is incomplete.
+        self._template: Template | None = None
+        self._attempts = 0
 
     @abstractmethod
     async def _open(self) -> ClientResponse:
@@ -96,6 +104,13 @@ class HttpStream(ProviderStream):
 
         May raise ProviderError. Any other exception means data of an unexpected shape, which is `provider_protocol`.
         """
+
+    def _only_text(self, payload: Any) -> str:
+        """Return the text of an event that changes nothing else in this stream when it comes again, "" for any other.
+
+        May raise anything for data of an unexpected shape.
+        """
+        return ""
 
     @abstractmethod
     def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:
@@ -125,8 +140,16 @@ class HttpStream(ProviderStream):
             close()
 
     async def read(self) -> list[Event] | None:
+        events: list[Event] = []
         if not self._done and self._failure is None:
-            events = await self._next()
+            try:
+                # The bytes have no name here, since the frame of a failure must hold no text.
+                events = self._events_of(
+                    await (self._receive() if self._deadline is None else self._receive_before(self._deadline))
+                )
+            except Exception as error:  # noqa: BLE001 - as in __aenter__.
+                self._end_body(reading_failure(error, self.request_id))
+                events = self._separate_thinking([])
             if events or not (self._done or self._failure):
                 return events
         if self._failure is not None:
@@ -152,23 +175,25 @@ class HttpStream(ProviderStream):
         if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             self._receive = _giving_way(response.content.readany)
 
-    async def _next(self) -> list[Event]:
-        """Return the events of one network read, with reasoning between tags as such; never raises."""
-        events = await self._receive_events()
+    def _events_of(self, data: bytes) -> list[Event]:
+        """Return the events of one network read, with reasoning between tags as such."""
+        if self._template is not None and (text := self._template.text_in(data)):
+            self._attempts = 0
+            events = [Event(TEXT, text)]
+        else:
+            events = self._parsed(data)
+        return events if self._thinking.is_over else self._separate_thinking(events)
+
+    def _separate_thinking(self, events: list[Event]) -> list[Event]:
         if not self._thinking.is_over:
             events = self._thinking.take(events)
             if self._done or self._failure is not None:
                 events += self._thinking.flush()
         return events
 
-    async def _receive_events(self) -> list[Event]:
+    def _parsed(self, data: bytes) -> list[Event]:
         """Return the events of one network read as they were sent."""
         events: list[Event] = []
-        try:
-            data = await (self._receive() if self._deadline is None else self._receive_before(self._deadline))
-        except Exception as error:  # noqa: BLE001 - as in __aenter__.
-            self._end_body(reading_failure(error, self.request_id))
-            return events
         if self._is_stream is None:
             self._begin(data, events)
         elif self._is_stream:
@@ -211,10 +236,29 @@ class HttpStream(ProviderStream):
     def _take_read(self, data: bytes, events: list[Event]) -> None:
         """Add the events of one network read of an event stream; no bytes are its end."""
         if data:
+            is_first = self._splitter.is_between_events
             self._take(data, events)
+            self._note_template(data, events, is_first=is_first)
         else:
             self._take_rest(events)
             self._end_body(self._truncated())
+
+    def _note_template(self, data: bytes, events: list[Event], *, is_first: bool) -> None:
+        """Note what surrounds the text of a read. is_first: an event began with it."""
+        is_over = self._done or self._failure or self.finish_reason or self._unsuccessful
+        if is_over or not self._splitter.is_between_events:
+            self._template = None
+        elif is_first and len(events) == 1 and events[0].kind == TEXT and self._attempts < MOST_ATTEMPTS:
+            self._attempts += 1
+            self._template = self._template_of(data) or self._template
+
+    def _template_of(self, read: bytes) -> Template | None:
+        """Return the template of a read that gave one text; None if another text may not be all that it would give."""
+        # Data of any shape may come.
+        with contextlib.suppress(Exception):
+            [(_name, data)] = Splitter().feed(read)
+            return template_of(read, self.text_key, self._only_text(parse(data)))
+        return None
 
     def _take(self, data: bytes, events: list[Event]) -> None:
         """Add the events of some bytes."""

@@ -169,6 +169,8 @@ def _is_repeated(arguments: str, call: ToolCall) -> bool:
 class OpenAIStream(HttpStream):
     """One reply of the chat completions API."""
 
+    text_key = b'"content"'
+
     def __init__(self, provider: OpenAIProvider, prompt: Prompt) -> None:
         super().__init__()
         self.provider = provider
@@ -193,6 +195,18 @@ class OpenAIStream(HttpStream):
         else:
             for chunk in parse_objects(data):
                 self._take_chunk(chunk, events)
+
+    def _only_text(self, payload: Any) -> str:
+        choices = payload["choices"]
+        choice = choices[0]
+        delta = choice.get("delta")
+        others = [
+            *(payload.get(key) for key in ("usage", "error", "x_groq")),
+            *(choice.get(key) for key in ("usage", "error", "finish_reason", "finishReason")),
+            *(value for key, value in delta.items() if key not in ("content", "role")),
+        ]
+        content = delta.get("content")
+        return content if isinstance(content, str) and len(choices) == 1 and not any(others) else ""
 
     def _take_named(self, name: str, data: bytes, events: list[Event]) -> None:
         """Take an event with a name: an error, an ordinary chunk, or something that only this server sends."""
