@@ -1,10 +1,12 @@
 """The handler of `streaming_chat.asgi`: a site's middleware sees of a request what it sees under Django's own handler."""
 
+import gc
 import threading
 from unittest.mock import patch
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core import asgi
+from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import request_finished, request_started
 from django.http import HttpResponse
 from django.test import override_settings
@@ -191,6 +193,21 @@ class HopTests(ServerTestCase):
 
         thread = "streaming_chat.request0_0"
         assert sorted(seen) == [(False, "asynchronous"), (False, thread), (True, "asynchronous"), (True, thread)]
+
+    def test_an_open_reply_keeps_nothing_of_its_request(self):
+        """Its headers and its body were a tenth of what an open reply takes."""
+        gate = Gate()
+        with held(gate), ThreadServer(get_asgi_application()) as server:
+            browser = Browser(server.port)
+            self.addCleanup(browser.close)
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            exchange = browser.send("Hi").until_text("Hello ")
+            gc.collect()
+            kept = [request for request in gc.get_objects() if isinstance(request, ASGIRequest)]
+            gate.open()
+            text = exchange.rest().text
+
+        assert (kept, text) == ([], "Hello wörld")
 
     def test_a_client_that_leaves_ends_its_request(self):
         """The reply goes on; the request's end is told to the site."""

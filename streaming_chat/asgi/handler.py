@@ -35,7 +35,8 @@ class Handler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         # Made once: to make one inspects the function.
-        self._respond_in_thread = sync_to_async(_ThreadChain(type(self)).respond) if _can_run_in_thread() else None
+        chain = _ThreadChain(type(self)) if _can_run_in_thread() else None
+        self._respond_in_thread: Any = chain and sync_to_async(chain.respond)
         self._close_in_thread = sync_to_async(_close)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,13 +53,14 @@ class Handler(ASGIHandler):
         if request is None:
             await super().handle(scope, _again(body, receive), send)
             return
-        response = await self._respond_in_thread(scope, request)
-        # It may stream for minutes.
-        del request
+        exchange = _Exchange(scope, request)
+        # A reply may stream for minutes, and needs neither.
+        del body, request
         try:
-            await self._send_until_disconnect(response, receive, send)
+            await self._answer_until_disconnect(exchange, receive, send)
         finally:
-            await self._close_in_thread(response)
+            # The thread makes its calls in order: the response is here by then, if there is one.
+            await self._close_in_thread(exchange)
 
     def _request_for(self, view: in_thread.InThread, scope: Scope, body: IO[bytes]) -> ASGIRequest | None:
         """Return the request; None if Django's handler must answer it."""
@@ -70,12 +72,13 @@ class Handler(ASGIHandler):
             note_loop(request)
         return request
 
-    async def _send_until_disconnect(self, response: HttpResponseBase, receive: Receive, send: Send) -> None:
-        """Send a response, unless its client leaves before it is complete."""
+    async def _answer_until_disconnect(self, exchange: _Exchange, receive: Receive, send: Send) -> None:
+        """Answer a request, unless its client leaves before that is done."""
         try:
             async with asyncio.TaskGroup() as group:
                 listening = group.create_task(self.listen_for_disconnect(receive))
-                await self._send(response, send)
+                await self._respond_in_thread(exchange)
+                await self._send(exchange.response, send)
                 listening.cancel()
         except BaseExceptionGroup as errors:
             if rest := errors.split(RequestAborted)[1]:
@@ -90,6 +93,17 @@ class Handler(ASGIHandler):
             await self.send_response(response, send)
 
 
+class _Exchange:
+    """A request until it is answered, then its response."""
+
+    __slots__ = ("request", "response", "scope")
+
+    def __init__(self, scope: Scope, request: ASGIRequest) -> None:
+        self.scope = scope
+        self.request: Any = request
+        self.response: Any = None
+
+
 class _ThreadChain(BaseHandler):
     """The site's middleware around its views, in one thread, as Django calls them under WSGI."""
 
@@ -99,15 +113,17 @@ class _ThreadChain(BaseHandler):
         self.load_middleware()
         self._handler_class = handler_class
 
-    def respond(self, scope: Scope, request: ASGIRequest) -> Any:
-        """Return the response to a request."""
-        set_script_prefix(get_script_prefix(scope))
-        signals.request_started.send(sender=self._handler_class, scope=scope)
+    def respond(self, exchange: _Exchange) -> None:
+        """Answer a request."""
+        request, exchange.request = exchange.request, None
+        set_script_prefix(get_script_prefix(exchange.scope))
+        signals.request_started.send(sender=self._handler_class, scope=exchange.scope)
         response: Any = self.get_response(request)
         response._handler_class = self._handler_class
-        if response.streaming:
+        exchange.response = response
+        if isinstance(response, StreamResponse):
             release_connections()
-        return response
+            _close_request(request, response)
 
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
         """Return what is called for a view: the middleware has seen the view itself."""
@@ -128,8 +144,16 @@ def _find_view(scope: Scope) -> in_thread.InThread | None:
         return None
 
 
-def _close(response: HttpResponseBase) -> None:
-    response.close()
+def _close_request(request: Any, response: Any) -> None:
+    """Close a request before its response: with its headers and its body, it would stay in memory while a reply streams."""
+    if request.close in response._resource_closers:
+        response._resource_closers.remove(request.close)
+        request.close()
+
+
+def _close(exchange: _Exchange) -> None:
+    if exchange.response is not None:
+        exchange.response.close()
 
 
 def _again(body: IO[bytes], receive: Receive) -> Receive:
