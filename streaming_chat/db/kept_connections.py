@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 def keep_connections() -> list[BaseDatabaseWrapper]:
     """Do with this thread's connections as Django does after a request, and return those that stay open.
 
-    Closed are those that may be broken, and those whose CONN_MAX_AGE has passed: all of them if it is 0.
+    It closes each connection that may be broken, and each whose CONN_MAX_AGE has passed, which is any if it is 0.
     """
     close_old_connections()
     return [connection for connection in connections.all(initialized_only=True) if connection.connection is not None]

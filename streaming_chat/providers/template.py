@@ -1,7 +1,7 @@
 """Recognises a read that differs from an earlier one only in its text. No I/O.
 
 Most events of a stream are the same bytes around another text, so a comparison replaces splitting, parsing and interpreting
-them: a sixth of the time. The result is exactly the same; whatever is not recognised is parsed.
+them. The result is exactly the same; whatever is not recognised is parsed.
 """
 
 from __future__ import annotations
