@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 def keep_connections() -> list[BaseDatabaseWrapper]:
-    """Do with this thread's connections as Django does after a request, and return those that stay open.
+    """Treat this thread's connections as Django does after a request, and return the open ones.
 
     It closes each connection that may be broken, and each whose CONN_MAX_AGE has passed, which is any if it is 0.
     """
