@@ -22,7 +22,7 @@ from tests.engine.odd import ended, made
 from tests.provider_server import ProviderServer, Script
 from tests.received import Received, receive
 
-from .growth import ratio
+from .growth import LINEAR, ratio
 
 MEGABYTE = 1024 * 1024
 # What sockets, the HTTP client and the server's side of the test hold at once, beside what is read.
@@ -192,7 +192,7 @@ class SearchTests(SimpleTestCase):
                 for pattern in patterns:
                     pattern.search(text[:size])
 
-            assert ratio(search, 2_000, 4_000, rounds=3) < 3, word
+            assert ratio(search, 2_000, 4_000, rounds=3) < LINEAR, word
 
     def test_what_is_searched_is_short(self):
         for error in (

@@ -30,7 +30,7 @@ from tests.engine.runs import Received as SavedRun
 from tests.provider_server import ProviderServer, Script
 from tests.received import PROMPT, receive
 
-from .growth import ratio
+from .growth import LINEAR, ratio
 
 LONGEST = 10_000
 KILOBYTE = 1024
@@ -346,7 +346,7 @@ class GrowthTests(SimpleTestCase):
             for number in range(count):
                 calls.take([{"index": 0, "id": f"c{number}", "function": {"name": "f", "arguments": "{}"}}])
 
-        assert ratio(begin, 4000, 8000) < 3
+        assert ratio(begin, 4000, 8000) < LINEAR
 
     def test_arguments_in_small_pieces(self):
         def take(count: int) -> None:
@@ -354,7 +354,7 @@ class GrowthTests(SimpleTestCase):
             for _piece in range(count):
                 calls.take([{"index": 0, "function": {"name": "ab", "arguments": "a"}}])
 
-        assert ratio(take, 20_000, 40_000) < 3
+        assert ratio(take, 20_000, 40_000) < LINEAR
 
     def test_a_line_in_small_pieces(self):
         def feed(count: int) -> None:
@@ -362,7 +362,7 @@ class GrowthTests(SimpleTestCase):
             for _piece in range(count):
                 splitter.feed(b"x")
 
-        assert ratio(feed, 20_000, 40_000) < 3
+        assert ratio(feed, 20_000, 40_000) < LINEAR
 
     def test_white_space_around_reasoning(self):
         for first in ("", "<think>"):
@@ -373,7 +373,7 @@ class GrowthTests(SimpleTestCase):
                 for _piece in range(count):
                     tags.take([Event(TEXT, " ")])
 
-            assert ratio(take, 4_000, 8_000, rounds=3) < 3
+            assert ratio(take, 4_000, 8_000, rounds=3) < LINEAR
 
     def test_a_text_that_is_repeated_in_small_pieces(self):
         for unit in ("a", "word ", " "):
@@ -384,7 +384,7 @@ class GrowthTests(SimpleTestCase):
                     joint.take([Event(TEXT, unit)])
                 joint.flush()
 
-            assert ratio(join, 10_000, 20_000, rounds=3) < 3, unit
+            assert ratio(join, 10_000, 20_000, rounds=3) < LINEAR, unit
 
     def test_what_is_held_back_of_white_space_is_limited(self):
         for holder in (ThinkTags(), Joint("Once upon a time")):
