@@ -10,6 +10,7 @@ import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,14 @@ def _options(path: str) -> Iterator[Iterable[str]]:
 
 
 def _defaults(backend: type) -> dict[str, Any]:
-    """Return the options of a backend with their defaults: its keyword arguments, or those of every provider."""
+    """Return the options of a class with their defaults: its keyword arguments, its fields, or those of every provider."""
     from streaming_chat.providers.base import Provider, ProviderOptions
 
     if backend is Provider:
         return {name: getattr(Provider, name) for name in ProviderOptions.__annotations__}
+    if is_dataclass(backend):
+        made = backend()
+        return {field.name: getattr(made, field.name) for field in fields(backend)}
     parameters = inspect.signature(backend).parameters.values()
     taken = [each for each in parameters if each.name != "alias" and each.kind is not each.VAR_KEYWORD]
     return {parameter.name: parameter.default for parameter in taken}

@@ -24,6 +24,8 @@ from .backends import Backend, create
 from .conf import BACKEND, DEFAULT_QUOTA, SETTINGS, STRINGS, TABLE, conf
 from .notifiers import Notifier
 from .providers.base import Provider
+from .providers.model_names import is_model_name
+from .providers.model_options import problem_with
 from .providers.pricing import PRICE_KEYS, as_price
 from .quotas import Quota
 
@@ -202,7 +204,7 @@ def _invalid_price(problem: str) -> CheckMessage:
 
 def _price_problem(name: Any, price: Any) -> str:
     """Return why this is not the price of a model, "" if it is one or None."""
-    if not isinstance(name, str) or not all(name.partition(":")[::2]):
+    if not is_model_name(name):
         return "its key is not alias:model"
     if price is None:
         return ""
@@ -214,6 +216,36 @@ def _price_problem(name: Any, price: Any) -> str:
         return f"it has no {' and no '.join(missing)}"
     wrong = [key for key in PRICE_KEYS if key in price and as_price(price[key]) is None]
     return f"{wrong[0]} must be dollars, 0 or more, got {price[wrong[0]]!r:.60}" if wrong else ""
+
+
+@register(TAG)
+def check_model_options(**kwargs: Any) -> list[CheckMessage]:
+    """Find options of models that cannot be used (E009)."""
+    table: Any = conf.STREAMING_CHAT_MODEL_OPTIONS
+    if not isinstance(table, dict):
+        return [_invalid_options("STREAMING_CHAT_MODEL_OPTIONS is not a dict.")]
+    return [
+        _invalid_options(f"STREAMING_CHAT_MODEL_OPTIONS[{name!r}] cannot be used: {problem}.")
+        for name, options in table.items()
+        if (problem := _options_problem(name, options))
+    ]
+
+
+def _invalid_options(problem: str) -> CheckMessage:
+    return Error(
+        problem,
+        hint='Write {"alias:model": {"label": "Fast", "effort": "low"}}; docs/settings.md describes the options.',
+        id=f"{TAG}.E009",
+    )
+
+
+def _options_problem(name: Any, options: Any) -> str:
+    if not is_model_name(name):
+        return "its key is not alias:model"
+    if problem := problem_with(options):
+        return problem
+    unknown = [model for model in options.get("fallback", ()) if not _has_provider(model)]
+    return f"STREAMING_CHAT_PROVIDERS has no provider for the fallback {unknown[0]!r}" if unknown else ""
 
 
 @register(TAG)

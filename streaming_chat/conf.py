@@ -149,6 +149,9 @@ class Models:
     STREAMING_CHAT_PRICES = Setting[dict[str, dict[str, Any] | None]](
         {}, TABLE, "The price of each `alias:model` or `alias:*`. See [Costs](#costs)."
     )
+    STREAMING_CHAT_MODEL_OPTIONS = Setting[dict[str, dict[str, Any]]](
+        {}, TABLE, "The options of each `alias:model` or `alias:*`. See [Options of a model](#options-of-a-model)."
+    )
     STREAMING_CHAT_SYSTEM_PROMPT = Setting("", STRING, "The system prompt, which is copied to each new conversation.")
     STREAMING_CHAT_PROMPT = Setting[str | None](
         None,

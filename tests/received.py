@@ -8,8 +8,11 @@ from typing import Any
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream, Turn
+from streaming_chat.providers.model_options import ModelOptions
 
-PROMPT = Prompt("gpt-x", "Be brief.", (Turn("user", "Hello?"),), 100)
+PROMPT = Prompt(
+    model="gpt-x", system="Be brief.", turns=(Turn("user", "Hello?"),), options=ModelOptions(max_output_tokens=100)
+)
 
 
 @dataclass

@@ -28,16 +28,20 @@ def prompt(
     that contains one. continuation: turns that follow the history, which are never left out.
     """
     system = conversation.system_prompt
-    messages: Iterable[Message] = history
+    messages: Iterable[Message | Turn] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
         system, messages = import_string(hook)(request, conversation, history)
     elif greeting := _greeting(history[0]):
         # Providers require a user's turn first.
         system = f"{system}\n\nYou began this conversation by saying: {greeting}"
-    turns = [Turn(message.role, message.text) for message in messages if not is_blank(message.text)]
+    turns = [_turn_of(message) for message in messages if not is_blank(message.text)]
     kept, omitted = _fit(turns, max_chars - sum(len(turn.text) for turn in continuation))
     omitted += history[0].depth
     return "" if not system or is_blank(system) else system, _join([*kept, *continuation]), omitted
+
+
+def _turn_of(message: Message | Turn) -> Turn:
+    return message if isinstance(message, Turn) else Turn(message.role, message.text)
 
 
 def _greeting(first: Message) -> str:
@@ -65,7 +69,7 @@ def _join(turns: list[Turn]) -> list[Turn]:
     joined: list[Turn] = []
     for turn in turns:
         if joined and joined[-1].role == turn.role:
-            joined[-1] = Turn(turn.role, f"{joined[-1].text}\n\n{turn.text}")
+            joined[-1] = joined[-1].followed_by(turn)
         else:
             joined.append(turn)
     return joined

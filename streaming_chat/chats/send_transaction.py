@@ -24,7 +24,9 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, ConversationQuerySet, Message
 from streaming_chat.protocol import endings
 from streaming_chat.providers import default_model, get_provider, is_offered, not_offered, split_model
-from streaming_chat.providers.base import Prompt, Provider, Turn
+from streaming_chat.providers.base import Prompt, Provider, RunContext, Turn
+from streaming_chat.providers.model_options import options_of
+from streaming_chat.providers.prompt import hash_of
 from streaming_chat.quotas import get_quota, tokens_in
 
 from . import prompts
@@ -165,7 +167,22 @@ class SendTransaction:
         """Return what the provider is asked, and how many messages did not fit."""
         longest = provider.max_prompt_chars
         system, turns, omitted = prompts.prompt(self._request, conversation, history, longest, last_turns)
-        return Prompt(split_model(model)[1], system, tuple(turns), provider.max_output_tokens), omitted
+        prompt = Prompt(
+            model=split_model(model)[1],
+            system=system,
+            turns=tuple(turns),
+            options=options_of(model, provider.max_output_tokens),
+            context=self._run_context(conversation),
+        )
+        return prompt, omitted
+
+    def _run_context(self, conversation: Conversation) -> RunContext:
+        return RunContext(
+            user_id=self._owner.user and self._owner.user.pk,
+            owner_hash=hash_of("owner", self._owner.key),
+            conversation_id=conversation.pk,
+            message_id=self.message_id,
+        )
 
     def _reply(self, parent: Message, model: str, omitted: int) -> Message:
         return Message(
@@ -186,12 +203,11 @@ class SendTransaction:
         """Return what the quota is to reserve for the reply; None without a quota."""
         if (quota := get_quota()) is None:
             return None
-        chars = len(prompt.system) + sum(len(turn.text) for turn in prompt.turns)
         return quota.plan(
             self._request,
             self._owner.key,
-            input_tokens=tokens_in(chars),
-            output_tokens=prompt.max_output_tokens,
+            input_tokens=tokens_in(prompt.chars),
+            output_tokens=prompt.options.max_output_tokens,
         )
 
     def _insert_messages(self, added: list[Message], reply: Message) -> None:

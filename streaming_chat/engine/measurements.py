@@ -81,5 +81,6 @@ def _milliseconds(since: float, until: float | None) -> int | None:
 
 
 def _estimate(prompt: Prompt, position: int) -> Usage:
-    asked = len(prompt.system) + sum(len(turn.text) for turn in prompt.turns)
-    return Usage(input_tokens=-(-asked // _CHARS_PER_TOKEN), output_tokens=-(-(position - 1) // _CHARS_PER_TOKEN))
+    return Usage(
+        input_tokens=-(-prompt.chars // _CHARS_PER_TOKEN), output_tokens=-(-(position - 1) // _CHARS_PER_TOKEN)
+    )

@@ -10,9 +10,12 @@ from streaming_chat.backends import BackendSetting
 from streaming_chat.conf import conf
 
 from .base import Provider
+from .model_names import split_model
 
 # What a client may choose under a wildcard. Stored names are seen by staff, and by the provider.
 _CHOSEN_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,100}")
+
+__all__ = ["default_model", "get_provider", "is_offered", "not_offered", "split_model", "wildcards"]
 
 _providers = BackendSetting[Provider]("STREAMING_CHAT_PROVIDERS")
 
@@ -26,12 +29,6 @@ def get_provider(alias: str) -> Provider:
         known = ", ".join(sorted(conf.STREAMING_CHAT_PROVIDERS)) or "none"
         raise ImproperlyConfigured(f"STREAMING_CHAT_PROVIDERS has no {alias!r}; it has: {known}.")
     return _providers.get(alias)
-
-
-def split_model(name: str) -> tuple[str, str]:
-    """Return the alias and the provider's own name of `alias:model`; only the first colon counts."""
-    alias, _, model = name.partition(":")
-    return alias, model
 
 
 def is_offered(name: str) -> bool:

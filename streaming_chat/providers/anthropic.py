@@ -83,12 +83,14 @@ class AnthropicProvider(Provider):
         parameters: dict[str, Any] = {
             "model": prompt.model,
             "messages": [{"role": turn.role, "content": turn.text} for turn in prompt.turns],
-            "max_tokens": prompt.max_output_tokens,
+            "max_tokens": prompt.options.max_output_tokens,
             "stream": True,
         }
         if prompt.system:
             parameters["system"] = prompt.system
-        return parameters
+        if prompt.context.owner_hash:
+            parameters["metadata"] = {"user_id": prompt.context.owner_hash}
+        return prompt.options.apply_parameters(parameters)
 
 
 class AnthropicStream(HttpStream):
@@ -106,7 +108,7 @@ class AnthropicStream(HttpStream):
 
     async def _open(self) -> ClientResponse:
         client = await self.provider.clients.get()
-        return await client.post(self.provider.parameters(self.prompt))
+        return await client.post(self.provider.parameters(self.prompt), self.prompt.options.headers)
 
     def leftovers(self) -> list[Event]:
         return self._calls.pop(complete=False)

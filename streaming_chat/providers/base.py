@@ -14,6 +14,20 @@ from streaming_chat.backends import Backend
 from streaming_chat.conf import POSITIVE_SECONDS, conf, whole_number
 from streaming_chat.protocol.events import PART_WEIGHT, Event
 
+from .prompt import Prompt, RunContext, Turn
+
+__all__ = [
+    "FINISH_SECONDS",
+    "Prompt",
+    "Provider",
+    "ProviderOptions",
+    "ProviderStream",
+    "RunContext",
+    "Turn",
+    "Usage",
+    "longest_reply",
+]
+
 # Time to wait for more after the finish reason, in seconds. Usage follows within one; some servers never say that this was
 # all, and keep the connection open, with heartbeats or without.
 FINISH_SECONDS = 3.0
@@ -22,36 +36,6 @@ FINISH_SECONDS = 3.0
 def longest_reply() -> int:
     """Return the largest weight of a reply (see `protocol/events.py`); its first part weighs no more than its text."""
     return conf.STREAMING_CHAT_MAX_REPLY_CHARS + PART_WEIGHT
-
-
-class Turn(NamedTuple):
-    """One message of a prompt. role: "user" or "assistant"."""
-
-    role: str
-    text: str
-
-    def __repr__(self) -> str:
-        return "Turn()"
-
-
-class Prompt:
-    """What is sent to a model. Its repr is empty, so that no log or error page shows what people wrote.
-
-    model: the name after the colon in `alias:model`. system: the system prompt, or "". turns: oldest first; the last is
-    the user's, or the assistant's that the model is to continue (see `Provider.prefills`). max_output_tokens: the most
-    tokens that the reply may have.
-    """
-
-    __slots__ = ("max_output_tokens", "model", "system", "turns")
-
-    def __init__(self, model: str, system: str, turns: tuple[Turn, ...], max_output_tokens: int) -> None:
-        self.model = model
-        self.system = system
-        self.turns = turns
-        self.max_output_tokens = max_output_tokens
-
-    def __repr__(self) -> str:
-        return "Prompt()"
 
 
 class Usage(NamedTuple):
@@ -131,7 +115,8 @@ class Provider(Backend, ABC):
     connect_timeout: Seconds that connecting may take, including DNS and TLS.
     first_event_timeout: Seconds until the first event of a reply, including connecting and retries.
     stall_timeout: Seconds without a byte from the API, after the first event.
-    max_output_tokens: The most tokens that a reply may have. It is sent to the API, and reserved in the quota.
+    max_output_tokens: The most tokens that a reply may have, including reasoning. It is sent to the API, and reserved in the
+        quota. The options of a model may name another number.
     max_prompt_chars: The most code points of history that are sent, newest message first. Older messages are left out as
         a whole, and the reply records how many.
     """
@@ -139,7 +124,7 @@ class Provider(Backend, ABC):
     connect_timeout: float = 5.0
     first_event_timeout: float = 60.0
     stall_timeout: float = 30.0
-    max_output_tokens: int = 4096
+    max_output_tokens: int = 16_384
     max_prompt_chars: int = 200_000
 
     def __init__(self, alias: str, **options: Unpack[ProviderOptions]) -> None:

@@ -53,6 +53,11 @@ class Address:
             raise ValueError("base_url must have no user name, password, query or fragment; use api_key for the key")
         return cls(f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/"))
 
+    @property
+    def host(self) -> str:
+        """The name of the host, in lower case."""
+        return urlsplit(self.origin).hostname or ""
+
     def url(self, path: str) -> str:
         """Return the URL of a path below this one."""
         return f"{self.origin}{self.path}/{path}"

@@ -231,8 +231,7 @@ def _without_prefill(prompt: Prompt) -> tuple[Prompt, str]:
     """Return the prompt to the user's last message, and the text of the reply that continues; "" for a new reply."""
     if not prompt.turns or prompt.turns[-1].role == "user":
         return prompt, ""
-    asked = Prompt(prompt.model, prompt.system, prompt.turns[:-1], prompt.max_output_tokens)
-    return asked, prompt.turns[-1].text
+    return prompt.replace(turns=prompt.turns[:-1]), prompt.turns[-1].text
 
 
 def _after(events: Iterable[Event | float], so_far: str) -> Iterator[Event | float]:

@@ -7,6 +7,7 @@ third of a send. Of its client, only public properties are used.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from ssl import SSLContext
 from typing import Any
@@ -58,11 +59,21 @@ class Client:
             timeout=self._timeout,
         )
 
-    async def post(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
-        """Return the response, once its headers have arrived, whatever its status. Raises what aiohttp raises."""
+    async def post(self, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> aiohttp.ClientResponse:
+        """Return the response, once its headers have arrived, whatever its status. Raises what aiohttp raises.
+
+        headers: in addition to those that are sent with each request, or in their place.
+        """
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         # The headers of a session would be sent to the proxy, too.
-        return await self._session.post(self._url, data=content, headers=self._headers, allow_redirects=False)
+        sent = self._with(headers) if headers else self._headers
+        return await self._session.post(self._url, data=content, headers=sent, allow_redirects=False)
+
+    def _with(self, headers: Mapping[str, str]) -> CIMultiDict[str]:
+        sent = self._headers.copy()
+        for name, value in headers.items():
+            sent[name] = value
+        return sent
 
     async def close(self) -> None:
         await self._session.close()

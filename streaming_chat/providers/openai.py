@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
-from .base import Prompt, Provider, ProviderOptions
+from .base import Prompt, Provider, ProviderOptions, RunContext
 from .clients import Address, Clients, Secret
 from .errors import is_bare_error
 from .http import HttpStream
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PREFILLS = (None, "message", "prefix", "continue_final_message")
 BASE_URL = "https://api.openai.com/v1"
+HOST = "api.openai.com"
 
 
 class OpenAIProvider(Provider):
@@ -70,10 +71,12 @@ class OpenAIProvider(Provider):
             raise ValueError(f"prefill must be one of {_PREFILLS}, got {prefill!r}")
         self.prefill = prefill
         self.base_url = base_url
+        address = Address.of(base_url or BASE_URL)
+        self.is_openai = address.host == HOST
         build = partial(
             _build_client,
             api_key=Secret(api_key),
-            address=Address.of(base_url or BASE_URL),
+            address=address,
             connect_seconds=self.connect_timeout,
             organization=organization,
             project=project,
@@ -103,10 +106,12 @@ class OpenAIProvider(Provider):
                 turns[-1]["prefix"] = True
             elif self.prefill == "continue_final_message":
                 parameters |= {"continue_final_message": True, "add_generation_prompt": False}
-        parameters[self.max_tokens_parameter] = prompt.max_output_tokens
+        parameters[self.max_tokens_parameter] = prompt.options.max_output_tokens
         if self.include_usage:
             parameters["stream_options"] = {"include_usage": True}
-        return parameters
+        if self.is_openai:
+            parameters |= _hashes(prompt.context)
+        return prompt.options.apply_parameters(parameters)
 
 
 class ToolCalls(HeldCalls):
@@ -182,7 +187,7 @@ class OpenAIStream(HttpStream):
 
     async def _open(self) -> ClientResponse:
         client = await self.provider.clients.get()
-        return await client.post(self.provider.parameters(self.prompt))
+        return await client.post(self.provider.parameters(self.prompt), self.prompt.options.headers)
 
     def leftovers(self) -> list[Event]:
         return self._tool_calls.pop(complete=False)
@@ -340,6 +345,12 @@ class OpenAIStream(HttpStream):
             self._take_chunk(chunk, events)
         if not self._unsuccessful:
             events += self._tool_calls.pop(complete=True)
+
+
+def _hashes(context: RunContext) -> dict[str, str]:
+    """Return what tells OpenAI one user from another, and which prompts begin alike. Compatible servers may refuse it."""
+    keys = {"safety_identifier": context.owner_hash, "prompt_cache_key": context.conversation_hash}
+    return {name: value for name, value in keys.items() if value}
 
 
 def _build_client(

@@ -16,6 +16,7 @@ from streaming_chat.conf import conf
 from streaming_chat.logs import describe, logger
 
 from . import get_provider, split_model
+from .model_names import entry_of
 
 PER_TOKENS = 1_000_000
 # Of a price in STREAMING_CHAT_PRICES. Without cached_input, cached input costs as much as other input.
@@ -24,6 +25,7 @@ _SMALLEST = Decimal("1e-8")  # As many places as the column has.
 _MAX_DOLLARS = Decimal(10) ** 8
 # For a model without a setting; None is a setting that says that the price is not known.
 _NOT_SET = Decimal(-1)
+_WITHOUT_PRICE: dict[str, Any] = {}
 
 
 def cost_of(model: str, usage: Mapping[str, Any]) -> Decimal | None:
@@ -65,12 +67,8 @@ def as_price(value: Any) -> Decimal | None:
 
 def _by_setting(model: str, inputs: int, cached: int, outputs: int) -> Decimal | None:
     prices = conf.STREAMING_CHAT_PRICES
-    if not prices:
-        return _NOT_SET
-    for name in (model, f"{split_model(model)[0]}:*"):
-        if name in prices:
-            return _cost_at(prices[name], inputs, cached, outputs)
-    return _NOT_SET
+    price = entry_of(prices, model, _WITHOUT_PRICE)
+    return _NOT_SET if price is _WITHOUT_PRICE else _cost_at(price, inputs, cached, outputs)
 
 
 def _cost_at(price: Mapping[str, Any] | None, inputs: int, cached: int, outputs: int) -> Decimal | None:

@@ -32,14 +32,14 @@ class HistoryTests(ApiTestCase):
     def turns(self, content="And now?"):
         """Send, and return what the provider was asked."""
         self.reply = self.api.reply(content, self.conversation)
-        return [tuple(turn) for turn in self.provider.calls[-1].prompt.turns]
+        return [(turn.role, turn.text) for turn in self.provider.calls[-1].prompt.turns]
 
     def test_the_path_from_the_root(self):
         make_reply(self.conversation, "Yes.")
 
         assert self.turns() == [("user", "Will it rain?"), ("assistant", "Yes."), ("user", "And now?")]
         assert self.provider.calls[0].prompt.system == "Be brief."
-        assert self.provider.calls[0].prompt.max_output_tokens == 4096
+        assert self.provider.calls[0].prompt.options.max_output_tokens == 16_384
         assert self.reply.omitted_messages == 0
 
     def test_a_message_is_listed_before_its_reply(self):

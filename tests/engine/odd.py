@@ -42,7 +42,7 @@ class Odd(Provider, ProviderStream):
 
 def made(provider, flush_soon=lambda: None) -> Run:
     """Return a run that has not been started. flush_soon: called at its conclusion."""
-    order = Order(uuid.uuid4(), uuid.uuid4(), provider, Prompt("m", "", (), 9), {}, None)
+    order = Order(uuid.uuid4(), uuid.uuid4(), provider, Prompt(model="m"), {}, None)
     return Run(order, asyncio.get_running_loop(), flush_soon)
 
 

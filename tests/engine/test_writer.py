@@ -328,9 +328,7 @@ class ClosedLoopTests(TransactionTestCase):
         """Return a run that has received a word in a loop which has ended."""
         self.runner = Runner()
         live = make_live(make_conversation(), worker=writer.worker)
-        order = Order(
-            live.message_id, live.conversation_id, Endless("x"), Prompt("m", "", (), 9), {"message": ""}, None
-        )
+        order = Order(live.message_id, live.conversation_id, Endless("x"), Prompt(model="m"), {"message": ""}, None)
 
         async def begin():
             run = self.runner.start(order, asyncio.get_running_loop())

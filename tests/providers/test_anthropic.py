@@ -10,7 +10,8 @@ from django.test import SimpleTestCase
 
 from streaming_chat.protocol.events import Event
 from streaming_chat.providers.anthropic import AnthropicProvider
-from streaming_chat.providers.base import Prompt, Turn, Usage
+from streaming_chat.providers.base import Prompt, RunContext, Turn, Usage
+from streaming_chat.providers.model_options import ModelOptions
 from tests.provider_server import Gate, ProviderServer, Script
 from tests.received import PROMPT, Received, receive
 
@@ -103,9 +104,27 @@ class RequestTests(ServedTests):
 
     async def test_no_system_prompt_is_none(self):
         self.server.script(Script())
-        await receive(self.provider(), Prompt("m", "", (Turn("user", "a"),), 1))
+        await receive(self.provider(), Prompt(model="m", turns=(Turn("user", "a"),)))
 
         assert "system" not in self.server.calls[0].body
+
+    async def test_the_sites_parameters_and_headers_come_last(self):
+        """A temperature is sent only then: current models refuse it."""
+        options = ModelOptions(parameters={"temperature": 0.2}, headers={"X-Team": "one", "User-Agent": "ours"})
+        await receive(self.provider(), PROMPT.replace(options=options))
+        await receive(self.provider())
+        first, second = self.server.calls
+
+        assert first.body.items() >= {"temperature": 0.2}.items()
+        assert (first.headers["x-team"], first.headers["user-agent"]) == ("one", "ours")
+        assert "temperature" not in second.body
+        assert "x-team" not in second.headers
+        assert second.headers["user-agent"] != "ours"
+
+    async def test_one_owner_is_told_from_another_by_a_hash(self):
+        await receive(self.provider(), PROMPT.replace(context=RunContext(user_id=77, owner_hash="0a1b")))
+
+        assert self.server.calls[0].body["metadata"] == {"user_id": "0a1b"}
 
     async def test_the_key_is_sent_and_identity_is_asked_for(self):
         await self.reply(Script())

@@ -13,7 +13,7 @@ from tests.received import Received, receive
 
 def _prompt(*texts: str) -> Prompt:
     roles = ("user", "assistant")
-    return Prompt("demo", "", tuple(Turn(roles[n % 2], text) for n, text in enumerate(texts)), 100)
+    return Prompt(model="demo", turns=tuple(Turn(roles[n % 2], text) for n, text in enumerate(texts)))
 
 
 async def _reply(*texts: str) -> Received:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 from unittest import mock
+from uuid import UUID
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -20,9 +21,10 @@ from django.test import SimpleTestCase
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import Event
 from streaming_chat.protocol.sse import Splitter
-from streaming_chat.providers.base import Prompt, Turn, Usage
+from streaming_chat.providers.base import Prompt, RunContext, Turn, Usage
 from streaming_chat.providers.clients import Secret
 from streaming_chat.providers.errors import opening_failure, reading_failure
+from streaming_chat.providers.model_options import ModelOptions
 from streaming_chat.providers.openai import OpenAIProvider
 from tests.provider_server import Gate, ProviderServer, Script, unused_port
 from tests.received import PROMPT, Received, receive
@@ -72,11 +74,11 @@ class RequestTests(ServedTests):
     async def test_turns_keep_their_order_and_no_system_prompt_is_none(self):
         self.server.script(Script())
         turns = (Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c"))
-        await receive(self.provider(), Prompt("m", "", turns, 1))
+        await receive(self.provider(), Prompt(model="m", turns=turns))
 
         messages = self.server.calls[0].body["messages"]
 
-        assert [(message["role"], message["content"]) for message in messages] == list(turns)
+        assert [Turn(message["role"], message["content"]) for message in messages] == list(turns)
 
     async def test_options_change_the_body(self):
         await self.reply(Script(), max_tokens_parameter="max_tokens", include_usage=False)
@@ -98,7 +100,7 @@ class RequestTests(ServedTests):
             with self.subTest(prefill):
                 self.server.clear()
                 provider = OpenAIProvider("openai", api_key=KEY, base_url=self.server.openai_url, prefill=prefill)
-                await receive(provider, Prompt("m", "", turns, 1))
+                await receive(provider, Prompt(model="m", turns=turns))
                 asked = self.server.calls[0].body
 
                 assert provider.prefills("m") == (prefill is not None)
@@ -108,6 +110,44 @@ class RequestTests(ServedTests):
                     == body.keys()
                 )
                 assert asked | body == asked
+
+    async def test_the_sites_parameters_and_headers_come_last(self):
+        """A temperature is sent only then: current models refuse it."""
+        options = ModelOptions(
+            parameters={"temperature": 0.2, "logit_bias": {}}, headers={"X-Team": "one", "User-Agent": "ours"}
+        )
+        await receive(self.provider(), PROMPT.replace(options=options))
+        await receive(self.provider())
+        first, second = self.server.calls
+
+        assert first.body.items() >= parameters.items()
+        assert (first.headers["x-team"], first.headers["user-agent"]) == ("one", "ours")
+        assert "temperature" not in second.body
+        assert "x-team" not in second.headers
+        assert second.headers["user-agent"] != "ours"
+
+    async def test_openai_itself_is_told_one_owner_and_conversation_from_another(self):
+        """By hashes. A compatible server may refuse what it does not know."""
+        context = RunContext(user_id=77, owner_hash="0a1b", conversation_id=UUID(int=1))
+        for address, keys in (
+            ("http://api.openai.com/v1", {"safety_identifier": "0a1b", "prompt_cache_key": context.conversation_hash}),
+            ("http://api.openai.com.example/v1", {}),
+        ):
+            with self.subTest(address), mock.patch.dict(os.environ, HTTP_PROXY=self.server.url):
+                self.server.clear()
+                provider = OpenAIProvider("openai", api_key=KEY, base_url=address)
+                await receive(provider, PROMPT.replace(context=context))
+                body = self.server.calls[0].body
+
+                assert {name: body[name] for name in body if name.endswith(("identifier", "key"))} == keys
+                assert str(context.conversation_id) not in str(body)
+
+    def test_it_is_openai_without_an_address(self):
+        context = RunContext(owner_hash="0a1b")
+        body = OpenAIProvider("openai", api_key=KEY).parameters(PROMPT.replace(context=context))
+
+        assert body["safety_identifier"] == "0a1b"
+        assert "prompt_cache_key" not in body
 
     def test_an_unknown_way_is_refused(self):
         with self.assertRaisesMessage(ValueError, "prefill must be one of"):
@@ -508,7 +548,7 @@ class SecrecyTests(ServedTests):
 
     async def test_no_frame_of_a_failure_shows_text_or_key(self):
         """Error trackers record the repr of every local of every frame."""
-        prompt = Prompt("m", WORDS, (Turn("user", WORDS),), 1)
+        prompt = Prompt(model="m", system=WORDS, turns=(Turn("user", WORDS),))
         body = {"error": {"message": WORDS}}
         for script in (
             Script(status=400, body=body),

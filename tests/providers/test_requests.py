@@ -14,13 +14,19 @@ from django.test import SimpleTestCase
 
 from streaming_chat.providers.anthropic import AnthropicProvider
 from streaming_chat.providers.base import Prompt, Turn
+from streaming_chat.providers.model_options import ModelOptions
 from streaming_chat.providers.openai import OpenAIProvider
 from tests.provider_server import Call, ProviderServer
 from tests.received import receive
 
 KEY = "sk-very-secret"
 TIMEOUT = httpx2.Timeout(None, connect=5.0)
-PROMPT = Prompt("m", "Be brïef.", (Turn("user", "a"), Turn("assistant", "b"), Turn("user", '"c"\n😀')), 100)
+PROMPT = Prompt(
+    model="m",
+    system="Be brïef.",
+    turns=(Turn("user", "a"), Turn("assistant", "b"), Turn("user", '"c"\n😀')),
+    options=ModelOptions(max_output_tokens=100),
+)
 # What the SDK says about itself (how its caller reads the response, for how long, and how often it has tried), and what
 # HTTP/1.1 means without it.
 OF_THE_SDK = {"x-stainless-raw-response", "x-stainless-timeout", "x-stainless-retry-count", "connection"}

@@ -41,7 +41,11 @@ def stateless_chat(request: HttpRequest, owner: Owner) -> ReplyAnswer:
         content=turns[-1].text,
         earlier=turns[:-1],
         omitted=omitted,
-        body={"messages": [list(turn) for turn in turns], "omitted": omitted, "model": body.get("model", "")},
+        body={
+            "messages": [[turn.role, turn.text] for turn in turns],
+            "omitted": omitted,
+            "model": body.get("model", ""),
+        },
         stateless=True,
         grace_seconds=_GRACE_SECONDS,
     )
