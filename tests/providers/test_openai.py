@@ -113,9 +113,8 @@ class RequestTests(ServedTests):
 
     async def test_the_sites_parameters_and_headers_come_last(self):
         """A temperature is sent only then: current models refuse it."""
-        options = ModelOptions(
-            parameters={"temperature": 0.2, "logit_bias": {}}, headers={"X-Team": "one", "User-Agent": "ours"}
-        )
+        parameters = {"temperature": 0.2, "logit_bias": {}}
+        options = ModelOptions(parameters=parameters, headers={"X-Team": "one", "User-Agent": "ours"})
         await receive(self.provider(), PROMPT.replace(options=options))
         await receive(self.provider())
         first, second = self.server.calls
