@@ -75,6 +75,7 @@ def make_reply(conversation: Conversation, text: str = "Yes, **today**.", **fiel
         "role": Message.Role.ASSISTANT,
         "text": events.text_of(received if cut is None else events.before(received, cut, 1)),
         "parts": parts,
+        "has_more_than_text": events.has_more_than_text(parts),
         "position": position,
         "status": "completed",
         "end_reason": "stop" if fields.get("status", "completed") == "completed" else "",

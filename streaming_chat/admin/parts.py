@@ -99,6 +99,7 @@ def facts_of(message: Message) -> list[tuple[str, str]]:
 def _all_facts(message: Message) -> Iterator[tuple[str, str]]:
     """Yield labels and values; "" for what is unknown."""
     yield _("Model"), message.model or message.provider
+    yield _("Effort"), message.effort
     yield _("Tokens"), _tokens(message)
     yield _("Cost"), "" if message.cost is None else money(message.cost)
     yield _("Time to first token"), _milliseconds(message.first_event_ms)

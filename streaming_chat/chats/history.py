@@ -16,8 +16,11 @@ from .tree import messages_of
 
 # The newest that a prompt has, and that a stateless client's request saves: each is a row, however short its text is.
 MAX_MESSAGES = 500
-# A site's STREAMING_CHAT_PROMPT may use all but the parts.
-_IN_PROMPTS = {"id", "conversation", "parent", "depth", "role", "text", "page_context"}
+# A site's STREAMING_CHAT_PROMPT may use any other, too.
+_IN_PROMPTS = {
+    *("id", "conversation", "parent", "depth", "role", "text", "page_context"),
+    *("has_more_than_text", "parts", "position", "cut_position"),
+}
 _NOT_IN_PROMPTS = {field.name for field in Message._meta.concrete_fields} - _IN_PROMPTS
 
 
@@ -29,8 +32,10 @@ def stored_messages(conversation: Conversation, send_request: SendRequest, max_c
     if send_request.conversation_id is None:
         return []
     parent_id = _parent_id(conversation, send_request)
-    without = ["parts"] if conf.STREAMING_CHAT_PROMPT else _NOT_IN_PROMPTS
-    history = branch(conversation, parent_id, most=MAX_MESSAGES, max_chars=max_chars, without=without)
+    without = () if conf.STREAMING_CHAT_PROMPT else _NOT_IN_PROMPTS
+    # A text is in its own column, which is read at a fifth of the cost of JSON.
+    limits = {"most": MAX_MESSAGES, "max_chars": max_chars}
+    history = branch(conversation, parent_id, **limits, without=without, needed_parts=True)
     if parent_id and parent_id == send_request.parent and not (history and history[-1].is_reply):
         raise unknown_parent()
     if send_request.regenerate and not history:

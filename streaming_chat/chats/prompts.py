@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from streaming_chat.conf import conf
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol.events import is_blank
+from streaming_chat.protocol.events import is_blank, to_parts
 from streaming_chat.providers.base import Turn
 
 
@@ -41,7 +41,12 @@ def prompt(
 
 
 def _turn_of(message: Message | Turn) -> Turn:
-    return message if isinstance(message, Turn) else Turn(message.role, message.text)
+    if isinstance(message, Turn):
+        return message
+    # A site's own object has a role and a text.
+    if not getattr(message, "has_more_than_text", False):
+        return Turn(message.role, message.text)
+    return Turn(message.role, message.parts if message.cut_position is None else to_parts(message.events()))
 
 
 def _greeting(first: Message) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from streaming_chat.engine.run import Order
 from streaming_chat.providers.base import Turn
 
-_FIELDS = ("content", "model", "parent", "client_id")
+_FIELDS = ("content", "model", "effort", "parent", "client_id")
 # How an answer is delivered does not change what was asked.
 _DELIVERY = ("client_id", "stream", "disconnect")
 # The signature of a page's context differs each time the page is made.
@@ -30,7 +30,8 @@ ABSENT = Absent()
 class SendRequest:
     """What a request asks for. Its repr is the default one: no text in logs and error pages.
 
-    content: the user's text; "" for a regeneration. conversation_id: None for a new one. parent: the reply to send
+    content: the user's text; "" for a regeneration. effort: of the model, "" for its own or, of a continuation, that of the
+    reply. conversation_id: None for a new one. parent: the reply to send
     after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again or, if `continues`, to
     continue. earlier: turns that a stateless client supplied. omitted: how many more it supplied, which are neither sent
     nor saved. body: the request's fields, by which a repeated client_id is compared. page_context: see
@@ -39,6 +40,7 @@ class SendRequest:
 
     content: str = ""
     model: str = ""
+    effort: str = ""
     conversation_id: uuid.UUID | None = None
     parent: uuid.UUID | Absent | None = ABSENT
     regenerate: uuid.UUID | None = None

@@ -7,6 +7,7 @@ refused here, before the first byte and before the provider is called.
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any, cast
 
 from django.db.models import CharField, IntegerField, UUIDField
@@ -24,8 +25,8 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, ConversationQuerySet, Message
 from streaming_chat.protocol import endings
 from streaming_chat.providers import default_model, get_provider, is_offered, not_offered, split_model
-from streaming_chat.providers.base import Prompt, Provider, RunContext, Turn
-from streaming_chat.providers.model_options import options_of
+from streaming_chat.providers.base import Prompt, Provider, RunContext
+from streaming_chat.providers.model_options import ModelOptions, options_of
 from streaming_chat.providers.prompt import hash_of
 from streaming_chat.quotas import get_quota, tokens_in
 
@@ -81,13 +82,13 @@ class SendTransaction:
         continued = self._continued(conversation)
         model = self._model(continued.model if continued else conversation.model)
         provider = get_provider(split_model(model)[0])
-        continuation = continued and Continuation.of(continued, is_prefilled=provider.prefills(split_model(model)[1]))
+        is_prefilled = provider.prefills(split_model(model)[1])
+        continuation = Continuation.of(continued, is_prefilled=is_prefilled) if continued else None
         history = stored_messages(conversation, self._send_request, provider.max_prompt_chars)
         added = self._new_messages(conversation, history)
         history += added
-        last_turns = continuation.turns if continuation else ()
-        prompt, omitted = self._prompt(conversation, history, model, provider, last_turns)
-        reply = self._reply(history[-1], model, omitted)
+        prompt, omitted = self._prompt(conversation, history, model, provider, continuation)
+        reply = self._reply(history[-1], model, prompt, omitted)
         if continuation:
             reply.continues, reply.continued_at = continuation.message, continuation.position
         reserved = self._plan_quota(prompt)
@@ -162,19 +163,30 @@ class SendTransaction:
         history: list[Message],
         model: str,
         provider: Provider,
-        last_turns: tuple[Turn, ...],
+        continuation: Continuation | None,
     ) -> tuple[Prompt, int]:
         """Return what the provider is asked, and how many messages did not fit."""
-        longest = provider.max_prompt_chars
+        longest, last_turns = provider.max_prompt_chars, continuation.turns if continuation else ()
         system, turns, omitted = prompts.prompt(self._request, conversation, history, longest, last_turns)
         prompt = Prompt(
             model=split_model(model)[1],
             system=system,
             turns=tuple(turns),
-            options=options_of(model, provider.max_output_tokens),
+            options=self._options(model, provider, continuation),
             context=self._run_context(conversation),
         )
         return prompt, omitted
+
+    def _options(self, model: str, provider: Provider, continuation: Continuation | None) -> ModelOptions:
+        """Return the options of the model, with the effort that was asked for. Raises APIError: 422."""
+        options = options_of(model, provider.max_output_tokens)
+        effort = self._send_request.effort
+        if effort and effort not in options.efforts:
+            known = ", ".join(options.efforts) or "none"
+            raise APIError(422, "invalid", fields={"effort": f"Must be one of the model's efforts: {known}."})
+        if continuation and continuation.message.effort in options.efforts:
+            effort = continuation.message.effort
+        return replace(options, effort=effort) if effort else options
 
     def _run_context(self, conversation: Conversation) -> RunContext:
         return RunContext(
@@ -184,7 +196,7 @@ class SendTransaction:
             message_id=self.message_id,
         )
 
-    def _reply(self, parent: Message, model: str, omitted: int) -> Message:
+    def _reply(self, parent: Message, model: str, prompt: Prompt, omitted: int) -> Message:
         return Message(
             pk=self.message_id,
             conversation_id=parent.conversation_id,
@@ -194,6 +206,7 @@ class SendTransaction:
             status=endings.STREAMING,
             provider=split_model(model)[0],
             model=model,
+            effort=prompt.options.effort or "",
             omitted_messages=omitted + self._send_request.omitted,
             send_key=self._send_request.key(self._owner.key),
             body_digest=self._send_request.digest() if self._send_request.client_id else "",

@@ -216,6 +216,7 @@ def _update_message(*names: str) -> Query:
 
 def _message_columns(completion: Completion) -> Use:
     ending = completion.ending
+    parts = events.to_parts(completion.received)
     columns = {
         "status": ending.status,
         "end_reason": ending.end_reason,
@@ -224,7 +225,8 @@ def _message_columns(completion: Completion) -> Use:
         "cut_position": completion.cut_position,
         "position": completion.length,
         "text": completion.text,
-        "parts": events.to_parts(completion.received),
+        "parts": parts,
+        "has_more_than_text": events.has_more_than_text(parts),
         "cost": completion.cost,
         **completion.fields,
     }

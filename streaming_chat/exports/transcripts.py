@@ -23,7 +23,7 @@ from .rows import MessageReader, Row, conversation_pages, to_json, to_text
 
 _COLUMNS = (
     "conversation", "title", "owner", "owner_key", "message", "parent", "continues", "role", "origin", "status",
-    "end_reason", "error_code", "ref", "provider", "model", "request_id", "finish_reason", "input_tokens",
+    "end_reason", "error_code", "ref", "provider", "model", "effort", "request_id", "finish_reason", "input_tokens",
     "cached_input_tokens", "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms",
     "reasoning_ms", "duration_ms", "omitted_messages", "created_at", "ended_at", "redacted_at", "feedback", "comments",
     "text",

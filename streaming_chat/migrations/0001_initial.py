@@ -62,6 +62,7 @@ class Migration(migrations.Migration):
                 ('ref', models.CharField(blank=True, help_text='Finds the error in the log.', max_length=32, verbose_name='reference')),
                 ('provider', models.CharField(blank=True, max_length=64, verbose_name='provider')),
                 ('model', models.CharField(blank=True, max_length=255, verbose_name='model')),
+                ('effort', models.CharField(blank=True, max_length=16, verbose_name='effort')),
                 ('request_id', models.CharField(blank=True, max_length=255, verbose_name="provider's request id")),
                 ('finish_reason', models.CharField(blank=True, max_length=64, verbose_name="provider's finish reason")),
                 ('input_tokens', models.PositiveBigIntegerField(blank=True, null=True, verbose_name='input tokens')),
@@ -89,6 +90,7 @@ class Migration(migrations.Migration):
                 # Last: to read a column that comes after a long text, SQLite reads the text.
                 ('text', models.TextField(blank=True, verbose_name='text')),
                 ('parts', models.JSONField(blank=True, default=list, verbose_name='parts')),
+                ('has_more_than_text', models.BooleanField(default=False, editable=False, help_text='Later prompts need its parts: there are tool calls, files or others.')),
             ],
             options={
                 'verbose_name': 'message',

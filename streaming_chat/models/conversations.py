@@ -198,6 +198,9 @@ class Message(models.Model):
     origin = models.CharField(_("origin"), max_length=16, choices=Origin.choices, default=Origin.SERVER)
     text = models.TextField(_("text"), blank=True)
     parts = models.JSONField(_("parts"), default=list, blank=True)
+    has_more_than_text = models.BooleanField(
+        default=False, editable=False, help_text="Later prompts need its parts: there are tool calls, files or others."
+    )
     position = models.PositiveIntegerField(
         _("position"), default=0, help_text=_("Units received before the ending, regardless of a cut.")
     )
@@ -208,6 +211,7 @@ class Message(models.Model):
     ref = models.CharField(_("reference"), max_length=32, blank=True, help_text=_("Finds the error in the log."))
     provider = models.CharField(_("provider"), max_length=64, blank=True)
     model = models.CharField(_("model"), max_length=255, blank=True)
+    effort = models.CharField(_("effort"), max_length=16, blank=True)
     request_id = models.CharField(_("provider's request id"), max_length=255, blank=True)
     finish_reason = models.CharField(_("provider's finish reason"), max_length=64, blank=True)
     input_tokens = models.PositiveBigIntegerField(_("input tokens"), null=True, blank=True)

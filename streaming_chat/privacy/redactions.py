@@ -103,7 +103,7 @@ def _redacted_columns(message: Message) -> dict[str, Any]:
     text = REDACTED if message.text or message.parts else ""
     parts = [{"kind": "text", "text": text}] if message.parts else []
     position = 1 + len(text) if message.parts else message.position
-    return {"text": text, "parts": parts, "position": position, "cut_position": None}
+    return {"text": text, "parts": parts, "has_more_than_text": False, "position": position, "cut_position": None}
 
 
 def _begins_with(message: Message, title: str) -> bool:

@@ -13,7 +13,7 @@ in the events, and PART_WEIGHT for each part that they make.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 START = "start"
@@ -184,6 +184,14 @@ def has_answer(events: Iterable[Event]) -> bool:
         not is_blank(event.payload) if event.kind == TEXT else event.kind not in (START, REASONING, END)
         for event in events
     )
+
+
+def has_more_than_text(parts: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether a later prompt needs these parts, and not only their text.
+
+    Reasoning belongs to its own reply: models are sent the texts of earlier replies.
+    """
+    return any(part["kind"] not in DELTAS for part in parts)
 
 
 def to_parts(events: Iterable[Event]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from streaming_chat.backends import Backend
 from streaming_chat.conf import POSITIVE_SECONDS, conf, whole_number
 from streaming_chat.protocol.events import PART_WEIGHT, Event
 
+from .model_options import MAX_OUTPUT_TOKENS
 from .prompt import Prompt, RunContext, Turn
 
 __all__ = [
@@ -124,7 +125,7 @@ class Provider(Backend, ABC):
     connect_timeout: float = 5.0
     first_event_timeout: float = 60.0
     stall_timeout: float = 30.0
-    max_output_tokens: int = 16_384
+    max_output_tokens: int = MAX_OUTPUT_TOKENS
     max_prompt_chars: int = 200_000
 
     def __init__(self, alias: str, **options: Unpack[ProviderOptions]) -> None:

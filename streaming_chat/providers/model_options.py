@@ -22,6 +22,8 @@ from .model_names import entry_of, is_model_name
 
 # From none to the most. Each provider maps them to what its API knows.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# Room for the reasoning and the answer of current models.
+MAX_OUTPUT_TOKENS = 16_384
 CACHES = ("auto", "5m", "1h", None)
 # What the providers themselves put into a request, in any of the APIs. They depend on each other and on the app: without
 # the stream there is no reply, and the quota reserves the maximum length.
@@ -69,7 +71,7 @@ class ModelOptions:
     effort: str | None = None
     efforts: Sequence[str] = ()
     show_reasoning: bool = False
-    max_output_tokens: int = 16_384
+    max_output_tokens: int = MAX_OUTPUT_TOKENS
     parameters: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     cache: str | None = "auto"
@@ -87,7 +89,7 @@ class ModelOptions:
         return body
 
 
-def options_of(model: str, max_output_tokens: int) -> ModelOptions:
+def options_of(model: str, max_output_tokens: int = MAX_OUTPUT_TOKENS) -> ModelOptions:
     """Return the options of `alias:model`. max_output_tokens: the provider's, if the options do not name another.
 
     Raises ImproperlyConfigured for options that check_model_options reports.

@@ -31,11 +31,28 @@ class StoredTests(TestCase):
         messages = stored_messages(self.conversation, SendRequest(conversation_id=self.conversation.pk), 1_000)
         return [message.get_deferred_fields() for message in messages]
 
+    def test_parts_are_read_only_where_there_is_more_than_text(self):
+        parts = [{"kind": "text", "text": "Look:"}, {"kind": "tool_call", "name": "weather", "id": "1"}]
+        self.second.parts, self.second.has_more_than_text = parts, True
+        self.second.save()
+        *others, last = stored_messages(self.conversation, SendRequest(conversation_id=self.conversation.pk), 1_000)
+
+        assert all("parts" in message.get_deferred_fields() for message in others)
+        assert "parts" in last.__dict__
+        assert last.parts == parts
+        assert others[1].parts == self.first.parts
+
+    def test_parts_that_are_read_count(self):
+        parts = [{"kind": "tool_call", "name": "weather", "arguments": "m" * 1_000}]
+        Message.objects.filter(pk=self.first.pk).update(parts=parts, has_more_than_text=True)
+
+        assert self.stored() == [self.second.parent_id, self.second.pk]
+
     def test_only_what_a_prompt_needs_is_read(self):
         """Of a long conversation, this is most of what a send reads."""
         for columns in self.deferred():
             assert {"parts", "created_at", "body_digest"} <= columns
-            assert not columns & {"text", "role", "depth", "page_context"}
+            assert not columns & {"cut_position", "text", "role", "depth", "page_context"}
 
     @override_settings(STREAMING_CHAT_PROMPT="tests.chats.test_prompts.hook")
     def test_a_prompt_of_the_site_has_all_but_the_parts(self):

@@ -5,6 +5,7 @@ from django.test import override_settings
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
 from streaming_chat.providers.base import Turn
+from streaming_chat.testing import Script
 from tests.factories import make_conversation, make_message, make_reply
 from tests.native import ApiTestCase, error_of
 
@@ -88,6 +89,29 @@ class HistoryTests(ApiTestCase):
         make_reply(self.conversation, parts=parts)
 
         assert self.turns()[1] == ("assistant", "Yes.")
+
+    def test_parts_other_than_text_go_along_to_the_cut(self):
+        """A kind that this version does not know, too."""
+        parts = [
+            {"kind": "text", "text": "Look: "},
+            {"kind": "tool_call", "id": "1", "name": "weather", "arguments": "{}", "complete": True},
+            {"kind": "hologram", "size": 3},
+            {"kind": "text", "text": "Rain."},
+        ]
+        make_reply(self.conversation, parts=parts, status="stopped", end_reason="user", cut_position=10)
+        self.turns()
+        turn = self.provider.calls[-1].prompt.turns[1]
+
+        assert turn.parts == (*parts[:3], {"kind": "text", "text": "R"})
+        assert turn.text == "Look: R"
+
+    def test_a_reply_with_a_tool_call_keeps_it_for_the_next_prompt(self):
+        self.provider.script(Script(["Look: "], tool_calls=[("weather", "{}")]))
+        reply = self.api.reply("Will it rain?")
+        self.api.send("And now?", reply.conversation)
+        turns = self.provider.calls[-1].prompt.turns
+
+        assert [[part["kind"] for part in turn.parts] for turn in turns] == [["text"], ["text", "tool_call"], ["text"]]
 
     def test_the_oldest_turns_are_left_out_whole(self):
         self.provider.max_prompt_chars = 12

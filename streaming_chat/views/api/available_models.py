@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import conf
 from streaming_chat.providers import default_model
+from streaming_chat.providers.model_options import options_of
 
 from .responses import Answer, api
 
 
 def list_models(request: HttpRequest, owner: Owner) -> Answer:
     """The models that this owner may use; one of them is the default."""
-    return {"results": [{"id": name, "default": name == default_model()} for name in offered_models(request, owner)]}
+    return {"results": [_shown(name) for name in offered_models(request, owner)]}
+
+
+def _shown(name: str) -> dict[str, Any]:
+    options = options_of(name)
+    return {
+        "id": name,
+        "label": str(options.label) or name,
+        "description": str(options.description),
+        "effort": options.effort,
+        "efforts": list(options.efforts),
+        "default": name == default_model(),
+    }
 
 
 def offered_models(request: HttpRequest, owner: Owner) -> list[str]:

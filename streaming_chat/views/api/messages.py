@@ -11,6 +11,7 @@ from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats import page_context
 from streaming_chat.chats.idempotency import replies_sent
 from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.providers.model_options import EFFORTS
 
 from . import lookups, message_pages, parsing
 from .replies import begin_reply, grace_seconds
@@ -48,6 +49,7 @@ def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
         "content": parsing.message_text(),
         "client_id": parsing.client_id,
         "model": parsing.text(255, shortest=1),
+        "effort": parsing.one_of(*EFFORTS),
         "parent": parsing.optional(parsing.identifier),
         "stream": parsing.boolean,
         "disconnect": parsing.one_of("stop", "finish"),

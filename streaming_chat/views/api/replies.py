@@ -15,6 +15,7 @@ from streaming_chat.chats.sending import send
 from streaming_chat.conf import conf
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
+from streaming_chat.providers.model_options import EFFORTS
 
 from . import parsing
 from .lookups import find_message, find_reply
@@ -49,7 +50,8 @@ def begin_reply(
 
 def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:
     """Write a reply again, as its sibling."""
-    return _begin_sibling(request, owner, message_id, {"model": parsing.text(255, shortest=1)})
+    checks = {"model": parsing.text(255, shortest=1), "effort": parsing.one_of(*EFFORTS)}
+    return _begin_sibling(request, owner, message_id, checks)
 
 
 def continue_reply(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:

@@ -68,6 +68,7 @@ def _serialize_message(message: Message, siblings: Siblings, feedback: Feedback 
         "can_continue": message.can_continue,
         "error": error_object(message.error_code, ref=message.ref) if message.error_code else None,
         "model": message.model,
+        "effort": message.effort,
         "finish_reason": message.finish_reason,
         "usage": message.usage,
         "cost": None if message.cost is None else str(message.cost),
