@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
+from .anthropic_thinking import thinking_parameters
 from .base import Prompt, Provider, ProviderOptions, Usage
 from .clients import Address, Clients, Secret
 from .errors import is_bare_error
@@ -90,6 +91,7 @@ class AnthropicProvider(Provider):
             parameters["system"] = prompt.system
         if prompt.context.owner_hash:
             parameters["metadata"] = {"user_id": prompt.context.owner_hash}
+        parameters |= thinking_parameters(prompt)
         return prompt.options.apply_parameters(parameters)
 
 

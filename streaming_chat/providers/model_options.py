@@ -52,10 +52,11 @@ class ModelOptions:
 
     label: The name that people see in place of `alias:model`.
     description: One sentence for the choice of a model.
-    effort: How much the model thinks: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, `"xhigh"` or `"max"`. A provider
-        whose API does not know one of them sends the nearest. None: nothing is sent, and the API's default applies.
+    effort: How much the model thinks: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, `"xhigh"` or `"max"`. The
+        provider sends the nearest that the API and the model know. None: nothing is sent, and the API's default applies.
     efforts: The efforts that a client may choose for a reply, in the order in which they are shown.
-    show_reasoning: Ask the API for its reasoning, or a summary of it, where it sends none by itself.
+    show_reasoning: Ask the API for its reasoning, or a summary of it, where it sends none by itself. Chat completions have
+        no common parameter for this: use `parameters`.
     max_output_tokens: The most tokens that a reply may have, including reasoning. It is reserved in the quota. Default: that
         of the provider.
     parameters: Further keys of the request's body, such as `{"temperature": 0.2}`. A dict is merged into ours.

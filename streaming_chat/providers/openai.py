@@ -109,6 +109,9 @@ class OpenAIProvider(Provider):
         parameters[self.max_tokens_parameter] = prompt.options.max_output_tokens
         if self.include_usage:
             parameters["stream_options"] = {"include_usage": True}
+        if effort := prompt.options.effort:
+            # Some of OpenAI's models know `max`, too; compatible servers do not.
+            parameters["reasoning_effort"] = "xhigh" if effort == "max" else effort
         if self.is_openai:
             parameters |= _hashes(prompt.context)
         return prompt.options.apply_parameters(parameters)

@@ -121,6 +121,14 @@ class RequestTests(ServedTests):
         assert "x-team" not in second.headers
         assert second.headers["user-agent"] != "ours"
 
+    async def test_the_effort(self):
+        options = ModelOptions(effort="low", show_reasoning=True, parameters={"output_config": {"task": 1}})
+        await receive(self.provider(), Prompt(model="claude-opus-5-5", turns=PROMPT.turns, options=options))
+        body = self.server.calls[0].body
+
+        assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
+        assert body["output_config"] == {"effort": "low", "task": 1}
+
     async def test_one_owner_is_told_from_another_by_a_hash(self):
         await receive(self.provider(), PROMPT.replace(context=RunContext(user_id=77, owner_hash="0a1b")))
 

@@ -24,7 +24,7 @@ from streaming_chat.protocol.sse import Splitter
 from streaming_chat.providers.base import Prompt, RunContext, Turn, Usage
 from streaming_chat.providers.clients import Secret
 from streaming_chat.providers.errors import opening_failure, reading_failure
-from streaming_chat.providers.model_options import ModelOptions
+from streaming_chat.providers.model_options import EFFORTS, ModelOptions
 from streaming_chat.providers.openai import OpenAIProvider
 from tests.provider_server import Gate, ProviderServer, Script, unused_port
 from tests.received import PROMPT, Received, receive
@@ -124,6 +124,13 @@ class RequestTests(ServedTests):
         assert "temperature" not in second.body
         assert "x-team" not in second.headers
         assert second.headers["user-agent"] != "ours"
+
+    async def test_the_effort(self):
+        for effort in EFFORTS:
+            await receive(self.provider(), PROMPT.replace(options=ModelOptions(effort=effort)))
+        sent = [call.body["reasoning_effort"] for call in self.server.calls]
+
+        assert sent == ["none", "minimal", "low", "medium", "high", "xhigh", "xhigh"]
 
     async def test_openai_itself_is_told_one_owner_and_conversation_from_another(self):
         """By hashes. A compatible server may refuse what it does not know."""
