@@ -15,6 +15,7 @@ from django.db.models import Case, F, IntegerField, JSONField, Subquery, TextFie
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Length
 
+from streaming_chat.db.rows import stored_row
 from streaming_chat.db.statements import Argument, Query, Statement
 from streaming_chat.models import Conversation, Message
 
@@ -110,7 +111,7 @@ def branch(
     names = tuple(field.attname for field in Message._meta.concrete_fields if field.name not in without)
     limits = {"most": most, "max_chars": max_chars}
     rows = _branch.rows(using, names, needed_parts, leaf=leaf, conversation=conversation.pk, **limits)
-    messages = [Message.from_db(using, names, row) for row in rows]
+    messages = [stored_row(Message, using, dict(zip(names, row, strict=True))) for row in rows]
     if needed_parts:
         _defer_parts(messages)
     return _in_order(messages, leaf)

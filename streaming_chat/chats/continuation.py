@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streaming_chat.conf import conf
+from streaming_chat.db.rows import new_row
 from streaming_chat.engine.run import Order
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Message, ReplyEvent
@@ -73,7 +74,8 @@ class Continuation:
         """Return the events to insert with the reply: they are saved from its beginning, whatever becomes of its worker."""
         rows, position = [], 1
         for event in self.taken_over:
-            rows.append(ReplyEvent(message=reply, position=position, kind=event.kind, payload=event.payload))
+            columns = {"position": position, "kind": event.kind, "payload": event.payload}
+            rows.append(new_row(ReplyEvent, message_id=reply.pk, **columns))
             position += event.size
         return rows
 

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from streaming_chat.conf import conf
+from streaming_chat.db.rows import new_row
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
 from streaming_chat.providers.base import Turn
@@ -47,19 +48,23 @@ def new_messages(
     conversation: Conversation, send_request: SendRequest, ids: Sequence[uuid.UUID], parent: Message | None
 ) -> list[Message]:
     """Return the messages of the request, not saved: a stateless client's earlier turns, and the user's text."""
+    origin = Message.Origin.CLIENT if send_request.stateless else Message.Origin.SERVER
     messages: list[Message] = []
     for pk, turn in zip(ids, [*send_request.earlier, Turn("user", send_request.content)], strict=True):
-        message = Message(
-            pk=pk,
-            conversation=conversation,
+        message = new_row(
+            Message,
+            id=pk,
+            conversation_id=conversation.pk,
             parent_id=parent.pk if parent else None,
             depth=parent.depth + 1 if parent else 0,
             role=turn.role,
             text=turn.text,
             parts=[{"kind": "text", "text": turn.text}] if turn.text else [],
             position=1 + len(turn.text),
-            origin=Message.Origin.CLIENT if send_request.stateless else Message.Origin.SERVER,
+            origin=origin.value,
             end_reason="stop" if turn.role == Message.Role.ASSISTANT else "",
+            page_context=None,
+            has_more_than_text=False,
         )
         messages.append(message)
         parent = message

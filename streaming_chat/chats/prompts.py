@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from streaming_chat.conf import conf
+from streaming_chat.db.rows import with_defaults
 from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol.events import is_blank, to_parts
 from streaming_chat.providers.base import Turn
@@ -30,7 +31,8 @@ def prompt(
     system = conversation.system_prompt
     messages: Iterable[Message | Turn] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
-        system, messages = import_string(hook)(request, conversation, history)
+        seen = [with_defaults(message) if message._state.adding else message for message in history]
+        system, messages = import_string(hook)(request, conversation, seen)
     elif greeting := _greeting(history[0]):
         # Providers require a user's turn first.
         system = f"{system}\n\nYou began this conversation by saying: {greeting}"

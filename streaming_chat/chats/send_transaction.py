@@ -18,7 +18,8 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import conf
 from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
-from streaming_chat.db.statements import Argument, Query, Statement, insert, save_new, update
+from streaming_chat.db.rows import new_row, stored_row
+from streaming_chat.db.statements import Argument, Query, Statement, create, insert, update
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.engine.run import Order
 from streaming_chat.exceptions import APIError
@@ -90,7 +91,7 @@ class SendTransaction:
         prompt, omitted = self._prompt(conversation, history, model, provider, continuation)
         reply = self._reply(history[-1], model, prompt, omitted)
         if continuation:
-            reply.continues, reply.continued_at = continuation.message, continuation.position
+            reply.continues_id, reply.continued_at = continuation.message.pk, continuation.position
         reserved = self._plan_quota(prompt)
         self._insert_messages(added, reply)
         insert_live_reply(reply, self._owner.key, self._worker, reserved, self._using)
@@ -106,8 +107,10 @@ class SendTransaction:
 
     def _insert_conversation(self) -> Conversation:
         """Insert it as it will be when the reply is there: the foreign key `head` is checked at the commit."""
-        conversation = Conversation(
-            owner=self._owner.user,
+        return create(
+            Conversation,
+            self._using,
+            owner_id=self._owner.user and self._owner.user.pk,
             owner_key=self._owner.key,
             title=title_of(self._send_request.content),
             system_prompt=conf.STREAMING_CHAT_SYSTEM_PROMPT,
@@ -116,8 +119,6 @@ class SendTransaction:
             last_status=endings.STREAMING,
             message_count=self._added_count(),
         )
-        save_new(conversation, self._using)
-        return conversation
 
     def _lock_conversation(self, conversation_id: uuid.UUID) -> tuple[Conversation, uuid.UUID | None]:
         """Return the conversation, and its live reply."""
@@ -126,7 +127,7 @@ class SendTransaction:
         if not self._owner.key or not _lock.execute(self._using, **key):
             raise APIError(404, "not_found")
         [(*values, live)] = _select.rows(self._using, **key)
-        conversation = Conversation.from_db(self._using, _COLUMNS, values)
+        conversation = stored_row(Conversation, self._using, dict(zip(_COLUMNS, values, strict=True)))
         self._require_may_send(conversation)
         return conversation, live
 
@@ -197,12 +198,13 @@ class SendTransaction:
         )
 
     def _reply(self, parent: Message, model: str, prompt: Prompt, omitted: int) -> Message:
-        return Message(
-            pk=self.message_id,
+        return new_row(
+            Message,
+            id=self.message_id,
             conversation_id=parent.conversation_id,
             parent_id=parent.pk,
             depth=parent.depth + 1,
-            role=Message.Role.ASSISTANT,
+            role=Message.Role.ASSISTANT.value,
             status=endings.STREAMING,
             provider=split_model(model)[0],
             model=model,

@@ -18,6 +18,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.db.paging import key_pages
+from streaming_chat.db.rows import new_row
 from streaming_chat.db.statements import insert
 from streaming_chat.db.transactions import savepoint, write_transaction
 from streaming_chat.logs import describe, logger
@@ -161,7 +162,7 @@ def _insert(texts: Sequence[SavedText], using: str) -> None:
 
 
 def _entry(text: SavedText, found: list[str], number: int) -> SearchEntry:
-    return SearchEntry(pk=number, conversation_id=text.conversation, message_id=text.message, words=found)
+    return new_row(SearchEntry, id=number, conversation_id=text.conversation, message_id=text.message, words=found)
 
 
 def _log(error: Exception, using: str) -> None:

@@ -2,7 +2,6 @@
 
 import threading
 import uuid
-from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -10,18 +9,19 @@ from django.db import IntegrityError, connection, connections
 from django.db.models import CharField, DurationField, F, UUIDField
 from django.db.models.functions import Now
 from django.db.models.lookups import In
-from django.db.models.signals import post_save
+from django.db.models.signals import post_init, post_save
 from django.test import TestCase
 
+from streaming_chat.db.rows import new_row, stored_row, with_defaults
 from streaming_chat.db.statements import (
     Argument,
     Arguments,
     Statement,
     arguments,
+    create,
     delete,
     insert,
     insertion,
-    save_new,
     update,
 )
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, SearchEntry
@@ -180,88 +180,90 @@ class InsertTests(TestCase):
     def setUp(self) -> None:
         self.conversation = make_conversation()
 
-    def messages(self) -> list[Message]:
+    def columns(self) -> list[dict[str, Any]]:
         text = {"text": "é", "parts": [{"kind": "text", "text": "é"}], "cost": "0.5"}
-        reply = {"role": "assistant", "page_context": {}, "tokens_estimated": True}
+        reply = {"role": Message.Role.ASSISTANT, "page_context": {}, "tokens_estimated": True}
         ids = (uuid.UUID(int=1), uuid.UUID(int=2))
-        fields = zip(ids, (text, reply), strict=True)
-        return [Message(pk=pk, conversation=self.conversation, **values) for pk, values in fields]
+        return [{"id": pk, **self.key, **columns} for pk, columns in zip(ids, (text, reply), strict=True)]
+
+    @property
+    def key(self) -> dict[str, Any]:
+        return {"conversation_id": self.conversation.pk}
 
     def test_the_rows_are_those_that_the_orm_inserts(self):
-        insert(self.messages(), "default")
+        insert([new_row(Message, **columns) for columns in self.columns()], "default")
         compiled = stored(Message)
         Message.objects.all().delete()
-        Message.objects.bulk_create(self.messages())
+        Message.objects.bulk_create([Message(**columns) for columns in self.columns()])
 
         assert compiled == stored(Message)
 
     def test_a_row_of_every_model_that_a_send_writes(self):
         """With the defaults of its fields, and nulls where it has none."""
-        fields = {"owner_id": self.conversation.owner_id, "owner_key": self.conversation.owner_key, "sample_number": 1}
-        rows = [
-            Conversation(pk=uuid.UUID(int=1), **fields),
-            SearchEntry(pk=1, conversation=self.conversation, words=["a"]),
+        owner = {"owner_id": self.conversation.owner_id, "owner_key": self.conversation.owner_key}
+        rows: list[tuple[Any, dict[str, Any]]] = [
+            (Conversation, {"id": uuid.UUID(int=1), **owner, "sample_number": 1}),
+            (SearchEntry, {"id": 1, **self.key, "message_id": None, "words": ["a"]}),
         ]
-        for row in rows:
-            of_row = type(row).objects.filter(pk=row.pk)
-            insert([copy(row)], "default")
-            compiled = stored(type(row))
-            of_row.delete()
-            type(row).objects.bulk_create([row])
+        for model, columns in rows:
+            insert([new_row(model, **columns)], "default")
+            compiled = stored(model)
+            model.objects.filter(pk=columns["id"]).delete()
+            model.objects.bulk_create([model(**columns)])
 
-            assert compiled == stored(type(row))
+            assert compiled == stored(model)
 
     def test_several_rows_are_one_statement(self):
         with executed() as statements:
-            insert(self.messages(), "default")
+            insert([new_row(Message, **columns) for columns in self.columns()], "default")
 
         assert len(statements) == 1
 
     def test_defaults_are_drawn_for_each_row(self):
-        fields = {"owner_id": self.conversation.owner_id, "owner_key": self.conversation.owner_key}
         for _conversation in range(20):
-            insert([Conversation(**fields)], "default")
+            owner = {"owner_id": self.conversation.owner_id, "owner_key": self.conversation.owner_key}
+            insert([new_row(Conversation, **owner)], "default")
 
         assert len(set(Conversation.objects.values_list("sample_number", flat=True))) > 1
 
     def test_a_null_in_a_column_with_a_default_is_stored(self):
-        insert([Message(conversation=self.conversation, redacted_by=None, send_key=None, page_context=None)], "default")
+        insert([new_row(Message, **self.key, redacted_by=None, send_key=None, page_context=None)], "default")
         with self.assertRaises(IntegrityError):
-            insert([Message(conversation=self.conversation, parts=None)], "default")
+            insert([new_row(Message, **self.key, parts=None)], "default")
 
     def test_a_time_may_be_given(self):
         moment = self.conversation.created_at - timedelta(days=1)
-        insert([Message(conversation=self.conversation, created_at=moment)], "default")
+        insert([new_row(Message, **self.key, created_at=moment)], "default")
 
         assert Message.objects.get().created_at == moment
 
     def test_either_all_rows_have_a_time_or_none(self):
-        with_time = Message(conversation=self.conversation, created_at=self.conversation.created_at)
-        rows = [with_time, Message(conversation=self.conversation)]
+        with_time = new_row(Message, **self.key, created_at=self.conversation.created_at)
 
         with self.assertRaisesMessage(ValueError, "Message.created_at must have a value in all rows, or in none."):
-            insert(rows, "default")
+            insert([with_time, new_row(Message, **self.key)], "default")
 
     def test_the_database_numbers_the_rows(self):
         message = make_message(self.conversation)
-        insert([ReplyEvent(message=message, position=at, kind="text", payload="a") for at in (1, 2)], "default")
+        event = {"message_id": message.pk, "kind": "text", "payload": "a"}
+        insert([new_row(ReplyEvent, **event, position=at) for at in (1, 2)], "default")
 
         assert list(ReplyEvent.objects.order_by("id").values_list("position", flat=True)) == [1, 2]
 
     def test_many_rows(self):
-        insert([Message(conversation=self.conversation) for _row in range(100)], "default")
+        insert([new_row(Message, **self.key) for _row in range(100)], "default")
 
         assert self.conversation.messages.count() == 100
 
-    def test_what_the_database_supplies_is_read_when_it_is_used(self):
-        message = Message(conversation=self.conversation)
+    def test_what_was_not_given_is_read_when_it_is_used(self):
+        message = new_row(Message, **self.key)
         insert([message], "default")
 
-        assert message.get_deferred_fields() == {"created_at"}
+        assert {"created_at", "text"} <= message.get_deferred_fields()
         assert message.created_at == Message.objects.get().created_at
 
     def test_a_row_is_saved_afterwards(self):
-        conversation = Conversation(owner=self.conversation.owner, owner_key="u:1")
+        conversation = new_row(Conversation, owner_id=self.conversation.owner_id, owner_key="u:1")
         insert([conversation], "default")
         conversation.title = "Rain"
         conversation.save()
@@ -269,9 +271,9 @@ class InsertTests(TestCase):
         assert Conversation.objects.get(pk=conversation.pk).title == "Rain"
 
 
-class SaveNewTests(TestCase):
-    def setUp(self) -> None:
-        self.conversation = Conversation(owner=make_user(), owner_key="u:1")
+class CreateTests(TestCase):
+    def create(self) -> Conversation:
+        return create(Conversation, "default", owner_id=make_user().pk, owner_key="u:1")
 
     def test_a_site_may_listen_to_the_signals_of_the_model(self):
         saved = []
@@ -281,17 +283,42 @@ class SaveNewTests(TestCase):
 
         post_save.connect(note, sender=Conversation)
         self.addCleanup(post_save.disconnect, note, sender=Conversation)
-        save_new(self.conversation, "default")
+        conversation = self.create()
 
-        assert saved == [(self.conversation, True, "default")]
-        assert Conversation.objects.get() == self.conversation
+        assert saved == [(conversation, True, "default")]
+        assert Conversation.objects.get() == conversation
 
     def test_without_a_receiver_it_is_a_compiled_statement(self):
+        owner_id = make_user().pk
         with executed() as statements:
-            save_new(self.conversation, "default")
+            conversation = create(Conversation, "default", owner_id=owner_id, owner_key="u:1")
 
         assert len(statements) == 1
-        assert Conversation.objects.get() == self.conversation
+        assert Conversation.objects.get() == conversation
+
+
+class RowTests(TestCase):
+    def test_a_site_may_listen_to_the_making_of_rows(self):
+        made = []
+
+        def note(sender: Any, instance: Any, **kwargs: Any) -> None:
+            made.append(instance.title)
+
+        post_init.connect(note, sender=Conversation)
+        self.addCleanup(post_init.disconnect, note, sender=Conversation)
+        rows = [new_row(Conversation, title="Rain"), stored_row(Conversation, "default", {"title": "Snow"})]
+
+        assert made == ["Rain", "Snow"]
+        assert [row._state.adding for row in rows] == [True, False]
+
+    def test_a_row_with_defaults_is_that_of_the_model(self):
+        given = {"id": uuid.UUID(int=1), "role": "user"}
+
+        assert all(
+            getattr(with_defaults(new_row(Message, **given)), field.attname) == getattr(Message(**given), field.attname)
+            for field in Message._meta.concrete_fields
+            if not field.has_db_default()
+        )
 
 
 class ReuseTests(TestCase):
