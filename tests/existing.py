@@ -2,13 +2,14 @@
 
     with tempfile.TemporaryDirectory() as folder:
         site = ExistingSite(Path(folder), python)       # an interpreter that has the app and uvicorn
-        for server in ("uvicorn", "runserver"):
+        for server in SERVERS:
             site.check_chat(server)
 
 It has an e-mail-only user model with UUID keys, LoginRequiredMiddleware, ATOMIC_REQUESTS, GZipMiddleware, a strict
 Content-Security-Policy and a synchronous middleware that asks the database. Raises AssertionError where something fails.
 """
 
+import gzip
 import http.client
 import json
 import os
@@ -28,8 +29,10 @@ SOURCE = ROOT / "tests" / "existing_site"
 # The README's lines; test_existing_site holds that it has them.
 SETTINGS_LINE = 'INSTALLED_APPS += ["streaming_chat"]'
 URLS_LINE = 'urlpatterns += [path("chat/", include("streaming_chat.urls"))]'
+_UVICORN = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", "0"]
 SERVERS = {
-    "uvicorn": ["-m", "uvicorn", "mysite.asgi:application", "--host", "127.0.0.1", "--port", "0"],
+    "uvicorn": [*_UVICORN, "mysite.asgi:application"],
+    "uvicorn with streaming_chat.asgi": [*_UVICORN, "--factory", "streaming_chat.asgi:get_asgi_application"],
     "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:0"],
 }
 EMAIL, PASSWORD = "ana@example.com", "correct horse"
@@ -46,8 +49,11 @@ class ExistingSite:
         self.folder = folder / "site"
         self._python = str(python)
         self._environment = {
-            name: value for name, value in os.environ.items() if name not in {"DJANGO_SETTINGS_MODULE", "DATABASE_URL"}
-        } | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(path or "")}
+            **{name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
+            "DJANGO_SETTINGS_MODULE": "mysite.settings",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(path or ""),
+        }
         shutil.copytree(SOURCE, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
         for name, line in (("settings", SETTINGS_LINE), ("urls", URLS_LINE)):
             with (self.folder / "mysite" / f"{name}.py").open("a") as file:
@@ -71,10 +77,14 @@ class ExistingSite:
 
     def check_chat(self, server: str) -> None:
         """Serve, sign in, send, read the stream as it comes, and look at API, chat page and transcript."""
-        with Serving([self._python, *SERVERS[server]], self.folder, self._environment) as serving:
+        with self.serve(server) as serving:
             browser = Browser(serving.port)
             browser.sign_in()
             _check(browser)
+
+    def serve(self, server: str) -> "Serving":
+        """Return the site, served in a process of its own."""
+        return Serving([self._python, *SERVERS[server]], self.folder, self._environment)
 
 
 class Serving:
@@ -135,8 +145,8 @@ class Browser:
         headers = {"Cookie": "; ".join(f"{name}={cookie.value}" for name, cookie in self._cookies.items())}
         if body is not None:
             headers |= {"Content-Type": kind, "X-CSRFToken": self._cookies["csrftoken"].value}
-        gzip = {"Accept-Encoding": "gzip"} if "/api/" in path else {}
-        connection.request(method, path, body, headers | gzip)
+        encoding = {"Accept-Encoding": "gzip"} if "/api/" in path else {}
+        connection.request(method, path, body, headers | encoding)
         response = connection.getresponse()
         for value in response.headers.get_all("set-cookie", []):
             self._cookies.load(value)
@@ -146,8 +156,10 @@ class Browser:
             times.append(time.monotonic())
         connection.close()
         named = {name.lower(): value for name, value in response.getheaders()}
+        content = b"".join(lines)
+        content = gzip.decompress(content) if named.get("content-encoding") == "gzip" else content
         seconds = times[-1] - times[0] if times else 0.0
-        return Answer(response.status, named, b"".join(lines).decode("utf-8", "replace"), seconds)
+        return Answer(response.status, named, content.decode(), seconds)
 
 
 def _check(browser: Browser) -> None:

@@ -36,11 +36,20 @@ PASSWORD = "correct horse"
 VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[\d.]+(?:Z|\+00:00)"), "TIME"),
     (re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"), "TIME"),
+    (re.compile(r"127\.0\.0\.1:\d+"), "HOST"),
     (re.compile(r'_ms": \d+'), '_ms": MS'),
-    (re.compile(r"\b[A-Za-z0-9]{64}\b"), "TOKEN"),
+    (re.compile(r"\b(?:[A-Za-z0-9]{64}|[A-Za-z0-9]{32})\b"), "TOKEN"),
     (re.compile(r'name="client_id" value="[\w-]+"'), "CLIENT_ID"),
 ]
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def plain(text, ids):
+    """Return the text of an answer without what varies. ids: of this visit, and what each is shown as."""
+    text = ID.sub(lambda found: ids.setdefault(found[0], f"ID {len(ids)}"), text)
+    for pattern, shown in VARYING:
+        text = pattern.sub(shown, text)
+    return text
 
 
 class LeavingBackend(ModelBackend):
@@ -166,10 +175,7 @@ class Visit:
         return cookie.key, bool(cookie.value), sorted((name, self._plain(str(value))) for name, value in cookie.items())
 
     def _plain(self, text):
-        text = ID.sub(lambda found: self._ids.setdefault(found[0], f"ID {len(self._ids)}"), text)
-        for pattern, shown in VARYING:
-            text = pattern.sub(shown, text)
-        return text
+        return plain(text, self._ids)
 
 
 @scripted_provider(default=Script("Hello"))

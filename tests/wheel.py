@@ -83,7 +83,7 @@ def _check_site(python: Path, folder: Path) -> None:
 
 
 def _check_existing_site(python: Path, folder: Path) -> None:
-    """The README's lines are enough for a site with habits of its own, under both kinds of server."""
+    """The README's lines are enough for a site with habits of its own, under each server."""
     _run(python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *CONSTRAINTS, "uvicorn")
     site = ExistingSite(folder, python)
     for server in SERVERS:
