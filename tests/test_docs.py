@@ -34,7 +34,7 @@ class DocsTests(SimpleTestCase):
     def test_every_public_helper_of_tests_is_described(self):
         described = (ROOT / "docs" / "testing.md").read_text()
         # What other helpers return or are made of is described with them.
-        parts = {"Frame", "ScriptedProvider", "Streamed", "Turn"}
+        parts = {"Exchange", "Frame", "ScriptedProvider", "Streamed", "Turn"}
 
         assert [name for name in public if name not in described and name not in parts] == []
 

@@ -1,4 +1,4 @@
-"""The examples of docs/write-your-own/ do what their pages say."""
+"""The examples of docs/providers.md and docs/write-your-own/ do what their pages say."""
 
 import asyncio
 import json
@@ -30,7 +30,8 @@ from .test_docs import ROOT
 
 def code_blocks(page: str) -> list[str]:
     """Return what a page shows in Python."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "write-your-own" / f"{page}.md").read_text(), re.DOTALL)
+    path = "providers.md" if page == "provider" else f"write-your-own/{page}.md"
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / path).read_text(), re.DOTALL)
 
 
 def example(page: str, block: int = 0) -> Any:
@@ -73,12 +74,12 @@ class ProviderTests(SimpleTestCase):
         assert received.text == "Hello"
         assert received.error is None
         assert received.stream.finish_reason == "stop"
-        assert asked == {"model": PROMPT.model, "text": PROMPT.turns[-1].text}
+        assert asked == {"model": PROMPT.model, "text": PROMPT.turns[-1].text, "limit": 100}
 
     async def test_failures(self):
         for lines, status, code in (
             (['"Hel"'], "200 OK", "provider_truncated"),
-            ([], "500 Internal Server Error", "provider_error"),
+            ([], "500 Internal Server Error", "provider_unavailable"),
         ):
             with self.subTest(code):
                 received, _asked = await self.receive(*lines, status=status)

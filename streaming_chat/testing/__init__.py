@@ -24,16 +24,20 @@ from django.core.signals import request_finished
 from django.db import close_old_connections
 from django.test.utils import TestContextDecorator, override_settings
 
-from .engine.runner import runner
-from .engine.writer import writer
-from .exceptions import ProviderError
-from .protocol.events import REASONING, TEXT, TOOL_CALL, Event
-from .providers import get_provider
-from .providers.base import Prompt, Provider, ProviderOptions, ProviderStream, Turn, Usage
+from streaming_chat.engine.runner import runner
+from streaming_chat.engine.writer import writer
+from streaming_chat.exceptions import ProviderError
+from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
+from streaming_chat.providers import get_provider
+from streaming_chat.providers.base import Prompt, Provider, ProviderOptions, ProviderStream, Turn, Usage
+
+from .conformance import Exchange, ProviderConformance
 
 __all__ = [
+    "Exchange",
     "Frame",
     "Gate",
+    "ProviderConformance",
     "Script",
     "ScriptedCall",
     "ScriptedProvider",
