@@ -22,7 +22,11 @@ from django.db import close_old_connections, connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client
 
+from streaming_chat.testing import Gate
+
 TIMEOUT = 30
+# The type of what follows the messages of an application.
+_END = "end"
 _TOKEN = "a" * 32
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
 
@@ -31,6 +35,7 @@ class ASGIClient(Client):
     """Sends each request to one application.
 
     get_application: makes it, before the first request. threads: the names of the threads that the requests began in.
+    leaves_at: the client of the next request leaves when its reply stands at this gate.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class ASGIClient(Client):
     ) -> None:
         super().__init__(enforce_csrf_checks, **options)
         self.threads: list[str] = []
+        self.leaves_at: Gate | None = None
         self.handler = self._send
         self._get_application = cache(get_application)
         self._enforces_csrf = enforce_csrf_checks
@@ -46,7 +52,8 @@ class ASGIClient(Client):
         body = environ["wsgi.input"].read()
         if not self._enforces_csrf:
             _add_csrf_token(environ)
-        response = _Exchange(self._get_application(), _scope(environ), body, self.threads).response()
+        leaves_at, self.leaves_at = self.leaves_at, None
+        response = _Exchange(self._get_application(), _scope(environ), body, self.threads, leaves_at).response()
         response.wsgi_request = WSGIRequest(environ)
         return response
 
@@ -63,8 +70,16 @@ class ReceivedStream(StreamingHttpResponse):
 class _Exchange:
     """One request, and its answer."""
 
-    def __init__(self, application: Callable[..., Any], scope: dict[str, Any], body: bytes, threads: list[str]) -> None:
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        scope: dict[str, Any],
+        body: bytes,
+        threads: list[str],
+        leaves_at: Gate | None,
+    ) -> None:
         self._scope = scope
+        self._leaves_at = leaves_at
         self._body: bytes | None = body
         self._sent: queue.Queue[dict[str, Any]] = queue.Queue()
         self._loop = _event_loop()
@@ -74,6 +89,9 @@ class _Exchange:
     def response(self) -> HttpResponse | StreamingHttpResponse:
         """Return the answer at its end: while a reply is saved in the test's transaction, the test must not use it."""
         start = self._next()
+        if start["type"] == _END:
+            # Its client has left before.
+            return HttpResponse(status=499)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
         is_stream = "content-length" not in {name.lower() for name, _value in headers}
         pieces = list(self)
@@ -98,8 +116,8 @@ class _Exchange:
 
     def _next(self) -> dict[str, Any]:
         message = self._sent.get(timeout=TIMEOUT)
-        if message["type"] == "failed":
-            self._done.result()
+        if message["type"] == _END:
+            self._done.result(TIMEOUT)
         return message
 
     async def _run(self, application: Callable[..., Any]) -> None:
@@ -107,9 +125,12 @@ class _Exchange:
             await application(self._scope, self._receive, self._send)
         finally:
             self._lent.take_back()
-            self._sent.put({"type": "failed"})
+            self._sent.put({"type": _END})
 
     async def _receive(self) -> dict[str, Any]:
+        if self._body is None and self._leaves_at is not None:
+            await self._leaves_at.until_reached()
+            return {"type": "http.disconnect"}
         if self._body is None:
             # The client stays until it has the whole answer.
             await asyncio.Event().wait()

@@ -117,10 +117,15 @@ class TransactionSaver:
         """Save at each interval and at the ending, if the loop's requests are handled by the transaction's thread.
 
         That is so under ASGI. A background loop has another thread, and leaves it to the readers and the next requests.
+        So does a request that has ended, where `streaming_chat.asgi` has chosen its thread.
         """
         is_reached, is_ended = True, False
         while is_reached and not is_ended:
-            is_reached, is_ended = await sync_to_async(self._save_in_thread)(uncommitted)
+            try:
+                is_reached, is_ended = await sync_to_async(self._save_in_thread)(uncommitted)
+            except RuntimeError:
+                # asgiref's, once the request has ended. Any other occurs again in the next request.
+                return
             if is_reached and not is_ended:
                 await uncommitted.wait_until_due()
 
