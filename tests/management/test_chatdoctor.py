@@ -41,12 +41,17 @@ SETTINGS = {
 }
 
 
+# Its warnings are of the time that something took, as it does on a busy machine, too.
+TIMED = {"first word", "gaps", "disconnect"}
 # What follows would measure the same once more.
 BUFFERED = {"gaps": "FAIL", "stream": "FAIL"}
 
 
 class Examined:
-    """What the command said at a URL. levels, texts: of each check. but_ok: the levels that are not. failed: its end."""
+    """What the command said at a URL.
+
+    levels, texts: of each check. but_ok: the levels that are not, without warnings of the time. failed: its end.
+    """
 
     def __init__(self, url: str, *arguments: str) -> None:
         out = io.StringIO()
@@ -61,7 +66,8 @@ class Examined:
         lines = re.findall(r"^(\w+) +([^:]+): (.*)$", self.printed, re.MULTILINE)
         self.levels = {check: level for level, check, _text in lines}
         self.texts = {check: text for _level, check, text in lines}
-        self.but_ok = {check: level for check, level in self.levels.items() if level != "ok"}
+        expected = {(check, "warn") for check in TIMED}
+        self.but_ok = {check: level for check, level in self.levels.items() - expected if level != "ok"}
 
 
 def examine(port: int) -> dict[str, Finding]:
@@ -344,6 +350,7 @@ class ServerTests(DoctorTestCase):
 
     def test_several_processes(self):
         with Supervisor(SETTINGS, "--workers", "2") as server:
+            wait_until(lambda: server.log.count("Started server process") == 2)
             examined = Examined(f"http://localhost:{server.port}/chat/", "--quick")
 
         assert "answered: 2" in examined.texts.get("server", ""), examined.printed
@@ -382,7 +389,7 @@ class NginxTests(DoctorTestCase):
     def test_buffering(self):
         examined = self.examined("--quick", location="proxy_ignore_headers X-Accel-Buffering;\n")
 
-        assert examined.but_ok | {"first word": "warn"} == BUFFERED | {"first word": "warn"}, examined.printed
+        assert examined.but_ok == BUFFERED, examined.printed
         assert "Buffering" in examined.texts["gaps"]
 
     def test_compression(self):
