@@ -24,6 +24,7 @@ KEYS = {
     "can_continue",
     "error",
     "model",
+    "effort",
     "finish_reason",
     "usage",
     "cost",
