@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,7 @@ from .disconnect_grace import GracePeriod
 from .event_loops import call_in_loop
 from .provider_timeouts import ReplyTimeouts
 from .receiver import Order, Receiver
-from .run_state import RunState, StateMachine
+from .run_state import EndedFlag, RunState, StateMachine
 from .stream import ReplyStream
 
 __all__ = ["RELEASE_SECONDS", "Order", "Run"]
@@ -47,7 +46,7 @@ class Run:
         self.message_id = order.message_id
         self.conversation_id = order.conversation_id
         self.outcome: Ending | None = None
-        self.ended = threading.Event()
+        self.ended = EndedFlag()
         self.stream = ReplyStream(order.message_id, loop, on_follow=self._on_follow)
         self.events = self.stream.events
         self._order = order

@@ -59,3 +59,29 @@ class StateMachine:
                 return None
             self.current = to
             return left
+
+
+class EndedFlag:
+    """Set once, and waited for in threads. A `threading.Event` takes 1 KB, which each open reply would hold."""
+
+    __slots__ = ("_is_set", "_lock")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        # Held until the flag is set.
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, and wake the threads that wait. Call it exactly once."""
+        self._is_set = True
+        self._lock.release()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Return True once it is set, False after so many seconds."""
+        if self._lock.acquire(timeout=-1 if seconds is None else seconds):
+            self._lock.release()
+        return self._is_set
