@@ -92,7 +92,7 @@ class ReaderTests(ReaderCase):
         await asyncio.sleep(0)
 
         assert reading.cancelled()
-        assert (stream.readers, self.followed) == (set(), [True, False])
+        assert (stream.readers, self.followed) == ((), [True, False])
 
     async def test_closing_from_another_thread_leaves_once(self):
         closed = []
@@ -103,7 +103,7 @@ class ReaderTests(ReaderCase):
         reader.close()
         await asyncio.sleep(0)
 
-        assert (stream.readers, self.followed, closed) == (set(), [True, False], [1])
+        assert (stream.readers, self.followed, closed) == ((), [True, False], [1])
 
     async def test_closing_ends_a_read_under_way(self):
         _stream, reader = self.open()
@@ -118,7 +118,7 @@ class ReaderTests(ReaderCase):
         counted = []
         stream, reader = self.open(register=counted.append)
 
-        assert (stream.readers, self.followed, counted) == (set(), [], [])
+        assert (stream.readers, self.followed, counted) == ((), [], [])
         reader.close()
 
     async def test_a_reader_that_is_dropped_leaves(self):
@@ -129,7 +129,7 @@ class ReaderTests(ReaderCase):
         gc.collect()
         await asyncio.sleep(0)
 
-        assert (stream.readers, self.followed) == (set(), [True, False])
+        assert (stream.readers, self.followed) == ((), [True, False])
 
     async def test_a_reader_that_is_dropped_while_others_are_told_disturbs_nobody(self):
         """The collector may run anywhere."""
@@ -203,7 +203,7 @@ class SendTests(ReaderCase):
         assert events_of(self.writes) == [BEGIN, Event(TEXT, "Hello")]
         assert [message["more_body"] for message in self.messages] == [True, True, False]
         assert {message["type"] for message in self.messages} == {"http.response.body"}
-        assert stream.readers == set()
+        assert stream.readers == ()
 
     async def test_a_server_that_waits_at_each_message_gets_one_at_a_time(self):
         sends = 0
@@ -255,7 +255,7 @@ class SendTests(ReaderCase):
         await asyncio.sleep(0)
         stream.append([Event(TEXT, "Hello")])
 
-        assert (stream.readers, self.followed) == (set(), [True, False])
+        assert (stream.readers, self.followed) == ((), [True, False])
         assert stream.position == 6
 
     async def test_a_request_that_is_cancelled_leaves(self):
@@ -269,7 +269,7 @@ class SendTests(ReaderCase):
                 await asyncio.sleep(0)
 
                 assert sending.cancelled()
-                assert stream.readers == set()
+                assert stream.readers == ()
 
     async def test_a_large_message_has_its_true_length(self):
         stream, sending = self.start()
@@ -301,7 +301,7 @@ class SendTests(ReaderCase):
         with translation.override("de"):
             assert error == error_object("forbidden")
         assert error != error_object("forbidden")
-        assert stream.readers == set()
+        assert stream.readers == ()
 
     async def test_a_reader_that_is_far_behind_lets_others_have_their_turn(self):
         """Most servers write to the socket without waiting until its buffer is full."""

@@ -56,7 +56,7 @@ class StallTests(ReaderCase):
             await asyncio.wait_for(asyncio.ensure_future(send()), TIMEOUT)
         await asyncio.sleep(0)
 
-        assert (stream.readers, self.followed) == (set(), [True, False])
+        assert (stream.readers, self.followed) == ((), [True, False])
 
     @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05)
     async def test_its_request_is_aborted_and_the_server_goes_on(self):
@@ -75,7 +75,7 @@ class StallTests(ReaderCase):
         cancellations = await asyncio.wait_for(asyncio.ensure_future(serve()), TIMEOUT)
 
         assert cancellations == 0
-        assert (stream.readers, self.followed) == (set(), [True, False])
+        assert (stream.readers, self.followed) == ((), [True, False])
 
     @override_settings(STREAMING_CHAT_SEND_TIMEOUT_SECONDS=0.05, STREAMING_CHAT_HEARTBEAT_SECONDS=0.5)
     async def test_a_reader_that_waits_is_not_disconnected(self):
