@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -59,10 +59,14 @@ class _LimitedBody:
         if length > self._left:
             self._abort("too_large")
 
-    async def receive(self) -> dict[str, Any]:
+    def receive(self) -> Awaitable[dict[str, Any]]:
         """Return the next message. Raises RequestAborted, upon which Django answers nothing."""
+        # While a reply streams, the message that its client has left is waited for, without a frame of ours.
+        return self._receive() if self._is_over else self._receive_part()
+
+    async def _receive_part(self) -> dict[str, Any]:
         try:
-            async with asyncio.timeout_at(None if self._is_over else self._deadline):
+            async with asyncio.timeout_at(self._deadline):
                 message: dict[str, Any] = await self._receive()
         except TimeoutError:
             self._abort("too_slow")

@@ -9,7 +9,7 @@ of a site with a middleware that is only asynchronous.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import IO, Any
 
 from asgiref.sync import sync_to_async
@@ -18,7 +18,7 @@ from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponseBase, ResponseHeaders
 from django.urls import Resolver404, resolve, set_script_prefix
 from django.utils.module_loading import import_string
 
@@ -38,6 +38,11 @@ class Handler(ASGIHandler):
         chain = _ThreadChain(type(self)) if _can_run_in_thread() else None
         self._respond_in_thread: Any = chain and sync_to_async(chain.respond)
         self._close_in_thread = sync_to_async(_close)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """See ASGIHandler, which enters a ThreadSensitiveContext first: SharedThreads has done so."""
+        is_http = scope["type"] == "http"
+        return self.handle(scope, receive, send) if is_http else super().__call__(scope, receive, send)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, on the thread that asgiref has for it."""
@@ -88,6 +93,8 @@ class Handler(ASGIHandler):
         """Send a response; a reply whose content no middleware has wrapped, by its reader."""
         if isinstance(response, StreamResponse) and (reader := response.reader):
             await send(_start_of(response))
+            # They have been sent, and a reply may stream for minutes.
+            response.headers = ResponseHeaders({})
             await reader.send_to(send)
         else:
             await self.send_response(response, send)

@@ -1,10 +1,11 @@
 """The table of a run's states, walked step by step."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 from django.test import SimpleTestCase
 
-from streaming_chat.engine.run_state import STEPS, RunState, StateMachine
+from streaming_chat.engine.run_state import STEPS, EndedFlag, RunState, StateMachine
 
 # Every step that there may be, in words: from -> to.
 ALLOWED = {
@@ -60,3 +61,19 @@ class StateMachineTests(SimpleTestCase):
 
         assert life == list(RunState)[:4]
         assert machine.current is RunState.SAVED
+
+
+class EndedFlagTests(SimpleTestCase):
+    def test_a_wait_ends_after_its_seconds_without_it(self):
+        flag = EndedFlag()
+
+        assert (flag.wait(0.001), flag.is_set()) == (False, False)
+
+    def test_all_threads_that_wait_are_woken(self):
+        flag = EndedFlag()
+        with ThreadPoolExecutor(3) as threads:
+            waits = [threads.submit(flag.wait, 10) for _thread in range(3)]
+            flag.set()
+
+        assert [wait.result() for wait in waits] == [True, True, True]
+        assert (flag.wait(), flag.is_set()) == (True, True)
