@@ -7,8 +7,9 @@ the engine (engine/run.py): a provider only says what it received and what went 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from streaming_chat.backends import Backend
 from streaming_chat.conf import POSITIVE_SECONDS, conf, whole_number
@@ -58,6 +59,11 @@ class ProviderStream(ABC):
     known; then the reply is complete, and is kept open for FINISH_SECONDS after its last event. end_reason: ours, one of
     stop, length, content_filter and tool_calls. usage: None until it is known.
 
+    state: what this API wants to have back unchanged while tools run, in the order of the reply: signed or encrypted
+    reasoning, ids of items. Each is a JSON object that only this provider reads, such as a block of the reply as it was
+    received. It is stored beside the reply, and no client, transcript or export ever gets it. A stream that has any adds
+    each once it is complete, to a list of its own; `HttpStream` has one, and `HttpStream.keep` limits its size.
+
     What `read` and `leftovers` return is cut off at the longest reply (MAX_REPLY_CHARS). What a stream holds back, such as
     tool calls that are not complete, it must limit by itself: beyond `longest_reply()` it returns them as they are.
     """
@@ -66,6 +72,7 @@ class ProviderStream(ABC):
     finish_reason: str = ""
     end_reason: str = "stop"
     usage: Usage | None = None
+    state: Sequence[Mapping[str, Any]] = ()
 
     @abstractmethod
     async def __aenter__(self) -> ProviderStream:

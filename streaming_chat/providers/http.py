@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
@@ -36,6 +37,8 @@ DRAIN_SECONDS = 0.05
 MAX_WHOLE_BYTES = 8 * 1024 * 1024
 # The most that a stream may send in reads without an event: heartbeats, what we ignore, tool calls in pieces. In bytes.
 MAX_SILENT_BYTES = 512 * 1024 * 1024
+# The most opaque state that is kept of a reply, in characters of JSON. It is of no use in part, so beyond that none is kept.
+MAX_STATE_CHARS = 2 * 1024 * 1024
 # How many reads may be looked at for a template without one that has it: those of some streams all differ.
 MOST_ATTEMPTS = 8
 
@@ -75,6 +78,8 @@ class HttpStream(ProviderStream):
     text_key = b""
 
     def __init__(self) -> None:
+        self.state: list[dict[str, Any]] = []
+        self._state_room = MAX_STATE_CHARS
         self._close: Callable[[], object] | None = None
         self._splitter = Splitter()
         self._receive: Callable[[], Awaitable[bytes]] = _nothing
@@ -156,6 +161,13 @@ class HttpStream(ProviderStream):
             # A copy: an exception that was raised refers to this stream, by its stack frames.
             raise copy(self._failure)
         return None
+
+    def keep(self, item: dict[str, Any]) -> None:
+        """Add an object to the state (see `ProviderStream`), unless that has become too long."""
+        self._state_room -= len(json.dumps(item))
+        self.state.append(item)
+        if self._state_room < 0:
+            self.state.clear()
 
     async def _use(self, response: ClientResponse) -> None:
         """Prepare to read a response, or note why the provider refused the request."""
