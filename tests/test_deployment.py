@@ -224,8 +224,9 @@ def _here(words: list[str]) -> list[str]:
         "8000": "0",
         "4": "2",
     }
-    address = ["--bind", "127.0.0.1:0"] if words[0] == "gunicorn" else []
-    return [sys.executable, "-m", words[0], *(replaced.get(word, word) for word in words[1:]), *address]
+    # uvicorn gives up a reload if a worker has not loaded the site after 5 s.
+    others = ["--bind", "127.0.0.1:0"] if words[0] == "gunicorn" else ["--timeout-worker-healthcheck", str(PATIENCE)]
+    return [sys.executable, "-m", words[0], *(replaced.get(word, word) for word in words[1:]), *others]
 
 
 def workers(server: Supervisor) -> set[int]:
