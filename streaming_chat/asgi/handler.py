@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -19,14 +19,18 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http.response import HttpResponseBase, ResponseHeaders
-from django.urls import Resolver404, resolve, set_script_prefix
+from django.urls import Resolver404, ResolverMatch, resolve, set_script_prefix
 from django.utils.module_loading import import_string
+from django.utils.translation import get_language
 
 from streaming_chat.views import in_thread
 from streaming_chat.views.api.reply_answers import note_loop, release_connections
 from streaming_chat.views.api.streaming import StreamResponse
 
 from .protocol import Receive, Scope, Send
+
+# The attribute of a request with how its view was found.
+_FOUND = "_streaming_chat_found"
 
 
 class Handler(ASGIHandler):
@@ -46,34 +50,38 @@ class Handler(ASGIHandler):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, on the thread that asgiref has for it."""
-        view = _find_view(scope)
-        if view is None or self._respond_in_thread is None:
+        found = _find_view(scope)
+        if found is None or self._respond_in_thread is None:
             await super().handle(scope, receive, send)
             return
         try:
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        request = self._request_for(view, scope, body)
+        request = self._request_for(found, scope, body)
         if request is None:
             await super().handle(scope, _again(body, receive), send)
             return
         exchange = _Exchange(scope, request)
-        # A reply may stream for minutes, and needs neither.
-        del body, request
+        # A reply may stream for minutes, and needs none of them.
+        del body, found, request
         try:
             await self._answer_until_disconnect(exchange, receive, send)
         finally:
-            # The thread makes its calls in order: the response is here by then, if there is one.
-            await self._close_in_thread(exchange)
+            if exchange.is_finished:
+                _close(exchange)
+            else:
+                # The thread makes its calls in order: the response is here by then, if there is one.
+                await self._close_in_thread(exchange)
 
-    def _request_for(self, view: in_thread.InThread, scope: Scope, body: IO[bytes]) -> ASGIRequest | None:
+    def _request_for(self, found: _Found, scope: Scope, body: IO[bytes]) -> ASGIRequest | None:
         """Return the request; None if Django's handler must answer it."""
-        if not view.fits(scope["method"], body):
+        if not found.view.fits(scope["method"], body):
             return None
         body.seek(0)
         request, _refusal = self.create_request(scope, body)
         if request is not None:
+            setattr(request, _FOUND, found)
             note_loop(request)
         return request
 
@@ -100,15 +108,25 @@ class Handler(ASGIHandler):
             await self.send_response(response, send)
 
 
-class _Exchange:
-    """A request until it is answered, then its response."""
+class _Found(NamedTuple):
+    """A view of the app, and how it was found. language: in which the URLs were read."""
 
-    __slots__ = ("request", "response", "scope")
+    view: in_thread.InThread
+    path: str
+    language: str | None
+    match: ResolverMatch
+
+
+class _Exchange:
+    """A request until it is answered, then its response. is_finished: Django's signal of that has been sent."""
+
+    __slots__ = ("is_finished", "request", "response", "scope")
 
     def __init__(self, scope: Scope, request: ASGIRequest) -> None:
         self.scope = scope
         self.request: Any = request
         self.response: Any = None
+        self.is_finished = False
 
 
 class _ThreadChain(BaseHandler):
@@ -131,6 +149,26 @@ class _ThreadChain(BaseHandler):
         if isinstance(response, StreamResponse):
             release_connections()
             _close_request(request, response)
+            exchange.is_finished = self._finish(response)
+
+    def resolve_request(self, request: Any) -> ResolverMatch:
+        """Return what the request's path is for: as it was found, unless a middleware has chosen otherwise."""
+        found: _Found | None = getattr(request, _FOUND, None)
+        if found is None or hasattr(request, "urlconf") or (request.path_info, get_language()) != found[1:3]:
+            return super().resolve_request(request)
+        request.resolver_match = found.match
+        return found.match
+
+    def _finish(self, response: StreamResponse) -> bool:
+        """Send `request_finished` now, and not from a thread after the stream, if nobody but Django sees a difference."""
+        receivers, async_receivers = signals.request_finished._live_receivers(self._handler_class)
+        are_djangos = all(receiver.__module__.startswith("django.") for receiver in receivers)
+        closers: list[Any] = response._resource_closers  # type: ignore[attr-defined]  # django-stubs does not know it
+        has_other_closers = response.reader is None or len(closers) > 1
+        if async_receivers or not are_djangos or has_other_closers:
+            return False
+        signals.request_finished.send(sender=self._handler_class)
+        return True
 
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
         """Return what is called for a view: the middleware has seen the view itself."""
@@ -142,13 +180,15 @@ def _can_run_in_thread() -> bool:
     return all(getattr(import_string(path), "sync_capable", True) for path in settings.MIDDLEWARE)
 
 
-def _find_view(scope: Scope) -> in_thread.InThread | None:
-    """Return the app's view of a request. As before any middleware: one may choose other URLs, or another language."""
-    path: str = scope["path"]
+def _find_view(scope: Scope) -> _Found | None:
+    """Find the app's view of a request. As before any middleware: one may choose other URLs, or another language."""
+    path: str = scope["path"].removeprefix(get_script_prefix(scope))
     try:
-        return in_thread.find(resolve(path.removeprefix(get_script_prefix(scope))).func)
+        match = resolve(path)
     except Resolver404:
         return None
+    view = in_thread.find(match.func)
+    return view and _Found(view, path, get_language(), match)
 
 
 def _close_request(request: Any, response: Any) -> None:
@@ -159,7 +199,9 @@ def _close_request(request: Any, response: Any) -> None:
 
 
 def _close(exchange: _Exchange) -> None:
-    if exchange.response is not None:
+    if exchange.is_finished:
+        exchange.response.reader.close()
+    elif exchange.response is not None:
         exchange.response.close()
 
 

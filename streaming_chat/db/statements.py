@@ -49,8 +49,9 @@ Preparation: TypeAlias = Callable[[Any, Any], Any]
 
 # So many SQL texts of one statement are kept, for its different shapes.
 _KEPT = 64
-# With the widest table, 20 rows have 800 of the 999 parameters that SQLite allowed before 3.32.
-_MOST_ROWS = 20
+# The most rows that `insert` inserts in one statement. In the widest table they have 800 parameters; before 3.32, SQLite
+# allowed 999.
+MOST_ROWS = 20
 # The fields that pass on values of these types as they are.
 _UNCHANGED: dict[type, type] = {CharField: str, TextField: str, BooleanField: bool}
 _UNCHANGED_ON_SQLITE: dict[type, type] = {
@@ -228,8 +229,8 @@ def insert(rows: Sequence[Model], using: str) -> None:
 
     A column that a row does not have gets its default, or what the database supplies, such as the time.
     """
-    for first in range(0, len(rows), _MOST_ROWS):
-        part = rows[first : first + _MOST_ROWS]
+    for first in range(0, len(rows), MOST_ROWS):
+        part = rows[first : first + MOST_ROWS]
         shape = [tuple(vars(row)) for row in part]
         _insert.execute_many(using, [dict(enumerate(map(vars, part)))], type(part[0]), *shape)
     for row in rows:

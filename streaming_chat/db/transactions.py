@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 
 from .alias import live_database
 from .errors import is_conflict
@@ -47,6 +47,23 @@ def savepoint(using: str) -> Iterator[None]:
     """Undo only the block if it fails; a transaction around it goes on. For blocks that wait for no lock."""
     with transaction.atomic(using=using):
         yield
+
+
+@contextmanager
+def one_statement(using: str) -> Iterator[None]:
+    """As `savepoint`, for a block of a single statement: SQLite undoes one that fails by itself."""
+    connection = connections[using]
+    if connection.vendor != "sqlite":
+        with savepoint(using):
+            yield
+        return
+    try:
+        yield
+    except DatabaseError:
+        # With some errors, such as a full disk, SQLite has ended the whole transaction.
+        if not connection.connection.in_transaction:
+            connection.needs_rollback = True
+        raise
 
 
 def _write_once(write: Callable[[], T], using: str, lock_seconds: float) -> T:

@@ -19,8 +19,8 @@ from django.db.models import Exists, OuterRef, Q
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.db.paging import key_pages
 from streaming_chat.db.rows import new_row
-from streaming_chat.db.statements import insert
-from streaming_chat.db.transactions import savepoint, write_transaction
+from streaming_chat.db.statements import MOST_ROWS, insert
+from streaming_chat.db.transactions import one_statement, savepoint, write_transaction
 from streaming_chat.logs import describe, logger
 from streaming_chat.models import Conversation, Message, SearchEntry
 
@@ -153,7 +153,7 @@ def _insert(texts: Sequence[SavedText], using: str) -> None:
     if not entries:
         return
     try:
-        with savepoint(using):
+        with one_statement(using) if len(entries) <= MOST_ROWS else savepoint(using):
             insert(entries, using)
     except IntegrityError:
         # A number is taken by another text of the same kind and millisecond.
