@@ -95,6 +95,7 @@ class _BaseReader:
         self._stream.attach(self._waiter, keeps_alive=self._keeps_alive)
         if self._register is not None:
             self._unregister = self._register(self)
+            self._register = None
 
     def _leave(self, seconds: float = 0) -> bool:
         """Leave; True the first time. seconds: for which the stream still counts the reader."""

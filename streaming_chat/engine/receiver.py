@@ -116,7 +116,11 @@ class Receiver:
         try:
             async with upstream:
                 try:
-                    ending = await self._read_to_ending(upstream)
+                    ending = await self._read(upstream)
+                except ProviderError as error:
+                    if self._state.current is RunState.STARTING:
+                        raise
+                    ending = self._broken(error)
                 finally:
                     self.measurements.note_provider(upstream)
                 decide(ending)
@@ -125,14 +129,6 @@ class Receiver:
             if ending is None:
                 raise
         return ending
-
-    async def _read_to_ending(self, upstream: ProviderStream) -> Ending:
-        try:
-            return await self._read(upstream)
-        except ProviderError as error:
-            if self._state.current is RunState.STARTING:
-                raise
-            return self._broken(error)
 
     async def _read(self, upstream: ProviderStream) -> Ending:
         """Append what comes until the reply is complete or has its greatest length; return how it ended."""
