@@ -1,6 +1,6 @@
-"""What one process holds: many open replies at 1 token a second each, on PostgreSQL.
+"""What one process holds: many open replies at 1 token a second each, or one in so many seconds, on PostgreSQL.
 
-    python -m benchmarks.open_replies --count 1000 [--count 5000] [--seconds 60]
+    python -m benchmarks.open_replies --count 1000 [--count 5000] [--seconds 60] [--every 1]
 
 The replies are opened as fast as the process takes them; once all are open it is measured for so many seconds, then
 the provider ends them all within 20 s. The load, the provider and PostgreSQL run on the same machine.
@@ -29,27 +29,28 @@ def main(words: Sequence[str]) -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--count", type=int, action="append", required=True)
     arguments.add_argument("--seconds", type=float, default=60.0)
+    arguments.add_argument("--every", type=float, default=1.0)
     options = arguments.parse_args(words)
     print(machine(), flush=True)
     rows = []
     for count in options.count:
         with Site("polling", count + 1, STREAMING_CHAT_MAX_LIVE_REPLIES=count + 100) as site:
-            rows.append(uvloop.run(measure(site, count, options.seconds)))
+            rows.append(uvloop.run(measure(site, count, options.seconds, options.every)))
     heads = ["replies", "completed", "opened in, s", "KB each", "threads", "connections", "token p50, ms", "p99, ms"]
     print(table([*heads, "other page p50, ms", "p95, ms", "alone p95, ms", "CPU, cores"], rows))
 
 
-async def measure(site: Site, count: int, seconds: float) -> list[object]:
+async def measure(site: Site, count: int, seconds: float, every: float) -> list[object]:
     """Return one row of the table."""
     server = await site.serve("server").ready()
     alone = Visitor(server, site.sessions[-1], _PAGE)
     crowd = Crowd(site)
     # The first one imports the provider's SDK and starts the threads.
-    await crowd.gather(server, 1, 1.0)
+    await crowd.gather(server, 1, every)
     await alone.visit(5)
     before = usage(server.pid)
     began = time.monotonic()
-    await crowd.gather(server, count - 1, 1.0)
+    await crowd.gather(server, count - 1, every)
     opened = time.monotonic()
     # What a request needs while it is opened is given back, and reused.
     await asyncio.sleep(5)
