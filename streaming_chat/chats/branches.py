@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connections
-from django.db.models import Case, F, IntegerField, JSONField, Subquery, TextField, UUIDField, When
+from django.db.models import IntegerField, Subquery, TextField, UUIDField
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Length
 
@@ -28,11 +28,9 @@ SIZE = Length("text") + Length(Cast("parts", TextField()))
 
 _TEXT_SIZE = "LENGTH(message.{text})"
 # SIZE in this module's own SQL.
-_FULL_SIZE = "LENGTH(message.{text}) + LENGTH(CAST(message.{parts} AS text))"
-_NEEDED_SIZE = (
-    "LENGTH(message.{text})"
-    " + CASE WHEN message.{has_more_than_text} THEN LENGTH(CAST(message.{parts} AS text)) ELSE 0 END"
-)
+_PARTS_SIZE = "LENGTH(CAST(message.{parts} AS text))"
+_FULL_SIZE = f"{_TEXT_SIZE} + {_PARTS_SIZE}"
+_NEEDED_SIZE = f"{_TEXT_SIZE} + CASE WHEN message.{{has_more_than_text}} THEN {_PARTS_SIZE} ELSE 0 END"
 # Walks up from a leaf, one message at a time, until a limit is reached. It also ends if the messages form a circle.
 _UP = """
 WITH RECURSIVE branch (id, parent, place, size) AS (
@@ -97,43 +95,28 @@ def branch(
     most: int = PAGE_MESSAGES,
     max_chars: int = PAGE_CHARS,
     without: Collection[str] = (),
-    needed_parts: bool = False,
 ) -> list[Message]:
     """Return the end of the branch that ends with `leaf`, oldest first, in one query; none for an unknown leaf.
 
-    most: messages. max_chars: code points of all texts together and, if they are loaded, of the parts as JSON; the leaf is
-    returned in any case. without: columns that are not loaded. needed_parts: load parts only where there is more than a
-    text; the others count and are read like a column that is not loaded.
+    most: messages. max_chars: code points of all texts together, and of the parts as JSON, if these are loaded or belong to
+    a message with more than text; the leaf is returned in any case. without: columns that are not loaded.
     """
     if leaf is None:
         return []
     using = _database(conversation)
     names = tuple(field.attname for field in Message._meta.concrete_fields if field.name not in without)
-    limits = {"most": most, "max_chars": max_chars}
-    rows = _branch.rows(using, names, needed_parts, leaf=leaf, conversation=conversation.pk, **limits)
-    messages = [stored_row(Message, using, dict(zip(names, row, strict=True))) for row in rows]
-    if needed_parts:
-        _defer_parts(messages)
-    return _in_order(messages, leaf)
-
-
-def _defer_parts(messages: Iterable[Message]) -> None:
-    """Let parts that were not loaded be read when they are first used, as those of any deferred column."""
-    for message in messages:
-        if message.parts is None:
-            del message.__dict__["parts"]
+    rows = _branch.rows(using, names, leaf=leaf, conversation=conversation.pk, most=most, max_chars=max_chars)
+    return _in_order((stored_row(Message, using, dict(zip(names, row, strict=True))) for row in rows), leaf)
 
 
 @Statement
-def _branch(names: tuple[str, ...], needed_parts: bool) -> Query:
-    size = _NEEDED_SIZE if needed_parts else _FULL_SIZE if "parts" in names else _TEXT_SIZE
+def _branch(names: tuple[str, ...]) -> Query:
+    size = (_FULL_SIZE if "parts" in names else _NEEDED_SIZE).format(**_NAMES)
     conversation = Argument("conversation", UUIDField())
     limits = (Argument("most", IntegerField()), Argument("max_chars", IntegerField()))
     parameters = (Argument("leaf", UUIDField()), conversation, conversation, *limits)
-    ids = RawSQL(_sql(_UP, size=size.format(**_NAMES)), parameters)  # noqa: S611  (names and places)
-    parts = Case(When(has_more_than_text=True, then=F("parts")), output_field=JSONField())
-    columns = [parts if needed_parts and name == "parts" else name for name in names]
-    return Message.objects.filter(pk__in=ids).order_by().values_list(*columns)
+    ids = RawSQL(_sql(_UP, size=size), parameters)  # noqa: S611  (names and places)
+    return Message.objects.filter(pk__in=ids).order_by().values_list(*names)
 
 
 def branch_page(conversation: Conversation, *, before: uuid.UUID | None = None, most: int = PAGE_MESSAGES) -> Page:

@@ -17,11 +17,8 @@ from .tree import messages_of
 
 # The newest that a prompt has, and that a stateless client's request saves: each is a row, however short its text is.
 MAX_MESSAGES = 500
-# A site's STREAMING_CHAT_PROMPT may use any other, too.
-_IN_PROMPTS = {
-    *("id", "conversation", "parent", "depth", "role", "text", "page_context"),
-    *("has_more_than_text", "parts", "position", "cut_position"),
-}
+# A site's STREAMING_CHAT_PROMPT may use all but the parts.
+_IN_PROMPTS = {"id", "conversation", "parent", "depth", "role", "text", "has_more_than_text", "page_context"}
 _NOT_IN_PROMPTS = {field.name for field in Message._meta.concrete_fields} - _IN_PROMPTS
 
 
@@ -33,15 +30,25 @@ def stored_messages(conversation: Conversation, send_request: SendRequest, max_c
     if send_request.conversation_id is None:
         return []
     parent_id = _parent_id(conversation, send_request)
-    without = () if conf.STREAMING_CHAT_PROMPT else _NOT_IN_PROMPTS
-    # A text is in its own column, which is read at a fifth of the cost of JSON.
-    limits = {"most": MAX_MESSAGES, "max_chars": max_chars}
-    history = branch(conversation, parent_id, **limits, without=without, needed_parts=True)
+    without = ["parts"] if conf.STREAMING_CHAT_PROMPT else _NOT_IN_PROMPTS
+    history = branch(conversation, parent_id, most=MAX_MESSAGES, max_chars=max_chars, without=without)
+    _load_parts([message for message in history if message.has_more_than_text])
     if parent_id and parent_id == send_request.parent and not (history and history[-1].is_reply):
         raise unknown_parent()
     if send_request.regenerate and not history:
         raise APIError(422, "invalid", fields={"id": "Must be a reply to a user's message."})
     return history
+
+
+def _load_parts(messages: Sequence[Message]) -> None:
+    """Read the parts of messages that have more than text. Those of others are not needed, and are most of a branch."""
+    if not messages:
+        return
+    columns = ("parts", "position", "cut_position")
+    rows = Message.objects.using(messages[0]._state.db).filter(pk__in=[message.pk for message in messages])
+    found = {pk: values for pk, *values in rows.values_list("pk", *columns)}
+    for message in messages:
+        vars(message).update(zip(columns, found[message.pk], strict=True))
 
 
 def new_messages(

@@ -81,7 +81,7 @@ class SendStatementTests(TestCase):
     def test_the_end_of_a_branch(self):
         for without in ((), ("parts",)):
             names = [field.attname for field in Message._meta.concrete_fields if field.name not in without]
-            size = branches._TEXT_SIZE if without else branches._FULL_SIZE
+            size = branches._NEEDED_SIZE if without else branches._FULL_SIZE
             up = branches._sql(branches._UP, size=size.format(**branches._NAMES))
             ids = [self.reply.pk, self.conversation.pk, self.conversation.pk]
             ids_in_branch = RawSQL(up, (*branches._to_database("default", ids), prepared(5), prepared(100)))  # noqa: S611

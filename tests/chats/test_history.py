@@ -35,7 +35,8 @@ class StoredTests(TestCase):
         parts = [{"kind": "text", "text": "Look:"}, {"kind": "tool_call", "name": "weather", "id": "1"}]
         self.second.parts, self.second.has_more_than_text = parts, True
         self.second.save()
-        *others, last = stored_messages(self.conversation, SendRequest(conversation_id=self.conversation.pk), 1_000)
+        with self.assertNumQueries(2):
+            *others, last = stored_messages(self.conversation, SendRequest(conversation_id=self.conversation.pk), 1_000)
 
         assert all("parts" in message.get_deferred_fields() for message in others)
         assert "parts" in last.__dict__
@@ -52,7 +53,7 @@ class StoredTests(TestCase):
         """Of a long conversation, this is most of what a send reads."""
         for columns in self.deferred():
             assert {"parts", "created_at", "body_digest"} <= columns
-            assert not columns & {"cut_position", "text", "role", "depth", "page_context"}
+            assert not columns & {"has_more_than_text", "text", "role", "depth", "page_context"}
 
     @override_settings(STREAMING_CHAT_PROMPT="tests.chats.test_prompts.hook")
     def test_a_prompt_of_the_site_has_all_but_the_parts(self):
