@@ -414,8 +414,8 @@ class Supervisor(ProcessServer):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        # It says where before it listens.
-        wait_until(self.is_answering)
+        # It says where before it listens, and its workers load the site after that.
+        wait_until(self.is_answering, 60)
         return self
 
     def __exit__(self, *args: object) -> None:
