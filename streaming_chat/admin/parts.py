@@ -1,6 +1,6 @@
 """What a transcript shows of a message: its parts as HTML, and the facts about a reply as labels and values.
 
-Text is Markdown, reasoning and tool calls are folded, and what follows the cut is set apart.
+Text is Markdown, reasoning, tool calls and sources are folded, and what follows the cut is set apart.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.formats import localize
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -63,7 +64,17 @@ class PartRenderer:
         if kind == events.TOOL_CALL:
             arguments = str(payload.get("arguments", ""))
             return Part(kind, self._plain(arguments), _tool_call_label(payload))
+        if kind == events.SOURCE:
+            return Part(kind, self._source(payload), _source_label(payload))
         return Part(kind, self._plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind)
+
+    def _source(self, payload: dict[str, Any]) -> SafeString:
+        """Return its address, as a link if that is safe, and its other texts."""
+        url = str(payload.get("url", ""))
+        link = events.link_of(payload)
+        address = format_html('<a href="{}" rel="noopener noreferrer nofollow">{}</a>', link, url) if link else url
+        texts = [str(payload[name]) for name in ("id", "text") if payload.get(name)]
+        return format_html("<p><bdi>{}</bdi></p>{}", address, self._plain("\n".join(texts)))
 
 
 def _received(message: Message) -> list[Event]:
@@ -83,6 +94,12 @@ def _reasoning_label(text: str) -> str:
     count = len(text)
     label = ngettext("Reasoning, {count} character", "Reasoning, {count} characters", count)
     return label.format(count=localize(count))
+
+
+def _source_label(payload: dict[str, Any]) -> str:
+    is_of_site = payload.get("origin") == "context"
+    label = _("Document of this site: {title}") if is_of_site else _("Source: {title}")
+    return label.format(title=payload.get("title") or payload.get("url") or payload.get("id", ""))
 
 
 def _tool_call_label(payload: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from streaming_chat.exceptions import error_object
-from streaming_chat.protocol.events import DELTAS, END, REASONING, START, TEXT, TOOL_CALL, Event
+from streaming_chat.protocol.events import DELTAS, END, REASONING, SOURCE, START, TEXT, TOOL_CALL, Event
 from streaming_chat.protocol.sse import HEARTBEAT
 
 from .base import Encoder
@@ -76,7 +76,7 @@ class SimpleEncoder(Encoder):
 
 
 def _name(kind: str) -> str:
-    return kind if kind in (START, TOOL_CALL) else f"x-{kind}"
+    return kind if kind in (START, TOOL_CALL, SOURCE) else f"x-{kind}"
 
 
 def _json(data: dict[str, Any]) -> str:

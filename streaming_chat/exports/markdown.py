@@ -18,6 +18,8 @@ from streaming_chat.protocol.events import Event
 from .rows import MessageReader, Row, conversation_pages, to_json, to_text
 from .transcripts import ExportChunk
 
+_LABELS = {events.TOOL_CALL: "Tool call", events.SOURCE: "Source"}
+
 
 def export_markdown(conversation: uuid.UUID, through: uuid.UUID | None = None) -> Iterator[ExportChunk]:
     """Yield the branch in view of a conversation, or the one through a message; nothing if it does not exist. Blocking."""
@@ -105,7 +107,7 @@ def _labelled(event: Event) -> tuple[str, str]:
         return "", event.payload
     if event.kind == events.REASONING:
         return "Reasoning", event.payload
-    return ("Tool call" if event.kind == events.TOOL_CALL else "Part"), to_json({"kind": event.kind, **event.payload})
+    return _LABELS.get(event.kind, "Part"), to_json({"kind": event.kind, **event.payload})
 
 
 def _list(facts: dict[str, Any]) -> list[str]:

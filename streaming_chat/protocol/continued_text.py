@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from .events import REASONING, TEXT, Event
+from .events import REASONING, SOURCE, TEXT, Event
 from .storable_text import TextCleaner
 
 # A repetition of fewer letters and digits than this may be a coincidence: "the ", a table's rule, closing brackets. Less is
@@ -61,8 +61,8 @@ class Joint:
                 self._size += len(event.payload)
                 joined += [] if self._must_wait() else self._make()
             else:
-                # Reasoning about the continuation comes before it, and anything else after it.
-                joined += [event] if event.kind == REASONING else [*self._make(), event]
+                # Reasoning about the continuation and its sources come before it, and anything else after it.
+                joined += [event] if event.kind in (REASONING, SOURCE) else [*self._make(), event]
         return joined
 
     @property

@@ -1,10 +1,10 @@
 """What a reply's stream is made of, and positions. No I/O, no Django.
 
-A reply is `start`, any number of deltas (`text`, `reasoning`) and `tool_call`s, and an `end`. An event's position is the
-number of units before it: `start` is unit 0, a delta is as many units as it has code points, any other event but `end`
-is one, `end` has no number. The next event's position is this one's plus its size, so a gap shows by itself, neighbours
-of one kind can be merged, a delta can be split at any code point, and a position means the same live, in a database and
-in a finished message. Sizes are code points, as Python counts them: not bytes, not UTF-16 units.
+A reply is `start`, any number of deltas (`text`, `reasoning`), `tool_call`s and `source`s, and an `end`. An event's
+position is the number of units before it: `start` is unit 0, a delta is as many units as it has code points, any other event
+but `end` is one, `end` has no number. The next event's position is this one's plus its size, so a gap shows by itself,
+neighbours of one kind can be merged, a delta can be split at any code point, and a position means the same live, in a
+database and in a finished message. Sizes are code points, as Python counts them: not bytes, not UTF-16 units.
 
 A tool call is one unit however long it is, so what is limited is not the size but the weight: the code points of all text
 in the events, and PART_WEIGHT for each part that they make.
@@ -20,14 +20,21 @@ START = "start"
 TEXT = "text"
 REASONING = "reasoning"
 TOOL_CALL = "tool_call"
+SOURCE = "source"
 END = "end"
 DELTAS = frozenset({TEXT, REASONING})
+# What is no answer by itself.
+_NO_ANSWERS = frozenset({START, REASONING, SOURCE, END})
 
 # The weight of a part in addition to its text, in code points: about what its row, its JSON and its objects in memory take.
 PART_WEIGHT = 100
 
 # White space of any script, and characters without a width: zero-width space and joiners, word joiner, byte order mark.
 _VISIBLE = re.compile(r"[^\s\u200b-\u200d\u2060\ufeff]")
+
+# An address that a link may have: of the web, or a path of this site. "//host" is no path.
+_WEB_ADDRESS = re.compile(r"https?://[^\s/]", re.IGNORECASE)
+_SITE_PATH = re.compile(r"/(?![/\\\s])")
 
 
 class Event(NamedTuple):
@@ -49,6 +56,25 @@ class Event(NamedTuple):
         if self.kind in DELTAS:
             return len(self.payload)
         return 0 if self.kind == END else 1
+
+
+def source(url: str, title: str, *, id: str = "", text: str = "", origin: str = "provider") -> Event:
+    """Return the event of a source that the reply uses.
+
+    url: an http address, or a path of the site for "context"; any other becomes "". text: a short quotation. origin:
+    "provider" for a citation of the model, "context" for a document that the site has given to the model.
+    """
+    payload = {"url": url, "title": title, "id": id, "text": text, "origin": origin}
+    return Event(SOURCE, payload | {"url": link_of(payload)})
+
+
+def link_of(payload: Mapping[str, Any]) -> str:
+    """Return the address of a source, or "" if a page must not link to it, such as `javascript:`."""
+    url = payload.get("url")
+    if not isinstance(url, str):
+        return ""
+    is_path = payload.get("origin") == "context" and _SITE_PATH.match(url)
+    return url if is_path or _WEB_ADDRESS.match(url) else ""
 
 
 def merge(events: Iterable[Event]) -> Iterator[Event]:
@@ -179,19 +205,16 @@ def is_blank(text: str) -> bool:
 
 
 def has_answer(events: Iterable[Event]) -> bool:
-    """Return whether there is more than reasoning and blanks: text that can be seen, or a tool call."""
-    return any(
-        not is_blank(event.payload) if event.kind == TEXT else event.kind not in (START, REASONING, END)
-        for event in events
-    )
+    """Return whether there is more than reasoning, sources and blanks: text that can be seen, or a tool call."""
+    return any(not is_blank(event.payload) if event.kind == TEXT else event.kind not in _NO_ANSWERS for event in events)
 
 
 def has_more_than_text(parts: Iterable[Mapping[str, Any]]) -> bool:
     """Return whether a later prompt needs these parts, and not only their text.
 
-    Reasoning belongs to its own reply: models are sent the texts of earlier replies.
+    Reasoning and sources belong to their own reply: models are sent the texts of earlier replies.
     """
-    return any(part["kind"] not in DELTAS for part in parts)
+    return any(part["kind"] not in (TEXT, REASONING, SOURCE) for part in parts)
 
 
 def to_parts(events: Iterable[Event]) -> list[dict[str, Any]]:

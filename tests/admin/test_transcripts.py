@@ -101,6 +101,27 @@ class TranscriptTests(AdminTestCase):
             assert text in folded
         assert "Yes." not in folded
 
+    def test_sources_are_folded_and_linked_if_that_is_safe(self):
+        conversation = make_conversation()
+        sources = [
+            ("https://e.example/a?b=1&c=2", "The <b>web</b>", "provider"),
+            ("/shop/7/", "A kettle", "context"),
+            ("/admin/logout/", "Of the model", "provider"),
+            ("javascript:alert(1)", "A script", "provider"),
+        ]
+        keys = ("url", "title", "origin")
+        parts = [{"kind": "source", **dict(zip(keys, values, strict=True))} for values in sources]
+        make_reply(conversation, parts=[*parts, {"kind": "text", "text": "Yes."}])
+
+        page = self.client.get(transcript_url(conversation)).content.decode()
+        folded = re.findall(r'<details data-kind="source".*?</details>', page, re.DOTALL)
+        links = [re.findall('<a href="(.*?)"', each) for each in folded]
+
+        assert links == [["https://e.example/a?b=1&amp;c=2"], ["/shop/7/"], [], []]
+        assert "Source: The &lt;b&gt;web&lt;/b&gt;" in folded[0]
+        assert "Document of this site: A kettle" in folded[1]
+        assert "javascript:alert(1)" in folded[3]
+
     def test_the_prompt_is_folded_and_so_is_what_is_long_of_the_context(self):
         conversation = make_full_conversation()
         Conversation.objects.update(metadata={"page": "/weather", "version": 1.4, "cart": [{"id": 7}]})

@@ -10,18 +10,25 @@ from streaming_chat.protocol.events import (
     DELTAS,
     END,
     REASONING,
+    SOURCE,
     START,
     TEXT,
     TOOL_CALL,
     Event,
     after,
     before,
+    fitting,
     from_parts,
+    has_answer,
+    has_more_than_text,
     length,
+    link_of,
     merge,
+    source,
     split,
     text_of,
     to_parts,
+    weight,
 )
 from streaming_chat.protocol.storable_text import TextCleaner, storable, storable_value
 
@@ -35,8 +42,9 @@ def events_of(text: st.SearchStrategy[str]) -> st.SearchStrategy[list[Event]]:
     """Events between the start and the end of a reply."""
     delta = st.builds(Event, st.sampled_from([TEXT, TEXT, REASONING]), text)
     call = st.builds(Event, st.just(TOOL_CALL), CALLS)
+    cited = st.builds(source, STORABLE, STORABLE, text=STORABLE)
     other = st.builds(Event, st.just("of_tomorrow"), st.just({"x": 1}))
-    return st.lists(st.one_of(delta, delta, delta, call, other), max_size=10)
+    return st.lists(st.one_of(delta, delta, delta, call, cited, other), max_size=10)
 
 
 def reply(inside: list[Event]) -> list[Event]:
@@ -175,6 +183,51 @@ class PartsTests(SimpleTestCase):
             {"kind": "text", "text": "ab"},
             {"kind": "tool_call", **call},
         ]
+
+
+class SourceTests(SimpleTestCase):
+    def test_it_has_every_key(self):
+        cited = source("https://a.example", "A")
+
+        assert cited == Event(
+            SOURCE, {"url": "https://a.example", "title": "A", "id": "", "text": "", "origin": "provider"}
+        )
+        assert (cited.size, weight([cited])) == (1, 100 + len("url titleidtextoriginhttps://a.exampleAprovider"))
+
+    def test_a_page_may_link_to_the_web_and_to_paths_of_the_site_that_the_site_names(self):
+        for url, of_model, of_site in (
+            ("https://a.example/b?c#d", True, True),
+            ("HTTP://a.example", True, True),
+            ("/products/7/", False, True),
+            ("//a.example", False, False),
+            ("/\\a.example", False, False),
+            ("javascript:alert(1)", False, False),
+            (" https://a.example", False, False),
+            ("data:text/html,x", False, False),
+            ("https://", False, False),
+            ("products/7/", False, False),
+            ("", False, False),
+        ):
+            for origin, is_safe in (("provider", of_model), ("context", of_site)):
+                with self.subTest(url=url, origin=origin):
+                    wanted = url if is_safe else ""
+
+                    assert link_of({"url": url, "origin": origin}) == wanted
+                    assert source(url, "A", origin=origin).payload["url"] == wanted
+        assert link_of({"url": ["https://a.example"]}) == link_of({}) == ""
+
+    def test_it_is_no_answer_and_no_later_prompt_needs_it(self):
+        cited = source("https://a.example", "A")
+
+        assert not has_answer([Event(START, {}), cited])
+        assert has_answer([cited, Event(TEXT, "A")])
+        assert not has_more_than_text(to_parts([cited, Event(TEXT, "A")]))
+
+    def test_it_is_kept_complete_or_not_at_all(self):
+        cited = source("https://a.example", "A")
+
+        assert list(fitting([cited, Event(TEXT, "A")], weight([cited]))) == [cited]
+        assert list(fitting([cited, Event(TEXT, "A")], weight([cited]) - 1)) == []
 
 
 class StorableTests(SimpleTestCase):
