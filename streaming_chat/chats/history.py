@@ -18,7 +18,10 @@ from .tree import messages_of
 # The newest that a prompt has, and that a stateless client's request saves: each is a row, however short its text is.
 MAX_MESSAGES = 500
 # A site's STREAMING_CHAT_PROMPT may use all but the parts.
-_IN_PROMPTS = {"id", "conversation", "parent", "depth", "role", "text", "has_more_than_text", "page_context"}
+_IN_PROMPTS = {
+    *("id", "conversation", "parent", "depth", "role", "text", "page_context"),
+    *("has_more_than_text", "omitted_messages"),
+}
 _NOT_IN_PROMPTS = {field.name for field in Message._meta.concrete_fields} - _IN_PROMPTS
 
 

@@ -13,6 +13,8 @@ from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol.events import is_blank, to_parts
 from streaming_chat.providers.base import Turn
 
+from .prompt_start import start_of_prompt
+
 
 def prompt(
     request: HttpRequest,
@@ -24,10 +26,12 @@ def prompt(
     """Return the system prompt, the turns, and how many turns were left out.
 
     history: the end of the branch, oldest first; STREAMING_CHAT_PROMPT may replace it and the system prompt. The turns
-    before it are left out as well.
+    before it are left out as well, and so are its first ones if it is too long (see `prompt_start`).
     max_chars: the most code points of all turns together. Blank texts are not sent: Anthropic's API rejects a conversation
     that contains one. continuation: turns that follow the history, which are never left out.
     """
+    max_chars -= sum(len(turn.text) for turn in continuation)
+    history = history[start_of_prompt(history, max_chars) :]
     system = conversation.system_prompt
     messages: Iterable[Message | Turn] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
@@ -37,7 +41,7 @@ def prompt(
         # Providers require a user's turn first.
         system = f"{system}\n\nYou began this conversation by saying: {greeting}"
     turns = [_turn_of(message) for message in messages if not is_blank(message.text)]
-    kept, omitted = _fit(turns, max_chars - sum(len(turn.text) for turn in continuation))
+    kept, omitted = _fit(turns, max_chars)
     omitted += history[0].depth
     return "" if not system or is_blank(system) else system, _join([*kept, *continuation]), omitted
 

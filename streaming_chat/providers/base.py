@@ -125,8 +125,9 @@ class Provider(Backend, ABC):
     stall_timeout: Seconds without a byte from the API, after the first event.
     max_output_tokens: The most tokens that a reply may have, including reasoning. It is sent to the API, and reserved in the
         quota. The options of a model may name another number.
-    max_prompt_chars: The most code points of history that are sent, newest message first. Older messages are left out as
-        a whole, and the reply records how many.
+    max_prompt_chars: The most code points of history that are sent. A longer history is cut to the newest 60 %, in whole
+        messages, so that the prompts of the next turns begin with the same message, which a prompt cache needs. The reply
+        records how many messages were left out.
     """
 
     connect_timeout: float = 5.0

@@ -114,7 +114,7 @@ class HistoryTests(ApiTestCase):
         assert [[part["kind"] for part in turn.parts] for turn in turns] == [["text"], ["text", "tool_call"], ["text"]]
 
     def test_the_oldest_turns_are_left_out_whole(self):
-        self.provider.max_prompt_chars = 12
+        self.provider.max_prompt_chars = 20
         make_reply(self.conversation, "1234")
         make_message(self.conversation, "5678")
         make_reply(self.conversation, "90")
