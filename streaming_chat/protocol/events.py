@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 START = "start"
@@ -81,20 +83,22 @@ def merge(events: Iterable[Event]) -> Iterator[Event]:
     """Yield the same stream with neighbouring deltas of one kind joined and empty deltas dropped."""
     kind = ""
     texts: list[str] = []
-    for event in events:
-        if event.kind in DELTAS:
-            if not event.payload:
+    # By groups, since a reply has an event for each token.
+    for next_kind, group in groupby(events, key=itemgetter(0)):
+        if next_kind in DELTAS:
+            text = "".join(map(itemgetter(1), group))
+            if not text:
                 continue
-            if event.kind != kind:
+            if next_kind != kind:
                 if texts:
                     yield Event(kind, "".join(texts))
-                kind, texts = event.kind, []
-            texts.append(event.payload)
+                kind, texts = next_kind, []
+            texts.append(text)
             continue
         if texts:
             yield Event(kind, "".join(texts))
         kind, texts = "", []
-        yield event
+        yield from group
     if texts:
         yield Event(kind, "".join(texts))
 
