@@ -88,14 +88,16 @@ class Migration(migrations.Migration):
                 ('continued_at', models.PositiveIntegerField(blank=True, help_text='Where what its own provider sent begins.', null=True, verbose_name='continued at')),
                 ('depth', models.PositiveIntegerField(default=0, editable=False, help_text='How many messages come before it on its branch.')),
                 # Last: to read a column that comes after a long text, SQLite reads the text.
+                ('has_more_than_text', models.BooleanField(default=False, editable=False, help_text='Later prompts need its parts: there are tool calls, files or others.')),
                 ('text', models.TextField(blank=True, verbose_name='text')),
                 ('parts', models.JSONField(blank=True, default=list, verbose_name='parts')),
-                ('has_more_than_text', models.BooleanField(default=False, editable=False, help_text='Later prompts need its parts: there are tool calls, files or others.')),
             ],
             options={
                 'verbose_name': 'message',
                 'verbose_name_plural': 'messages',
                 'ordering': ('created_at', 'id'),
+                # Here: if it is added later, Django makes SQLite's table anew, with the references to itself last.
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('role', 'user'), _negated=True), ('status', 'completed'), _connector='OR'), name='streaming_chat_user_messages_are_complete')],
             },
         ),
         migrations.CreateModel(
@@ -302,10 +304,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=models.Index(condition=models.Q(('error_code', ''), _negated=True), fields=['error_code', '-id'], name='streaming_chat_message_error'),
-        ),
-        migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('role', 'user'), _negated=True), ('status', 'completed'), _connector='OR'), name='streaming_chat_user_messages_are_complete'),
         ),
         migrations.AddConstraint(
             model_name='feedback',

@@ -5,9 +5,18 @@ from django.db.models import Model
 from django.db.models.functions import Now
 from django.test import TestCase
 
-from streaming_chat.models import Conversation, Feedback, ReplyEvent
+from streaming_chat.models import Conversation, Feedback, Message, ReplyEvent
 from streaming_chat.protocol.events import Event
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
+
+
+class ColumnTests(TestCase):
+    def test_the_long_columns_of_a_message_are_the_last(self):
+        """SQLite reads a long text to get to a column after it."""
+        with connection.cursor() as cursor:
+            columns = connection.introspection.get_table_description(cursor, Message._meta.db_table)
+
+        assert [column.name for column in columns][-2:] == ["text", "parts"]
 
 
 class ConstraintTests(TestCase):
