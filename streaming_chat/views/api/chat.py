@@ -10,6 +10,7 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.chats.history import MAX_MESSAGES
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.providers.base import Turn
+from streaming_chat.providers.model_options import EFFORTS
 
 from . import parsing
 from .replies import begin_reply
@@ -30,6 +31,7 @@ def stateless_chat(request: HttpRequest, owner: Owner) -> ReplyAnswer:
     checks: dict[str, parsing.Check] = {
         "messages": _history,
         "model": parsing.text(255, shortest=1),
+        "effort": parsing.one_of(*EFFORTS),
         "client_id": parsing.client_id,
     }
     parsing.require_json(request)
@@ -45,6 +47,7 @@ def stateless_chat(request: HttpRequest, owner: Owner) -> ReplyAnswer:
             "messages": [[turn.role, turn.text] for turn in turns],
             "omitted": omitted,
             "model": body.get("model", ""),
+            "effort": body.get("effort", ""),
         },
         stateless=True,
         grace_seconds=_GRACE_SECONDS,

@@ -60,7 +60,10 @@ class EffortTests(ApiTestCase):
         assert self.asked == ["high", "high"]
         assert {message.effort for message in Message.objects.filter(role="assistant")} == {"high"}
 
-    def test_a_stateless_client_has_none(self):
-        response = self.api.post("api/chat", {"messages": [{"role": "user", "content": "Hi"}], "effort": "low"})
+    def test_a_stateless_client_chooses_one(self):
+        body = {"messages": [{"role": "user", "content": "Hi"}], "client_id": "one"}
+        list(self.api.post("api/chat", {**body, "effort": "high"}).streaming_content)
+        other = self.api.post("api/chat", {**body, "effort": "low"})
 
-        assert list(error_of(response)["fields"]) == ["effort"]
+        assert self.asked == ["high"]
+        assert (other.status_code, error_of(other)["code"]) == (422, "idempotency_mismatch")
