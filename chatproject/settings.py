@@ -138,9 +138,12 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 
 # Alias, which is also the start of the variables of key and address; provider; and the model to use while MODELS is unset.
 _KEYED_PROVIDERS = [
-    ("openai", "streaming_chat.providers.openai.OpenAIProvider", "gpt-6-luna"),
+    ("openai", "streaming_chat.providers.openai_responses.OpenAIResponsesProvider", "gpt-6-luna"),
     ("anthropic", "streaming_chat.providers.anthropic.AnthropicProvider", "claude-sonnet-5-5"),
 ]
+
+# At another address than OpenAI's own: more servers know chat completions than know its Responses API.
+_COMPATIBLE_WITH_OPENAI = "streaming_chat.providers.openai.OpenAIProvider"
 
 
 def scalar_settings() -> dict[str, Any]:
@@ -170,7 +173,8 @@ def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
     for alias, backend, model in _KEYED_PROVIDERS:
         if api_key := env.str(f"{alias.upper()}_API_KEY", default=""):
             base_url = env.str(f"{alias.upper()}_BASE_URL", default="") or None
-            providers[alias] = {"BACKEND": backend, "OPTIONS": {"api_key": api_key, "base_url": base_url}}
+            path = _COMPATIBLE_WITH_OPENAI if alias == "openai" and base_url else backend
+            providers[alias] = {"BACKEND": path, "OPTIONS": {"api_key": api_key, "base_url": base_url}}
             models.append(f"{alias}:{model}")
     return {**providers, "demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"}}, [*models, "demo:demo"]
 

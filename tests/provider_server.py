@@ -1,4 +1,4 @@
-"""A model provider on loopback, for tests: real sockets, both wire formats, every fault of providers and networks.
+"""A model provider on loopback, for tests: real sockets, three wire formats, every fault of providers and networks.
 
     with ProviderServer() as provider:
         provider.script(Script(["Hello", ", wörld"]))
@@ -12,7 +12,8 @@
 
 It runs in a thread with a loop of its own and listens on a free port of 127.0.0.1, so a server in a thread,
 one in a subprocess and a test's own loop can all talk to it. POST …/chat/completions is answered as
-chat.completions, POST …/messages as Anthropic's messages; anything else is 404.
+chat.completions, POST …/responses as OpenAI's Responses API (tests/responses_wire.py), POST …/messages as
+Anthropic's messages; anything else is 404.
 
 **Which script answers.** In this order: `by_model[model]`, `by_text[text of the last message]`, the queue
 that `script()` fills (each is used once, in the order of the requests), `default`. One script may answer any
@@ -758,6 +759,10 @@ def _wire(path: str) -> Any:
         return OpenAIWire()
     if path.partition("?")[0].endswith("/messages"):
         return AnthropicWire()
+    if path.partition("?")[0].endswith("/responses"):
+        from .responses_wire import ResponsesWire
+
+        return ResponsesWire()
     return None
 
 
@@ -844,7 +849,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _last_text(body: Any) -> str:
-    messages = body.get("messages") if isinstance(body, dict) else None
+    messages = (body.get("messages") or body.get("input")) if isinstance(body, dict) else None
     content = messages[-1].get("content", "") if messages else ""
     if isinstance(content, list):
         return "".join(part.get("text", "") for part in content)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streaming_chat.exceptions import ProviderError
-from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
+from streaming_chat.protocol.events import REASONING, SOURCE, TEXT, TOOL_CALL, Event
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream, Turn
 from streaming_chat.providers.model_options import ModelOptions
 
@@ -39,6 +39,10 @@ class Received:
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
         return [event.payload for event in self.events if event.kind == TOOL_CALL]
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        return [event.payload for event in self.events if event.kind == SOURCE]
 
     @property
     def code(self) -> str:

@@ -50,7 +50,7 @@ from .database import database_url
 from .factories import make_user
 from .provider_server import TIMEOUT, ProviderServer
 
-WIRES = ("openai", "anthropic")
+WIRES = ("openai", "anthropic", "responses")
 ENDINGS = ("done", "stopped", "interrupted", "failed")
 _RESET = struct.pack("ii", 1, 0)
 _CSRF = "a" * 32
@@ -68,7 +68,7 @@ def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT) -> Any
 
 
 def site(provider: ProviderServer) -> dict[str, Any]:
-    """Return settings of a site whose models are a loopback provider's, in both wire formats."""
+    """Return settings of a site whose models are a loopback provider's, in each wire format."""
     return {
         "STREAMING_CHAT_PROVIDERS": {
             "openai": {
@@ -79,8 +79,12 @@ def site(provider: ProviderServer) -> dict[str, Any]:
                 "BACKEND": "streaming_chat.providers.anthropic.AnthropicProvider",
                 "OPTIONS": {"api_key": "test", "base_url": provider.anthropic_url},
             },
+            "responses": {
+                "BACKEND": "streaming_chat.providers.openai_responses.OpenAIResponsesProvider",
+                "OPTIONS": {"api_key": "test", "base_url": provider.openai_url},
+            },
         },
-        "STREAMING_CHAT_MODELS": ["openai:any", "anthropic:any", "openai:*", "anthropic:*"],
+        "STREAMING_CHAT_MODELS": ["openai:any", "anthropic:any", "responses:any", "openai:*", "anthropic:*"],
         "STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER": 1000,
         "STREAMING_CHAT_FLUSH_SECONDS": 0.1,
     }

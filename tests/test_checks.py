@@ -211,6 +211,20 @@ class BackendTests(ChecksTestCase):
                 assert message.id == "streaming_chat.E004"
                 assert "pip install 'streaming-chat[openai]'" in message.msg
 
+    def test_reasoning_that_the_api_does_not_return(self):
+        def found(backend=OPENAI, name="own:gpt-6-luna", base_url=None, **options):
+            entry = {"BACKEND": backend, "OPTIONS": {"api_key": "secret-key", "base_url": base_url}}
+            table = {name: {"show_reasoning": True, **options}}
+            return self.ids(
+                checks.check_backends, STREAMING_CHAT_PROVIDERS={"own": entry}, STREAMING_CHAT_MODEL_OPTIONS=table
+            )
+
+        assert found() == found(name="own:*") == found(base_url="https://api.openai.com/v1") == ["W012"]
+        assert found(base_url="http://localhost:8000/v1") == []
+        assert found(name="other:gpt-6-luna") == []
+        assert found(show_reasoning=False) == []
+        assert found("streaming_chat.providers.openai_responses.OpenAIResponsesProvider") == []
+
     def test_an_address_that_redis_does_not_know(self):
         """The writer would fail at each attempt to create the notifier, and replies would not be saved."""
         assert "redis+tls" in self.found(REDIS, url="redis+tls://localhost")
@@ -281,7 +295,8 @@ import sys, django
 from django.core.checks import run_checks
 django.setup()
 run_checks(tags=["streaming_chat"])
-print({"openai", "anthropic", "aiohttp", "redis"} & set(sys.modules), "streaming_chat.providers.openai" in sys.modules)
+provider = "streaming_chat.providers.openai_responses"
+print({"openai", "anthropic", "aiohttp", "redis"} & set(sys.modules), provider in sys.modules)
 """
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment | keys, cwd=settings.BASE_DIR, capture_output=True, check=True

@@ -122,6 +122,14 @@ class ProviderTests(SimpleTestCase):
         assert providers["anthropic"]["OPTIONS"] == {"api_key": "k2", "base_url": None}
         assert [model.split(":")[0] for model in models] == ["openai", "anthropic", "demo"]
 
+    def test_openai_itself_is_asked_by_its_newer_api_and_a_compatible_server_by_the_one_that_all_know(self):
+        for address, backend in (("", "OpenAIResponsesProvider"), ("http://127.0.0.1:1/v1", "OpenAIProvider")):
+            with self.subTest(address):
+                environment = {"OPENAI_API_KEY": "k1", "OPENAI_BASE_URL": address}
+                [providers] = settings_with(environment, "STREAMING_CHAT_PROVIDERS")
+
+                assert providers["openai"]["BACKEND"].rpartition(".")[2] == backend
+
     def test_every_provider_that_can_be_configured_can_be_made(self):
         environment = {"OPENAI_API_KEY": "k1", "ANTHROPIC_API_KEY": "k2"}
         script = (

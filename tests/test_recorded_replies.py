@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streaming_chat.models import Message
+from streaming_chat.protocol.events import SOURCE
 from streaming_chat.protocol.storable_text import storable
 
 from . import test_recorded_streams as recorded
@@ -80,6 +81,7 @@ class RecordedReplyTests(ServerTestCase):
         assert message.text == joined(message, "text") == storable(expect.get("text", ""))
         assert joined(message, "reasoning") == expect.get("reasoning", "")
         assert recorded._calls(calls) == recorded._expected_calls(expect.get("tool_calls", []))
+        assert [part["url"] for part in message.parts if part["kind"] == SOURCE] == expect.get("sources", [])
         assert message.finish_reason == expect.get("finish_reason", "")
         assert (message.status, message.end_reason) == ending_of(expect, message)
         if "usage" in expect:

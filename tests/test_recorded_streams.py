@@ -19,7 +19,9 @@ from django.test import SimpleTestCase
 from streaming_chat.providers.anthropic import AnthropicProvider
 from streaming_chat.providers.http import HttpStream
 from streaming_chat.providers.openai import OpenAIProvider
+from streaming_chat.providers.openai_responses import OpenAIResponsesProvider
 
+from . import recorded_responses
 from .provider_server import ProviderServer, Script, blocks
 from .received import PROMPT, Received, receive
 
@@ -31,7 +33,10 @@ STREAMS = Path(
 
 
 class Recording(NamedTuple):
-    """One stream. wire: "openai" or "anthropic". expect: text, reasoning, tool_calls, finish_reason, usage, error."""
+    """One stream. wire: "openai", "responses" or "anthropic".
+
+    expect: text, reasoning, tool_calls, sources, finish_reason, end_reason, usage, error.
+    """
 
     name: str
     wire: str
@@ -360,12 +365,19 @@ SHORT = [
 def _recordings() -> list[Recording]:
     index = STREAMS / "expected.json"
     expected = json.loads(index.read_text()) if index.exists() else {}
-    return SHORT + [
+    recordings = [
         Recording(name, wire, (STREAMS / name).read_bytes(), entry["expect"])
         for name, entry in sorted(expected.items())
         for folder, wire in (("openai-chat/", "openai"), ("anthropic/", "anthropic"))
         if name.startswith(folder)
     ]
+    responses = recorded_responses.SHORT + [
+        response
+        for name, entry in sorted(expected.items())
+        if name.startswith("openai-responses/")
+        for response in recorded_responses.divided(name, (STREAMS / name).read_bytes(), entry["expect"])
+    ]
+    return SHORT + recordings + [Recording(name, "responses", raw, expect) for name, raw, expect in responses]
 
 
 RECORDINGS = _recordings()
@@ -374,6 +386,7 @@ END_REASONS = {
     "refusal": "content_filter",
     "content_filter": "content_filter",
     "max_tokens": "length",
+    "max_output_tokens": "length",
     "length": "length",
     "tool_use": "tool_calls",
     "tool_calls": "tool_calls",
@@ -388,6 +401,7 @@ class RecordedStreamTests(SimpleTestCase):
         cls.server = cls.enterClassContext(ProviderServer())
         cls.providers = {
             "openai": OpenAIProvider("openai", api_key="k", base_url=cls.server.openai_url),
+            "responses": OpenAIResponsesProvider("responses", api_key="k", base_url=cls.server.openai_url),
             "anthropic": AnthropicProvider("anthropic", api_key="k", base_url=cls.server.anthropic_url),
         }
 
@@ -464,6 +478,7 @@ class RecordedStreamTests(SimpleTestCase):
             assert received.code == expect["error"]
         assert _calls(received.tool_calls) == _expected_calls(expect.get("tool_calls", []))
         assert all(call["complete"] for call in received.tool_calls)
+        assert [source["url"] for source in received.sources] == expect.get("sources", [])
         assert stream.finish_reason == expect.get("finish_reason", "")
         if not received.error:
             assert stream.end_reason == expect.get("end_reason", END_REASONS.get(stream.finish_reason, "stop"))
@@ -481,6 +496,8 @@ class RecordedStreamTests(SimpleTestCase):
 
 def _finish_inside(prefix: bytes) -> bool:
     if re.search(rb'"(finish|stop)_reason": ?"(?!error")', prefix) or b'"message_stop"' in prefix:
+        return True
+    if re.search(rb'"response\.(completed|incomplete)"', prefix):
         return True
     return b"[DONE]" in prefix and bool(re.search(rb'"usage": ?\{', prefix))
 
@@ -503,6 +520,13 @@ def _expected_usage(usage: dict[str, Any]) -> list[int | None]:
             inputs.get("cached_tokens"),
             usage["completion_tokens"],
             outputs.get("reasoning_tokens", usage.get("reasoning_tokens")),
+        ]
+    if "input_tokens_details" in usage:
+        return [
+            usage["input_tokens"],
+            usage["input_tokens_details"]["cached_tokens"],
+            usage["output_tokens"],
+            usage["output_tokens_details"]["reasoning_tokens"],
         ]
     cached, written = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
     return [usage["input_tokens"] + (cached or 0) + (written or 0), cached, usage["output_tokens"], None]

@@ -84,6 +84,8 @@ ERROR_WORDS = {
     "bad_request": ("provider_rejected", False),
     "invalid_parameter": ("provider_rejected", False),
     "validation": ("provider_rejected", False),
+    "invalid_prompt": ("provider_rejected", False),
+    "policy": ("provider_rejected", False),
     "content_filter": ("provider_rejected", False),
     "data_inspection": ("provider_rejected", False),
     "server_error": ("provider_error", True),

@@ -12,27 +12,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from django.core.checks import CheckMessage, Warning  # noqa: A004  (Django's own name)
+
+from streaming_chat.conf import conf
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
-from .base import Prompt, Provider, ProviderOptions, RunContext
-from .clients import Address, Clients, Secret
+from .base import Prompt, Provider, ProviderOptions
 from .errors import is_bare_error
 from .http import HttpStream
+from .model_names import is_model_name, split_model
+from .openai_api import hashes_of, is_openai, make_clients, price_source
+from .openai_reasoning import nearest_effort, thinks
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, is_json, merged, parse, parse_objects
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
-    from .http_client import Client
-
 _PREFILLS = (None, "message", "prefix", "continue_final_message")
-BASE_URL = "https://api.openai.com/v1"
-HOST = "api.openai.com"
 
 
 class OpenAIProvider(Provider):
@@ -71,17 +70,15 @@ class OpenAIProvider(Provider):
             raise ValueError(f"prefill must be one of {_PREFILLS}, got {prefill!r}")
         self.prefill = prefill
         self.base_url = base_url
-        address = Address.of(base_url or BASE_URL)
-        self.is_openai = address.host == HOST
-        build = partial(
-            _build_client,
-            api_key=Secret(api_key),
-            address=address,
+        self.is_openai = is_openai(base_url)
+        self.clients = make_clients(
+            "chat/completions",
+            api_key=api_key,
+            base_url=base_url,
             connect_seconds=self.connect_timeout,
             organization=organization,
             project=project,
         )
-        self.clients = Clients("openai", build)
 
     def stream(self, prompt: Prompt) -> HttpStream:
         return OpenAIStream(self, prompt)
@@ -92,9 +89,21 @@ class OpenAIProvider(Provider):
     def prepare(self) -> None:
         self.clients.load()
 
+    def check(self) -> list[CheckMessage]:
+        """Find options of models that only the other API of OpenAI has (W012)."""
+        return [_no_reasoning(name) for name in self._models_with_reasoning()] if self.is_openai else []
+
+    def _models_with_reasoning(self) -> list[str]:
+        table: Any = conf.STREAMING_CHAT_MODEL_OPTIONS
+        return [
+            name
+            for name, options in (table.items() if isinstance(table, dict) else ())
+            if is_model_name(name) and split_model(name)[0] == self.alias
+            if isinstance(options, dict) and options.get("show_reasoning")
+        ]
+
     def price_source(self) -> tuple[str, str]:
-        # A gateway has prices of its own, even for models of a known name.
-        return ("provider_api_url", self.base_url) if self.base_url else ("provider_id", "openai")
+        return price_source(self.base_url)
 
     def parameters(self, prompt: Prompt) -> dict[str, Any]:
         """Return the request's body."""
@@ -110,11 +119,16 @@ class OpenAIProvider(Provider):
         if self.include_usage:
             parameters["stream_options"] = {"include_usage": True}
         if effort := prompt.options.effort:
-            # Some of OpenAI's models know `max`, too; compatible servers do not.
-            parameters["reasoning_effort"] = "xhigh" if effort == "max" else effort
+            parameters |= self._reasoning_effort(prompt.model, effort)
         if self.is_openai:
-            parameters |= _hashes(prompt.context)
+            parameters |= hashes_of(prompt.context)
         return prompt.options.apply_parameters(parameters)
+
+    def _reasoning_effort(self, model: str, effort: str) -> dict[str, str]:
+        if not self.is_openai:
+            # Few compatible servers know `max`.
+            return {"reasoning_effort": "xhigh" if effort == "max" else effort}
+        return {"reasoning_effort": nearest_effort(model, effort)} if thinks(model) else {}
 
 
 class ToolCalls(HeldCalls):
@@ -350,28 +364,12 @@ class OpenAIStream(HttpStream):
             events += self._tool_calls.pop(complete=True)
 
 
-def _hashes(context: RunContext) -> dict[str, str]:
-    """Return what tells OpenAI one user from another, and which prompts begin alike. Compatible servers may refuse it."""
-    keys = {"safety_identifier": context.owner_hash, "prompt_cache_key": context.conversation_hash}
-    return {name: value for name, value in keys.items() if value}
-
-
-def _build_client(
-    sdk: ModuleType,
-    *,
-    api_key: Secret,
-    address: Address,
-    connect_seconds: float,
-    organization: str | None,
-    project: str | None,
-) -> Client:
-    from .http_client import Client, headers_of, unused_http_client
-
-    client = sdk.AsyncOpenAI(api_key=api_key.value, base_url=address.origin, http_client=unused_http_client())
-    # The SDK reads these from the environment; only the settings decide here.
-    client.organization = organization
-    client.project = project
-    return Client(address.url("chat/completions"), headers_of(client), connect_seconds)
+def _no_reasoning(model: str) -> CheckMessage:
+    return Warning(
+        f"STREAMING_CHAT_MODEL_OPTIONS[{model!r}] has show_reasoning, but OpenAI's chat completions return no reasoning.",
+        hint="Use streaming_chat.providers.openai_responses.OpenAIResponsesProvider for OpenAI itself.",
+        id="streaming_chat.W012",
+    )
 
 
 def _text(value: Any) -> str:

@@ -8,11 +8,16 @@ from django.test import SimpleTestCase
 
 from streaming_chat.providers.anthropic import AnthropicProvider
 from streaming_chat.providers.openai import OpenAIProvider
+from streaming_chat.providers.openai_responses import OpenAIResponsesProvider
 from tests.provider_server import ProviderServer, Script
 from tests.received import PROMPT, receive
 
 KEY = "sk-in-the-path-7f3a91"
-PROVIDERS = {"openai": (OpenAIProvider, "/v1"), "anthropic": (AnthropicProvider, "")}
+PROVIDERS = {
+    "openai": (OpenAIProvider, "/v1"),
+    "responses": (OpenAIResponsesProvider, "/v1"),
+    "anthropic": (AnthropicProvider, ""),
+}
 
 
 class Everything(logging.Handler):

@@ -18,6 +18,7 @@ from streaming_chat.providers.anthropic import AnthropicProvider
 from streaming_chat.providers.base import Provider, ProviderStream
 from streaming_chat.providers.demo import DemoProvider
 from streaming_chat.providers.openai import OpenAIProvider
+from streaming_chat.providers.openai_responses import OpenAIResponsesProvider
 from streaming_chat.testing import Exchange, ProviderConformance
 from tests.test_write_your_own import PROVIDER
 
@@ -36,6 +37,17 @@ class OpenAITests(ProviderConformance, SimpleTestCase):
 
     def frame(self, text):
         return sse({"choices": [{"delta": {"content": text}}]})
+
+
+class OpenAIResponsesTests(ProviderConformance, SimpleTestCase):
+    opening = sse({"type": "response.created", "response": {"id": "resp_1", "status": "in_progress"}})
+    ending = sse({"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}})
+
+    def make_provider(self, url):
+        return OpenAIResponsesProvider("openai", api_key="k", base_url=f"{url}/v1")
+
+    def frame(self, text):
+        return sse({"type": "response.output_text.delta", "output_index": 0, "delta": text})
 
 
 class AnthropicTests(ProviderConformance, SimpleTestCase):

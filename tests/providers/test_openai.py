@@ -132,6 +132,14 @@ class RequestTests(ServedTests):
 
         assert sent == ["none", "minimal", "low", "medium", "high", "xhigh", "xhigh"]
 
+    def test_openai_itself_gets_the_nearest_effort_that_the_model_knows(self):
+        provider = OpenAIProvider("openai", api_key=KEY)
+        for model, sent in (("gpt-6-luna", "max"), ("gpt-5", "high"), ("gpt-4.1", None)):
+            with self.subTest(model):
+                body = provider.parameters(PROMPT.replace(model=model, options=ModelOptions(effort="max")))
+
+                assert body.get("reasoning_effort") == sent
+
     async def test_openai_itself_is_told_one_owner_and_conversation_from_another(self):
         """By hashes. A compatible server may refuse what it does not know."""
         context = RunContext(user_id=77, owner_hash="0a1b", conversation_id=UUID(int=1))

@@ -106,6 +106,10 @@ class PackageTests(SimpleTestCase):
         with sold_by():
             assert cost_of("own:gpt-4o", USED) == Decimal("0.00325")
 
+    def test_both_apis_of_openai_have_its_prices(self):
+        with sold_by("streaming_chat.providers.openai_responses.OpenAIResponsesProvider"):
+            assert cost_of("own:gpt-4o", USED) == Decimal("0.00325")
+
     def test_the_alias_says_nothing(self):
         with override_settings(
             STREAMING_CHAT_PROVIDERS={"openai": {"BACKEND": "streaming_chat.testing.ScriptedProvider"}}

@@ -16,6 +16,7 @@ from streaming_chat.providers.anthropic import AnthropicProvider
 from streaming_chat.providers.base import Prompt, Turn
 from streaming_chat.providers.model_options import ModelOptions
 from streaming_chat.providers.openai import OpenAIProvider
+from streaming_chat.providers.openai_responses import OpenAIResponsesProvider
 from tests.provider_server import Call, ProviderServer
 from tests.received import receive
 
@@ -65,6 +66,12 @@ class RequestTests(SimpleTestCase):
         create = sdk.chat.completions.with_streaming_response.create
         return await self.assert_same(OpenAIProvider("openai", **options), sdk, create)
 
+    async def same_by_openai_responses(self, **options: Any) -> Call:
+        options = {"api_key": KEY, "base_url": self.server.openai_url, **options}
+        sdk = openai.AsyncOpenAI(**options, timeout=TIMEOUT, http_client=openai.DefaultAioHttpClient())
+        create = sdk.responses.with_streaming_response.create
+        return await self.assert_same(OpenAIResponsesProvider("openai", **options), sdk, create)
+
     async def same_by_anthropic(self) -> Call:
         options = {"api_key": KEY, "base_url": self.server.anthropic_url}
         sdk = anthropic.AsyncAnthropic(**options, timeout=TIMEOUT, http_client=anthropic.DefaultAioHttpClient())
@@ -83,6 +90,12 @@ class RequestTests(SimpleTestCase):
 
         assert "openai-organization" not in call.headers
 
+    async def test_openai_responses(self):
+        call = await self.same_by_openai_responses(organization="org-1", project="proj-1")
+
+        assert call.headers["authorization"] == f"Bearer {KEY}"
+        assert (call.headers["openai-organization"], call.headers["openai-project"]) == ("org-1", "proj-1")
+
     async def test_anthropic(self):
         call = await self.same_by_anthropic()
 
@@ -93,7 +106,7 @@ class RequestTests(SimpleTestCase):
         """The SDKs add them to each request, or replace others by them."""
         lines = "X-Gateway: one\nuser-agent: ours"
         with mock.patch.dict(os.environ, OPENAI_CUSTOM_HEADERS=lines, ANTHROPIC_CUSTOM_HEADERS=lines):
-            for send in (self.same_by_openai, self.same_by_anthropic):
+            for send in (self.same_by_openai, self.same_by_openai_responses, self.same_by_anthropic):
                 with self.subTest(send.__name__):
                     self.server.clear()
                     call = await send()

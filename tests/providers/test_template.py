@@ -17,6 +17,7 @@ from streaming_chat.protocol.events import Event
 from streaming_chat.providers.anthropic import AnthropicProvider, AnthropicStream
 from streaming_chat.providers.http import MOST_ATTEMPTS
 from streaming_chat.providers.openai import OpenAIProvider, OpenAIStream
+from streaming_chat.providers.openai_responses import OpenAIResponsesProvider, OpenAIResponsesStream
 from streaming_chat.providers.template import Template
 from tests.received import PROMPT
 from tests.test_recorded_streams import RECORDINGS
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.once
 
 PROVIDERS = {
     "openai": OpenAIProvider("openai", api_key="k"),
+    "responses": OpenAIResponsesProvider("responses", api_key="k"),
     "anthropic": AnthropicProvider("anthropic", api_key="k"),
 }
 
@@ -54,6 +56,14 @@ class ParsingOpenAI(Parsing, OpenAIStream):
     pass
 
 
+class Responses(Counting, OpenAIResponsesStream):
+    pass
+
+
+class ParsingResponses(Parsing, OpenAIResponsesStream):
+    pass
+
+
 class Anthropic(Counting, AnthropicStream):
     pass
 
@@ -62,7 +72,11 @@ class ParsingAnthropic(Parsing, AnthropicStream):
     pass
 
 
-KINDS = {"openai": (OpenAI, ParsingOpenAI), "anthropic": (Anthropic, ParsingAnthropic)}
+KINDS = {
+    "openai": (OpenAI, ParsingOpenAI),
+    "responses": (Responses, ParsingResponses),
+    "anthropic": (Anthropic, ParsingAnthropic),
+}
 
 
 async def outcome(stream: Any, reads: list[bytes]) -> Any:
@@ -103,6 +117,10 @@ def chunk(text: str | None = "a", *, delta: dict[str, Any] | None = None, **more
 
 def delta(text: str) -> dict[str, Any]:
     return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+
+
+def numbered(text: str, number: int, **more: Any) -> dict[str, Any]:
+    return {"type": "response.output_text.delta", "sequence_number": number, "output_index": 0, "delta": text, **more}
 
 
 START = event(chunk("", delta={"role": "assistant"}))
@@ -147,8 +165,12 @@ class EqualTests(SimpleTestCase):
                 )
 
     async def test_any_bytes_in_place_of_the_text(self):
-        for payload in (chunk("a"), chunk("a", obfuscation="x7G"), delta("a")):
-            wire = "openai" if "choices" in payload else "anthropic"
+        for wire, payload in (
+            ("openai", chunk("a")),
+            ("openai", chunk("a", obfuscation="x7G")),
+            ("anthropic", delta("a")),
+            ("responses", numbered("a", 7)),
+        ):
             for text, form in itertools.product(ODD_TEXTS, (COMPACT, {})):
                 usual = event(payload, **form)
                 odd = usual.replace(b'"a"', b'"%b"' % text)
@@ -175,6 +197,33 @@ class EqualTests(SimpleTestCase):
             changed = usual[:place] + bytes([byte]) + usual[place + 1 :]
             await compared("openai", [usual, usual, changed, usual])
 
+    async def test_any_bytes_in_place_of_the_number(self):
+        usual = event(numbered("a", 12), **COMPACT)
+        for odd in (
+            b"13",
+            b"120",
+            b"0",
+            b"012",
+            b"-1",
+            b"1.5",
+            b"1e3",
+            b"",
+            b" 13",
+            b'"13"',
+            b"null",
+            b"1" * 20,
+            b"1,2",
+        ):
+            with self.subTest(odd):
+                changed = usual.replace(b"12", odd)
+                await compared("responses", [usual, usual, changed, usual, changed, changed, usual])
+
+    async def test_each_byte_of_a_numbered_read_changed(self):
+        usual = event(numbered("abc", 45, obfuscation="xyz"), **COMPACT)
+        for place, byte in itertools.product(range(len(usual)), b'"\\,:}{\n\r Z0\xff\x00'):
+            changed = usual[:place] + bytes([byte]) + usual[place + 1 :]
+            await compared("responses", [usual, usual, changed, usual])
+
     async def test_a_byte_order_mark_counts_at_the_beginning_only(self):
         usual = event(chunk("a"), **COMPACT)
 
@@ -192,7 +241,8 @@ class RecognisedTests(SimpleTestCase):
     """What makes it fast: after two reads, the next is not parsed."""
 
     async def recognised(self, wire: str, reads: list[bytes]) -> int:
-        return await compared(wire, [START, *reads] if wire == "openai" else reads)
+        starts = {"openai": [START], "responses": [event({"type": "response.created", "response": {}})]}
+        return await compared(wire, [*starts.get(wire, []), *reads])
 
     async def test_the_same_around_another_text(self):
         for wire, make in (("openai", chunk), ("anthropic", delta)):
@@ -201,6 +251,20 @@ class RecognisedTests(SimpleTestCase):
                     reads = [event(make(text), **form) for text in ("a", " b", "c, d", "日本", "ü😀")]
 
                     assert await self.recognised(wire, reads) >= 3
+
+    async def test_the_number_of_the_event(self):
+        for form in (COMPACT, {}):
+            with self.subTest(form=form):
+                reads = [event(numbered(text, 8 + place), **form) for place, text in enumerate("abcdef")]
+
+                assert await self.recognised("responses", reads) == 5
+
+    async def test_the_next_message_is_not_like_the_last(self):
+        """Even if its events are: a blank line comes before it."""
+        message = event({"type": "response.output_item.added", "item": {"type": "message"}})
+        a, b, c, d = (event(numbered(text, 8)) for text in "abcd")
+
+        assert await self.recognised("responses", [a, b, message, c, d]) == 2
 
     async def test_padding_of_random_length(self):
         reads = [event(chunk(text, obfuscation="xY3" * len(text)), **COMPACT) for text in ("a", "bb", "ccc", "dddd")]
