@@ -15,7 +15,7 @@ from django.db.models import IntegerField, Subquery, TextField, UUIDField
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Length
 
-from streaming_chat.db.rows import stored_row
+from streaming_chat.db.rows import stored_rows
 from streaming_chat.db.statements import Argument, Query, Statement
 from streaming_chat.models import Conversation, Message
 
@@ -106,7 +106,7 @@ def branch(
     using = _database(conversation)
     names = tuple(field.attname for field in Message._meta.concrete_fields if field.name not in without)
     rows = _branch.rows(using, names, leaf=leaf, conversation=conversation.pk, most=most, max_chars=max_chars)
-    return _in_order((stored_row(Message, using, dict(zip(names, row, strict=True))) for row in rows), leaf)
+    return _in_order(stored_rows(Message, using, names, rows), leaf)
 
 
 @Statement
@@ -183,11 +183,12 @@ def siblings_of(messages: Sequence[Message]) -> dict[uuid.UUID, Siblings]:
 
 def _in_order(messages: Iterable[Message], leaf: uuid.UUID | None) -> list[Message]:
     """Return messages of one branch from the first to the leaf."""
-    left = {message.pk: message for message in messages}
+    left = {message.id: message for message in messages}
     found = []
     while leaf in left:
-        found.append(left.pop(leaf))
-        leaf = found[-1].parent_id
+        message = left.pop(leaf)
+        found.append(message)
+        leaf = message.parent_id
     return found[::-1]
 
 

@@ -18,7 +18,7 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import conf
 from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
-from streaming_chat.db.rows import new_row, stored_row
+from streaming_chat.db.rows import new_row, stored_rows
 from streaming_chat.db.statements import Argument, Query, Statement, create, insert, update
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.engine.run import Order
@@ -127,7 +127,7 @@ class SendTransaction:
         if not self._owner.key or not _lock.execute(self._using, **key):
             raise APIError(404, "not_found")
         [(*values, live)] = _select.rows(self._using, **key)
-        conversation = stored_row(Conversation, self._using, dict(zip(_COLUMNS, values, strict=True)))
+        [conversation] = stored_rows(Conversation, self._using, _COLUMNS, [values])
         self._require_may_send(conversation)
         return conversation, live
 

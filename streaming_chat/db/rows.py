@@ -5,7 +5,7 @@ Such a row has the columns that it was given; the others are deferred: read from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -21,21 +21,28 @@ def new_row(model: type[Row], /, **columns: Any) -> Row:
     for name, default in _drawn_defaults(model):
         if name not in columns:
             columns[name] = default()
-    row = stored_row(model, None, columns)
+    row = (_made_by_django if _is_listened_to(model) else _made)(model, None, columns)
     row._state.adding = True
     return row
 
 
-def stored_row(model: type[Row], using: str | None, columns: Mapping[str, Any]) -> Row:
-    """Return a row that was read from a database, as `from_db` does."""
-    if _is_listened_to(model):
-        names = [field.attname for field in model._meta.concrete_fields if field.attname in columns]
-        return model.from_db(using, names, [columns[name] for name in names])
+def stored_rows(model: type[Row], using: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
+    """Return rows that were read from a database, as `from_db` does. names: of their columns."""
+    make = _made_by_django if _is_listened_to(model) else _made
+    return [make(model, using, dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _made(model: type[Row], using: str | None, columns: Mapping[str, Any]) -> Row:
     row = model.__new__(model)
-    row._state = ModelState()
-    row._state.adding, row._state.db = False, using
-    vars(row).update(columns)
+    row._state = state = ModelState()
+    state.adding, state.db = False, using
+    row.__dict__.update(columns)
     return row
+
+
+def _made_by_django(model: type[Row], using: str | None, columns: Mapping[str, Any]) -> Row:
+    names = [field.attname for field in model._meta.concrete_fields if field.attname in columns]
+    return model.from_db(using, names, [columns[name] for name in names])
 
 
 def with_defaults(row: Row) -> Row:

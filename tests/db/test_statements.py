@@ -12,7 +12,7 @@ from django.db.models.lookups import In
 from django.db.models.signals import post_init, post_save
 from django.test import TestCase
 
-from streaming_chat.db.rows import new_row, stored_row, with_defaults
+from streaming_chat.db.rows import new_row, stored_rows, with_defaults
 from streaming_chat.db.statements import (
     Argument,
     Arguments,
@@ -306,7 +306,7 @@ class RowTests(TestCase):
 
         post_init.connect(note, sender=Conversation)
         self.addCleanup(post_init.disconnect, note, sender=Conversation)
-        rows = [new_row(Conversation, title="Rain"), stored_row(Conversation, "default", {"title": "Snow"})]
+        rows = [new_row(Conversation, title="Rain"), *stored_rows(Conversation, "default", ["title"], [["Snow"]])]
 
         assert made == ["Rain", "Snow"]
         assert [row._state.adding for row in rows] == [True, False]
