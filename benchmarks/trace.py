@@ -52,7 +52,7 @@ STAGES = {
     "streaming_chat.views.api.streaming._open_in_loop": "the view, in the event loop",
     "streaming_chat.chats.sending._send_once": "send: before and after the transaction",
     "streaming_chat.chats.sending.write_transaction": "send: the transaction",
-    "streaming_chat.chats.send_transaction.stored_messages": "send: the history",
+    "streaming_chat.chats.prepared_reply.stored_messages": "send: the history",
     f"{_DATABASE}.connect": _OPENING,
     f"{_DATABASE}.close": _CLOSING,
     "streaming_chat.engine.run.Run._work": "the run",

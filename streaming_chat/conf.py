@@ -157,7 +157,7 @@ class Models:
         None,
         optional(STRING),
         "The dotted path of a function `(request, conversation, messages)` that returns the system prompt and the messages"
-        " to send. It runs before each reply, inside the reply's transaction, so it must be fast. It may raise `APIError`.",
+        " to send. It runs before each reply, and the response waits for it. It may raise `APIError`.",
     )
 
 

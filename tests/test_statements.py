@@ -163,14 +163,13 @@ class SendTests(StatementsCase):
             check(
                 statements.of_request,
                 *SIGNED_IN,
-                "BEGIN",
-                "UPDATE conversation",
                 "SELECT conversation",
                 "SELECT message",
+                "BEGIN",
+                "UPDATE conversation",
                 "INSERT message",
                 *INDEXED,
                 "INSERT livereply",
-                "UPDATE conversation",
             )
             conversation.refresh_from_db()
             for _turn in range(10):

@@ -36,7 +36,8 @@ def prompt(
     messages: Iterable[Message | Turn] = history
     if hook := conf.STREAMING_CHAT_PROMPT:
         seen = [with_defaults(message) if message._state.adding else message for message in history]
-        system, messages = import_string(hook)(request, conversation, seen)
+        of = with_defaults(conversation) if conversation._state.adding else conversation
+        system, messages = import_string(hook)(request, of, seen)
     elif greeting := _greeting(history[0]):
         # Providers require a user's turn first.
         system = f"{system}\n\nYou began this conversation by saying: {greeting}"

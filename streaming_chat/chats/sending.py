@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.db import IntegrityError
 from django.http import HttpRequest
 
@@ -12,15 +14,17 @@ from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import LiveReply
-from streaming_chat.providers.preparation import create_for
 
 from .idempotency import find_sent
 from .live_reply_limit import require_free_slot
+from .prepared_reply import prepare
 from .send_request import SendRequest, Sent
-from .send_transaction import SendTransaction
+from .send_transaction import ConversationChanged, insert_reply
 
-# Each attempt loses to another request of the same owner at most once for each slot.
-_ATTEMPTS = 24
+# Each is prepared again, since another request has changed what was read.
+_ATTEMPTS = 6
+# Of one preparation: each loses to another request of the same owner at most once for each slot.
+_SLOT_ATTEMPTS = 4
 # Perhaps because of a reply whose worker has died.
 _BLOCKED_BY_REPLIES = ("reply_in_progress", "too_many_replies")
 
@@ -33,8 +37,7 @@ def send(request: HttpRequest, owner: Owner, send_request: SendRequest, worker: 
     for _attempt in range(_ATTEMPTS):
         try:
             return _send_or_recover(request, owner, send_request, worker)
-        except IntegrityError:
-            # Another request took the slot, the conversation or the client_id: look again.
+        except ConversationChanged:
             continue
     raise APIError(429, "too_many_replies", retry_after=1)
 
@@ -44,7 +47,12 @@ def _send_or_recover(request: HttpRequest, owner: Owner, send_request: SendReque
     try:
         return _send_once(request, owner, send_request, worker)
     except APIError as error:
-        if error.code not in _BLOCKED_BY_REPLIES or not _recover_replies(owner):
+        if error.code not in _BLOCKED_BY_REPLIES:
+            raise
+        # The same request, made twice at once: the reply in the way is its own.
+        if found := find_sent(request, owner, send_request):
+            return found
+        if not _recover_replies(owner):
             raise
     return _send_once(request, owner, send_request, worker)
 
@@ -53,21 +61,19 @@ def _send_once(request: HttpRequest, owner: Owner, send_request: SendRequest, wo
     if found := find_sent(request, owner, send_request):
         return found
     using = live_database()
-    attempt = SendTransaction(request, owner, send_request, worker, using)
-    attempt.check()
-    # Before any lock: the first time in a process it may take seconds.
-    create_for(send_request.model)
-    try:
-        with runner.expecting(attempt.message_id):
-            sent = write_transaction(attempt.write, using=using)
-    except IntegrityError:
-        # The same request, made twice at once, is answered with its reply, also where the owner has no slot left.
-        if find_sent(request, owner, send_request) is None:
-            require_free_slot(owner.key, using)
-        raise
-    if sent.order is None:
-        runner.forget_expected(attempt.message_id)
-    return sent
+    prepared = prepare(request, owner, send_request, using)
+    insert = partial(insert_reply, prepared, owner.key, worker, using)
+    with runner.expecting(prepared.reply.pk):
+        for _attempt in range(_SLOT_ATTEMPTS):
+            try:
+                write_transaction(insert, using=using)
+                return Sent(prepared.reply.pk, prepared.order)
+            except IntegrityError:
+                # Another request took the slot, which is no reason to prepare again, or the client_id.
+                if find_sent(request, owner, send_request):
+                    break
+                require_free_slot(owner.key, using)
+        raise ConversationChanged
 
 
 def _recover_replies(owner: Owner) -> bool:

@@ -115,10 +115,6 @@ class Runner:
             self._expected.pop(message_id, None)
             raise
 
-    def forget_expected(self, message_id: uuid.UUID) -> None:
-        """Wait for no run: another request had already made the reply."""
-        self._expected.pop(message_id, None)
-
     @property
     def is_expecting(self) -> bool:
         """Whether a run is about to start."""

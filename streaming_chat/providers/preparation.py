@@ -7,7 +7,6 @@ for the SDK, which only the run needs: its response can begin at once.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from typing import Any
@@ -19,7 +18,7 @@ from django.core.signals import request_started
 from streaming_chat.conf import conf
 from streaming_chat.logs import describe, logger
 
-from . import get_provider, pricing, split_model
+from . import get_provider, pricing
 
 
 def prepare(alias: str) -> None:
@@ -28,16 +27,6 @@ def prepare(alias: str) -> None:
     provider.prepare()
     if (source := provider.price_source()) is not None:
         pricing.prepare(source)
-
-
-def create_for(model: str) -> None:
-    """Create the provider of a model, "" for those of all models that are offered. Errors are left to the send.
-
-    The module of a site's own provider may import an SDK.
-    """
-    for alias in {split_model(name)[0] for name in ([model] if model else conf.STREAMING_CHAT_MODELS)}:
-        with contextlib.suppress(Exception):
-            get_provider(alias)
 
 
 class Background:

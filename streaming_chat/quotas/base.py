@@ -44,7 +44,7 @@ class Quota(Backend):
     """
 
     def plan(self, request: HttpRequest, owner_key: str, *, input_tokens: int, output_tokens: int) -> Any:
-        """Return what `reserve` should reserve for a reply, as a JSON value. Uses no database.
+        """Return what `reserve` should reserve for a reply, as a JSON value. Runs before the transaction of `reserve`.
 
         request: has only `user` if the site's own code sends (`shortcuts.send_message`).
         owner_key: `u:<pk>` of a user, `v:<hmac>` of a visitor.

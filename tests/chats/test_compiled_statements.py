@@ -9,7 +9,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.test import TestCase, override_settings
 
-from streaming_chat.chats import branches, idempotency, live_reply_limit, send_transaction
+from streaming_chat.chats import branches, idempotency, live_reply_limit, prepared_reply, send_transaction
 from streaming_chat.chats.live_reply_limit import insert_live_reply
 from streaming_chat.conf import conf
 from streaming_chat.db.hooks import columns_on_change
@@ -30,27 +30,31 @@ class SendStatementTests(TestCase):
         self.key = {"pk": self.conversation.pk, "owner_key": self.conversation.owner_key}
         self.of_owner = Conversation.objects.for_owner(self.conversation.owner_key).filter(pk=self.conversation.pk)
 
-    def test_the_lock(self):
-        compiled = executed_by(send_transaction._lock.execute, "default", **self.key)
-
-        assert compiled == executed_by(self.of_owner.update, last_activity=Now())
-
     def test_the_conversation_and_its_live_reply(self):
-        compiled = executed_by(send_transaction._select.rows, "default", **self.key)
+        compiled = executed_by(prepared_reply._select.rows, "default", **self.key)
 
-        assert compiled == executed_by(list, self.of_owner.order_by().values_list(*send_transaction._COLUMNS, "live"))
+        assert compiled == executed_by(list, self.of_owner.order_by().values_list(*prepared_reply._COLUMNS, "live"))
 
-    def test_the_change_of_the_conversation(self):
+    def test_the_change_of_the_conversation_if_it_is_as_it_was_read(self):
         values = {"head": self.reply.pk, "model": "demo:demo", "message_count": 4, "title": "Rain"}
-        compiled = executed_by(send_transaction._update.execute, "default", pk=self.conversation.pk, **values)
-        fixed = {"last_status": "streaming", **columns_on_change()}
         in_order = {
-            name: {**values, **fixed}[name] for name in ("head", "model", "last_status", "message_count", "title")
+            "head": values["head"],
+            "model": values["model"],
+            "last_status": "streaming",
+            "last_activity": Now(),
+            "message_count": 4,
+            "title": "Rain",
+            **columns_on_change(),
         }
+        for head in (self.reply.pk, None):
+            read = {"head": head, "message_count": 2, "model": "demo:other", "title": ""}
+            arguments = {"read_head": head, "read_count": 2, "read_model": "demo:other", "read_title": ""}
 
-        assert compiled == executed_by(
-            Conversation.objects.filter(pk=self.conversation.pk).update, **in_order, **columns_on_change()
-        )
+            compiled = executed_by(
+                send_transaction._update.execute, "default", head is not None, **self.key, **arguments, **values
+            )
+
+            assert compiled == executed_by(self.of_owner.filter(**read).update, **in_order)
 
     def test_the_reply_of_a_client_id(self):
         columns = ("pk", "body_digest", "conversation__deleted_at", "conversation__owner_key")
