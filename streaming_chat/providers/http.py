@@ -77,7 +77,8 @@ class HttpStream(ProviderStream):
     # What precedes the text of an event.
     text_key = b""
 
-    def __init__(self) -> None:
+    def __init__(self, think_tags: bool | str = True) -> None:
+        """think_tags: as in `ModelOptions`."""
         self.state: list[dict[str, Any]] = []
         self._state_room = MAX_STATE_CHARS
         self._close: Callable[[], object] | None = None
@@ -94,7 +95,7 @@ class HttpStream(ProviderStream):
         self._unsuccessful: ProviderError | None = None
         self._unsuccessful_word = ""
         self._deadline: float | None = None
-        self._thinking = ThinkTags()
+        self._thinking = ThinkTags(think_tags)
         # Of the latest read with nothing but a text, unless an event is incomplete.
         self._template: Template | None = None
         self._attempts = 0
@@ -200,7 +201,7 @@ class HttpStream(ProviderStream):
         if not self._thinking.is_over:
             events = self._thinking.take(events)
             if self._done or self._failure is not None:
-                events += self._thinking.flush()
+                events += self._thinking.flush(is_complete=self._done and self.end_reason == "stop")
         return events
 
     def _parsed(self, data: bytes) -> list[Event]:

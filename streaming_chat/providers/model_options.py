@@ -19,6 +19,7 @@ from django.utils.functional import Promise
 from streaming_chat.conf import FLAG, STRINGS, conf, whole_number
 
 from .model_names import entry_of, is_model_name
+from .thinking import UNOPENED
 
 # From none to the most. Each provider maps them to what its API knows.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -64,7 +65,8 @@ class ModelOptions:
     cache: How long Anthropic keeps the prompt for the next message: `"5m"`, `"1h"` or None, not at all. `"auto"`: five
         minutes at Anthropic's own address, otherwise not at all.
     fallback: The models that are asked in its place while its provider cannot be reached, as `alias:model`.
-    think_tags: Take text between tags such as `<think>`, at the beginning of a reply, as reasoning.
+    think_tags: Take text between tags such as `<think>`, at the beginning of a reply, as reasoning. `"unopened"`: the
+        model's chat template writes the opening tag into the prompt, so the reply is reasoning up to the closing tag.
     """
 
     label: str = ""
@@ -77,7 +79,7 @@ class ModelOptions:
     headers: Mapping[str, str] = field(default_factory=dict)
     cache: str | None = "auto"
     fallback: Sequence[str] = ()
-    think_tags: bool = True
+    think_tags: bool | str = True
 
     def __repr__(self) -> str:
         return "ModelOptions()"
@@ -193,5 +195,8 @@ _RULES = {
     "headers": _Rule("a dict of strings", _is_dict_of(str)),
     "cache": _Rule('"auto", "5m", "1h" or None', lambda value: value in CACHES),
     "fallback": _Rule("a list of models, as alias:model", _is_list_of_models),
-    "think_tags": _Rule(FLAG.wanted, FLAG.accepts),
+    "think_tags": _Rule(
+        f'True, False or "{UNOPENED}"',
+        lambda value: FLAG.accepts(value) or (isinstance(value, str) and value == UNOPENED),
+    ),
 }

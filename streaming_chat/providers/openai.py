@@ -194,7 +194,7 @@ class OpenAIStream(HttpStream):
     text_key = b'"content"'
 
     def __init__(self, provider: OpenAIProvider, prompt: Prompt) -> None:
-        super().__init__()
+        super().__init__(prompt.options.think_tags)
         self.provider = provider
         self.prompt = prompt
         self._tool_calls = ToolCalls()
