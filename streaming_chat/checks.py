@@ -292,9 +292,9 @@ def check_databases(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_routers() -> Iterator[CheckMessage]:
-    from .models import Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent, Review, Verdict
+    from .models import Conversation, Feedback, LiveReply, Message, ProviderState, QuotaUse, ReplyEvent, Review, Verdict
 
-    tables = (Conversation, Message, LiveReply, ReplyEvent, Feedback, QuotaUse, Review, Verdict)
+    tables = (Conversation, Message, LiveReply, ReplyEvent, ProviderState, Feedback, QuotaUse, Review, Verdict)
     databases = {router.db_for_write(table) for table in tables}
     if len(databases) > 1:
         yield Error(

@@ -14,7 +14,7 @@ from django.db import connection
 from streaming_chat.conf import conf
 from streaming_chat.engine.completion import Completion
 from streaming_chat.engine.ending_journal import Record, journal
-from streaming_chat.models import Conversation, Feedback, Message, ReplyEvent
+from streaming_chat.models import Conversation, Feedback, Message, ProviderState, ReplyEvent
 from streaming_chat.protocol.events import Event
 
 from .factories import make_conversation, make_message, make_reply, make_user
@@ -54,6 +54,7 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
     )
     # As a crash between two versions of the app might leave some.
     ReplyEvent.objects.create(message=reply, position=1, kind="text", payload=CANARY)
+    ProviderState.objects.create(message=reply, state=f'[{{"signature": "{CANARY}"}}]')
     leave_in_journal(reply)
     # The rows were made past the app.
     call_command("rebuildsearch", stdout=StringIO())

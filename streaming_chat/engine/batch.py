@@ -106,6 +106,7 @@ class RunSlice:
             list(events.merge(run.events[1 : self.upto])),
             run.columns(),
             has_saved_events=self.progress.has_saved_events,
+            provider_state=run.provider_state,
         )
 
     def is_lease_due(self, renewed_before: float) -> bool:

@@ -21,7 +21,7 @@ from django.db.models.functions import Coalesce, Now
 from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
 from streaming_chat.db.statements import Argument, Query, Statement, delete, update
 from streaming_chat.logs import describe, logger
-from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, Status, usage_of
+from streaming_chat.models import Conversation, LiveReply, Message, ProviderState, ReplyEvent, Status, usage_of
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
@@ -37,6 +37,7 @@ class Completion:
 
     worker: whose lease it must be. received: all its events without start and ending, merged. fields: further columns of
     its message; a model and exact usage give it a cost. has_saved_events: whether there may be rows of its events to delete.
+    provider_state: JSON of the provider's opaque state, "" for none.
     """
 
     message_id: uuid.UUID
@@ -46,6 +47,7 @@ class Completion:
     received: Sequence[Event]
     fields: dict[str, Any] = field(default_factory=dict)
     has_saved_events: bool = True
+    provider_state: str = ""
 
     def with_ending(self, ending: Ending) -> Completion:
         """Return the same with another ending."""
@@ -59,7 +61,7 @@ class Completion:
     @cached_property
     def weight(self) -> int:
         """Its weight in memory."""
-        return events.weight(self.received)
+        return events.weight(self.received) + len(self.provider_state)
 
     @property
     def cut_position(self) -> int | None:
@@ -125,6 +127,7 @@ def save_endings(completions: Iterable[Completion], using: str) -> list[Ended]:
     _execute(_update_message, map(_message_columns, completions), using)
     saved = [({"message_id": each.message_id}, ()) for each in completions if each.has_saved_events]
     _execute(_delete_events, saved, using)
+    _save_provider_states(completions, using)
     texts = [SavedText(each.conversation_id, each.message_id, is_reply=True, text=each.text) for each in completions]
     texts_saved(texts, using)
     return [Ended(each.message_id, _reconciliation(each, reserved)) for each in completions]
@@ -236,6 +239,16 @@ def _message_columns(completion: Completion) -> Use:
 @Statement
 def _delete_events() -> Query:
     return delete(ReplyEvent.objects.filter(message_id=_argument(ReplyEvent, "message_id")))
+
+
+def _save_provider_states(completions: Iterable[Completion], using: str) -> None:
+    states = [
+        ProviderState(message_id=each.message_id, state=each.provider_state)
+        for each in completions
+        if each.provider_state
+    ]
+    if states:
+        ProviderState.objects.using(using).bulk_create(states)
 
 
 def _argument(model: type[Model], name: str) -> Argument:

@@ -97,7 +97,15 @@ class Record:
         """Return the record of a run whose readers are sent no ending: its own outcome stands."""
         received = list(events.merge(run.events[1:]))
         outcome = run.outcome or endings.broken("shutdown", received=bool(received))
-        completion = Completion(run.message_id, run.conversation_id, worker, outcome, received, run.columns())
+        completion = Completion(
+            run.message_id,
+            run.conversation_id,
+            worker,
+            outcome,
+            received,
+            run.columns(),
+            provider_state=run.provider_state,
+        )
         return cls(completion, outcome)
 
     @property
@@ -117,6 +125,7 @@ class Record:
                 "outcome": asdict(self.outcome),
                 "parts": events.to_parts(completion.received),
                 "fields": completion.fields,
+                "provider_state": completion.provider_state,
             }
         ).encode()
 
@@ -133,6 +142,7 @@ class Record:
             Ending(**read["ending"]),
             list(events.from_parts(read["parts"])),
             read["fields"],
+            provider_state=read.get("provider_state", ""),
         )
         return cls(completion, Ending(**read["outcome"]))
 

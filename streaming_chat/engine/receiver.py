@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import uuid
 from collections.abc import Callable
@@ -58,6 +59,8 @@ class Receiver:
         # Of what the provider sends: a reply that had its greatest length can be continued.
         self._longest = longest_reply()
         self._cleaner = self._make_cleaner()
+        # JSON of the opaque state of the last attempt, "" for none.
+        self.provider_state = ""
         self._upstream: ProviderStream | None = None
         # The same until its leftovers have been taken, which is done once.
         self._unfinished: ProviderStream | None = None
@@ -105,6 +108,8 @@ class Receiver:
             self.take_leftovers()
             if self._upstream is not None:
                 self.measurements.note_provider(self._upstream)
+                if state := self._upstream.state:
+                    self.provider_state = json.dumps(list(state))
         except Exception as error:  # noqa: BLE001  (a site's own provider; the reply is ended all the same)
             logger.error("The leftovers of reply %s could not be read: %s", self._order.message_id, describe(error))
 

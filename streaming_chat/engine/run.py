@@ -132,6 +132,11 @@ class Run:
             # Not in the loop: one that is closing may take the call and never make it.
             self._end()
 
+    @property
+    def provider_state(self) -> str:
+        """JSON of the provider's opaque state, "" for none. Complete once the run is concluded. From any thread."""
+        return self._receiver.provider_state
+
     def columns(self) -> dict[str, Any]:
         """Return the columns of its message that only the run knows. From any thread."""
         prompt = self._order.prompt

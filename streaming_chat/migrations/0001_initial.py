@@ -179,6 +179,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ProviderState',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('call', models.PositiveSmallIntegerField(default=0, help_text='Counts the calls of the provider for this reply, from 0.')),
+                ('state', models.TextField()),
+                ('message', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='provider_states', to='streaming_chat.message', verbose_name='message')),
+            ],
+            options={
+                'verbose_name': 'provider state',
+                'verbose_name_plural': 'provider states',
+                'constraints': [models.UniqueConstraint(fields=('message', 'call'), name='streaming_chat_provider_call')],
+            },
+        ),
+        migrations.CreateModel(
             name='SearchEntry',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -3,7 +3,7 @@
 from .audit import AccessRecord
 from .conversations import Conversation, ConversationQuerySet, Message, MessageQuerySet, Status, usage_of
 from .quotas import QuotaUse
-from .replies import Feedback, LiveReply, LiveReplyQuerySet, ReplyEvent, ReplyEventQuerySet
+from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewState, Verdict
 from .search import SearchEntry
 from .usage import DailyUsage
@@ -18,6 +18,7 @@ __all__ = [
     "LiveReplyQuerySet",
     "Message",
     "MessageQuerySet",
+    "ProviderState",
     "QuotaUse",
     "ReplyEvent",
     "ReplyEventQuerySet",

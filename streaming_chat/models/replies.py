@@ -1,4 +1,5 @@
-"""What is kept of a reply while it is written: its lease and its saved events; and what its owner thought of it."""
+"""What is kept of a reply beside its message: while it is written, its lease and its saved events; then the provider's
+opaque state, and what its owner thought of it."""
 
 from __future__ import annotations
 
@@ -107,6 +108,31 @@ class ReplyEvent(models.Model):
 
     def __str__(self) -> str:
         return f"Event {self.position} of {self.message_id}"
+
+
+class ProviderState(models.Model):
+    """What the provider of a reply wants to have back unchanged while tools run (see `ProviderStream.state`).
+
+    One row per call of the provider that has any. It is in a table of its own so that nothing that reads messages reads it:
+    no client, transcript or export gets it.
+    """
+
+    message = models.ForeignKey(
+        Message, models.CASCADE, verbose_name=_("message"), related_name="provider_states", db_index=False
+    )
+    call = models.PositiveSmallIntegerField(
+        default=0, help_text="Counts the calls of the provider for this reply, from 0."
+    )
+    # JSON as text: PostgreSQL's jsonb changes the order of keys and refuses some strings.
+    state = models.TextField()
+
+    class Meta:
+        verbose_name = _("provider state")
+        verbose_name_plural = _("provider states")
+        constraints = (models.UniqueConstraint(fields=["message", "call"], name="streaming_chat_provider_call"),)
+
+    def __str__(self) -> str:
+        return f"State of {self.message_id}"
 
 
 class Feedback(models.Model):

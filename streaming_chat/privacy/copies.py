@@ -1,5 +1,5 @@
-"""Copies of a message's text outside its row and the search index: saved events, the notifier, the journal, and SQLite's
-write-ahead log. And what a client has written into the name of its model.
+"""Copies of a message's text outside its row and the search index: saved events, the provider's opaque state, the notifier,
+the journal, and SQLite's write-ahead log. And what a client has written into the name of its model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.db.models.functions import Concat, Left, StrIndex
 
 from streaming_chat.conf import conf
 from streaming_chat.engine.ending_journal import journal
-from streaming_chat.models import ReplyEvent
+from streaming_chat.models import ProviderState, ReplyEvent
 from streaming_chat.notifiers import get_notifier
 
 # Longest time that a reader may keep the log from being emptied, in milliseconds.
@@ -29,6 +29,7 @@ def remove(message_ids: Sequence[uuid.UUID], using: str) -> None:
     The messages have ended: neither the notifier nor the journal receives any of their text again.
     """
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
+    ProviderState.objects.using(using).filter(message_id__in=message_ids).delete()
     transaction.on_commit(partial(_remove_outside_database, tuple(message_ids), using), using=using, robust=True)
 
 

@@ -1,8 +1,8 @@
 """Anthropic's messages API, at its own address or a compatible one.
 
 Text blocks become text, thinking becomes reasoning, and tool use, including the server's own tools, becomes a tool call.
-Redacted thinking, compaction, citations, search results and unknown blocks and events are ignored. An error event ends the
-reply with one of our codes.
+Of redacted or omitted thinking, there is nothing to show: it is only kept as state. Compaction, citations, search results
+and unknown blocks and events are ignored. An error event ends the reply with one of our codes.
 
 Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
+from .anthropic_state import ThinkingBlocks
 from .anthropic_thinking import thinking_parameters
 from .base import Prompt, Provider, ProviderOptions, Usage
 from .clients import Address, Clients, Secret
@@ -102,10 +103,11 @@ class AnthropicStream(HttpStream):
     text_key = b'"text"'
 
     def __init__(self, provider: AnthropicProvider, prompt: Prompt) -> None:
-        super().__init__()
+        super().__init__(prompt.options.think_tags)
         self.provider = provider
         self.prompt = prompt
         self._calls = HeldCalls()
+        self._blocks = ThinkingBlocks()
         self._counted: dict[str, int] = {}
 
     async def _open(self) -> ClientResponse:
@@ -135,6 +137,9 @@ class AnthropicStream(HttpStream):
             events.append(Event(TEXT, _string(delta["text"])))
         elif kind == "thinking_delta":
             events.append(Event(REASONING, _string(delta["thinking"])))
+            self._blocks.add(index, delta)
+        elif kind == "signature_delta":
+            self._blocks.add(index, delta)
         elif kind == "input_json_delta" and (call := self._calls.get(index)) is not None:
             self._calls.add(call, arguments=_string(delta["partial_json"]))
             self._release_too_long(events)
@@ -152,6 +157,7 @@ class AnthropicStream(HttpStream):
     def _take_block(self, payload: dict[str, Any], events: list[Event]) -> None:
         block = payload["content_block"]
         kind = block.get("type")
+        self._blocks.begin(payload.get("index", 0), block)
         if kind in CALLS:
             self._calls.begin(payload.get("index", 0), _tool_call(block))
             self._release_too_long(events)
@@ -162,6 +168,8 @@ class AnthropicStream(HttpStream):
 
     def _take_block_end(self, payload: dict[str, Any], events: list[Event]) -> None:
         events += self._calls.end(payload.get("index", 0))
+        if (item := self._blocks.end(payload.get("index", 0))) is not None:
+            self.keep(item)
 
     def _take_message_delta(self, payload: dict[str, Any], events: list[Event]) -> None:
         self._finish((payload.get("delta") or {}).get("stop_reason"))

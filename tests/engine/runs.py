@@ -34,6 +34,7 @@ class Received:
         self.events = [Event("start", {})]
         self.own_index = self.own_position = 1
         self.fields: dict = {}
+        self.provider_state = ""
         # What asking for its columns raises, in place of the database: the last first.
         self.raises: list[Exception] = []
         self.stops: list = []
