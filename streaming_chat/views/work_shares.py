@@ -50,8 +50,8 @@ class Share(NamedTuple):
     part: float
 
 
-# A page with its requests takes 50 to 150 ms, so a browser may open 30 tabs at once. A send takes 15 ms, so a program may
-# send 300 times at once, and 16 times a second.
+# A page with its requests takes 50 to 150 ms, so a browser may open 30 tabs at once. A send takes 5 ms, so a program may
+# send 1,000 times at once, and 50 times a second.
 _OWNER = Share(burst=5.0, part=0.25)
 # Of all visitors of a network together: one who drops the cookie is a new visitor with each request.
 NETWORK = Share(burst=20.0, part=0.5)
