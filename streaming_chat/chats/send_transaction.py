@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
 from streaming_chat.db.statements import Argument, Query, Statement, create, insert, update
-from streaming_chat.models import Conversation
+from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import endings
 from streaming_chat.quotas import get_quota
 
@@ -35,6 +35,9 @@ def insert_reply(prepared: PreparedReply, owner_key: str, worker: str, using: st
         create(Conversation, using, **columns)
     else:
         _update_conversation(prepared, owner_key, using)
+    if continuation and Message.objects.using(using).exclude(redacted_at=None).filter(pk=continuation.message.pk):
+        # Since it was read: what the reply takes over must not come back.
+        raise ConversationChanged
     _insert_messages(prepared, using)
     insert_live_reply(reply, owner_key, worker, prepared.reserved, using)
     if continuation:

@@ -11,6 +11,7 @@ from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.send_transaction import ConversationChanged, insert_reply
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message
+from streaming_chat.privacy.redactions import redact
 from streaming_chat.providers.base import Turn
 from streaming_chat.testing import scripted_provider
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
@@ -102,6 +103,17 @@ class SendTransactionTests(TestCase):
                 with self.assertRaises(ConversationChanged):
                     self.insert(prepared)
         assert not LiveReply.objects.exists()
+
+    def test_a_reply_that_was_redacted_since_it_was_read_is_not_continued(self):
+        conversation = make_conversation(owner=self.user, model="scripted:any")
+        half = make_reply(conversation, text="The quick", status="stopped", end_reason="user")
+        fields = {"content": "", "conversation_id": conversation.pk, "regenerate": half.pk, "continues": True}
+        prepared = self.prepare(**fields)
+        redact(half.pk, self.user)
+
+        with self.assertRaises(ConversationChanged):
+            self.insert(prepared)
+        assert self.refused(**fields) == "invalid"
 
     def test_an_empty_conversation_in_which_something_was_written(self):
         conversation = make_conversation()
