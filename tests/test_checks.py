@@ -234,10 +234,12 @@ class BackendTests(ChecksTestCase):
             assert "psycopg" in self.found(POSTGRES, listen_dsn="host=localhost password=secret-key")
 
     def test_provider_options_out_of_range(self):
-        """A key that is None is one that the environment does not have."""
+        """A key that is None or empty is one that the environment does not have; a file leaves a line break."""
         for options in (
             {"api_key": None},
             {"api_key": ""},
+            {"api_key": " "},
+            {"api_key": "secret-key\n"},
             {"base_url": "localhost:8000/v1"},
             {"base_url": "https://me:secret-key@e.example/v1"},
             {"stall_timeout": 0},

@@ -7,6 +7,7 @@ serve (preparation.py), or at its first reply.
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -22,14 +23,22 @@ if TYPE_CHECKING:
     from .http_client import Client
 
 
+# A line break is left by reading a file. Any of these would fail only at the first reply.
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
 class Secret:
     """A key that no log, error page or error tracker shows, since its repr is empty."""
 
     __slots__ = ("value",)
 
     def __init__(self, value: str) -> None:
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"api_key must be a string that is not empty, got {type(value).__name__}")
+        if not isinstance(value, str):
+            raise ValueError(f"api_key must be a string, got {type(value).__name__}")
+        if not value.strip():
+            raise ValueError("api_key is empty")
+        if not _KEY.fullmatch(value):
+            raise ValueError("api_key has white space, a line break or another character that no header may have")
         self.value = value
 
     def __repr__(self) -> str:
