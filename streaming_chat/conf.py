@@ -152,6 +152,12 @@ class Models:
     STREAMING_CHAT_MODEL_OPTIONS = Setting[dict[str, dict[str, Any]]](
         {}, TABLE, "The options of each `alias:model` or `alias:*`. See [Options of a model](#options-of-a-model)."
     )
+    STREAMING_CHAT_LOG_PROVIDER_MESSAGES = Setting(
+        False,
+        FLAG,
+        "The log also has the message of a provider's error, which may quote what users wrote. Without it, the log has the"
+        " error's type, code and parameter. With `DEBUG`, it always has the message.",
+    )
     STREAMING_CHAT_SYSTEM_PROMPT = Setting("", STRING, "The system prompt, which is copied to each new conversation.")
     STREAMING_CHAT_PROMPT = Setting[str | None](
         None,

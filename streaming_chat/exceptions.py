@@ -129,7 +129,8 @@ class ProviderError(StreamingChatError):
 
     retryable: the same call may succeed if it is made again now. retry_after: seconds the provider asks to wait.
     status: its HTTP status. request_id: its id of the call. detail: one line for the log, never text of a message and
-    never shown to users.
+    never shown to users. message: the provider's own words, which may quote what users wrote; logged only if the site
+    wants that.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class ProviderError(StreamingChatError):
         status: int | None = None,
         request_id: str = "",
         detail: str = "",
+        message: str = "",
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -149,3 +151,4 @@ class ProviderError(StreamingChatError):
         self.status = status
         self.request_id = request_id
         self.detail = detail
+        self.message = message

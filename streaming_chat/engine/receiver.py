@@ -9,6 +9,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from django.conf import settings
+
+from streaming_chat.conf import conf
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import endings, events
@@ -201,6 +204,8 @@ class Receiver:
             error.detail or "-",
             ref,
         )
+        if error.message and (conf.STREAMING_CHAT_LOG_PROVIDER_MESSAGES or settings.DEBUG):
+            logger.warning("What %s says; ref %s: %s", self._order.provider.alias, ref, error.message)
         self.measurements.request_id = error.request_id or self.measurements.request_id
         self.take_leftovers()
         return endings.broken(error.code, received=self._stream.has_content, ref=ref)

@@ -12,6 +12,7 @@ from typing import Any
 
 from streaming_chat.exceptions import ProviderError
 
+from .error_texts import MESSAGE_KEYS, facts_of, layers, message_of, text_in, word_of
 from .parsing import MAX_ID, clean, parse
 
 # Status -> our code, and whether the same request may succeed if it is sent again now.
@@ -134,10 +135,6 @@ _MESSAGES = (
 _ABOVE_LIMIT = re.compile(r"request too large|must be reduced in order", re.IGNORECASE)
 _REQUESTED = re.compile(r"limit:? ?([\d,]{1,20}).{0,60}requested:? ?([\d,]{1,20})", re.IGNORECASE)
 _BUSY = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
-_MESSAGE_KEYS = ("message", "detail", "msg", "error_msg", "status_msg", "error_description")
-# How much of an error is searched, in code points: all its messages, and each of its words.
-_MAX_MESSAGE = 4_000
-_MAX_WORD = 100
 _BETWEEN = re.compile(r"[^a-z0-9 ]")
 _WORD_KEYS = ("type", "code", "status", "error_type", "error_code", "status_code")
 
@@ -168,13 +165,17 @@ def reading_failure(error: Exception, request_id: str) -> ProviderError:
 
 def refusal(status: int, headers: Any, body: bytes, request_id_header: str) -> ProviderError:
     """Return the failure that an unsuccessful response means."""
-    code, retryable = error_code(status, _content(body))
+    error = _content(body)
+    code, retryable = error_code(status, error)
     return ProviderError(
         code,
         retryable=retryable,
         retry_after=retry_after(headers),
         status=status,
         request_id=clean(headers.get(request_id_header), MAX_ID),
+        detail=facts_of(error),
+        # Some servers quote the key that they refuse.
+        message="" if status in (401, 403) else message_of(error),
     )
 
 
@@ -248,50 +249,14 @@ def _words_of(error: Any) -> tuple[str, set[str], str]:
     """Return the types and codes of an error in one squeezed string, its numbers, and its messages in one line."""
     words: list[str] = []
     messages: list[Any] = []
-    for layer in _layers(error):
+    for layer in layers(error):
         if isinstance(layer, dict):
-            words += [word for key in _WORD_KEYS if (word := _word(layer.get(key)))]
-            messages += [layer.get(key) for key in _MESSAGE_KEYS]
+            words += [word for key in _WORD_KEYS if (word := word_of(layer.get(key)))]
+            messages += [layer.get(key) for key in MESSAGE_KEYS]
         elif isinstance(layer, str):
             messages.append(layer)
     numbers = {word for word in words if word.isdecimal()}
-    return _squeezed(" ".join(words)), numbers, " ".join(_text_in(messages).split())
-
-
-def _word(value: Any) -> str:
-    """Return a type or a code as text, "" for anything else."""
-    if isinstance(value, int) and abs(value) < 10**_MAX_WORD:
-        return str(value)
-    return value[:_MAX_WORD] if isinstance(value, str) else ""
-
-
-def _text_in(value: Any) -> str:
-    """Return the text in a value of any shape, as much as is searched. Without recursion: it may be nested deeply."""
-    texts: list[str] = []
-    room, left = _MAX_MESSAGE, [value]
-    while left and room > 0:
-        item = left.pop()
-        if isinstance(item, str):
-            texts.append(item[:room])
-            room -= len(item)
-        elif isinstance(item, dict | list):
-            left += reversed(list(item.values()) if isinstance(item, dict) else item)
-    return " ".join(texts)
-
-
-def _layers(error: Any) -> list[Any]:
-    """Return an error and the errors inside it, which gateways wrap in several ways."""
-    if isinstance(error, list):
-        error = error[0] if error else None  # Gemini sends a list.
-    layers = [error]
-    if isinstance(error, dict):
-        inner = error.get("error", error)
-        layers += [inner] if inner is not error else []
-        if isinstance(inner, dict):
-            metadata = inner.get("metadata")  # OpenRouter: the body of the provider behind it.
-            layers += [inner.get("innererror"), inner.get("details"), error.get("base_resp")]
-            layers.append(metadata.get("raw") if isinstance(metadata, dict) else None)
-    return layers
+    return _squeezed(" ".join(words)), numbers, " ".join(text_in(messages).split())
 
 
 def _squeezed(words: str) -> str:

@@ -22,6 +22,7 @@ from streaming_chat.protocol.sse import Splitter
 
 from .base import FINISH_SECONDS, ProviderStream
 from .error_bodies import beginning
+from .error_texts import facts_of, message_of
 from .errors import error_code, opening_failure, reading_failure, refusal, status_in
 from .finish_reasons import finish_word, is_known, meaning_of
 from .parsing import MAX_ID, clean, parse
@@ -360,7 +361,13 @@ class HttpStream(ProviderStream):
     def _reported(self, error: Any) -> ProviderError:
         """Return the failure that an error object inside the stream means."""
         code, retryable = error_code(status_in(error), error, inside=True)
-        return ProviderError(code, retryable=retryable, request_id=self.request_id, detail="error event")
+        return ProviderError(
+            code,
+            retryable=retryable,
+            request_id=self.request_id,
+            detail=", ".join(filter(None, ("error event", facts_of(error)))),
+            message="" if code == "provider_auth" else message_of(error),
+        )
 
     def _finish(self, value: Any, native: Any = None) -> None:
         """Note the provider's word for the end; the last one applies, and none that means failure replaces a good one.

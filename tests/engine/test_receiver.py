@@ -2,7 +2,7 @@
 
 import asyncio
 
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, override_settings
 
 from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol import endings
@@ -80,6 +80,33 @@ class RetryTests(SimpleTestCase):
         run = await received(Attempts([[Event(TEXT, "Hi\ud83d")]]))
 
         assert run.events[1:] == [Event(TEXT, "Hi"), Event(TEXT, "\ufffd")]
+
+
+class LogTests(SimpleTestCase):
+    """What the log says of a request that the provider rejects."""
+
+    async def logged(self) -> str:
+        error = ProviderError(
+            "provider_rejected", status=400, detail="param temperature", message="You wrote: Hi\nthere"
+        )
+        with self.assertLogs("streaming_chat", "WARNING") as logged:
+            await received(Attempts([error]))
+        return "\n".join(logged.output)
+
+    async def test_its_facts_without_its_message(self):
+        """The message may quote what users wrote."""
+        logged = await self.logged()
+
+        assert "provider_rejected from odd, status 400, request -, param temperature" in logged
+        assert "You wrote" not in logged
+
+    async def test_its_message_where_the_site_wants_it(self):
+        for wanted in ({"STREAMING_CHAT_LOG_PROVIDER_MESSAGES": True}, {"DEBUG": True}):
+            with self.subTest(wanted), override_settings(**wanted):
+                logged = await self.logged()
+
+                assert "What odd says; ref " in logged
+                assert "You wrote: Hi\\nthere" in logged
 
 
 class LeftoverTests(SimpleTestCase):
