@@ -160,6 +160,10 @@ class Provider(Backend, ABC):
         not use the network. A reply may begin before it returns.
         """
 
+    def parameters(self, prompt: Prompt) -> dict[str, Any]:
+        """Return what is sent to the API, without keys, for `manage.py askmodel` to show."""
+        return {}
+
     def price_source(self) -> tuple[str, str] | None:
         """Return whose prices apply, as the name and value of an argument of `genai_prices.calc_price`; None if unknown."""
         return None

@@ -84,7 +84,7 @@ class ThinkTags:
             return True
         if any(tag.startswith(begin) or begin.startswith(tag) for tag in _FIRST):
             return False
-        return not _unopened(text)
+        return not unopened_tag(text)
 
     def _separated(self, text: str) -> list[Event]:
         text, self._held = self._held + text, ""
@@ -103,7 +103,7 @@ class ThinkTags:
                 return begin.removeprefix(tag)
         if self._is_unopened and not any(tag.startswith(begin) for tag in _TAGS):
             self._closing = tuple(_TAGS.values())
-        elif close := _unopened(text):
+        elif close := unopened_tag(text):
             self._closing = (close,)
         else:
             self._held = text
@@ -147,7 +147,7 @@ class ThinkTags:
         return _text(text)
 
 
-def _unopened(text: str) -> str:
+def unopened_tag(text: str) -> str:
     """Return the closing tag of reasoning that the chat template opened, "" for none.
 
     It stands once, at a line's end or beginning, and not in code: a reply may also explain such tags.
