@@ -65,11 +65,16 @@ def _block(index: int, block: dict[str, Any], *deltas: dict[str, Any]) -> list[d
     ]
 
 
+def _annotation(url: str) -> dict[str, Any]:
+    return {"type": "url_citation", "url_citation": {"url": url, "title": "A page", "start_index": 0, "end_index": 2}}
+
+
 _USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 _CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
 _ARGUMENTS = '{"city": "Köln"}'
 _START = {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 3, "output_tokens": 1}}}
 _STOP = {"type": "message_stop"}
+_FOUND = {"type": "web_search_result_location", "title": "A page", "cited_text": "…", "encrypted_index": "x"}
 
 
 def _end(reason: str) -> dict[str, Any]:
@@ -202,6 +207,16 @@ SHORT = [
         {"text": "I can't do that.", "finish_reason": "stop", "end_reason": "content_filter"},
     ),
     Recording(
+        "annotations",
+        "openai",
+        _chunks(
+            _delta(content="J", annotations=[]),
+            _delta(content="a", annotations=[_annotation("https://a.example/"), {"type": "file"}, None]),
+            _delta("stop", annotations=[_annotation("https://b.example/"), _annotation("https://a.example/")]),
+        ),
+        {"text": "Ja", "sources": ["https://a.example/", "https://b.example/"], "finish_reason": "stop"},
+    ),
+    Recording(
         "a tool call in pieces",
         "openai",
         _chunks(
@@ -304,7 +319,15 @@ SHORT = [
             _START,
             *_block(0, {"type": "thinking", "thinking": ""}, {"type": "thinking_delta", "thinking": "Hm."}),
             *_block(1, {"type": "redacted_thinking", "data": "x"}),
-            *_block(2, {"type": "text", "text": "J"}, {"type": "citations_delta", "citation": {}}),
+            *_block(
+                2,
+                {"type": "text", "text": "J"},
+                {"type": "citations_delta", "citation": {}},
+                {"type": "citations_delta", "citation": {"type": "char_location", "document_title": "Ours"}},
+                {"type": "citations_delta", "citation": {**_FOUND, "url": "https://a.example/"}},
+                {"type": "citations_delta", "citation": {**_FOUND, "url": "https://b.example/"}},
+                {"type": "citations_delta", "citation": {**_FOUND, "url": "https://a.example/"}},
+            ),
             {"type": "ping"},
             *_block(3, {"type": "text", "text": ""}, {"type": "text_delta", "text": "a"}),
             _end("end_turn"),
@@ -313,6 +336,7 @@ SHORT = [
         {
             "text": "Ja",
             "reasoning": "Hm.",
+            "sources": ["https://a.example/", "https://b.example/"],
             "finish_reason": "end_turn",
             "usage": {"input_tokens": 3, "output_tokens": 2},
         },
@@ -362,11 +386,16 @@ SHORT = [
 ]
 
 
+def _cited(raw: bytes) -> list[str]:
+    """Return the pages that a recording of Anthropic's API cites, which its judge left out."""
+    return list(dict.fromkeys(re.findall(r'"citation":\{[^{}]*"url":"([^"]+)"', raw.decode())))
+
+
 def _recordings() -> list[Recording]:
     index = STREAMS / "expected.json"
     expected = json.loads(index.read_text()) if index.exists() else {}
     recordings = [
-        Recording(name, wire, (STREAMS / name).read_bytes(), entry["expect"])
+        Recording(name, wire, raw := (STREAMS / name).read_bytes(), {**entry["expect"], "sources": _cited(raw)})
         for name, entry in sorted(expected.items())
         for folder, wire in (("openai-chat/", "openai"), ("anthropic/", "anthropic"))
         if name.startswith(folder)

@@ -1,8 +1,9 @@
 """Anthropic's messages API, at its own address or a compatible one.
 
 Text blocks become text, thinking becomes reasoning, and tool use, including the server's own tools, becomes a tool call.
-Of redacted or omitted thinking, there is nothing to show: it is only kept as state. Compaction, citations, search results
-and unknown blocks and events are ignored. An error event ends the reply with one of our codes.
+The web pages that the text cites become sources. Of redacted or omitted thinking, there is nothing to show: it is only kept
+as state. Compaction, search results and unknown blocks and events are ignored. An error event ends the reply with one of our
+codes.
 
 Source: https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
@@ -20,10 +21,11 @@ from streaming_chat.protocol.events import REASONING, TEXT, Event
 from .anthropic_state import ThinkingBlocks
 from .anthropic_thinking import thinking_parameters
 from .base import Prompt, Provider, ProviderOptions, Usage
+from .citations import CitedPages
 from .clients import Address, Clients, Secret
 from .errors import is_bare_error
 from .http import HttpStream
-from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, parse_objects
+from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, objects_in, parse_objects
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -108,6 +110,7 @@ class AnthropicStream(HttpStream):
         self.prompt = prompt
         self._calls = HeldCalls()
         self._blocks = ThinkingBlocks()
+        self._pages = CitedPages()
         self._counted: dict[str, int] = {}
 
     async def _open(self) -> ClientResponse:
@@ -115,7 +118,7 @@ class AnthropicStream(HttpStream):
         return await client.post(self.provider.parameters(self.prompt), self.prompt.options.headers)
 
     def leftovers(self) -> list[Event]:
-        return self._calls.pop(complete=False)
+        return self._pages.pop() + self._calls.pop(complete=False)
 
     def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         for payload in parse_objects(data):
@@ -140,9 +143,16 @@ class AnthropicStream(HttpStream):
             self._blocks.add(index, delta)
         elif kind == "signature_delta":
             self._blocks.add(index, delta)
+        elif kind == "citations_delta":
+            self._note_citation(delta.get("citation"))
         elif kind == "input_json_delta" and (call := self._calls.get(index)) is not None:
             self._calls.add(call, arguments=_string(delta["partial_json"]))
             self._release_too_long(events)
+
+    def _note_citation(self, citation: Any) -> None:
+        # Of documents and search results that were sent with the request, there is no address of the web.
+        if isinstance(citation, dict) and citation.get("type") == "web_search_result_location":
+            self._pages.add(citation.get("url"), citation.get("title"), citation.get("cited_text"))
 
     def _release_too_long(self, events: list[Event]) -> None:
         if self._calls.are_too_long:
@@ -163,6 +173,8 @@ class AnthropicStream(HttpStream):
             self._release_too_long(events)
         elif kind == "text" and block.get("text"):
             events.append(Event(TEXT, _string(block["text"])))
+            for citation in objects_in(block.get("citations")):
+                self._note_citation(citation)
         elif kind == "thinking" and block.get("thinking"):
             events.append(Event(REASONING, _string(block["thinking"])))
 
@@ -177,7 +189,7 @@ class AnthropicStream(HttpStream):
 
     def _take_stop(self, payload: dict[str, Any], events: list[Event]) -> None:
         if not self._unsuccessful:
-            events += self._calls.pop(complete=True)
+            events += self._pages.pop() + self._calls.pop(complete=True)
         self._complete()
 
     def _take_error(self, payload: dict[str, Any], events: list[Event]) -> None:
@@ -218,6 +230,7 @@ class AnthropicStream(HttpStream):
             self._take_block({"index": index, "content_block": block}, events)
             self._take_block_end({"index": index}, events)
         self._finish(payload.get("stop_reason"))
+        events += self._pages.pop()
 
 
 def _build_client(sdk: ModuleType, *, api_key: Secret, address: Address, connect_seconds: float) -> Client:

@@ -21,12 +21,25 @@ from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions
+from .citations import CitedPages
 from .errors import is_bare_error
 from .http import HttpStream
 from .model_names import is_model_name, split_model
 from .openai_api import hashes_of, is_openai, make_clients, price_source
 from .openai_reasoning import nearest_effort, thinks
-from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, is_json, merged, parse, parse_objects
+from .parsing import (
+    MAX_ID,
+    MAX_NAME,
+    HeldCalls,
+    ToolCall,
+    clean,
+    count,
+    is_json,
+    merged,
+    objects_in,
+    parse,
+    parse_objects,
+)
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -198,6 +211,7 @@ class OpenAIStream(HttpStream):
         self.provider = provider
         self.prompt = prompt
         self._tool_calls = ToolCalls()
+        self._pages = CitedPages()
         self._began = False
         self._refused = False
         self._plain_reasoning = False
@@ -207,7 +221,10 @@ class OpenAIStream(HttpStream):
         return await client.post(self.provider.parameters(self.prompt), self.prompt.options.headers)
 
     def leftovers(self) -> list[Event]:
-        return self._tool_calls.pop(complete=False)
+        return self._pop_held(complete=False)
+
+    def _pop_held(self, *, complete: bool) -> list[Event]:
+        return self._pages.pop() + self._tool_calls.pop(complete=complete)
 
     def _take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         if data.startswith(b"[DONE]"):
@@ -279,7 +296,7 @@ class OpenAIStream(HttpStream):
         if self._refused and self.end_reason == "stop":
             self.end_reason = "content_filter"
         if self.finish_reason:
-            events += self._tool_calls.pop(complete=True)
+            events += self._pop_held(complete=True)
 
     def _take_delta(self, delta: dict[str, Any], events: list[Event]) -> None:
         """Add what a delta contains. Most contain text and nothing else."""
@@ -294,6 +311,7 @@ class OpenAIStream(HttpStream):
         if len(delta) > 1 or not content:
             self._take_refusal(delta, events)
             self._take_calls(delta, events)
+            self._take_annotations(delta)
 
     def _take_reasoning(self, delta: dict[str, Any], events: list[Event]) -> None:
         """Reasoning has two plain names; OpenRouter also sends details, which repeat them or replace them."""
@@ -322,6 +340,13 @@ class OpenAIStream(HttpStream):
         if self._tool_calls.are_too_long:
             events += self._tool_calls.pop(complete=False)
 
+    def _take_annotations(self, delta: dict[str, Any]) -> None:
+        """Hold what the text cites, as the search models of OpenAI and OpenRouter's plug-in send it."""
+        for annotation in objects_in(delta.get("annotations")):
+            page = annotation.get("url_citation")
+            if isinstance(page, dict):
+                self._pages.add(page.get("url"), page.get("title"))
+
     def _take_usage(self, usage: Any) -> None:
         """Merge the usage. If each chunk has one, it grows, and the last applies; a later one may have less in it."""
         if not isinstance(usage, dict):
@@ -347,7 +372,7 @@ class OpenAIStream(HttpStream):
     def _take_done(self, events: list[Event]) -> None:
         """Complete a reply that has a finish reason or, without one, usage."""
         if not self._unsuccessful and (self.finish_reason or self.usage):
-            events += self._tool_calls.pop(complete=True)
+            events += self._pop_held(complete=True)
             self._done = True
         else:
             detail = "[DONE] without a finish"
@@ -361,7 +386,7 @@ class OpenAIStream(HttpStream):
                 raise self._reported(chunk)
             self._take_chunk(chunk, events)
         if not self._unsuccessful:
-            events += self._tool_calls.pop(complete=True)
+            events += self._pop_held(complete=True)
 
 
 def _no_reasoning(model: str) -> CheckMessage:

@@ -20,7 +20,7 @@ from .errors import is_bare_error
 from .http import HttpStream
 from .openai_api import hashes_of, is_openai, make_clients, price_source
 from .openai_reasoning import nearest_effort, thinks
-from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, merged, parse_objects
+from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, merged, objects_in, parse_objects
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -214,8 +214,8 @@ class OpenAIResponsesStream(HttpStream):
         self._note_citation(payload.get("annotation"))
 
     def _note_citations(self, message: dict[str, Any]) -> None:
-        for part in message.get("content") or ():
-            for annotation in part.get("annotations") or ():
+        for part in objects_in(message.get("content")):
+            for annotation in objects_in(part.get("annotations")):
                 self._note_citation(annotation)
 
     def _note_citation(self, annotation: Any) -> None:
@@ -288,8 +288,8 @@ class OpenAIResponsesStream(HttpStream):
     def _take_whole_item(self, payload: dict[str, Any], events: list[Event]) -> None:
         self._take_item(payload, events)
         item = payload["item"]
-        for place, part in enumerate([*(item.get("summary") or ()), *(item.get("content") or ())]):
-            if (take := self._whole_parts.get(part.get("type"))) is not None:
+        for place, part in enumerate(objects_in(item.get("summary")) + objects_in(item.get("content"))):
+            if (take := self._whole_parts.get(part.get("type", ""))) is not None:
                 text = part.get("refusal") or part.get("text")
                 take(self, {**payload, "content_index": place, "delta": text}, events)
         self._take_item_end(payload, events)

@@ -56,8 +56,11 @@ def parse_objects(data: bytes) -> list[dict[str, Any]]:
         if _WORDS.fullmatch(data):
             return []
         raise
-    if isinstance(value, dict):
-        return [value]
+    return [value] if isinstance(value, dict) else objects_in(value)
+
+
+def objects_in(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list; none for another value."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
