@@ -5,6 +5,7 @@ by commas, and `none` means None. The sections below read all other variables.
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,8 @@ def _limit(name: str) -> int | None:
 
 
 STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
+# pydantic comes with the SDKs of the providers, and with the extra `output`.
+STREAMING_CHAT_OUTPUTS = {"recipe": "chatproject.schemas.Recipe"} if find_spec("pydantic") else {}
 STREAMING_CHAT_NOTIFIER = configured_notifier()
 STREAMING_CHAT_QUOTA = configured_quota()
 STREAMING_CHAT_SUGGESTIONS = [

@@ -19,6 +19,7 @@ from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
 from django.utils.module_loading import import_string
 
+from . import outputs
 from .accounts.permissions import Permissions
 from .backends import Backend, create
 from .conf import BACKEND, DEFAULT_QUOTA, SETTINGS, STRINGS, TABLE, conf
@@ -246,6 +247,23 @@ def _options_problem(name: Any, options: Any) -> str:
         return problem
     unknown = [model for model in options.get("fallback", ()) if not _has_provider(model)]
     return f"STREAMING_CHAT_PROVIDERS has no provider for the fallback {unknown[0]!r}" if unknown else ""
+
+
+@register(TAG)
+def check_outputs(**kwargs: Any) -> list[CheckMessage]:
+    """Find objects that no reply can be (E010)."""
+    table: Any = conf.STREAMING_CHAT_OUTPUTS
+    if not isinstance(table, dict):
+        return [_invalid_output("STREAMING_CHAT_OUTPUTS is not a dict.")]
+    return [
+        _invalid_output(f"STREAMING_CHAT_OUTPUTS[{name!r}] cannot be used: {problem}.")
+        for name, path in table.items()
+        if (problem := outputs.problem_with(name, path))
+    ]
+
+
+def _invalid_output(problem: str) -> CheckMessage:
+    return Error(problem, hint='Write {"recipe": "shop.schemas.Recipe"}.', id=f"{TAG}.E010")
 
 
 @register(TAG)

@@ -158,6 +158,12 @@ class Models:
         "The log also has the message of a provider's error, which may quote what users wrote. Without it, the log has the"
         " error's type, code and parameter. With `DEBUG`, it always has the message.",
     )
+    STREAMING_CHAT_OUTPUTS = Setting[dict[str, str]](
+        {},
+        TABLE,
+        "The objects that clients may ask for: the dotted path of a pydantic model for each name. See"
+        " [structured output](structured-output.md).",
+    )
     STREAMING_CHAT_SYSTEM_PROMPT = Setting("", STRING, "The system prompt, which is copied to each new conversation.")
     STREAMING_CHAT_PROMPT = Setting[str | None](
         None,

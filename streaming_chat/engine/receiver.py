@@ -117,7 +117,7 @@ class Receiver:
             logger.error("The leftovers of reply %s could not be read: %s", self._order.message_id, describe(error))
 
     async def _receive_once(self, decide: Callable[[Ending], object]) -> Ending:
-        self._upstream = self._unfinished = upstream = self._order.provider.stream(self._order.prompt)
+        self._upstream = self._unfinished = upstream = self._order.provider.stream(self._prompt())
         # What the last attempt left half is not a part of this one.
         self._cleaner = self._make_cleaner()
         ending: Ending | None = None
@@ -137,6 +137,11 @@ class Receiver:
             if ending is None:
                 raise
         return ending
+
+    def _prompt(self) -> Prompt:
+        """Return the prompt, in which the provider finds what its API has a word for."""
+        provider, prompt = self._order.provider, self._order.prompt
+        return prompt if prompt.output is None or provider.sends_output(prompt) else prompt.with_instruction()
 
     async def _read(self, upstream: ProviderStream) -> Ending:
         """Append what comes until the reply is complete or has its greatest length; return how it ended."""

@@ -14,17 +14,18 @@ import json
 import re
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .anthropic_state import ThinkingBlocks
-from .anthropic_thinking import thinking_parameters
+from .anthropic_thinking import knows_schemas, thinking_parameters
 from .base import Prompt, Provider, ProviderOptions, Usage
 from .citations import CitedPages
 from .clients import Address, Clients, Secret
 from .errors import is_bare_error
 from .http import HttpStream
+from .output_schemas import anthropic_format, has_any_keys
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, objects_in, parse_objects
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 BASE_URL = "https://api.anthropic.com"
 # The API rejects a prefilled assistant turn for the models from 4.6 on (docs: about-claude/models/migration-guide).
 _PREFILLED = re.compile(r"claude-(instant|[23]\b|(opus|sonnet|haiku)-4(-[0-5])?([-@]\d{8}.*|-latest)?$)")
+_OUTPUT_FORMATS = (None, "json_schema", "instruction")
 _COUNTED = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
@@ -47,6 +49,8 @@ class AnthropicProvider(Provider):
         Anthropic's own.
     prefill: Whether the models continue an assistant's turn; otherwise, they are told to continue. None: Anthropic's models
         up to 4.5 do, later and other ones do not.
+    output_format: How the model is told the object that a reply must be: `"json_schema"`, or `"instruction"`, in the system
+        prompt. None: the former for Anthropic's models from 4.5 on.
     """
 
     def __init__(
@@ -56,11 +60,15 @@ class AnthropicProvider(Provider):
         api_key: str,
         base_url: str | None = None,
         prefill: bool | None = None,
+        output_format: Literal["json_schema", "instruction"] | None = None,
         **options: Unpack[ProviderOptions],
     ) -> None:
         super().__init__(alias, **options)
         self.base_url = base_url
         self.prefill = prefill
+        if output_format not in _OUTPUT_FORMATS:
+            raise ValueError(f"output_format must be one of {_OUTPUT_FORMATS}, got {output_format!r}")
+        self.output_format = output_format
         build = partial(
             _build_client,
             api_key=Secret(api_key),
@@ -74,6 +82,11 @@ class AnthropicProvider(Provider):
 
     def prefills(self, model: str) -> bool:
         return bool(_PREFILLED.search(model)) if self.prefill is None else self.prefill
+
+    def sends_output(self, prompt: Prompt) -> bool:
+        if prompt.output is None or has_any_keys(prompt.output):
+            return False
+        return knows_schemas(prompt.model) if self.output_format is None else self.output_format == "json_schema"
 
     def prepare(self) -> None:
         self.clients.load()
@@ -95,6 +108,9 @@ class AnthropicProvider(Provider):
         if prompt.context.owner_hash:
             parameters["metadata"] = {"user_id": prompt.context.owner_hash}
         parameters |= thinking_parameters(prompt)
+        if prompt.output and self.sends_output(prompt):
+            config = parameters.get("output_config", {})
+            parameters["output_config"] = {**config, "format": anthropic_format(prompt.output)}
         return prompt.options.apply_parameters(parameters)
 
 

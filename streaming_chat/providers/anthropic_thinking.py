@@ -16,6 +16,7 @@ from .prompt import Prompt
 
 # `claude-opus-4-6`, `anthropic.claude-sonnet-4-5-20250929-v1:0`, `anthropic/claude-haiku-5.5`; not `claude-3-7-sonnet`.
 _NAME = re.compile(r"claude-([a-z]+)-(?:(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)|preview)")
+_FIRST_WITH_SCHEMAS = (4, 5)
 _FIRST_ADAPTIVE = (4, 6)
 _FIRST_WITH_XHIGH = (4, 7)
 # From here on, a model thinks unless it is told not to.
@@ -48,6 +49,12 @@ def thinking_parameters(prompt: Prompt) -> dict[str, Any]:
     if claude is None or claude.version < _FIRST_ADAPTIVE:
         return _budgeted(prompt)
     return _off(claude) if options.effort == "none" else _adaptive(claude, options.effort, shown=options.show_reasoning)
+
+
+def knows_schemas(model: str) -> bool:
+    """Return whether a model can be held to a JSON schema: https://platform.claude.com/docs/en/build-with-claude/structured-outputs"""
+    claude = _claude_of(model)
+    return claude is not None and claude.version >= _FIRST_WITH_SCHEMAS
 
 
 def _claude_of(model: str) -> _Claude | None:

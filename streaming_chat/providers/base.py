@@ -153,6 +153,10 @@ class Provider(Backend, ABC):
         """Return whether this model continues an assistant's turn at the end of a prompt; else it gets an instruction."""
         return False
 
+    def sends_output(self, prompt: Prompt) -> bool:
+        """Return whether the request tells the API what object the reply must be; else the system prompt tells the model."""
+        return False
+
     def prepare(self) -> None:
         """Do what the first reply would have to wait for, such as importing an SDK. Blocking; may be called again.
 

@@ -2,13 +2,14 @@
 
 The message chooses the reply: the word "long", "error", "fail", "think", "tool", "table" or "code" in it; "cut", "filter",
 "blank" or "budget" for the other ways in which a reply can end; "pause 20", which is silent for 20 seconds; otherwise one of
-a few short replies.
+a few short replies. If a reply must be an object, it is an example of one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -20,6 +21,7 @@ from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
 from streaming_chat.protocol.storable_text import storable_value
 
 from .base import Prompt, Provider, ProviderOptions, ProviderStream
+from .demo_output import example_of
 from .finish_reasons import meaning_of
 
 WORDS_PER_SECOND = 30.0
@@ -133,6 +135,9 @@ class DemoProvider(Provider):
     def prefills(self, model: str) -> bool:
         return True
 
+    def sends_output(self, prompt: Prompt) -> bool:
+        return True
+
     def stream(self, prompt: Prompt) -> DemoStream:
         return DemoStream(prompt, self.words_per_second, self.script)
 
@@ -209,7 +214,9 @@ class DemoStream(ProviderStream):
 
 
 def script_for(prompt: Prompt) -> list[Step]:
-    """Return the steps that the last message chooses."""
+    """Return the steps that the last message chooses, or an object if that is what the reply must be."""
+    if prompt.output:
+        return [{"text": json.dumps(example_of(prompt.output.schema), ensure_ascii=False, indent=2)}]
     text = prompt.turns[-1].text if prompt.turns else ""
     if pause := re.search(r"\bpause (\d{1,3})\b", text.lower()):
         return [{"text": PAUSE_BEFORE}, {"pause": int(pause[1])}, {"text": PAUSE_AFTER}]

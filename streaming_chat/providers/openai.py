@@ -18,6 +18,7 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004  (Django's ow
 
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import ProviderError
+from streaming_chat.outputs import Output
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from .base import Prompt, Provider, ProviderOptions
@@ -27,6 +28,7 @@ from .http import HttpStream
 from .model_names import is_model_name, split_model
 from .openai_api import hashes_of, is_openai, make_clients, price_source
 from .openai_reasoning import nearest_effort, thinks
+from .output_schemas import openai_format
 from .parsing import (
     MAX_ID,
     MAX_NAME,
@@ -44,6 +46,8 @@ from .parsing import (
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
+
+_OUTPUT_FORMATS = ("json_schema", "json_object", "instruction")
 _PREFILLS = (None, "message", "prefix", "continue_final_message")
 
 
@@ -59,6 +63,8 @@ class OpenAIProvider(Provider):
     prefill: How the server is asked to continue an assistant's turn: `"message"` for one that continues the last message
         (llama.cpp, LM Studio), `"prefix"` for one that wants it marked (Mistral, DeepSeek's beta API), or
         `"continue_final_message"` (vLLM, SGLang). None: not at all, as at OpenAI; the model is told to continue.
+    output_format: How the server is told the object that a reply must be: `"json_schema"`, or for servers without it
+        `"json_object"`, for any JSON, or `"instruction"`. With these two, the schema is in the system prompt.
     organization: Sent with each request, unless None.
     project: Sent with each request, unless None.
     """
@@ -72,6 +78,7 @@ class OpenAIProvider(Provider):
         max_tokens_parameter: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
         include_usage: bool = True,
         prefill: Literal["message", "prefix", "continue_final_message"] | None = None,
+        output_format: Literal["json_schema", "json_object", "instruction"] = "json_schema",
         organization: str | None = None,
         project: str | None = None,
         **options: Unpack[ProviderOptions],
@@ -82,6 +89,9 @@ class OpenAIProvider(Provider):
         if prefill not in _PREFILLS:
             raise ValueError(f"prefill must be one of {_PREFILLS}, got {prefill!r}")
         self.prefill = prefill
+        if output_format not in _OUTPUT_FORMATS:
+            raise ValueError(f"output_format must be one of {_OUTPUT_FORMATS}, got {output_format!r}")
+        self.output_format = output_format
         self.base_url = base_url
         self.is_openai = is_openai(base_url)
         self.clients = make_clients(
@@ -98,6 +108,9 @@ class OpenAIProvider(Provider):
 
     def prefills(self, model: str) -> bool:
         return self.prefill is not None
+
+    def sends_output(self, prompt: Prompt) -> bool:
+        return self.output_format == "json_schema"
 
     def prepare(self) -> None:
         self.clients.load()
@@ -133,6 +146,8 @@ class OpenAIProvider(Provider):
             parameters["stream_options"] = {"include_usage": True}
         if effort := prompt.options.effort:
             parameters |= self._reasoning_effort(prompt.model, effort)
+        if prompt.output and self.output_format != "instruction":
+            parameters["response_format"] = self._response_format(prompt.output)
         if self.is_openai:
             parameters |= hashes_of(prompt.context)
         return prompt.options.apply_parameters(parameters)
@@ -142,6 +157,10 @@ class OpenAIProvider(Provider):
             # Few compatible servers know `max`.
             return {"reasoning_effort": "xhigh" if effort == "max" else effort}
         return {"reasoning_effort": nearest_effort(model, effort)} if thinks(model) else {}
+
+    def _response_format(self, output: Output) -> dict[str, Any]:
+        schema = {"json_schema": openai_format(output)} if self.output_format == "json_schema" else {}
+        return {"type": self.output_format, **schema}
 
 
 class ToolCalls(HeldCalls):

@@ -20,6 +20,7 @@ from .errors import is_bare_error
 from .http import HttpStream
 from .openai_api import hashes_of, is_openai, make_clients, price_source
 from .openai_reasoning import nearest_effort, thinks
+from .output_schemas import openai_format
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, merged, objects_in, parse_objects
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class OpenAIResponsesProvider(Provider):
     def stream(self, prompt: Prompt) -> HttpStream:
         return OpenAIResponsesStream(self, prompt)
 
+    def sends_output(self, prompt: Prompt) -> bool:
+        return True
+
     def prepare(self) -> None:
         self.clients.load()
 
@@ -86,6 +90,8 @@ class OpenAIResponsesProvider(Provider):
         if thinks(prompt.model):
             parameters["include"] = ["reasoning.encrypted_content"]
             parameters |= _reasoning(prompt)
+        if prompt.output:
+            parameters["text"] = {"format": {"type": "json_schema", **openai_format(prompt.output)}}
         if self.is_openai:
             parameters |= hashes_of(prompt.context)
         return prompt.options.apply_parameters(parameters)

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, Self
 
 from django.utils.crypto import salted_hmac
 
+from streaming_chat.outputs import Output
 from streaming_chat.protocol.events import TEXT
 
 from .model_options import ModelOptions
+from .output_schemas import instruction
 
 # As in `Message.parts`: {"kind": "text", "text": …}, or another kind with keys of its own.
 Part = Mapping[str, Any]
@@ -96,8 +98,8 @@ class Prompt:
 
     model: the name after the colon in `alias:model`. system: the system prompt, or "". turns: oldest first; the last is
     the user's, or the assistant's that the model is to continue (see `Provider.prefills`). options: of the model; its
-    `max_output_tokens` is the most tokens that the reply may have. tools: that the model may call. output: the shape that
-    the reply must have, None for text. context: for whom it is.
+    `max_output_tokens` is the most tokens that the reply may have. tools: that the model may call. output: the object that
+    the reply must be, with its JSON schema; None for text. context: for whom it is.
     """
 
     __slots__ = ("context", "model", "options", "output", "system", "tools", "turns")
@@ -110,7 +112,7 @@ class Prompt:
         turns: tuple[Turn, ...] = (),
         options: ModelOptions = ModelOptions(),  # noqa: B008  (frozen)
         tools: tuple[Any, ...] = (),
-        output: Any = None,
+        output: Output | None = None,
         context: RunContext = RunContext(),  # noqa: B008  (a tuple)
     ) -> None:
         self.model = model
@@ -124,7 +126,16 @@ class Prompt:
     @property
     def chars(self) -> int:
         """The code points of the system prompt and all turns."""
-        return len(self.system) + sum(len(turn.text) for turn in self.turns)
+        output = len(instruction(self.output)) if self.output else 0
+        return len(self.system) + output + sum(len(turn.text) for turn in self.turns)
+
+    def with_instruction(self) -> Self:
+        """Return the same prompt, with what the reply must be at the end of the system prompt: for an API without a word for
+        it."""
+        if self.output is None:
+            return self
+        told = instruction(self.output)
+        return self.replace(system=f"{self.system}\n\n{told}" if self.system else told)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy in which these attributes have other values."""

@@ -158,6 +158,10 @@ class ScriptedProvider(Provider):
         with self._lock:
             self._scripts.extend(scripts)
 
+    def sends_output(self, prompt: Prompt) -> bool:
+        """A test sees the output in the prompt."""
+        return True
+
     def stream(self, prompt: Prompt) -> ProviderStream:
         """Return the next scripted reply."""
         with self._lock:
