@@ -61,8 +61,16 @@ _ENDINGS: dict[str, tuple[str | Promise, bool]] = {
     "not_saved": (_("The reply could not be saved."), True),
     "internal": (_("Something went wrong on our side."), True),
 }
-ERRORS = _API_ERRORS | _ENDINGS
+# Of the object of a reply that is completed.
+_OUTPUT_ERRORS: dict[str, tuple[str | Promise, bool]] = {
+    "output_not_json": (_("The model did not answer in the format that was asked for."), True),
+    "output_invalid": (_("The model's answer has values that are not valid."), True),
+    "output_truncated": (_("The model's answer is incomplete, because it reached the maximum length."), False),
+    "output_refused": (_("The model refused to answer."), False),
+}
+ERRORS = _API_ERRORS | _ENDINGS | _OUTPUT_ERRORS
 ENDING_CODES = tuple(_ENDINGS)
+OUTPUT_ERRORS = tuple(_OUTPUT_ERRORS)
 
 
 def error_text(code: str) -> str:

@@ -117,6 +117,7 @@ def _all_facts(message: Message) -> Iterator[tuple[str, str]]:
     """Yield labels and values; "" for what is unknown."""
     yield _("Model"), message.model or message.provider
     yield _("Effort"), message.effort
+    yield _("Output"), " · ".join(filter(None, [message.output_name, message.output_error]))
     yield _("Tokens"), _tokens(message)
     yield _("Cost"), "" if message.cost is None else money(message.cost)
     yield _("Time to first token"), _milliseconds(message.first_event_ms)

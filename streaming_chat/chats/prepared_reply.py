@@ -171,6 +171,7 @@ class _Preparation:
             system=system,
             turns=tuple(turns),
             options=self._options(model, provider, continuation),
+            output=self._send_request.output,
             context=self._run_context(conversation),
         )
         return prompt, omitted
@@ -206,6 +207,7 @@ class _Preparation:
             provider=split_model(model)[0],
             model=model,
             effort=prompt.options.effort or "",
+            output_name=prompt.output.name if prompt.output else "",
             omitted_messages=omitted + self._send_request.omitted,
             send_key=self._send_request.key(self._owner.key),
             body_digest=self._send_request.digest() if self._send_request.client_id else "",

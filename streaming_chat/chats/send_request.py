@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from streaming_chat.engine.run import Order
+from streaming_chat.outputs import Output
 from streaming_chat.providers.base import Turn
 
 _FIELDS = ("content", "model", "effort", "parent", "client_id")
@@ -31,16 +32,17 @@ class SendRequest:
     """What a request asks for. Its repr is the default one: no text in logs and error pages.
 
     content: the user's text; "" for a regeneration. effort: of the model, "" for its own or, of a continuation, that of the
-    reply. conversation_id: None for a new one. parent: the reply to send
-    after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again or, if `continues`, to
-    continue. earlier: turns that a stateless client supplied. omitted: how many more it supplied, which are neither sent
-    nor saved. body: the request's fields, by which a repeated client_id is compared. page_context: see
-    page_context.read.
+    reply. output: the object that the reply must be, None for text. conversation_id: None for a new one. parent: the
+    reply to send after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again or,
+    if `continues`, to continue. earlier: turns that a stateless client supplied. omitted: how many more it supplied,
+    which are neither sent nor saved. body: the request's fields, by which a repeated client_id is compared.
+    page_context: see page_context.read.
     """
 
     content: str = ""
     model: str = ""
     effort: str = ""
+    output: Output | None = None
     conversation_id: uuid.UUID | None = None
     parent: uuid.UUID | Absent | None = ABSENT
     regenerate: uuid.UUID | None = None

@@ -88,7 +88,8 @@ class Completion:
     @cached_property
     def payload(self) -> dict[str, Any]:
         """What the stream's `end` event says."""
-        return endings.payload(self.ending, self.text, usage_of(self.fields))
+        output_error = self.fields.get("output_error", "") if self.fields.get("output_name") else None
+        return endings.payload(self.ending, self.text, usage_of(self.fields), output_error)
 
 
 class Ended(NamedTuple):

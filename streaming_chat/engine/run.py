@@ -20,6 +20,7 @@ from streaming_chat.protocol.events import START, Event
 
 from .disconnect_grace import GracePeriod
 from .event_loops import call_in_loop
+from .output_check import UNCHECKED, output_error
 from .provider_timeouts import ReplyTimeouts
 from .receiver import Order, Receiver
 from .run_state import EndedFlag, RunState, StateMachine
@@ -57,6 +58,7 @@ class Run:
         self._timeouts = ReplyTimeouts(loop, self._receiver, order.provider)
         self._grace = GracePeriod(loop, order.grace_seconds)
         self._decided: Ending | None = None
+        self._output_error = UNCHECKED
         self._ended_at: float | None = None
         self._on_over: Callable[[Run], object] | None = None
         self._task: asyncio.Task[None]
@@ -145,8 +147,16 @@ class Run:
             # The model as it is already saved: the price depends on it.
             "model": f"{self._order.provider.alias}:{prompt.model}",
             **({"continued_at": self.own_position} if self._order.taken_over else {}),
+            **self._output_columns(),
             **self._receiver.measurements.columns(prompt, 1 + self.position - self.own_position, ended_at),
         }
+
+    def _output_columns(self) -> dict[str, str]:
+        """Return the columns of the object that the reply must be, if it is not a text."""
+        if (output := self._order.prompt.output) is None:
+            return {}
+        is_completed = self.outcome is not None and self.outcome.status == endings.COMPLETED
+        return {"output_name": output.name, "output_error": self._output_error if is_completed else ""}
 
     async def _work(self) -> None:
         try:
@@ -159,12 +169,15 @@ class Run:
             logger.error("Reply %s broke; ref %s: %s", self.message_id, ref, describe(error))
             ending = self._broken("internal", ref)
         # What was decided comes first, also if the provider swallowed the cancellation.
-        self._conclude(self._decided or ending)
+        ending = self._decided or ending
+        if output := self._order.prompt.output:
+            self._cancel_release()
+            self._output_error = await output_error(self.message_id, output, ending, self.events)
+        self._conclude(ending)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         _abandoned.discard(task)
-        if self._release_timer is not None:
-            self._release_timer.cancel()
+        self._cancel_release()
         self._conclude(self._decided or self._broken("shutdown"))
 
     def _break_off(self, code: str) -> None:
@@ -186,6 +199,10 @@ class Run:
 
     def _expect_release(self) -> None:
         self._release_timer = self._loop.call_later(RELEASE_SECONDS, self._abandon)
+
+    def _cancel_release(self) -> None:
+        if self._release_timer is not None:
+            self._release_timer.cancel()
 
     def _abandon(self) -> None:
         """End the reply without its provider, whose close hangs or which swallowed the cancellation."""

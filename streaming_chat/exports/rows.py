@@ -33,10 +33,10 @@ _CONVERSATION_FIELDS = (
 # Without send_key and body_digest, which only serve to recognise a repeated request.
 _MESSAGE_FIELDS = (
     "id", "conversation_id", "parent_id", "continues_id", "continued_at", "role", "origin", "status", "end_reason",
-    "error_code", "ref", "provider", "model", "effort", "request_id", "finish_reason", "input_tokens", "cached_input_tokens",
-    "output_tokens", "reasoning_tokens", "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms",
-    "omitted_messages", "created_at", "ended_at", "redacted_at", "position", "cut_position", "text", "parts",
-    "page_context",
+    "error_code", "ref", "provider", "model", "effort", "output_name", "output_error", "request_id", "finish_reason",
+    "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "tokens_estimated", "cost",
+    "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages", "created_at", "ended_at", "redacted_at",
+    "position", "cut_position", "text", "parts", "page_context",
 )  # fmt: skip
 
 Row = dict[str, Any]

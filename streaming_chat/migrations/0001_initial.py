@@ -63,6 +63,8 @@ class Migration(migrations.Migration):
                 ('provider', models.CharField(blank=True, max_length=64, verbose_name='provider')),
                 ('model', models.CharField(blank=True, max_length=255, verbose_name='model')),
                 ('effort', models.CharField(blank=True, max_length=16, verbose_name='effort')),
+                ('output_name', models.CharField(blank=True, help_text='The name of the object that it was to be.', max_length=64, verbose_name='output')),
+                ('output_error', models.CharField(blank=True, max_length=32, verbose_name='output error')),
                 ('request_id', models.CharField(blank=True, max_length=255, verbose_name="provider's request id")),
                 ('finish_reason', models.CharField(blank=True, max_length=64, verbose_name="provider's finish reason")),
                 ('input_tokens', models.PositiveBigIntegerField(blank=True, null=True, verbose_name='input tokens')),

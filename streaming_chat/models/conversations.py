@@ -212,6 +212,10 @@ class Message(models.Model):
     provider = models.CharField(_("provider"), max_length=64, blank=True)
     model = models.CharField(_("model"), max_length=255, blank=True)
     effort = models.CharField(_("effort"), max_length=16, blank=True)
+    output_name = models.CharField(
+        _("output"), max_length=64, blank=True, help_text=_("The name of the object that it was to be.")
+    )
+    output_error = models.CharField(_("output error"), max_length=32, blank=True)
     request_id = models.CharField(_("provider's request id"), max_length=255, blank=True)
     finish_reason = models.CharField(_("provider's finish reason"), max_length=64, blank=True)
     input_tokens = models.PositiveBigIntegerField(_("input tokens"), null=True, blank=True)
@@ -241,6 +245,8 @@ class Message(models.Model):
     redacted_by = models.CharField(_("redacted by"), max_length=255, null=True, blank=True, editable=False)
 
     objects = MessageQuerySet.as_manager()
+    # The validated object, of the reply that `send_message` has returned.
+    parsed: Any = None
 
     class Meta:
         verbose_name = _("message")
@@ -296,7 +302,13 @@ class Message(models.Model):
     @property
     def can_continue(self) -> bool:
         """Whether it was cut off after some text, so that a provider can continue it."""
-        return self.is_reply and self.redacted_at is None and endings.can_continue(self.ending, self.text)
+        may_continue = self.is_reply and self.redacted_at is None and not self.output_name
+        return may_continue and endings.can_continue(self.ending, self.text)
+
+    @property
+    def output(self) -> dict[str, Any] | None:
+        """The object that the reply consists of, as JSON; None if it is a text, or has no valid object."""
+        return endings.output_of(self.status, self.text, self.output_error) if self.output_name else None
 
     @property
     def usage(self) -> dict[str, Any] | None:
@@ -314,7 +326,9 @@ class Message(models.Model):
 
     def end_payload(self) -> dict[str, Any]:
         """Return what the stream's `end` event says of an ended reply."""
-        return {**endings.payload(self.ending, self.text, self.usage), "can_continue": self.can_continue}
+        output_error = self.output_error if self.output_name else None
+        said = endings.payload(self.ending, self.text, self.usage, output_error)
+        return {**said, "can_continue": self.can_continue}
 
     def events(self, *, whole: bool = False) -> list[Event]:
         """Return an ended reply's events without start and ending, to its cut, or whole."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .events import REASONING, Event, has_answer, is_blank
+from .json_objects import object_in
 
 STREAMING = "streaming"
 COMPLETED = "completed"
@@ -98,15 +99,33 @@ def can_continue(ending: Ending, text: str) -> bool:
     return is_cut_off and not is_blank(text)
 
 
-def payload(ending: Ending, text: str, usage: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what the stream's `end` event says: length counts code points of the whole text, sha256 is of its UTF-8."""
-    return {
+def output_of(status: str, text: str, output_error: str) -> dict[str, Any] | None:
+    """Return the object that a reply consists of; None unless it is completed and its object is valid."""
+    if status != COMPLETED or output_error:
+        return None
+    try:
+        return object_in(text)
+    except ValueError:
+        # The text was redacted or erased.
+        return None
+
+
+def payload(ending: Ending, text: str, usage: dict[str, Any] | None, output_error: str | None = None) -> dict[str, Any]:
+    """Return what the stream's `end` event says: length counts code points of the whole text, sha256 is of its UTF-8.
+
+    output_error: the code of what is wrong with the object that the reply had to be; None if it was to be a text.
+    """
+    said = {
         "status": ending.status,
         "end_reason": ending.end_reason,
         "error_code": ending.error_code,
         "ref": ending.ref,
-        "can_continue": can_continue(ending, text),
+        # A model that is told to go on within an object begins another one.
+        "can_continue": output_error is None and can_continue(ending, text),
         "usage": usage,
         "length": len(text),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
+    if output_error is not None and ending.status == COMPLETED:
+        said |= {"output": output_of(ending.status, text, output_error), "output_error": output_error}
+    return said

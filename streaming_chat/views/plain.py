@@ -39,7 +39,7 @@ from streaming_chat.providers import default_model
 from .api import parsing
 from .api.available_models import offered_models
 from .api.lookups import find_reply
-from .api.replies import begin_reply, grace_seconds
+from .api.replies import begin_reply, grace_seconds, output_of
 from .api.reply_answers import ReplyAnswer
 from .api.responses import api_error_from, keep_token, private
 from .api.streaming import reply_view
@@ -152,6 +152,7 @@ def _begin_reply(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
     if draft.again:
         reply = find_reply(owner, body["again"])
         options |= {"regenerate": reply.pk, "continues": draft.continues, "conversation_id": reply.conversation_id}
+        options["output"] = output_of(reply)
     send_request = SendRequest.from_body(body, **options)
     answer = begin_reply(request, owner, send_request)
     lease_judge.database_answered()

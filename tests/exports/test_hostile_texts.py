@@ -118,7 +118,14 @@ class CsvTests(TestCase):
         filled = {"text", "end_reason", "error_code", "ref", "provider", "model", "request_id", "finish_reason"}
         of_message = {field.name for field in Message._meta.concrete_fields if isinstance(field, CharField | TextField)}
 
-        assert of_message & {*_COLUMNS} == filled | {"role", "origin", "status", "effort"}
+        assert of_message & {*_COLUMNS} == filled | {
+            "role",
+            "origin",
+            "status",
+            "effort",
+            "output_name",
+            "output_error",
+        }
 
     def test_the_key_of_a_visitor(self):
         """Every key begins so, and none of these letters begins a formula."""

@@ -11,6 +11,8 @@ from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats import page_context
 from streaming_chat.chats.idempotency import replies_sent
 from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.conf import conf
+from streaming_chat.outputs import output_named
 from streaming_chat.providers.model_options import EFFORTS
 
 from . import lookups, message_pages, parsing
@@ -50,6 +52,7 @@ def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
         "client_id": parsing.client_id,
         "model": parsing.text(255, shortest=1),
         "effort": parsing.one_of(*EFFORTS),
+        "output": parsing.one_of(*conf.STREAMING_CHAT_OUTPUTS),
         "parent": parsing.optional(parsing.identifier),
         "stream": parsing.boolean,
         "disconnect": parsing.one_of("stop", "finish"),
@@ -61,6 +64,7 @@ def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
     send_request = SendRequest.from_body(
         body,
         conversation_id=conversation_id,
+        output=output_named(body["output"]) if "output" in body else None,
         grace_seconds=grace_seconds(body.get("disconnect")),
         page_context=page_context.read(body["context"], owner) if "context" in body else None,
     )

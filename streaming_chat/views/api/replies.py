@@ -15,6 +15,9 @@ from streaming_chat.chats.sending import send
 from streaming_chat.conf import conf
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Message
+from streaming_chat.outputs import Output, output_named
 from streaming_chat.providers.model_options import EFFORTS
 
 from . import parsing
@@ -82,10 +85,24 @@ def _begin_sibling(
         body,
         regenerate=reply.pk,
         continues=continues,
+        output=output_of(reply),
         conversation_id=reply.conversation_id,
         grace_seconds=grace_seconds(body.get("disconnect")),
     )
     return begin_reply(request, owner, send_request, stream=body.get("stream", True), encoder=encoder)
+
+
+def output_of(reply: Message) -> Output | None:
+    """Return the object that another version of a reply must be, like the first. Raises APIError: 422."""
+    if not reply.output_name:
+        return None
+    try:
+        return output_named(reply.output_name)
+    except KeyError:
+        # Python code can ask for an object without a name in the settings.
+        raise APIError(
+            422, "invalid", fields={"id": "Must be a reply whose output is in STREAMING_CHAT_OUTPUTS."}
+        ) from None
 
 
 def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
