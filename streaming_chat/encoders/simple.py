@@ -56,7 +56,10 @@ class SimpleEncoder(Encoder):
             data.pop("ref", None)
             if name != "done":
                 data["error"] = None
-        return f"id: {self.message_id}/{END}\nevent: {name}\ndata: {_json(data)}\n\ndata: [DONE]\n\n".encode()
+        if "output_error" in data:
+            code = data["output_error"]
+            data["output_error"] = error_object(code) if code else None
+        return f"id: {self.message_id}/{END}\nevent: {name}\ndata: {as_json(data)}\n\ndata: [DONE]\n\n".encode()
 
     def reset(self) -> bytes:
         """Return the `reset` frame."""
@@ -72,12 +75,13 @@ class SimpleEncoder(Encoder):
     def _whole(self, kind: str, payload: dict[str, Any], position: int) -> str:
         head = _RETRY.decode() if kind == START else ""
         data = {"text": "", **(payload if kind == START else {kind: payload})}
-        return f"{head}id: {self.message_id}/{position}\nevent: {_name(kind)}\ndata: {_json(data)}\n\n"
+        return f"{head}id: {self.message_id}/{position}\nevent: {_name(kind)}\ndata: {as_json(data)}\n\n"
 
 
 def _name(kind: str) -> str:
     return kind if kind in (START, TOOL_CALL, SOURCE) else f"x-{kind}"
 
 
-def _json(data: dict[str, Any]) -> str:
+def as_json(data: dict[str, Any]) -> str:
+    """Return JSON on one line, in ASCII."""
     return json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from streaming_chat.encoders import Encoder
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
@@ -22,7 +24,8 @@ class Cursor:
     def __init__(self, stream: ReplyStream, encoder: Encoder, position: int = 0) -> None:
         self._stream = stream
         self._encoder = encoder
-        self._position = position
+        # What a coalesced format says depends on everything that comes before.
+        self._position = 0 if encoder.is_coalesced else position
         self._index = self._skip = 0
         self._located = False
         self._locate()
@@ -90,9 +93,12 @@ class Cursor:
     def _take(self) -> list[Event]:
         """Return at most one write's worth of events from here to the cut, and move past them."""
         events, cut = self._stream.events, self._stream.cut
-        room = _WRITE_CODE_POINTS if cut is None else min(_WRITE_CODE_POINTS, cut - self._position)
+        longest, most = (
+            (sys.maxsize, sys.maxsize) if self._encoder.is_coalesced else (_WRITE_CODE_POINTS, _WRITE_EVENTS)
+        )
+        room = longest if cut is None else min(longest, cut - self._position)
         taken: list[Event] = []
-        while room > 0 and self._index < len(events) and len(taken) < _WRITE_EVENTS:
+        while room > 0 and self._index < len(events) and len(taken) < most:
             event = events[self._index]
             if event.kind == END:
                 break
