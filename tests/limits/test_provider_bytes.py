@@ -23,7 +23,8 @@ from streaming_chat.protocol.events import PART_WEIGHT, REASONING, TEXT, TOOL_CA
 from streaming_chat.protocol.sse import Splitter
 from streaming_chat.providers import finish_reasons, http, parsing
 from streaming_chat.providers.anthropic import AnthropicProvider
-from streaming_chat.providers.openai import OpenAIProvider, ToolCalls
+from streaming_chat.providers.openai import OpenAIProvider
+from streaming_chat.providers.openai_tool_calls import ToolCalls
 from streaming_chat.providers.thinking import ThinkTags
 from tests.engine.odd import Odd, ended, made
 from tests.engine.runs import Received as SavedRun
