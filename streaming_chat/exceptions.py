@@ -160,3 +160,25 @@ class ProviderError(StreamingChatError):
         self.request_id = request_id
         self.detail = detail
         self.message = message
+
+
+class AnswerError(StreamingChatError):
+    """`ask` got no complete answer.
+
+    code: a key of ERRORS, or why the reply was stopped: user, staff or disconnect. ref: finds the error in the log.
+
+    str() is one line for logs; `text` is for users.
+    """
+
+    def __init__(self, code: str, *, ref: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.ref = ref
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
+
+    @property
+    def text(self) -> str:
+        """What to show to the user, in the active language."""
+        return error_text(self.code)

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import uuid
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 from django.http import HttpRequest
 
 from streaming_chat.accounts.owners import Owner, request_key
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.sending import send
+from streaming_chat.chats.titles import title_of
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.follower import FollowedReply, follower
 from streaming_chat.engine.growing_output import growing_objects
 from streaming_chat.engine.runner import runner
-from streaming_chat.engine.stream import ReplyStream
+from streaming_chat.engine.stream import LoopWaiter, ReplyStream
 from streaming_chat.engine.writer import writer
-from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, Message
+from streaming_chat.exceptions import AnswerError, APIError, ProviderError
+from streaming_chat.logs import logger
+from streaming_chat.models import Conversation, Message, Status
 from streaming_chat.outputs import output_of
 from streaming_chat.protocol.storable_text import storable
+from streaming_chat.providers import default_model
+from streaming_chat.providers.asking import ask_model, prompt_of
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -112,3 +121,107 @@ def _followed(message: Message) -> ReplyStream:
     followed = FollowedReply(Message.objects.using(live_database()).get(pk=message.pk))
     followed.stream.loop = runner.background_loop()
     return follower.share(followed).stream
+
+
+def ask(text: str, *, user: Any = None, model: str = "", system: str | None = None) -> str:
+    """Return a model's answer to one message. Blocking.
+
+    user: whose conversation the message and the answer become, with all that applies to `send_message`. None: nothing is
+    saved or counted, and no limit, permission or PROMPT applies; any model of STREAMING_CHAT_PROVIDERS can be asked.
+    model: `alias:model`, "" for the default. system: the system prompt, None for STREAMING_CHAT_SYSTEM_PROMPT.
+
+    Raises AnswerError if there is no complete answer, APIError for what is refused before the model is asked, as
+    `send_message` does, and ValueError for a text that is empty or, of a user, too long.
+    """
+    if user is None:
+        return _in_background(_ask_unsaved(text, model, system))
+    reply = _send_to_ask(user, text, model, system)
+    _wait_until_ended(reply.pk, live_database())
+    return _answer_in(reply)
+
+
+async def aask(text: str, *, user: Any = None, model: str = "", system: str | None = None) -> str:
+    """Do the same as `ask`, without blocking the event loop."""
+    if user is None:
+        return await _ask_unsaved(text, model, system)
+    reply = await sync_to_async(_send_to_ask)(user, text, model, system)
+    if run := runner.find(reply.pk):
+        await _until_ended(run.stream)
+    return await sync_to_async(_answer_in)(reply)
+
+
+async def _ask_unsaved(text: str, model: str, system: str | None) -> str:
+    if not text.strip():
+        raise ValueError("a text was wanted, got only white space.")
+    provider, prompt = prompt_of(model or default_model(), text, _system_prompt(system))
+    try:
+        return (await ask_model(provider, prompt)).text
+    except ProviderError as error:
+        ref = uuid.uuid4().hex[:12]
+        logger.warning(
+            "An answer failed: %s from %s, status %s, request %s, %s; ref %s.",
+            error.code,
+            provider.alias,
+            error.status,
+            error.request_id or "-",
+            error.detail or "-",
+            ref,
+        )
+        failure = AnswerError(error.code, ref=ref)
+    raise failure
+
+
+def _system_prompt(system: str | None) -> str:
+    return conf.STREAMING_CHAT_SYSTEM_PROMPT if system is None else storable(system)
+
+
+def _send_to_ask(user: Any, text: str, model: str, system: str | None) -> Message:
+    """Send the message into a new conversation, with this system prompt; return the reply, which is being written."""
+    using = live_database()
+    if connections[using].in_atomic_block:
+        raise ValueError("a reply begins with the commit: inside a transaction there is nothing to wait for.")
+    if system is None:
+        return send_message(user, text, model=model)
+    _request, owner = _request_of(user)
+    conversation = Conversation.objects.using(using).create(
+        owner=user,
+        owner_key=owner.key,
+        title=title_of(_checked(text)),
+        system_prompt=_system_prompt(system),
+        model=model or default_model(),
+    )
+    try:
+        return send_message(user, text, conversation=conversation, model=model)
+    except BaseException:
+        conversation.delete()
+        raise
+
+
+def _answer_in(reply: Message) -> str:
+    """Return the text of a reply that has ended. Raises AnswerError if it is not complete."""
+    reply.refresh_from_db()
+    if reply.status != Status.COMPLETED:
+        raise AnswerError(reply.error_code or reply.end_reason, ref=reply.ref)
+    return reply.text
+
+
+async def _until_ended(stream: ReplyStream) -> None:
+    """Wait in any event loop until a reply has ended."""
+    waiter = LoopWaiter(asyncio.get_running_loop(), stream.loop)
+    stream.attach(waiter)
+    try:
+        while not (stream.ended or stream.dismissed):
+            await waiter.wait()
+    finally:
+        stream.detach(waiter)
+
+
+def _in_background(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a coroutine in this process's loop thread, where the connections to providers are kept."""
+    # In a context of its own, as a run.
+    submit = partial(asyncio.run_coroutine_threadsafe, work, runner.background_loop())
+    future = contextvars.Context().run(submit)
+    try:
+        return future.result()
+    finally:
+        future.cancel()
