@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
+from .anthropic_batches import AnthropicBatches
 from .anthropic_state import ThinkingBlocks
 from .anthropic_thinking import knows_schemas, thinking_parameters
 from .base import Prompt, Provider, ProviderOptions, Usage
@@ -87,6 +88,9 @@ class AnthropicProvider(Provider):
         if prompt.output is None or has_any_keys(prompt.output):
             return False
         return knows_schemas(prompt.model) if self.output_format is None else self.output_format == "json_schema"
+
+    def batches(self) -> AnthropicBatches:
+        return AnthropicBatches(self, self.base_url or BASE_URL)
 
     def prepare(self) -> None:
         self.clients.load()

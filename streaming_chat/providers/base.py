@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from streaming_chat.backends import Backend
 from streaming_chat.conf import POSITIVE_SECONDS, conf, whole_number
@@ -17,6 +17,9 @@ from streaming_chat.protocol.events import PART_WEIGHT, Event
 
 from .model_options import MAX_OUTPUT_TOKENS
 from .prompt import Prompt, RunContext, Turn
+
+if TYPE_CHECKING:
+    from .batches import ProviderBatches
 
 __all__ = [
     "FINISH_SECONDS",
@@ -167,6 +170,10 @@ class Provider(Backend, ABC):
     def parameters(self, prompt: Prompt) -> dict[str, Any]:
         """Return what is sent to the API, without keys, for `manage.py askmodel` to show."""
         return {}
+
+    def batches(self) -> ProviderBatches | None:
+        """Return the provider's batch API; None without one."""
+        return None
 
     def price_source(self) -> tuple[str, str] | None:
         """Return whose prices apply, as the name and value of an argument of `genai_prices.calc_price`; None if unknown."""

@@ -171,6 +171,19 @@ class HttpStream(ProviderStream):
         if self._state_room < 0:
             self.state.clear()
 
+    def events_of(self, completion: Any) -> list[Event]:
+        """Return the events of a completion in one JSON body, which came by another way. Raises ProviderError."""
+        events: list[Event] = []
+        try:
+            self._take_whole(completion, events)
+        except Exception as error:  # noqa: BLE001 - as in `_take`.
+            self._failure = self._failure_of(error)
+        else:
+            self._complete()
+        if self._failure is not None:
+            raise copy(self._failure)
+        return self._separate_thinking(events)
+
     async def _use(self, response: ClientResponse) -> None:
         """Prepare to read a response, or note why the provider refused the request."""
         # This closes the connection, unless the body was read to its end.

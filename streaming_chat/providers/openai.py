@@ -25,6 +25,7 @@ from .errors import is_bare_error
 from .http import HttpStream
 from .model_names import is_model_name, split_model
 from .openai_api import hashes_of, is_openai, make_clients, price_source
+from .openai_batches import OpenAIBatches
 from .openai_reasoning import nearest_effort, thinks
 from .openai_tool_calls import ToolCalls
 from .output_schemas import openai_format
@@ -97,6 +98,9 @@ class OpenAIProvider(Provider):
 
     def sends_output(self, prompt: Prompt) -> bool:
         return self.output_format == "json_schema"
+
+    def batches(self) -> OpenAIBatches:
+        return OpenAIBatches(self, "chat/completions")
 
     def prepare(self) -> None:
         self.clients.load()

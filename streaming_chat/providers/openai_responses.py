@@ -19,6 +19,7 @@ from .citations import CitedPages
 from .errors import is_bare_error
 from .http import HttpStream
 from .openai_api import hashes_of, is_openai, make_clients, price_source
+from .openai_batches import OpenAIBatches
 from .openai_reasoning import nearest_effort, thinks
 from .output_schemas import openai_format
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, merged, objects_in, parse_objects
@@ -68,6 +69,9 @@ class OpenAIResponsesProvider(Provider):
 
     def sends_output(self, prompt: Prompt) -> bool:
         return True
+
+    def batches(self) -> OpenAIBatches:
+        return OpenAIBatches(self, "responses")
 
     def prepare(self) -> None:
         self.clients.load()
