@@ -275,6 +275,9 @@ def check_models(**kwargs: Any) -> list[CheckMessage]:
     if not models:
         return [Error("STREAMING_CHAT_MODELS is empty.", hint="Add a model, as alias:model.", id=f"{TAG}.E006")]
     found: list[CheckMessage] = [_unknown_model(model) for model in models if not _has_provider(model)]
+    title_model = conf.STREAMING_CHAT_TITLE_MODEL
+    if title_model and not (_has_provider(str(title_model)) and is_model_name(title_model)):
+        found.append(_unknown_model(str(title_model), "STREAMING_CHAT_TITLE_MODEL"))
     if all(model.endswith(":*") for model in models):
         found.append(
             Warning(
@@ -291,10 +294,10 @@ def _has_provider(model: str) -> bool:
     return bool(name) and alias in conf.STREAMING_CHAT_PROVIDERS
 
 
-def _unknown_model(model: str) -> CheckMessage:
+def _unknown_model(model: str, setting: str = "STREAMING_CHAT_MODELS") -> CheckMessage:
     known = ", ".join(sorted(conf.STREAMING_CHAT_PROVIDERS)) or "none"
     return Error(
-        f"STREAMING_CHAT_MODELS has {model!r}, but STREAMING_CHAT_PROVIDERS has no such provider.",
+        f"{setting} has {model!r}, but STREAMING_CHAT_PROVIDERS has no such provider.",
         hint=f"Write alias:model, or alias:* for all its models. The aliases are: {known}.",
         id=f"{TAG}.E006",
     )

@@ -164,6 +164,12 @@ class Models:
         "The objects that clients may ask for: the dotted path of a pydantic model for each name. See"
         " [structured output](structured-output.md).",
     )
+    STREAMING_CHAT_TITLE_MODEL = Setting(
+        "",
+        STRING,
+        "The model that gives a conversation its title after the first reply, as `alias:model`. Users need not be able to"
+        " choose it. Empty: the title is the beginning of the first message. See [Titles](#titles).",
+    )
     STREAMING_CHAT_SYSTEM_PROMPT = Setting("", STRING, "The system prompt, which is copied to each new conversation.")
     STREAMING_CHAT_PROMPT = Setting[str | None](
         None,

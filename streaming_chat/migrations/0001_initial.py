@@ -130,6 +130,24 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ModelTitle',
+            fields=[
+                ('conversation', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='model_title', serialize=False, to='streaming_chat.conversation', verbose_name='conversation')),
+                ('model', models.CharField(max_length=255, verbose_name='model')),
+                ('input_tokens', models.PositiveIntegerField(blank=True, null=True, verbose_name='input tokens')),
+                ('output_tokens', models.PositiveIntegerField(blank=True, null=True, verbose_name='output tokens')),
+                ('cost', models.DecimalField(blank=True, decimal_places=8, max_digits=16, null=True, verbose_name='cost')),
+                ('is_in_use', models.BooleanField(default=False, verbose_name='is in use')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+            ],
+            options={
+                'verbose_name': 'title by a model',
+                'verbose_name_plural': 'titles by a model',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['created_at'], name='streaming_chat_title_created')],
+            },
+        ),
+        migrations.CreateModel(
             name='Feedback',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

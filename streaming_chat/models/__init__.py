@@ -6,7 +6,7 @@ from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewState, Verdict
 from .search import SearchEntry
-from .usage import DailyUsage
+from .usage import DailyUsage, ModelTitle
 
 __all__ = [
     "AccessRecord",
@@ -18,6 +18,7 @@ __all__ = [
     "LiveReplyQuerySet",
     "Message",
     "MessageQuerySet",
+    "ModelTitle",
     "ProviderState",
     "QuotaUse",
     "ReplyEvent",

@@ -1,12 +1,15 @@
-"""The table of daily sums of replies, which outlives the messages. It has no text and nothing about a person.
+"""The table of daily sums of replies, which outlives the messages, and that of the calls for titles. They have no text.
 
-usage/rollups.py fills it.
+usage/rollups.py fills the first, chats/model_titles.py the second.
 """
 
 from __future__ import annotations
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+from .conversations import Conversation
 
 
 class DailyUsage(models.Model):
@@ -48,3 +51,31 @@ class DailyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"Usage of {self.day}"
+
+
+class ModelTitle(models.Model):
+    """The one call to a model for the title of a conversation, and what it cost; there is no usage if it failed.
+
+    is_in_use: the conversation's title is the model's; nobody has replaced or redacted it.
+    """
+
+    conversation = models.OneToOneField(
+        Conversation, models.CASCADE, verbose_name=_("conversation"), primary_key=True, related_name="model_title"
+    )
+    model = models.CharField(_("model"), max_length=255)
+    input_tokens = models.PositiveIntegerField(_("input tokens"), null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(_("output tokens"), null=True, blank=True)
+    cost = models.DecimalField(_("cost"), max_digits=16, decimal_places=8, null=True, blank=True)
+    is_in_use = models.BooleanField(_("is in use"), default=False)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+
+    objects: models.Manager[ModelTitle] = models.Manager()
+
+    class Meta:
+        verbose_name = _("title by a model")
+        verbose_name_plural = _("titles by a model")
+        default_permissions = ()
+        indexes = (models.Index(fields=["created_at"], name="streaming_chat_title_created"),)
+
+    def __str__(self) -> str:
+        return f"Title of {self.pk}"

@@ -19,7 +19,7 @@ from django.db.models.functions import Length, Now, Replace
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message
+from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, ModelTitle
 from streaming_chat.search import backends, entries
 
 from . import copies
@@ -79,7 +79,9 @@ def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
     if terms:
         searches_quoting(message).update(terms=REDACTED)
     title = conversations.values_list("title", flat=True).first()
-    has_title = bool(title) and _begins_with(message, str(title))
+    by_model = ModelTitle.objects.using(using).filter(pk=conversation_id, is_in_use=True)
+    # A model has seen the first message and the replies to it.
+    has_title = bool(title) and (_begins_with(message, str(title)) or (message.depth <= 1 and by_model.exists()))
     # Before the row, since it makes SQLite overwrite what is removed after it.
     entries.remove([message_id], using, titles_of=[conversation_id] if has_title else [])
     copies.remove([message_id], using)
@@ -96,6 +98,7 @@ def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
     Feedback.objects.using(using).filter(message_id=message_id).update(comment="")
     if has_title:
         conversations.update(title="")
+        by_model.update(is_in_use=False)
 
 
 def _redacted_columns(message: Message) -> dict[str, Any]:

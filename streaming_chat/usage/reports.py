@@ -162,5 +162,6 @@ class Report:
     def _list_models(self, by_model: dict[str, Totals], model: str) -> None:
         by_count = sorted(by_model.items(), key=lambda item: (-item[1].replies, item[0]))
         self.models = [name for name, _totals in by_count if name][:MAX_ROWS]
-        shown = [(name, totals) for name, totals in by_count if totals.replies and model in {"", name}]
-        self.by_model = shown[:MAX_ROWS]
+        # One that only gives titles has no replies.
+        used = [(name, totals) for name, totals in by_count if totals.replies or totals.output_tokens]
+        self.by_model = [(name, totals) for name, totals in used if model in {"", name}][:MAX_ROWS]

@@ -21,8 +21,8 @@ from django.utils import timezone
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import DailyUsage, Feedback, Message, Status
-from streaming_chat.providers import wildcards
+from streaming_chat.models import DailyUsage, Feedback, Message, ModelTitle, Status
+from streaming_chat.providers import split_model, wildcards
 
 from .histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND
 
@@ -74,7 +74,38 @@ def count_day(day: date) -> list[DailyUsage]:
     for *ending, good, bad in _feedback(day):
         if rated := by_key.get(tuple(ending)):
             rated.good, rated.bad = good, bad
+    for usage in _titles(day):
+        key = tuple(getattr(usage, name) for name in _KEYS)
+        by_key[key] = usage
     return list(by_key.values())
+
+
+def _titles(day: date) -> list[DailyUsage]:
+    """Return what the titles of a day have used, as rows without replies and without a status."""
+    called = ModelTitle.objects.using(live_database()).filter(_on(day)).exclude(input_tokens=None)
+    sums = (
+        called.order_by()
+        .values("model")
+        .annotate(
+            inputs=Sum("input_tokens"),
+            outputs=Sum("output_tokens"),
+            dollars=Sum("cost"),
+            unknown=Count("pk", filter=Q(cost=None)),
+        )
+    )
+    return [
+        DailyUsage(
+            day=day,
+            model=row["model"],
+            provider=split_model(row["model"])[0],
+            end_reason="title",
+            input_tokens=row["inputs"],
+            output_tokens=row["outputs"],
+            cost=row["dollars"],
+            uncosted=row["unknown"],
+        )
+        for row in sums
+    ]
 
 
 def _add(usage: DailyUsage, row: dict[str, Any]) -> None:
@@ -147,16 +178,14 @@ def _feedback(day: date) -> Any:
 
 
 def _of(day: date, prefix: str = "") -> Q:
-    start = datetime.combine(day, time(), UTC)
     # With the status, which is the index's first column.
-    wanted = {
-        "status__in": Status.values,
-        "created_at__gte": start,
-        "created_at__lt": start + _ONE_DAY,
-        "role": Message.Role.ASSISTANT,
-        "origin": Message.Origin.SERVER,
-    }
-    return Q(**{prefix + name: value for name, value in wanted.items()})
+    wanted = {"status__in": Status.values, "role": Message.Role.ASSISTANT, "origin": Message.Origin.SERVER}
+    return Q(**{prefix + name: value for name, value in wanted.items()}) & _on(day, prefix)
+
+
+def _on(day: date, prefix: str = "") -> Q:
+    start = datetime.combine(day, time(), UTC)
+    return Q(**{f"{prefix}created_at__gte": start, f"{prefix}created_at__lt": start + _ONE_DAY})
 
 
 def _save_day(day: date) -> int:

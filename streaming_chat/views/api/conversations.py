@@ -23,7 +23,7 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, Status
+from streaming_chat.models import Conversation, ModelTitle, Status
 from streaming_chat.providers import default_model, is_offered, not_offered
 from streaming_chat.quotas import Quota, get_quota
 from streaming_chat.search import entries, own_texts
@@ -185,6 +185,7 @@ def _require_few_empty(owner_key: str, using: str) -> None:
 def _update(conversation_id: uuid.UUID, changes: dict[str, Any]) -> None:
     Conversation.objects.using(live_database()).filter(pk=conversation_id).update(**changes)
     if "title" in changes:
+        ModelTitle.objects.using(live_database()).filter(pk=conversation_id).update(is_in_use=False)
         entries.replace_title(conversation_id, changes["title"], live_database())
 
 
