@@ -238,6 +238,8 @@ class scripted_provider(TestContextDecorator):  # noqa: N801  (used like overrid
         chosen: dict[str, Any] = {
             "STREAMING_CHAT_PROVIDERS": {"scripted": {"BACKEND": backend, "OPTIONS": options}},
             "STREAMING_CHAT_MODELS": [MODEL],
+            # It would be asked, too, and take a script.
+            "STREAMING_CHAT_TITLE_MODEL": "",
         }
         self._override = override_settings(**{**chosen, **self._settings})
         self._override.enable()
