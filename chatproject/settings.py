@@ -147,6 +147,18 @@ _KEYED_PROVIDERS = [
 _COMPATIBLE_WITH_OPENAI = "streaming_chat.providers.openai.OpenAIProvider"
 
 
+_DEMO_MODELS = {
+    "demo:demo": {"label": _("Demo"), "description": _("Replies at once. No model is asked.")},
+    "demo:thinker": {
+        "label": _("Demo that thinks"),
+        "description": _("Shows some reasoning first, as much as you choose."),
+        "effort": "medium",
+        "efforts": ["low", "medium", "high"],
+    },
+    "demo:librarian": {"label": _("Demo with sources"), "description": _("Lists what it cites below the reply.")},
+}
+
+
 def scalar_settings() -> dict[str, Any]:
     """Return the STREAMING_CHAT_* settings that the environment has, except for dicts."""
     readers = {bool: env.bool, int: env.int, float: env.float, list: env.list, str: env.str}
@@ -168,7 +180,10 @@ def _scalar(name: str, read: Callable[[str], Any]) -> Any:
 
 
 def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the providers whose key is set, and one model of each. The demo, which needs no key, is the last."""
+    """Return the providers whose key is set, and one model of each. The demo, which needs no key, is the last.
+
+    Without a key, there are several models of the demo, so that there is something to choose.
+    """
     providers: dict[str, dict[str, Any]] = {}
     models = []
     for alias, backend, model in _KEYED_PROVIDERS:
@@ -177,7 +192,10 @@ def configured_providers() -> tuple[dict[str, dict[str, Any]], list[str]]:
             path = _COMPATIBLE_WITH_OPENAI if alias == "openai" and base_url else backend
             providers[alias] = {"BACKEND": path, "OPTIONS": {"api_key": api_key, "base_url": base_url}}
             models.append(f"{alias}:{model}")
-    return {**providers, "demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"}}, [*models, "demo:demo"]
+    return {**providers, "demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"}}, [
+        *models,
+        *(["demo:demo"] if models else _DEMO_MODELS),
+    ]
 
 
 def configured_notifier() -> dict[str, Any]:
@@ -213,6 +231,7 @@ def _limit(name: str) -> int | None:
 STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
 # pydantic comes with the SDKs of the providers, and with the extra `output`.
 STREAMING_CHAT_OUTPUTS = {"recipe": "chatproject.schemas.Recipe"} if find_spec("pydantic") else {}
+STREAMING_CHAT_MODEL_OPTIONS = _DEMO_MODELS
 STREAMING_CHAT_NOTIFIER = configured_notifier()
 STREAMING_CHAT_QUOTA = configured_quota()
 STREAMING_CHAT_SUGGESTIONS = [

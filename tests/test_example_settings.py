@@ -112,7 +112,7 @@ class ProviderTests(SimpleTestCase):
         providers, models = settings_with({}, "STREAMING_CHAT_PROVIDERS", "STREAMING_CHAT_MODELS")
 
         assert list(providers) == ["demo"]
-        assert models == ["demo:demo"]
+        assert models == ["demo:demo", "demo:thinker", "demo:librarian"]
 
     def test_a_key_configures_its_provider_and_the_demo_is_last(self):
         environment = {"OPENAI_API_KEY": "k1", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "ANTHROPIC_API_KEY": "k2"}

@@ -1,13 +1,13 @@
-/** Where a message is written: the text field with its draft, the choice of model, and the button that sends or stops. */
+/** Where a message is written: the text field with its draft, the choice of model and effort, and the button that sends or stops. */
 
 import { Drafts, takeKeptText } from "./drafts.js";
 import { isSendKey, isTouchScreen } from "./keys.js";
-import { ModelSelect } from "./model-select.js";
+import { ModelPicker } from "./model-picker.js";
 
 /**
  * @import { Draft } from "./drafts.js"
  * @import { Translations } from "./translations.js"
- * @import { ChatParts } from "./types"
+ * @import { ChatParts, ModelChoice } from "./types"
  */
 
 export class Composer {
@@ -39,7 +39,7 @@ export class Composer {
     this.#drafts = new Drafts(`${scope}:new`);
     // It describes keys that a touch screen does not have.
     if (isTouchScreen()) parts.text.removeAttribute("aria-describedby");
-    this.models = new ModelSelect({ parts, changed: () => this.#saveDraft(), signal });
+    this.models = new ModelPicker({ parts, translations, changed: () => this.#saveDraft(), signal });
     parts.composer.addEventListener("submit", (event) => {
       event.preventDefault();
       on.send();
@@ -64,7 +64,7 @@ export class Composer {
     this.#isAwaitingAnswer = false;
     const draft = this.#drafts.load();
     this.write(typed || draft?.text || takeKeptText(this.#root));
-    this.models.choose(draft?.model);
+    this.models.choose(draft ?? {});
   }
 
   /**
@@ -138,12 +138,23 @@ export class Composer {
   }
 
   /**
-   * Choose the conversation's model, unless the draft has its own: with that one it may have been sent already.
+   * Choose the conversation's model and effort, unless the draft has its own: with those it may have been sent already.
    *
-   * @param {string} model
+   * @param {ModelChoice} choice
    */
-  suggestModel(model) {
-    this.models.choose(this.#drafts.load()?.model || model);
+  suggestModel(choice) {
+    const draft = this.#drafts.load();
+    this.models.choose(draft?.model ? draft : choice);
+  }
+
+  /**
+   * Choose a model and its effort for what is being written.
+   *
+   * @param {ModelChoice} choice
+   */
+  chooseModel(choice) {
+    this.models.choose(choice);
+    this.#saveDraft();
   }
 
   /**

@@ -148,7 +148,7 @@ export class ConversationView {
     this.isOutdated = false;
     this.#chat.keepFocus(() => {
       this.setTitle(conversation);
-      composer.suggestModel(conversation.model);
+      composer.suggestModel({ model: conversation.model, effort: messages.at(-1)?.effort ?? "" });
       this.#chat.messages.show(messages, earlier);
       this.#chat.updateControls();
     });

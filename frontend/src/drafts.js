@@ -1,17 +1,19 @@
 /**
  * Text that is typed and not yet answered, kept in this tab's session storage: a reload loses nothing.
  *
- * A draft keeps its client_id, and the reply after which it was sent, as long as its text and model stay the same, so that sending it
- * again cannot make a second message.
+ * A draft keeps its client_id, and the reply after which it was sent, as long as its text, model and effort stay the same, so that
+ * sending it again cannot make a second message.
  */
 
 import { newClientId } from "./client-id.js";
 import { TabStorage } from "./tab-storage.js";
 
+/** @import { ModelChoice } from "./types" */
+
 /**
  * parent: the reply after which the text was sent, null if it was not.
  *
- * @typedef {{text: string, model: string, parent: string | null, clientId: string}} Draft
+ * @typedef {ModelChoice & {text: string, parent: string | null, clientId: string}} Draft
  */
 
 export class Drafts {
@@ -43,14 +45,15 @@ export class Drafts {
    * Keep this text; return the draft.
    *
    * @param {string} text
-   * @param {string} model
+   * @param {ModelChoice} choice
    * @param {string | null} parent
    * @returns {Draft}
    */
-  save(text, model = "", parent = null) {
+  save(text, choice, parent = null) {
     const old = this.load();
-    const same = old?.clientId && old.text === text && old.model === model ? old : null;
-    const draft = same ? { ...same, parent: same.parent || parent } : newDraft(text, model, parent);
+    const { model, effort } = choice;
+    const same = old?.clientId && old.text === text && old.model === model && old.effort === effort ? old : null;
+    const draft = same ? { ...same, parent: same.parent || parent } : newDraft(text, choice, parent);
     this.keep(draft);
     return draft;
   }
@@ -73,12 +76,12 @@ export class Drafts {
  * Return a draft that has not been sent.
  *
  * @param {string} text
- * @param {string} model
+ * @param {ModelChoice} choice
  * @param {string | null} parent
  * @returns {Draft}
  */
-export function newDraft(text, model, parent = null) {
-  return { text, model, parent, clientId: newClientId() };
+export function newDraft(text, { model, effort }, parent = null) {
+  return { text, model, effort, parent, clientId: newClientId() };
 }
 
 /**

@@ -141,6 +141,7 @@ export class LiveReply {
     const isFirst = this.state !== State.STREAMING && this.state !== State.STOPPING;
     this.#move(LiveEvent.STARTED);
     this.reply.id = ids.message;
+    this.reply.model = ids.model;
     this.conversation = ids.conversation;
     if (!isFirst) return;
     this.#on.started(this, ids);

@@ -39,14 +39,16 @@ export class MessageFactory {
 
   /** Return the view of a reply of which nothing has arrived. */
   reply() {
-    const { api, branches, config, errors, sender, templates, translations } = this.#chat;
+    const { api, branches, composer, config, errors, sender, templates, translations } = this.#chat;
     /** @type {import("./reply.js").ReplyHandlers} */
     const on = {
       regenerate: (reply) => errors.guard(sender.regenerate(reply)),
+      chooseModel: (reply, opener) => composer.models.openMenu(opener, reply.model, (model) => errors.guard(sender.regenerate(reply, model))),
       goOn: (reply) => errors.guard(sender.goOn(reply)),
       step: (reply, direction) => errors.guard(branches.step(reply, direction)),
       saveFeedback: (reply, value, comment) => this.#saveFeedback(reply, value, comment),
       fetch: (reply) => errors.guard(api.get(`api/messages/${reply.id}`)),
+      labelOf: (model) => composer.models.labelOf(model),
     };
     return new Reply({ templates, translations, modules: config.modules, on });
   }

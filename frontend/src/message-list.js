@@ -9,7 +9,7 @@
 /** @typedef {Reply | UserMessage} MessageView */
 
 // The buttons that lead to another branch.
-const BRANCHING = "[data-part=again], [data-part=continue], [data-part=edit], [data-part=previous], [data-part=next]";
+const BRANCHING = "[data-part=again], [data-part=again-menu], [data-part=continue], [data-part=edit], [data-part=previous], [data-part=next]";
 
 export class MessageList {
   #parts;

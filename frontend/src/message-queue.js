@@ -7,7 +7,7 @@ import { Drafts, newDraft } from "./drafts.js";
 
 /**
  * @import { Draft } from "./drafts.js"
- * @import { ChatParts } from "./types"
+ * @import { ChatParts, ModelChoice } from "./types"
  */
 
 export class MessageQueue {
@@ -65,11 +65,11 @@ export class MessageQueue {
 
   /**
    * @param {string} text
-   * @param {string} model
+   * @param {ModelChoice} choice
    */
-  add(text, model) {
+  add(text, choice) {
     const whole = this.#waiting ? `${this.#waiting.text}\n\n${text}` : text;
-    this.#show(this.#isAwaitingAnswer ? newDraft(whole, model) : this.#drafts.save(whole, model));
+    this.#show(this.#isAwaitingAnswer ? newDraft(whole, choice) : this.#drafts.save(whole, choice));
   }
 
   /**
@@ -78,8 +78,8 @@ export class MessageQueue {
    * @param {string | null} parent
    */
   take(parent) {
-    const { text, model } = /** @type {Draft} */ (this.#waiting);
-    const draft = this.#drafts.save(text, model, parent);
+    const { text, ...choice } = /** @type {Draft} */ (this.#waiting);
+    const draft = this.#drafts.save(text, choice, parent);
     this.#isAwaitingAnswer = true;
     this.#show(null);
     return draft;

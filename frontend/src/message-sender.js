@@ -4,6 +4,7 @@ import { ApiError } from "./api.js";
 import { newClientId } from "./client-id.js";
 import { newDraft } from "./drafts.js";
 import { preloadRenderer } from "./lazy-markdown.js";
+import { fieldsOf } from "./model-picker.js";
 import { Reply } from "./reply.js";
 import { UserMessage } from "./user-message.js";
 
@@ -87,8 +88,7 @@ export class MessageSender {
     const { id, parent } = message;
     const count = message.pager.count + 1;
     this.#chat.keepFocus(() => messages.removeFrom(message));
-    const { chosen: model } = composer.models;
-    const body = { content: text, client_id: newClientId(), parent, ...(model && { model }), ...this.#context };
+    const body = { content: text, client_id: newClientId(), parent, ...fieldsOf(composer.models.chosen), ...this.#context };
     const takeBack = () => {
       errors.guard(this.#reopenForm(String(id), text));
       return null;
@@ -102,10 +102,12 @@ export class MessageSender {
    * Ask for another reply to the same message.
    *
    * @param {Reply} reply
+   * @param {string} model By this model, with which the conversation then continues; "" for the one in the composer.
    */
-  async regenerate(reply) {
-    const { chosen: model } = this.#chat.composer.models;
-    await this.#writeAgain(reply, "regenerate", { client_id: newClientId(), ...(model && { model }) });
+  async regenerate(reply, model = "") {
+    const { composer } = this.#chat;
+    if (model) composer.chooseModel(composer.models.choiceOf(model));
+    await this.#writeAgain(reply, "regenerate", { client_id: newClientId(), ...fieldsOf(composer.models.chosen) });
   }
 
   /**
@@ -156,8 +158,8 @@ export class MessageSender {
   /** @param {Draft} draft */
   async #sendDraft(draft) {
     const { composer, messages, queue } = this.#chat;
-    const { clientId, model, parent, text } = draft;
-    const body = { content: text, client_id: clientId, ...(model && { model }), ...(parent && { parent }), ...this.#context };
+    const { clientId, parent, text } = draft;
+    const body = { content: text, client_id: clientId, ...fieldsOf(draft), ...(parent && { parent }), ...this.#context };
     /** @type {TakeBack} */
     const takeBack = (message, isNew) => {
       messages.removeFrom(message);

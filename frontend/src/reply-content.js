@@ -1,12 +1,14 @@
-/** What has arrived of a reply: text, reasoning and tool calls, up to a position. No DOM. */
+/** What has arrived of a reply: text, reasoning, tool calls and sources, up to a position. No DOM. */
 
-/** @import { Message, StreamEvent, ToolCall } from "./types" */
+/** @import { Message, Source, StreamEvent, ToolCall } from "./types" */
 
 export class ReplyContent {
   text = "";
   reasoning = "";
   /** @type {ToolCall[]} */
   tools = [];
+  /** @type {Source[]} */
+  sources = [];
   /** The number of units so far, as the server counts them; 0 before the start event. */
   position = 0;
 
@@ -22,13 +24,15 @@ export class ReplyContent {
     for (const part of parts) {
       if (part.kind === "reasoning") content.reasoning += part.text;
       else if (part.kind === "tool_call") content.tools.push(part);
+      else if (part.kind === "source") content.sources.push(part);
     }
     return content;
   }
 
   /** Return the text and the reasoning, which is what a continuation takes over. */
-  withoutTools() {
-    return Object.assign(this.copy(), { tools: [], position: this.position - this.tools.length });
+  textOnly() {
+    const { tools, sources, position } = this;
+    return Object.assign(this.copy(), { tools: [], sources: [], position: position - tools.length - sources.length });
   }
 
   copy() {
@@ -44,6 +48,7 @@ export class ReplyContent {
     this.text += data.text ?? "";
     this.reasoning += data.reasoning ?? "";
     if (data.tool_call) this.tools.push(data.tool_call);
+    if (data.source) this.sources.push(data.source);
     this.position = Number(id.slice(id.lastIndexOf("/") + 1)) || this.position;
   }
 

@@ -1,4 +1,4 @@
-/** The details of a reply: model, tokens, times and cost. They are fetched when they are opened. */
+/** The details of a reply: model, effort, tokens, times and cost. They are fetched when they are opened. */
 
 /**
  * @import { Translations } from "./translations.js"
@@ -8,19 +8,21 @@
 export class ReplyDetails {
   #parts;
   #translations;
-  #fetch;
+  #on;
   /** @type {Message | null} */
   #message = null;
 
   /**
    * @param {ReplyParts} parts
    * @param {Translations} translations
-   * @param {() => Promise<Message | undefined>} fetch Returns the message as the API has it, undefined when that failed.
+   * @param {object} on
+   * @param {() => Promise<Message | undefined>} on.fetch Returns the message as the API has it, undefined when that failed.
+   * @param {(model: string) => string} on.labelOf Returns the name of a model.
    */
-  constructor(parts, translations, fetch) {
+  constructor(parts, translations, on) {
     this.#parts = parts;
     this.#translations = translations;
-    this.#fetch = fetch;
+    this.#on = on;
     parts.facts.addEventListener("toggle", () => this.#toggled());
     parts.facts.addEventListener("keydown", (event) => this.#pressed(event));
   }
@@ -28,6 +30,11 @@ export class ReplyDetails {
   /** @param {Message} message */
   show(message) {
     this.#message = message;
+    if (this.#parts.facts.open) this.#fill(message);
+  }
+
+  /** @param {Message} message */
+  #fill(message) {
     const rows = this.#rows(message).flatMap(([name, value]) =>
       value === null ? [] : [bdiInside("dt", this.#translations.say(name)), bdiInside("dd", value)],
     );
@@ -42,13 +49,12 @@ export class ReplyDetails {
 
   async #toggled() {
     const { facts, factsList } = this.#parts;
-    if (facts.open && !this.#message) {
-      const message = await this.#fetch();
-      if (message) this.show(message);
-      else this.clear();
-    }
+    if (!facts.open) return;
+    const message = this.#message ?? (await this.#on.fetch());
+    if (!message) return this.clear();
+    this.show(message);
     // Below the last reply the details would be out of view.
-    if (facts.open) factsList.scrollIntoView({ block: "nearest" });
+    factsList.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {KeyboardEvent} event */
@@ -64,12 +70,13 @@ export class ReplyDetails {
    * @param {Message} message
    * @returns {[name: string, value: string | null][]}
    */
-  #rows({ model, usage, first_event_ms: firstEvent, duration_ms: duration, cost, created_at: created }) {
+  #rows({ model, effort, usage, first_event_ms: firstEvent, duration_ms: duration, cost, created_at: created }) {
     const tokens = (/** @type {number | null | undefined} */ count) =>
       count == null ? null : this.#translations.number(count) + (usage?.estimated ? " ≈" : "");
     const time = (/** @type {number | null} */ milliseconds) => (milliseconds == null ? null : this.#translations.seconds(milliseconds));
     return [
-      ["model", model],
+      ["model", this.#on.labelOf(model)],
+      ["effort", effort ? this.#translations.say(`effort_${effort}`) : null],
       ["time", this.#translations.dateAndTime(new Date(created))],
       ["input_tokens", tokens(usage?.input_tokens)],
       ["output_tokens", tokens(usage?.output_tokens)],

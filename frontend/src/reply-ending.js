@@ -12,12 +12,13 @@ export class ReplyEnding {
   /**
    * @param {ReplyParts} parts
    * @param {Translations} translations
-   * @param {{regenerate: () => void, goOn: () => void}} on
+   * @param {{regenerate: () => void, chooseModel: () => void, goOn: () => void}} on
    */
   constructor(parts, translations, on) {
     this.#parts = parts;
     this.#translations = translations;
     parts.again.addEventListener("click", () => on.regenerate());
+    parts.againMenu.addEventListener("click", () => on.chooseModel());
     parts.continue.addEventListener("click", () => on.goOn());
   }
 

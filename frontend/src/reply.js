@@ -8,6 +8,7 @@ import { findParts } from "./parts.js";
 import { ReplyContent } from "./reply-content.js";
 import { ReplyDetails } from "./reply-details.js";
 import { ReplyEnding } from "./reply-ending.js";
+import { showSources } from "./sources.js";
 import { Stopwatch } from "./stopwatch.js";
 
 /**
@@ -20,10 +21,12 @@ import { Stopwatch } from "./stopwatch.js";
 /**
  * @typedef {object} ReplyHandlers
  * @property {(reply: Reply) => void} regenerate
+ * @property {(reply: Reply, opener: HTMLElement) => void} chooseModel
  * @property {(reply: Reply) => void} goOn
  * @property {(reply: Reply, direction: Direction) => void} step
  * @property {(reply: Reply, value: Thumb, comment: string) => Promise<boolean>} saveFeedback
  * @property {(reply: Reply) => Promise<Message | undefined>} fetch
+ * @property {(model: string) => string} labelOf Returns the name of a model.
  */
 
 export class Reply {
@@ -43,6 +46,8 @@ export class Reply {
   #siblings = null;
   /** @type {string | null} The message's id, null until the server has named it. */
   id = null;
+  /** The id of the model that writes it, "" until the server has named it. */
+  model = "";
   /** What the stream has brought; it may be more than is shown. */
   received = new ReplyContent();
 
@@ -62,9 +67,10 @@ export class Reply {
     this.#reasoning = new LazyMarkdown(parts.reasoningText, { translations, modules });
     this.pager = new Pager(this.element, translations, (direction) => on.step(this, direction));
     this.#feedback = new Feedback(parts, (value, comment) => on.saveFeedback(this, value, comment));
-    this.#details = new ReplyDetails(parts, translations, () => on.fetch(this));
+    this.#details = new ReplyDetails(parts, translations, { fetch: () => on.fetch(this), labelOf: on.labelOf });
     this.#ending = new ReplyEnding(parts, translations, {
       regenerate: () => on.regenerate(this),
+      chooseModel: () => on.chooseModel(this, parts.againMenu),
       goOn: () => on.goOn(this),
     });
     makeCopyButton(parts.copy, translations, () => this.#shown.text, () => this.#text.html);
@@ -81,7 +87,7 @@ export class Reply {
    */
   restart({ keepsText = false } = {}) {
     const { received } = this;
-    this.#begin({ index: this.pager.count + 1, count: this.pager.count + 1 }, keepsText ? received.withoutTools() : null);
+    this.#begin({ index: this.pager.count + 1, count: this.pager.count + 1 }, keepsText ? received.textOnly() : null);
     this.id = null;
     this.#feedback.show(null);
     this.#details.clear();
@@ -94,6 +100,7 @@ export class Reply {
    */
   resume(message) {
     this.id = message.id;
+    this.model = message.model;
     this.#siblings = message.siblings;
     this.received = ReplyContent.of(message);
     this.draw();
@@ -118,7 +125,7 @@ export class Reply {
     if (event.event === "reset") this.received = new ReplyContent();
     this.received.add(event);
     if (event.data.reasoning) this.#reasoningTime.start();
-    else if (event.data.text || event.data.tool_call) this.#reasoningTime.stop();
+    else if (event.data.text || event.data.tool_call || event.data.source) this.#reasoningTime.stop();
   }
 
   /**
@@ -166,6 +173,7 @@ export class Reply {
    */
   show(message) {
     this.id = message.id;
+    this.model = message.model;
     this.#siblings = message.siblings;
     this.received = ReplyContent.of(message);
     if (message.reasoning_ms) this.#reasoningTime.milliseconds = message.reasoning_ms;
@@ -197,7 +205,7 @@ export class Reply {
 
   /** @param {boolean} isComplete */
   #render(isComplete) {
-    const { text, reasoning, tools } = this.#shown;
+    const { text, reasoning, tools, sources } = this.#shown;
     const parts = this.#parts;
     this.#text.draw(text, { isComplete });
     this.#reasoning.draw(reasoning, { isComplete: isComplete || Boolean(text) });
@@ -205,6 +213,7 @@ export class Reply {
     parts.reasoningSummary.textContent = this.#reasoningSummary();
     parts.tools.hidden = !tools.length;
     if (parts.tools.childElementCount !== tools.length) parts.tools.replaceChildren(...tools.map(toolCallItem));
+    showSources(parts, sources);
     parts.waiting.hidden = !this.isLive || Boolean(text);
   }
 

@@ -27,9 +27,37 @@ export interface ToolCall {
   arguments: string;
 }
 
+/** What a reply cites. Each value may be "". */
+export interface Source {
+  url: string;
+  title: string;
+  id: string;
+  text: string;
+  origin: string;
+}
+
 export type MessagePart =
   | { kind: "text" | "reasoning"; text: string }
-  | ({ kind: "tool_call" } & ToolCall);
+  | ({ kind: "tool_call" } & ToolCall)
+  | ({ kind: "source" } & Source);
+
+/** A model as GET api/models has it. */
+export interface OfferedModel {
+  id: string;
+  label: string;
+  description: string;
+  /** How much it reasons if nothing is chosen; null if that is not known. */
+  effort: string | null;
+  /** What can be chosen. */
+  efforts: string[];
+  default: boolean;
+}
+
+/** What a message is sent with, "" for what was not chosen. */
+export interface ModelChoice {
+  model: string;
+  effort: string;
+}
 
 export interface Usage {
   input_tokens: number | null;
@@ -50,6 +78,7 @@ export interface Message {
   can_continue: boolean;
   error: ErrorBody | null;
   model: string;
+  effort: string;
   usage: Usage | null;
   cost: string | null;
   first_event_ms: number | null;
@@ -192,7 +221,11 @@ export interface ChatParts {
   composer: HTMLFormElement;
   text: HTMLTextAreaElement;
   modelField: HTMLElement;
-  model: HTMLSelectElement;
+  model: HTMLButtonElement;
+  modelName: HTMLElement;
+  modelMenu: HTMLElement;
+  effortField: HTMLElement;
+  effort: HTMLSelectElement;
   status: HTMLElement;
   send: HTMLButtonElement;
   stop: HTMLButtonElement;
@@ -240,6 +273,8 @@ export interface ReplyParts extends PagerParts {
   reasoningText: HTMLElement;
   text: HTMLElement;
   tools: HTMLElement;
+  sources: HTMLElement;
+  sourcesList: HTMLOListElement;
   waiting: HTMLElement;
   ending: HTMLElement;
   outcome: HTMLElement;
@@ -250,6 +285,7 @@ export interface ReplyParts extends PagerParts {
   bad: HTMLButtonElement;
   again: HTMLButtonElement;
   againText: HTMLElement;
+  againMenu: HTMLButtonElement;
   facts: HTMLDetailsElement;
   factsList: HTMLElement;
   comment: HTMLFormElement;

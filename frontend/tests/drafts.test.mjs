@@ -12,25 +12,27 @@ function storage() {
   };
 }
 
+const CHOICE = { model: "demo:demo", effort: "low" };
+
 test("the same text keeps its client_id over a reload", () => {
   const kept = storage();
-  const { clientId } = new Drafts("c", kept).save("Hello", "demo:demo");
+  const { clientId } = new Drafts("c", kept).save("Hello", CHOICE);
   assert.match(clientId, /^[A-Za-z0-9_-]{1,64}$/);
-  assert.equal(new Drafts("c", kept).save("Hello", "demo:demo").clientId, clientId);
+  assert.equal(new Drafts("c", kept).save("Hello", CHOICE).clientId, clientId);
 });
 
-test("another text, model or conversation has another client_id", () => {
+test("another text, model, effort or conversation has another client_id", () => {
   const kept = storage();
-  const ids = [["c", "a", "m"], ["c", "b", "m"], ["c", "b", "n"], ["d", "b", "n"]].map(
-    ([conversation, text, model]) => new Drafts(conversation, kept).save(text, model).clientId,
+  const ids = [["c", "a", "m", ""], ["c", "b", "m", ""], ["c", "b", "n", ""], ["c", "b", "n", "low"], ["d", "b", "n", "low"]].map(
+    ([conversation, text, model, effort]) => new Drafts(conversation, kept).save(text, { model, effort }).clientId,
   );
-  assert.equal(new Set(ids).size, 4);
+  assert.equal(new Set(ids).size, 5);
 });
 
 test("an empty text is no draft", () => {
   const drafts = new Drafts("", storage());
-  drafts.save("a");
-  drafts.save("");
+  drafts.save("a", CHOICE);
+  drafts.save("", CHOICE);
   assert.equal(drafts.load(), null);
 });
 
@@ -39,7 +41,7 @@ test("a storage that fails costs only the draft", () => {
     throw new Error("QuotaExceededError");
   };
   const drafts = new Drafts("c", { getItem: broken, setItem: broken, removeItem: broken });
-  assert.equal(drafts.save("Hello").text, "Hello");
+  assert.equal(drafts.save("Hello", CHOICE).text, "Hello");
   assert.equal(drafts.load(), null);
 });
 
@@ -53,7 +55,7 @@ test("a text is kept over the sign-in, once and for its own chat", () => {
 
 test("a sent text keeps the reply after which it was sent", () => {
   const kept = storage();
-  new Drafts("c", kept).save("Hello", "", "reply-1");
-  assert.equal(new Drafts("c", kept).save("Hello", "", "reply-2").parent, "reply-1");
-  assert.equal(new Drafts("c", kept).save("Hello!", "", "reply-2").parent, "reply-2");
+  new Drafts("c", kept).save("Hello", CHOICE, "reply-1");
+  assert.equal(new Drafts("c", kept).save("Hello", CHOICE, "reply-2").parent, "reply-1");
+  assert.equal(new Drafts("c", kept).save("Hello!", CHOICE, "reply-2").parent, "reply-2");
 });

@@ -79,6 +79,15 @@ def link_of(payload: Mapping[str, Any]) -> str:
     return url if is_path or _WEB_ADDRESS.match(url) else ""
 
 
+def distinct_sources(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Return what a reply cites, in the order of the first appearance, which numbers it from 1."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for kind, payload in events:
+        if kind == SOURCE:
+            found.setdefault(tuple(str(payload.get(name, "")) for name in ("id", "url", "title")), payload)
+    return list(found.values())
+
+
 def merge(events: Iterable[Event]) -> Iterator[Event]:
     """Yield the same stream with neighbouring deltas of one kind joined and empty deltas dropped."""
     kind = ""

@@ -1,8 +1,9 @@
 """A provider without a model: scripted Markdown, so that everything can be tried without a key or a network.
 
-The message chooses the reply: the word "long", "error", "fail", "think", "tool", "table" or "code" in it; "cut", "filter",
-"blank" or "budget" for the other ways in which a reply can end; "pause 20", which is silent for 20 seconds; otherwise one of
-a few short replies. If a reply must be an object, it is an example of one.
+The message chooses the reply: the word "long", "error", "fail", "think", "tool", "source", "table" or "code" in it; "cut",
+"filter", "blank" or "budget" for the other ways in which a reply can end; "pause 20", which is silent for 20 seconds;
+otherwise the model does: "thinker" reasons first, as much as its effort says, "librarian" cites sources, and any other has
+one of a few short replies. If a reply must be an object, it is an example of one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from streaming_chat.exceptions import ProviderError
-from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
+from streaming_chat.protocol.events import REASONING, SOURCE, TEXT, TOOL_CALL, Event, source
 from streaming_chat.protocol.storable_text import storable_value
 
 from .base import Prompt, Provider, ProviderOptions, ProviderStream
@@ -28,7 +29,7 @@ WORDS_PER_SECOND = 30.0
 
 # A script is a sequence of steps. Each is a mapping with one of the keys in STEPS.
 Step = Mapping[str, Any]
-STEPS = frozenset({"text", "reasoning", "tool_call", "pause", "error", "finish"})
+STEPS = frozenset({"text", "reasoning", "tool_call", "source", "pause", "error", "finish"})
 
 GREETING = """\
 ## This is a demo
@@ -40,7 +41,7 @@ real, though:
 - you can *stop* it, reload the page in the middle, or open it in a second tab
 - it is saved as it comes, and staff can read it as a transcript
 
-Say `long`, `table`, `code`, `think`, `tool` or `error` to see other replies. To talk to a model, set \
+Say `long`, `table`, `code`, `think`, `source`, `tool` or `error` to see other replies. To talk to a model, set \
 `OPENAI_API_KEY` or `ANTHROPIC_API_KEY` and start me again.
 """
 
@@ -104,10 +105,26 @@ The message asks for thinking. I am a script, so this is not thought, but it is 
 reasoning is.
 """
 
+CITED = """\
+The built-in demo cites three sources, which nobody has looked up for this: how browsers receive a stream, how \
+Django serves one, and a book that has no address. They are listed below, numbered in the order in which they came.
+"""
+SOURCES: list[dict[str, str]] = [
+    {
+        "url": "https://html.spec.whatwg.org/multipage/server-sent-events.html",
+        "title": "HTML Standard: Server-sent events",
+        "text": "This enables servers to push data to web pages over HTTP",
+    },
+    {"url": "https://docs.djangoproject.com/en/stable/topics/async/", "title": "Django: Asynchronous support"},
+    {"url": "", "title": "A book on the demo's shelf"},
+]
+
 PAUSE_BEFORE = "The built-in demo is silent now"
 PAUSE_AFTER = ", and speaks again."
 
 SHORT_REPLIES = (GREETING, LISTS, QUESTION)
+# How often the model "thinker" thinks its thought.
+_THOUGHTS = {"none": 0, "minimal": 1, "low": 1, "medium": 2, "high": 4, "xhigh": 6, "max": 8}
 
 
 class DemoProvider(Provider):
@@ -115,9 +132,10 @@ class DemoProvider(Provider):
 
     words_per_second: The speed of a reply; 0 for no pauses.
     script: The steps of every reply, instead of the one that the message chooses. A step is a mapping with one key: `text`
-        and `reasoning` are streamed word by word, `tool_call` is a mapping with `name` and `arguments` (JSON text), `pause`
-        is seconds, `error` is an error code that ends the reply, and `finish` ends it with this finish reason instead of
-        `"stop"`. Steps after that are for a continuation.
+        and `reasoning` are streamed word by word, `tool_call` is a mapping with `name` and `arguments` (JSON text),
+        `source` is a mapping with `url` and `title`, and with `id` and `text` if there are any, `pause` is seconds, `error`
+        is an error code that ends the reply, and `finish` ends it with this finish reason instead of `"stop"`. Steps after
+        that are for a continuation.
     """
 
     def __init__(
@@ -193,6 +211,8 @@ class DemoStream(ProviderStream):
                     yield from self._say(kind, value)
                 elif kind == TOOL_CALL:
                     yield _tool_call(value)
+                elif kind == SOURCE:
+                    yield source(**storable_value(dict(value)))
                 elif kind == "pause":
                     yield float(value)
                 elif kind == "finish":
@@ -224,6 +244,15 @@ def script_for(prompt: Prompt) -> list[Step]:
     for word, script in SCRIPTS.items():
         if word in asked:
             return script
+    if prompt.model == "librarian":
+        return SCRIPTS["source"]
+    reply = _short_reply(prompt, text)
+    if prompt.model == "thinker" and (times := _THOUGHTS[prompt.options.effort or "medium"]):
+        return [{"reasoning": "\n".join([THOUGHT] * times)}, *reply]
+    return reply
+
+
+def _short_reply(prompt: Prompt, text: str) -> list[Step]:
     number = len(text.split())
     reply = SHORT_REPLIES[_choice(prompt, text)]
     return [{"text": reply.replace("{words}", f"{number} word{'' if number == 1 else 's'}")}]
@@ -285,6 +314,7 @@ SCRIPTS: dict[str, list[Step]] = {
         {"tool_call": {"name": "weather", "arguments": '{"city": "Köln"}'}},
         {"finish": "tool_calls"},
     ],
+    "source": [{"text": CITED}, *({"source": cited} for cited in SOURCES)],
     "cut": [
         {"text": "The built-in demo stops here, as a model does that has reached its"},
         {"finish": "length"},

@@ -104,6 +104,11 @@ def options_of(model: str, max_output_tokens: int = MAX_OUTPUT_TOKENS) -> ModelO
     return _resolver.options_of(model, max_output_tokens)
 
 
+def label_of(model: str) -> str:
+    """Return the name of `alias:model` for people."""
+    return str(options_of(model).label) or model
+
+
 class _Resolver:
     """The options of one value of the setting."""
 

@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils.crypto import salted_hmac
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from streaming_chat.accounts.owners import Owner, session_key
 from streaming_chat.accounts.permissions import get_permissions
@@ -77,6 +77,16 @@ WORDS = {
     "format": gettext_lazy("Format this text"),
     "not_formatted": gettext_lazy("This text is too complex to format."),
     "model": gettext_lazy("Model"),
+    "effort": gettext_lazy("Reasoning effort"),
+    "effort_option": gettext_lazy("Reasoning: {effort}"),
+    "effort_default": pgettext_lazy("reasoning effort", "Default"),
+    "effort_none": pgettext_lazy("reasoning effort", "None"),
+    "effort_minimal": pgettext_lazy("reasoning effort", "Minimal"),
+    "effort_low": pgettext_lazy("reasoning effort", "Low"),
+    "effort_medium": pgettext_lazy("reasoning effort", "Medium"),
+    "effort_high": pgettext_lazy("reasoning effort", "High"),
+    "effort_xhigh": pgettext_lazy("reasoning effort", "Very high"),
+    "effort_max": pgettext_lazy("reasoning effort", "Maximum"),
     "time": gettext_lazy("Started"),
     "input_tokens": gettext_lazy("Input tokens"),
     "output_tokens": gettext_lazy("Output tokens"),

@@ -35,6 +35,7 @@ from streaming_chat.exceptions import APIError, error_text
 from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol.storable_text import storable
 from streaming_chat.providers import default_model
+from streaming_chat.providers.model_options import label_of
 
 from .api import parsing
 from .api.available_models import offered_models
@@ -251,7 +252,7 @@ def _form_context(request: HttpRequest, page: Page) -> dict[str, Any]:
         "draft": draft,
         "client_id": ("" if draft.again else kept) or secrets.token_urlsafe(16),
         "again_client_id": (kept if draft.again else "") or secrets.token_urlsafe(16),
-        "models": [name for name in models if not name.endswith(":*")],
+        "models": [(name, label_of(name)) for name in models if not name.endswith(":*")],
         "model": draft.model or (page.conversation.model if page.conversation else "") or default_model(),
         "error": _in_words(error, draft) if error else "",
         "login_url": redirect_to_login(page.address).url if error and error.status == 401 else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -12,6 +13,7 @@ from streaming_chat.engine import lookup
 from streaming_chat.models import Message
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.events import Event
+from streaming_chat.providers.model_options import label_of
 from streaming_chat.rendering.ending_sentences import describe_to_owner
 from streaming_chat.rendering.markdown_html import MarkdownBudget, plain
 
@@ -27,13 +29,27 @@ class Part:
     is_unformatted: bool = False
 
 
+class Source(NamedTuple):
+    """What a reply cites. address: "" for one that the page must not link to. text: a short quotation, or ""."""
+
+    title: str
+    address: str
+    text: str
+
+
 @dataclass(frozen=True, repr=False)
 class Turn:
     """A message as the page shows it. outcome: how a reply ended, in words; "" for a reply that is complete."""
 
     message: Message
     parts: list[Part]
+    sources: list[Source]
     outcome: str
+
+    @property
+    def model_label(self) -> str:
+        """The name of the reply's model."""
+        return label_of(self.message.model) if self.message.model else ""
 
     @property
     def is_unformatted(self) -> bool:
@@ -62,9 +78,16 @@ def turns_of(messages: list[Message], first: str = "") -> list[Turn]:
 
 
 def _turn(message: Message, budget: MarkdownBudget) -> Turn:
+    received = _received(message)
     # Users do not write Markdown.
-    parts = _parts(_received(message), budget if message.is_reply else None)
-    return Turn(message, list(parts), describe_to_owner(message))
+    parts = _parts(received, budget if message.is_reply else None)
+    sources = [_source(payload) for payload in events.distinct_sources(received)]
+    return Turn(message, list(parts), sources, describe_to_owner(message))
+
+
+def _source(payload: dict[str, Any]) -> Source:
+    title = next((str(payload[name]) for name in ("title", "url", "id") if payload.get(name)), "")
+    return Source(title, events.link_of(payload), str(payload.get("text", "")))
 
 
 def _received(message: Message) -> list[Event]:

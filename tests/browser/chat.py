@@ -26,6 +26,8 @@ class ChatPage:
         self.error = page.get_by_role("alert")
         self.stop = page.get_by_role("button", name="Stop")
         self.send_button = page.get_by_role("button", name="Send")
+        self.model = page.get_by_role("button", name=re.compile("^Model "))
+        self.effort = page.get_by_label("Reasoning effort")
         self.users = page.locator(".sc-user .sc-bubble")
         self.replies = page.locator(".sc-reply")
 
@@ -50,6 +52,11 @@ class ChatPage:
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
+
+    def choose_model(self, label: str) -> None:
+        """Choose a model by its name."""
+        self.model.click()
+        self.page.get_by_role("menuitemradio", name=label).click()
 
     def expect_end(self, status: str = "completed") -> None:
         """Wait until the last reply has ended so."""

@@ -1,4 +1,4 @@
-"""Settings of the servers that the browser tests start: a site that forbids everything inline, and one loopback model.
+"""Settings of the servers that the browser tests start: a site that forbids everything inline, loopback models and a demo.
 
 PROVIDER_URL names the loopback provider; GZIP=1 puts GZipMiddleware before everything else; CSRF_USE_SESSIONS=1 keeps the
 token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CHAT_LEASE_SECONDS are the app's. PREFIX and
@@ -44,9 +44,14 @@ STREAMING_CHAT_PROVIDERS = {
     "loopback": {
         "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",
         "OPTIONS": {"api_key": "any", "base_url": os.environ.get("PROVIDER_URL")},
-    }
+    },
+    "demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider", "OPTIONS": {"words_per_second": 200}},
 }
-STREAMING_CHAT_MODELS = ["loopback:small", "loopback:large"]
+STREAMING_CHAT_MODELS = ["loopback:small", "loopback:large", "demo:librarian"]
+STREAMING_CHAT_MODEL_OPTIONS = {
+    "loopback:small": {"label": "Small", "description": "For everyday questions."},
+    "loopback:large": {"label": "Large", "effort": "medium", "efforts": ["low", "medium", "high"]},
+}
 STREAMING_CHAT_SUGGESTIONS = [
     "Will it rain?",
     {"label": "Translate…", "text": "Translate into German: ", "send": False},

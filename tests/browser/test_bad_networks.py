@@ -672,8 +672,8 @@ class TestDrafts:
         conversation = make_conversation(user, model="loopback:small")
         make_reply(conversation, "Before")
         chat = ChatPage(page).open(f"c/{conversation.pk}")
-        model = page.get_by_label("Model")
-        model.select_option("loopback:large")
+        chat.choose_model("Large")
+        chat.effort.select_option("high")
         sends = []
 
         def lose(route: Route) -> None:
@@ -690,7 +690,8 @@ class TestDrafts:
         chat.reload()
         expect(chat.replies).to_have_count(2 if has_arrived else 1)
         expect(chat.text).to_have_value("Hi")
-        expect(model).to_have_value("loopback:large")
+        expect(chat.model).to_have_accessible_name("Model Large")
+        expect(chat.effort).to_have_value("high")
         chat.send_button.click()
         expect(chat.replies).to_have_count(2)
         chat.expect_end()
@@ -699,7 +700,7 @@ class TestDrafts:
 
         expect(chat.text).to_have_value("")
         assert sends[0] == sends[1]
-        assert sends[0]["model"] == "loopback:large"
+        assert (sends[0]["model"], sends[0]["effort"]) == ("loopback:large", "high")
         assert Message.objects.filter(role="user", text="Hi").count() == 1
         assert len(provider.calls) == 1
 

@@ -63,13 +63,13 @@ class TestSending:
         assert Conversation.objects.get().message_count == 4
 
     def test_the_chosen_model_is_asked(self, chat, provider):
-        chat.page.get_by_label("Model").select_option("loopback:large")
+        chat.choose_model("Large")
         chat.say("Hi")
         chat.expect_end()
         chat.reload()
 
         assert provider.calls[0].body["model"] == "large"
-        expect(chat.page.get_by_label("Model")).to_have_value("loopback:large")
+        expect(chat.model).to_have_accessible_name("Model Large")
 
     def test_markup_of_a_model_is_text(self, chat, provider):
         provider.script(Script(["<img src=x onerror=alert(1)>"]))

@@ -29,6 +29,7 @@ def conversation(user) -> Conversation:
         {"kind": "reasoning", "text": "Let me think."},
         {"kind": "tool_call", "id": "1", "name": "weather", "arguments": "{}", "complete": True},
         {"kind": "text", "text": REPLY},
+        {"kind": "source", "url": "https://e.example", "title": "E", "id": "", "text": "", "origin": "provider"},
     ]
     first = make_reply(conversation, "Zero")
     make_reply(conversation, REPLY, parent=first.parent, parts=parts)

@@ -17,6 +17,7 @@ from streaming_chat.protocol.events import (
     Event,
     after,
     before,
+    distinct_sources,
     fitting,
     from_parts,
     has_answer,
@@ -222,6 +223,12 @@ class SourceTests(SimpleTestCase):
         assert not has_answer([Event(START, {}), cited])
         assert has_answer([cited, Event(TEXT, "A")])
         assert not has_more_than_text(to_parts([cited, Event(TEXT, "A")]))
+
+    def test_one_that_is_cited_again_keeps_its_number(self):
+        first, second = source("https://a.example", "A", text="One."), source("https://b.example", "B")
+        again = source("https://a.example", "A", text="Two.")
+
+        assert distinct_sources([Event(TEXT, "A"), first, second, again]) == [first.payload, second.payload]
 
     def test_it_is_kept_complete_or_not_at_all(self):
         cited = source("https://a.example", "A")

@@ -6,8 +6,10 @@ from time import monotonic
 import pytest
 from django.test import SimpleTestCase
 
+from streaming_chat.protocol.events import SOURCE
 from streaming_chat.providers.base import Prompt, Turn
-from streaming_chat.providers.demo import SCRIPTS, DemoProvider, words
+from streaming_chat.providers.demo import SCRIPTS, SOURCES, DemoProvider, words
+from streaming_chat.providers.model_options import ModelOptions
 from tests.received import Received, receive
 
 
@@ -78,6 +80,26 @@ class DemoTests(SimpleTestCase):
 
         assert received.reasoning.startswith("The message asks for thinking.")
         assert received.text
+
+    async def test_a_model_cites_sources(self):
+        provider = DemoProvider("demo", words_per_second=0)
+        received = await receive(provider, _prompt("Hello").replace(model="librarian"))
+        cited = [event.payload for event in received.events if event.kind == SOURCE]
+
+        assert [source["title"] for source in cited] == [source["title"] for source in SOURCES]
+
+    @pytest.mark.slow
+    async def test_a_model_thinks_as_much_as_its_effort_says(self):
+        provider = DemoProvider("demo", words_per_second=0)
+        lengths = []
+        for effort in ("none", "low", "medium", "high"):
+            prompt = _prompt("Hello").replace(model="thinker", options=ModelOptions(effort=effort))
+            received = await receive(provider, prompt)
+            lengths.append(len(received.reasoning))
+            assert "built-in demo" in received.text
+
+        assert lengths[0] == 0
+        assert lengths == sorted(set(lengths))
 
     async def test_a_tool_call_is_one_event(self):
         received = await _reply("tool")

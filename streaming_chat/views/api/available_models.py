@@ -10,7 +10,7 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import conf
 from streaming_chat.providers import default_model
-from streaming_chat.providers.model_options import options_of
+from streaming_chat.providers.model_options import label_of, options_of
 
 from .responses import Answer, api
 
@@ -24,7 +24,7 @@ def _shown(name: str) -> dict[str, Any]:
     options = options_of(name)
     return {
         "id": name,
-        "label": str(options.label) or name,
+        "label": label_of(name),
         "description": str(options.description),
         "effort": options.effort,
         "efforts": list(options.efforts),
