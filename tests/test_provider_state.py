@@ -19,6 +19,8 @@ from .servers import ServerTestCase
 
 CANARY = "EqoBrosebud+/7f3a91=="
 BLOCK = {"type": "thinking", "thinking": "Hm.", "signature": CANARY}
+# What neither PostgreSQL's text nor its jsonb would take as it is.
+REDACTED = {"type": "redacted_thinking", "data": f"\0\ud83d é {CANARY}"}
 REPLY = (
     {"type": "message_start", "message": {"id": "msg_1", "usage": {"input_tokens": 3, "output_tokens": 1}}},
     {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "Hm."}},
@@ -28,8 +30,10 @@ REPLY = (
         "delta": {"type": "signature_delta", "signature": CANARY},
     },
     {"type": "content_block_stop", "index": 0},
-    {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "Yes."}},
+    {"type": "content_block_start", "index": 1, "content_block": REDACTED},
     {"type": "content_block_stop", "index": 1},
+    {"type": "content_block_start", "index": 2, "content_block": {"type": "text", "text": "Yes."}},
+    {"type": "content_block_stop", "index": 2},
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
     {"type": "message_stop"},
 )
@@ -53,7 +57,7 @@ class ProviderStateTests(ServerTestCase):
         state = ProviderState.objects.get(message=self.reply)
 
         assert (self.reply.text, self.reply.status) == ("Yes.", "completed")
-        assert json.loads(state.state) == [{"index": 0, "block": BLOCK}]
+        assert json.loads(state.state) == [{"index": 0, "block": BLOCK}, {"index": 1, "block": REDACTED}]
         assert state.call == 0
 
     def test_nobody_is_shown_it(self):

@@ -125,7 +125,7 @@ class AnthropicStream(HttpStream):
     text_key = b'"text"'
 
     def __init__(self, provider: AnthropicProvider, prompt: Prompt) -> None:
-        super().__init__(prompt.options.think_tags)
+        super().__init__(prompt)
         self.provider = provider
         self.prompt = prompt
         self._calls = HeldCalls()

@@ -20,7 +20,7 @@ from streaming_chat.exceptions import ProviderError
 from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.protocol.sse import Splitter
 
-from .base import FINISH_SECONDS, ProviderStream
+from .base import FINISH_SECONDS, Prompt, ProviderStream
 from .error_bodies import beginning
 from .error_texts import facts_of, message_of
 from .errors import error_code, opening_failure, reading_failure, refusal, status_in
@@ -78,8 +78,8 @@ class HttpStream(ProviderStream):
     # What precedes the text of an event.
     text_key = b""
 
-    def __init__(self, think_tags: bool | str = True) -> None:
-        """think_tags: as in `ModelOptions`."""
+    def __init__(self, prompt: Prompt | None = None) -> None:
+        """prompt: its options say which tags are reasoning."""
         self.state: list[dict[str, Any]] = []
         self._state_room = MAX_STATE_CHARS
         self._close: Callable[[], object] | None = None
@@ -96,7 +96,7 @@ class HttpStream(ProviderStream):
         self._unsuccessful: ProviderError | None = None
         self._unsuccessful_word = ""
         self._deadline: float | None = None
-        self._thinking = ThinkTags(think_tags)
+        self._thinking = ThinkTags(_think_tags(prompt))
         # Of the latest read with nothing but a text, unless an event is incomplete.
         self._template: Template | None = None
         self._attempts = 0
@@ -407,6 +407,14 @@ class HttpStream(ProviderStream):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while await self._receive():
                     pass
+
+
+def _think_tags(prompt: Prompt | None) -> bool | str:
+    """Return which tags are reasoning (see `ModelOptions`). A model that continues its own text does not think again."""
+    if prompt is None:
+        return True
+    continues = bool(prompt.turns) and prompt.turns[-1].role == "assistant"
+    return bool(prompt.options.think_tags) if continues else prompt.options.think_tags
 
 
 def _giving_way(read: Callable[[], Awaitable[bytes]]) -> Callable[[], Awaitable[bytes]]:

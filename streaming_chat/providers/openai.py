@@ -159,7 +159,7 @@ class OpenAIStream(HttpStream):
     text_key = b'"content"'
 
     def __init__(self, provider: OpenAIProvider, prompt: Prompt) -> None:
-        super().__init__(prompt.options.think_tags)
+        super().__init__(prompt)
         self.provider = provider
         self.prompt = prompt
         self._tool_calls = ToolCalls()

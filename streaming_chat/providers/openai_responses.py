@@ -120,7 +120,7 @@ class OpenAIResponsesStream(HttpStream):
     text_key = b'"delta"'
 
     def __init__(self, provider: OpenAIResponsesProvider, prompt: Prompt) -> None:
-        super().__init__(prompt.options.think_tags)
+        super().__init__(prompt)
         self.provider = provider
         self.prompt = prompt
         self._calls = HeldCalls()

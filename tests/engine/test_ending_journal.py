@@ -60,9 +60,15 @@ class RecordTests(SimpleTestCase):
         return Record(replace(completion, **changes), COMPLETED)
 
     def test_a_file_holds_all_of_it(self):
-        record = self.record()
+        record = self.record(provider_state='[{"signature": "\\u0000"}]')
 
         assert Record.decode(record.encode()) == record
+
+    def test_a_file_of_a_version_without_provider_state(self):
+        read = json.loads(self.record().encode())
+        del read["provider_state"]
+
+        assert Record.decode(json.dumps(read).encode()).completion.provider_state == ""
 
     def test_readers_are_sent_the_text_up_to_their_cut(self):
         record = self.record(ending=Ending(endings.INTERRUPTED, "not_saved", "not_saved", cut_position=6))

@@ -1,6 +1,7 @@
 """What is received from a provider: retries, and what is kept of text and tool calls that come in halves."""
 
 import asyncio
+import json
 
 from django.test import SimpleTestCase, override_settings
 
@@ -107,6 +108,32 @@ class LogTests(SimpleTestCase):
 
                 assert "What odd says; ref " in logged
                 assert "You wrote: Hi\\nthere" in logged
+
+
+class StateTests(SimpleTestCase):
+    """What the provider wants to have back unchanged."""
+
+    async def test_it_is_of_the_attempt_that_succeeded(self):
+        class Stateful(Attempts):
+            def stream(self, prompt):
+                self.state = [{"signature": f"\0 {self.count}"}]
+                return super().stream(prompt)
+
+        run = await received(Stateful([unavailable()], [[Event(TEXT, "Yes")]]))
+
+        assert json.loads(run.provider_state) == [{"signature": "\0 1"}]
+        assert run.provider_state.isascii()
+
+    async def test_none_is_nothing(self):
+        assert (await received(Attempts([[Event(TEXT, "Yes")]]))).provider_state == ""
+
+    async def test_what_is_no_json_costs_the_reply_nothing(self):
+        odd = Attempts([[Event(TEXT, "Yes")]])
+        odd.state = [{"signature": object()}]
+        with self.assertLogs("streaming_chat", "ERROR"):
+            run = await received(odd)
+
+        assert (run.outcome, run.provider_state) == (endings.completed("stop"), "")
 
 
 class LeftoverTests(SimpleTestCase):

@@ -62,7 +62,7 @@ class StateTests(SimpleTestCase):
             ]
 
     async def test_thinking_whose_text_is_omitted(self):
-        received = await self.reply(*_thinking(0), *_block(1, TEXT))
+        received = await self.reply(*_thinking(0, ""), *_block(1, TEXT))
 
         assert (received.code, received.reasoning, received.text) == ("", "", "Yes.")
         assert received.stream.state == [
@@ -72,13 +72,11 @@ class StateTests(SimpleTestCase):
     async def test_a_body_that_is_no_stream(self):
         thought = {"type": "thinking", "thinking": "Hm.", "signature": SIGNATURE}
         body = {"type": "message", "content": [thought, REDACTED, TEXT], "stop_reason": "end_turn"}
-        self.server.script(Script(status=200, raw=None, as_json=True, reasoning=["Hm."]))
-        unsigned = await receive(self.provider)
-        stream = self.provider.stream(mock.Mock())
-        stream._take_whole(body, [])
+        self.server.script(Script(as_json=True, body=body))
+        received = await receive(self.provider)
 
-        assert unsigned.stream.state == []
-        assert stream.state == [{"index": 0, "block": thought}, {"index": 1, "block": REDACTED}]
+        assert (received.code, received.reasoning, received.text) == ("", "Hm.", "Yes.")
+        assert received.stream.state == [{"index": 0, "block": thought}, {"index": 1, "block": REDACTED}]
 
     async def test_nothing_without_a_signature(self):
         """Compatible servers send none: the events of the reply have all there is."""

@@ -9,6 +9,7 @@ import pytest
 from django.test import SimpleTestCase
 
 from streaming_chat.protocol.events import REASONING, TEXT
+from streaming_chat.providers.base import Turn
 from streaming_chat.providers.model_options import ModelOptions
 from streaming_chat.providers.openai import OpenAIProvider
 from tests.provider_server import ProviderServer, Script
@@ -72,6 +73,14 @@ class CutTests(SimpleTestCase):
         stream = provider.stream(PROMPT)
 
         assert [event.payload for event in stream._events_of(_raw(["H"]).partition(b"\n\n")[0] + b"\n\n")] == ["H"]
+
+    async def test_a_continued_answer_is_no_reasoning(self):
+        """Its prompt ends with the answer so far, and not with an opening tag."""
+        provider = OpenAIProvider("openai", api_key="k", base_url="http://127.0.0.1:1/v1")
+        turns = (*PROMPT.turns, Turn("assistant", "It"))
+        stream = provider.stream(PROMPT.replace(turns=turns, options=ModelOptions(**UNOPENED)))
+
+        assert [(event.kind, event.payload) for event in stream._events_of(_raw([" rains."]))] == [(TEXT, " rains.")]
 
     async def test_a_site_may_have_the_tags_left_in_the_text(self):
         provider = OpenAIProvider("openai", api_key="k", base_url="http://127.0.0.1:1/v1")
