@@ -106,10 +106,17 @@ def _check_heartbeat() -> Iterator[CheckMessage]:
 def check_backends(**kwargs: Any) -> list[CheckMessage]:
     """Create every configured backend, and find those that are not usable (E003) or cannot be created (E004)."""
     found = [message for name, base in _BASES.items() for message in _check_setting(name, base)]
-    hook = conf.STREAMING_CHAT_PROMPT
-    if isinstance(hook, str) and (problem := _import_problem(hook)):
-        found.append(_not_usable("STREAMING_CHAT_PROMPT", problem, "a function (request, conversation, messages)"))
+    for name, wanted in _FUNCTIONS.items():
+        hook = getattr(conf, name)
+        if isinstance(hook, str) and (problem := _import_problem(hook)):
+            found.append(_not_usable(name, problem, wanted))
     return found
+
+
+_FUNCTIONS = {
+    "STREAMING_CHAT_PROMPT": "a function (request, conversation, messages)",
+    "STREAMING_CHAT_CONTEXT": "a function (run, turns)",
+}
 
 
 _BASES: dict[str, type[Backend]] = {

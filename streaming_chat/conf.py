@@ -177,6 +177,12 @@ class Models:
         "The dotted path of a function `(request, conversation, messages)` that returns the system prompt and the messages"
         " to send. It runs before each reply, and the response waits for it. It may raise `APIError`.",
     )
+    STREAMING_CHAT_CONTEXT = Setting[str | None](
+        None,
+        optional(STRING),
+        "The dotted path of a function `(run, turns)` that looks up documents for a reply. It runs when the response has"
+        " begun, so it may be slow. See [Context](context.md).",
+    )
 
 
 class Page:
@@ -230,6 +236,9 @@ class Timing:
         "How long a reply continues after its last reader has disconnected; None: to its end.",
     )
     STREAMING_CHAT_FLUSH_SECONDS = Setting(0.5, POSITIVE_SECONDS, "The longest time before received text is saved.")
+    STREAMING_CHAT_CONTEXT_TIMEOUT_SECONDS = Setting(
+        10.0, POSITIVE_SECONDS, "The longest time that `CONTEXT` may take; then the reply fails."
+    )
     STREAMING_CHAT_LEASE_SECONDS = Setting(
         15.0,
         POSITIVE_SECONDS,

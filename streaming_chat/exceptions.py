@@ -48,6 +48,7 @@ _ENDINGS: dict[str, tuple[str | Promise, bool]] = {
     "provider_unavailable": (_("The model cannot be reached. Try again in a moment."), True),
     "provider_timeout": (_("The model did not answer in time."), True),
     "provider_rejected": (_("The model refused this request."), False),
+    "context_failed": (_("The information for this reply could not be looked up. Please try again."), True),
     "context_too_long": (_("The conversation is too long for this model."), False),
     "model_unknown": (_("This model is not available."), False),
     "provider_stall": (_("The model stopped responding."), True),

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from django.db.models import CharField, UUIDField
 from django.http import HttpRequest
+from django.utils.module_loading import import_string
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
@@ -232,6 +233,7 @@ class _Preparation:
             prompt=prompt,
             start=reply.start_payload(),
             grace_seconds=self._send_request.grace_seconds,
+            site_context=import_string(conf.STREAMING_CHAT_CONTEXT) if conf.STREAMING_CHAT_CONTEXT else None,
         )
 
 

@@ -272,8 +272,9 @@ def _reconciliation(completion: Completion, reserved: Mapping[uuid.UUID, Any]) -
         return None
     fields = completion.fields
     output = fields.get("output_tokens")
-    # Without what a continuation has taken over.
-    received = completion.length - (fields.get("continued_at") or 1)
+    # Without what a continuation has taken over, and what the site has added.
+    sources = sum(event.kind == events.SOURCE for event in completion.received)
+    received = completion.length - (fields.get("continued_at") or 1) - sources
     if output is None:
         output = tokens_in(received)
     # A model that only reasoned is paid for.

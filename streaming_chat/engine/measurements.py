@@ -12,13 +12,14 @@ _CHARS_PER_TOKEN = 4
 
 
 class Measurements:
-    """Times are in seconds, by the loop's clock; None for what has not happened."""
+    """Times are in seconds, by the loop's clock; None for what has not happened. asked_at: when the provider was asked."""
 
     __slots__ = (
         "_finish_reason",
         "_reasoning_ended_at",
         "_reasoning_started_at",
         "_usage",
+        "asked_at",
         "first_event_at",
         "last_bytes_at",
         "request_id",
@@ -27,6 +28,7 @@ class Measurements:
 
     def __init__(self, now: float) -> None:
         self.started_at = self.last_bytes_at = now
+        self.asked_at: float | None = now
         self.first_event_at: float | None = None
         self.request_id = ""
         self._reasoning_started_at: float | None = None

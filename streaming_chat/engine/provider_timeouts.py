@@ -27,8 +27,9 @@ class ReplyTimeouts:
 
     def start(self, stop: Callable[[Ending], object]) -> None:
         """Call `stop` with the ending, once a time has passed."""
-        # The first event may bring the deadline nearer: to stall_timeout after it.
-        nearest = self._loop.time() + min(self._provider.stall_timeout, FINISH_SECONDS)
+        # The deadline may come nearer: to first_event_timeout once the provider is asked, to stall_timeout after an event.
+        timeouts = (self._provider.first_event_timeout, self._provider.stall_timeout, FINISH_SECONDS)
+        nearest = self._loop.time() + min(timeouts)
         self._timer = self._loop.call_at(min(self._deadline(), nearest), self._check, stop)
 
     def cancel(self) -> None:
@@ -42,8 +43,10 @@ class ReplyTimeouts:
 
     def _deadline(self) -> float:
         """Return when the time is up if nothing more is received, by the loop's clock."""
+        if self._measured.asked_at is None:
+            return self._last_moment
         if self._measured.first_event_at is None:
-            return min(self._last_moment, self._measured.started_at + self._provider.first_event_timeout)
+            return min(self._last_moment, self._measured.asked_at + self._provider.first_event_timeout)
         return min(self._last_moment, self._measured.last_bytes_at + self._provider.stall_timeout)
 
     def _check(self, stop: Callable[[Ending], object]) -> None:

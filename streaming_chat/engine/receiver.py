@@ -20,9 +20,11 @@ from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import DELTAS, PART_WEIGHT, Event, fitting, merge, text_length, weight
 from streaming_chat.protocol.storable_text import TextCleaner
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream, longest_reply
+from streaming_chat.providers.context import sources_of, with_context
 
 from .measurements import Measurements
 from .run_state import RunState, StateMachine
+from .site_context import ContextFunction, look_up
 from .stream import ReplyStream
 
 _RETRIES = 2
@@ -34,7 +36,8 @@ class Order(NamedTuple):
     """What a run is to do.
 
     start: payload of the `start` event. grace_seconds: how long it goes on without a reader, None: to its end.
-    taken_over: events of the reply that it continues, which are saved already. quote: as in `Joint`.
+    taken_over: events of the reply that it continues, which are saved already. quote: as in `Joint`. site_context: the
+    function of STREAMING_CHAT_CONTEXT.
     """
 
     message_id: uuid.UUID
@@ -45,6 +48,7 @@ class Order(NamedTuple):
     grace_seconds: float | None
     taken_over: tuple[Event, ...] = ()
     quote: str = ""
+    site_context: ContextFunction | None = None
 
 
 class Receiver:
@@ -55,10 +59,14 @@ class Receiver:
 
     def __init__(self, order: Order, stream: ReplyStream, state: StateMachine, loop: asyncio.AbstractEventLoop) -> None:
         self.measurements = Measurements(loop.time())
+        if order.site_context:
+            self.measurements.asked_at = None
         self._order = order
         self._stream = stream
         self._state = state
         self._clock = loop.time
+        # With what the site has looked up.
+        self.prompt = order.prompt
         # Of what the provider sends: a reply that had its greatest length can be continued.
         self._longest = longest_reply()
         self._cleaner = self._make_cleaner()
@@ -73,6 +81,8 @@ class Receiver:
 
         decide: called with the ending before the provider's connection is closed, which may take long.
         """
+        if self._order.site_context and (failed := await self._look_up(self._order.site_context)):
+            return failed
         for attempt in range(_RETRIES + 1):
             try:
                 return await self._receive_once(decide)
@@ -116,6 +126,24 @@ class Receiver:
         except Exception as error:  # noqa: BLE001  (a site's own provider; the reply is ended all the same)
             logger.error("The leftovers of reply %s could not be read: %s", self._order.message_id, describe(error))
 
+    async def _look_up(self, function: ContextFunction) -> Ending | None:
+        """Take what the site knows into the prompt, and its sources into the reply. Returns the ending if that fails."""
+        try:
+            context = await look_up(function, self.prompt)
+            self.prompt = with_context(self.prompt, context)
+            sources = list(fitting(sources_of(context), self._longest))
+        except Exception as error:  # noqa: BLE001  (a site's own function)
+            ref = uuid.uuid4().hex[:12]
+            logger.error("The context of reply %s failed; ref %s: %s", self._order.message_id, ref, describe(error))
+            return endings.broken("context_failed", received=self._stream.has_content, ref=ref)
+        if sources:
+            self._stream.weight = weight(sources)
+            self._stream.append(sources)
+            # The site's own documents leave the model as much as without them.
+            self._longest += self._stream.weight
+        self.measurements.asked_at = self._clock()
+        return None
+
     async def _receive_once(self, decide: Callable[[Ending], object]) -> Ending:
         self._upstream = self._unfinished = upstream = self._order.provider.stream(self._prompt())
         # What the last attempt left half is not a part of this one.
@@ -140,7 +168,7 @@ class Receiver:
 
     def _prompt(self) -> Prompt:
         """Return the prompt, in which the provider finds what its API has a word for."""
-        provider, prompt = self._order.provider, self._order.prompt
+        provider, prompt = self._order.provider, self.prompt
         return prompt if prompt.output is None or provider.sends_output(prompt) else prompt.with_instruction()
 
     async def _read(self, upstream: ProviderStream) -> Ending:

@@ -141,7 +141,7 @@ class Run:
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of its message that only the run knows. From any thread."""
-        prompt = self._order.prompt
+        prompt = self._receiver.prompt
         ended_at = self._loop.time() if self._ended_at is None else self._ended_at
         return {
             # The model as it is already saved: the price depends on it.

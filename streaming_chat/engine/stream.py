@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from streaming_chat.protocol.events import DELTAS, END, Event
+from streaming_chat.protocol.events import DELTAS, END, SOURCE, START, Event
 
 from .event_loops import call_in_loop, running_loop
 
@@ -76,8 +76,8 @@ class ReplyStream:
 
     @property
     def has_content(self) -> bool:
-        """Whether there is more than the start."""
-        return len(self.events) > 1
+        """Whether there is more than the start and sources."""
+        return any(event.kind not in (START, SOURCE, END) for event in self.events)
 
     def append(self, new: Iterable[Event]) -> None:
         """Add events and notify the readers. Once the stream is closed, events are dropped. In the stream's loop."""

@@ -99,10 +99,11 @@ class Prompt:
     model: the name after the colon in `alias:model`. system: the system prompt, or "". turns: oldest first; the last is
     the user's, or the assistant's that the model is to continue (see `Provider.prefills`). options: of the model; its
     `max_output_tokens` is the most tokens that the reply may have. tools: that the model may call. output: the object that
-    the reply must be, with its JSON schema; None for text. context: for whom it is.
+    the reply must be, with its JSON schema; None for text. context: for whom it is. lasting_turns: how many turns the next
+    prompt will begin with, None for all; the one after them has documents that were looked up for it alone.
     """
 
-    __slots__ = ("context", "model", "options", "output", "system", "tools", "turns")
+    __slots__ = ("context", "lasting_turns", "model", "options", "output", "system", "tools", "turns")
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ class Prompt:
         tools: tuple[Any, ...] = (),
         output: Output | None = None,
         context: RunContext = RunContext(),  # noqa: B008  (a tuple)
+        lasting_turns: int | None = None,
     ) -> None:
         self.model = model
         self.system = system
@@ -122,6 +124,7 @@ class Prompt:
         self.tools = tools
         self.output = output
         self.context = context
+        self.lasting_turns = lasting_turns
 
     @property
     def chars(self) -> int:

@@ -40,9 +40,9 @@ class Odd(Provider, ProviderStream):
         return await self.reading() if self.reading else None
 
 
-def made(provider, flush_soon=lambda: None) -> Run:
-    """Return a run that has not been started. flush_soon: called at its conclusion."""
-    order = Order(uuid.uuid4(), uuid.uuid4(), provider, Prompt(model="m"), {}, None)
+def made(provider, flush_soon=lambda: None, **options) -> Run:
+    """Return a run that has not been started. flush_soon: called at its conclusion. options: of its order."""
+    order = Order(uuid.uuid4(), uuid.uuid4(), provider, Prompt(model="m"), {}, None, **options)
     return Run(order, asyncio.get_running_loop(), flush_soon)
 
 

@@ -9,7 +9,7 @@ from streaming_chat.engine import provider_timeouts
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import TEXT, Event
 
-from .odd import Odd, begun, ended, nothing
+from .odd import Odd, begun, ended, made, nothing
 
 SHORT = 0.05
 
@@ -20,6 +20,21 @@ class TimeoutTests(SimpleTestCase):
         odd.words = []
 
         assert await ended(await begun(odd)) == endings.broken("provider_timeout", received=False)
+
+    async def test_the_time_of_the_sites_context_is_not_the_providers(self):
+        async def look_up(run, turns):
+            await asyncio.sleep(3 * SHORT)
+
+        for words, ending in (
+            (["Hello"], endings.completed("stop")),
+            ([], endings.broken("provider_timeout", received=False)),
+        ):
+            odd = Odd(reading=nothing if not words else None, first_event_timeout=SHORT)
+            odd.words = words
+            run = made(odd, site_context=look_up)
+            run.start(lambda run: None)
+
+            assert await ended(run) == ending
 
     async def test_a_silence_ends_the_reply(self):
         assert await ended(await begun(Odd(reading=nothing, stall_timeout=SHORT))) == endings.broken(
