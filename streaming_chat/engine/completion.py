@@ -50,8 +50,11 @@ class Completion:
     provider_state: str = ""
 
     def with_ending(self, ending: Ending) -> Completion:
-        """Return the same with another ending."""
-        return replace(self, ending=ending)
+        """Return the same with another ending; only a completed reply has an object."""
+        fields = dict(self.fields)
+        if "output_error" in fields and ending.status != endings.COMPLETED:
+            fields["output_error"] = ""
+        return replace(self, ending=ending, fields=fields)
 
     @cached_property
     def length(self) -> int:

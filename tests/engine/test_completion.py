@@ -6,7 +6,7 @@ from typing import ClassVar
 from django.db.models.functions import Now
 from django.test import TestCase, TransactionTestCase, override_settings
 
-from streaming_chat.engine.completion import Completion
+from streaming_chat.engine.completion import Completion, end_reply
 from streaming_chat.engine.ending_journal import Record
 from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
@@ -160,3 +160,44 @@ class EndReplyTests(TestCase):
         self.end(endings.stopped("user", 0))
 
         assert (self.message().cut_position, self.message().text) == (1, "")
+
+
+class OutputTests(TestCase):
+    """Of a reply that is to be an object, readers are sent what its row says."""
+
+    TEXT = Event("text", '{"a": 1}')
+
+    def check(self, ending, **fields):
+        live = make_live(make_conversation())
+        completion = Completion(live.pk, live.conversation_id, live.worker, COMPLETED, [self.TEXT], fields)
+        completion = completion.with_ending(ending)
+        end_reply(completion, "default")
+        message = Message.objects.get(pk=live.pk)
+
+        assert completion.payload == message.end_payload()
+        assert (completion.payload.get("output"), completion.payload.get("output_error", "")) == (
+            message.output,
+            message.output_error,
+        )
+        return message
+
+    def test_a_valid_one(self):
+        assert self.check(COMPLETED, output_name="a", output_error="").output == {"a": 1}
+
+    def test_one_with_an_error(self):
+        message = self.check(COMPLETED, output_name="a", output_error="output_invalid")
+
+        assert (message.output, message.output_error) == (None, "output_invalid")
+
+    def test_one_that_was_completed_and_could_not_be_saved(self):
+        for error in ("", "output_invalid"):
+            broken = endings.broken("not_saved", received=True)
+            message = self.check(broken, output_name="a", output_error=error)
+
+            assert (message.output, message.output_error, message.can_continue) == (None, "", False)
+
+    def test_a_text_has_neither(self):
+        message = self.check(COMPLETED)
+
+        assert message.output is None
+        assert "output" not in message.end_payload()
