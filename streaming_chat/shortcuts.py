@@ -7,7 +7,7 @@ import contextvars
 import uuid
 from collections.abc import Coroutine, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
@@ -21,6 +21,7 @@ from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.follower import FollowedReply, follower
 from streaming_chat.engine.growing_output import growing_objects
+from streaming_chat.engine.output_check import output_error
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.stream import LoopWaiter, ReplyStream
 from streaming_chat.engine.writer import writer
@@ -28,6 +29,8 @@ from streaming_chat.exceptions import AnswerError, APIError, ProviderError
 from streaming_chat.logs import logger
 from streaming_chat.models import Conversation, Message, Status
 from streaming_chat.outputs import output_of
+from streaming_chat.protocol import endings
+from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.protocol.storable_text import storable
 from streaming_chat.providers import default_model
 from streaming_chat.providers.asking import ask_model, prompt_of
@@ -36,6 +39,8 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    M = TypeVar("M", bound=BaseModel)
 
 
 def send_message(
@@ -123,51 +128,81 @@ def _followed(message: Message) -> ReplyStream:
     return follower.share(followed).stream
 
 
-def ask(text: str, *, user: Any = None, model: str = "", system: str | None = None) -> str:
-    """Return a model's answer to one message. Blocking.
+@overload
+def ask(text: str, *, user: Any = None, model: str = "", system: str | None = None) -> str: ...
+
+
+@overload
+def ask(text: str, *, user: Any = None, model: str = "", system: str | None = None, output: type[M]) -> M: ...
+
+
+def ask(
+    text: str, *, user: Any = None, model: str = "", system: str | None = None, output: type[BaseModel] | None = None
+) -> Any:
+    """Return a model's answer to one message, as text or as a validated object. Blocking.
 
     user: whose conversation the message and the answer become, with all that applies to `send_message`. None: nothing is
     saved or counted, and no limit, permission or PROMPT applies; any model of STREAMING_CHAT_PROVIDERS can be asked.
-    model: `alias:model`, "" for the default. system: the system prompt, None for STREAMING_CHAT_SYSTEM_PROMPT.
+    model: `alias:model`, "" for the default. system: the system prompt, None for STREAMING_CHAT_SYSTEM_PROMPT. output: the
+    pydantic model of the object.
 
     Raises AnswerError if there is no complete answer, APIError for what is refused before the model is asked, as
     `send_message` does, and ValueError for a text that is empty or, of a user, too long.
     """
     if user is None:
-        return _in_background(_ask_unsaved(text, model, system))
-    reply = _send_to_ask(user, text, model, system)
+        return _in_background(_ask_unsaved(text, model, system, output))
+    reply = _send_to_ask(user, text, model, system, output)
     _wait_until_ended(reply.pk, live_database())
-    return _answer_in(reply)
+    return _answer_in(reply, output)
 
 
-async def aask(text: str, *, user: Any = None, model: str = "", system: str | None = None) -> str:
+@overload
+async def aask(text: str, *, user: Any = None, model: str = "", system: str | None = None) -> str: ...
+
+
+@overload
+async def aask(text: str, *, user: Any = None, model: str = "", system: str | None = None, output: type[M]) -> M: ...
+
+
+async def aask(
+    text: str, *, user: Any = None, model: str = "", system: str | None = None, output: type[BaseModel] | None = None
+) -> Any:
     """Do the same as `ask`, without blocking the event loop."""
     if user is None:
-        return await _ask_unsaved(text, model, system)
-    reply = await sync_to_async(_send_to_ask)(user, text, model, system)
+        return await _ask_unsaved(text, model, system, output)
+    reply = await sync_to_async(_send_to_ask)(user, text, model, system, output)
     if run := runner.find(reply.pk):
         await _until_ended(run.stream)
-    return await sync_to_async(_answer_in)(reply)
+    return await sync_to_async(_answer_in)(reply, output)
 
 
-async def _ask_unsaved(text: str, model: str, system: str | None) -> str:
+async def _ask_unsaved(text: str, model: str, system: str | None, output: type[BaseModel] | None) -> Any:
     if not text.strip():
         raise ValueError("a text was wanted, got only white space.")
     provider, prompt = prompt_of(model or default_model(), text, _system_prompt(system))
+    asked = output_of(output) if output else None
+    ref = uuid.uuid4()
     try:
-        return (await ask_model(provider, prompt)).text
+        answer = await ask_model(provider, prompt.replace(output=asked))
     except ProviderError as error:
-        ref = uuid.uuid4().hex[:12]
         logger.warning(
-            "An answer failed: %s from %s, status %s, request %s, %s; ref %s.",
+            "Answer %s: %s from %s, status %s, request %s, %s.",
+            ref,
             error.code,
             provider.alias,
             error.status,
             error.request_id or "-",
             error.detail or "-",
-            ref,
         )
-        failure = AnswerError(error.code, ref=ref)
+        failure = AnswerError(error.code, ref=str(ref))
+    else:
+        if asked is None:
+            return answer.text
+        ending = endings.completed(answer.end_reason)
+        code = await output_error(ref, asked, ending, [Event(TEXT, answer.text)])
+        if not code:
+            return asked.parse(answer.text)
+        failure = AnswerError(code, ref=str(ref))
     raise failure
 
 
@@ -175,13 +210,13 @@ def _system_prompt(system: str | None) -> str:
     return conf.STREAMING_CHAT_SYSTEM_PROMPT if system is None else storable(system)
 
 
-def _send_to_ask(user: Any, text: str, model: str, system: str | None) -> Message:
+def _send_to_ask(user: Any, text: str, model: str, system: str | None, output: type[BaseModel] | None) -> Message:
     """Send the message into a new conversation, with this system prompt; return the reply, which is being written."""
     using = live_database()
     if connections[using].in_atomic_block:
         raise ValueError("a reply begins with the commit: inside a transaction there is nothing to wait for.")
     if system is None:
-        return send_message(user, text, model=model)
+        return send_message(user, text, model=model, output=output)
     _request, owner = _request_of(user)
     conversation = Conversation.objects.using(using).create(
         owner=user,
@@ -191,18 +226,22 @@ def _send_to_ask(user: Any, text: str, model: str, system: str | None) -> Messag
         model=model or default_model(),
     )
     try:
-        return send_message(user, text, conversation=conversation, model=model)
+        return send_message(user, text, conversation=conversation, model=model, output=output)
     except BaseException:
         conversation.delete()
         raise
 
 
-def _answer_in(reply: Message) -> str:
-    """Return the text of a reply that has ended. Raises AnswerError if it is not complete."""
+def _answer_in(reply: Message, output: type[BaseModel] | None) -> Any:
+    """Return the text or the object of a reply that has ended. Raises AnswerError if it is not complete."""
     reply.refresh_from_db()
     if reply.status != Status.COMPLETED:
         raise AnswerError(reply.error_code or reply.end_reason, ref=reply.ref)
-    return reply.text
+    if output is None:
+        return reply.text
+    if reply.output_error:
+        raise AnswerError(reply.output_error, ref=str(reply.pk))
+    return output_of(output).parse(reply.text)
 
 
 async def _until_ended(stream: ReplyStream) -> None:

@@ -97,9 +97,12 @@ def _upload(apis: BatchServer, body: bytes) -> dict[str, Any]:
 def _create_openai(apis: BatchServer, body: bytes) -> dict[str, Any]:
     asked = json.loads(body)
 
-    assert (asked["endpoint"], asked["completion_window"]) == ("/v1/chat/completions", "24h")
+    lines = apis.files[asked["input_file_id"]]
 
-    return {"id": apis.add(apis.files[asked["input_file_id"]]), "status": "validating"}
+    assert asked["completion_window"] == "24h"
+    assert {line["url"] for line in lines} == {asked["endpoint"]}
+
+    return {"id": apis.add(lines), "status": "validating"}
 
 
 def _openai_state(apis: BatchServer, body: bytes, name: str) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _openai_state(apis: BatchServer, body: bytes, name: str) -> dict[str, Any]:
 
 
 def _openai_content(apis: BatchServer, body: bytes, name: str, kind: str) -> list[dict[str, Any]]:
-    results = [_openai_result(line, apis.outcome(line["body"]["messages"])) for line in apis.batches[name]]
+    results = [_openai_result(line, apis.outcome(_messages(line["body"]))) for line in apis.batches[name]]
     return [result for result in results if (result.get("error") is None) == (kind == "output")]
 
 
@@ -122,10 +125,26 @@ def _openai_result(line: dict[str, Any], outcome: str) -> dict[str, Any]:
     body = {"error": {"message": "prompt is too long", "code": "context_length_exceeded"}}
     status = 400
     if outcome == "answered":
-        message = {"role": "assistant", "content": f"Answer to {line['body']['messages'][-1]['content']}"}
-        usage = {"prompt_tokens": 7, "completion_tokens": 4}
-        body, status = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}, 200
+        text = f"Answer to {_messages(line['body'])[-1]['content']}"
+        body, status = _response(text) if line["url"] == "/v1/responses" else _completion(text), 200
     return {"custom_id": line["custom_id"], "response": {"status_code": status, "body": body}, "error": None}
+
+
+def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages of a prompt for either API, with texts as their content."""
+    return body.get("messages") or [{"content": item["content"][0]["text"]} for item in body["input"]]
+
+
+def _completion(text: str) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 4}}
+
+
+def _response(text: str) -> dict[str, Any]:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
+    usage = {"input_tokens": 7, "output_tokens": 4}
+    return {"id": "resp_1", "object": "response", "status": "completed", "output": [item], "usage": usage}
 
 
 def _create_anthropic(apis: BatchServer, body: bytes) -> dict[str, Any]:

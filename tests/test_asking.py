@@ -6,6 +6,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.test import TransactionTestCase, override_settings
+from pydantic import BaseModel, Field
 
 from streaming_chat.exceptions import AnswerError, APIError
 from streaming_chat.models import Conversation, Message
@@ -76,6 +77,51 @@ class AskTests(TransactionTestCase):
         with self.assertRaises(ValueError):
             ask(" ")
         assert not self.provider.calls
+
+
+class Weather(BaseModel):
+    """What the sky does."""
+
+    rain: bool
+    degrees: int = Field(ge=-90)
+
+
+class AskForObjectTests(TransactionTestCase):
+    """With an output, the answer is a validated object."""
+
+    OBJECT = '{"rain": true, "degrees": 12}'
+
+    def setUp(self):
+        self.user = make_user()
+        self.provider = self.enterContext(scripted_provider())
+        self.addCleanup(wait_until_saved)
+
+    def test_the_object_is_returned(self):
+        self.provider.default = Script(self.OBJECT)
+        for user in (None, self.user):
+            with self.subTest(user=user):
+                assert ask("Will it rain?", user=user, output=Weather) == Weather(rain=True, degrees=12)
+
+        # This provider has no word for it.
+        for call in self.provider.calls:
+            assert "degrees" in call.prompt.system + call.prompt.turns[-1].text
+
+    async def test_without_blocking_the_loop(self):
+        self.provider.default = Script(self.OBJECT)
+        for user in (None, self.user):
+            assert await aask("Will it rain?", user=user, output=Weather) == Weather(rain=True, degrees=12)
+
+    def test_another_object_is_an_error(self):
+        for script, code in (
+            (Script('{"rain": true, "degrees": -91}'), "output_invalid"),
+            (Script("It will."), "output_not_json"),
+            (Script('{"rain": tr', end_reason="length"), "output_truncated"),
+        ):
+            for user in (None, self.user):
+                self.provider.script(script)
+                with self.subTest(code=code, user=user), self.assertRaises(AnswerError) as raised:
+                    ask("Will it rain?", user=user, output=Weather)
+                assert raised.exception.code == code
 
 
 class AskAsUserTests(TransactionTestCase):

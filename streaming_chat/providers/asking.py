@@ -67,7 +67,8 @@ def pause_after(error: ProviderError, attempt: int) -> float:
 
 async def ask_once(provider: Provider, prompt: Prompt) -> Answer:
     """Return the answer of one call. Raises ProviderError."""
-    stream = provider.stream(prompt)
+    is_known = prompt.output is None or provider.sends_output(prompt)
+    stream = provider.stream(prompt if is_known else prompt.with_instruction())
     received: list[Event] = []
     try:
         async with asyncio.timeout(provider.first_event_timeout) as limit, stream:

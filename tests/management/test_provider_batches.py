@@ -13,7 +13,7 @@ from django.test import SimpleTestCase, override_settings
 from streaming_chat.providers.anthropic_batches import AnthropicBatches
 from tests.batch_apis import BatchServer
 
-PRICES = {"openai:*": {"input": "1", "output": "10"}, "anthropic:*": {"input": "1", "output": "10"}}
+PRICES = {f"{alias}:*": {"input": "1", "output": "10"} for alias in ("openai", "responses", "anthropic")}
 FULL_PRICE = Decimal("0.000047")
 
 
@@ -24,13 +24,16 @@ class ProviderBatchTests(SimpleTestCase):
         self.input, self.output = Path(folder, "in.jsonl"), Path(folder, "out.jsonl")
         self.state = Path(folder, "out.jsonl.batches")
         self.apis = self.enterContext(BatchServer())
-        paths = {"openai": "/v1", "anthropic": ""}
         providers = {
             name: {
-                "BACKEND": f"streaming_chat.providers.{name}.{class_name}Provider",
-                "OPTIONS": {"api_key": "secret-key", "base_url": self.apis.url + paths[name]},
+                "BACKEND": f"streaming_chat.providers.{backend}",
+                "OPTIONS": {"api_key": "secret-key", "base_url": self.apis.url + path},
             }
-            for name, class_name in (("openai", "OpenAI"), ("anthropic", "Anthropic"))
+            for name, backend, path in (
+                ("openai", "openai.OpenAIProvider", "/v1"),
+                ("responses", "openai_responses.OpenAIResponsesProvider", "/v1"),
+                ("anthropic", "anthropic.AnthropicProvider", ""),
+            )
         }
         settings = {"STREAMING_CHAT_PROVIDERS": providers, "STREAMING_CHAT_PRICES": PRICES}
         self.enterContext(override_settings(**settings, STREAMING_CHAT_MODELS=["openai:any"]))
@@ -48,7 +51,7 @@ class ProviderBatchTests(SimpleTestCase):
         return {result["id"]: result for result in map(json.loads, self.output.read_text().splitlines())}
 
     def test_submitted_now_and_collected_later(self):
-        for model in ("openai:gpt-x", "anthropic:claude-x"):
+        for model in ("openai:gpt-x", "responses:gpt-x", "anthropic:claude-x"):
             with self.subTest(model=model):
                 self.output.unlink(missing_ok=True)
                 self.apis.is_ended = False
