@@ -133,6 +133,15 @@ class APIError(StreamingChatError):
         return [f"{name}: {text}" for name, text in (self.fields or {}).items()]
 
 
+class _Unshown(str):
+    """A text that no error page or error tracker shows, since its repr is empty."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return ""
+
+
 class ProviderError(StreamingChatError):
     """A provider failed, in one of our codes.
 
@@ -160,7 +169,7 @@ class ProviderError(StreamingChatError):
         self.status = status
         self.request_id = request_id
         self.detail = detail
-        self.message = message
+        self.message = _Unshown(message)
 
 
 class AnswerError(StreamingChatError):
