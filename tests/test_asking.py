@@ -102,9 +102,7 @@ class AskForObjectTests(TransactionTestCase):
             with self.subTest(user=user):
                 assert ask("Will it rain?", user=user, output=Weather) == Weather(rain=True, degrees=12)
 
-        # This provider has no word for it.
-        for call in self.provider.calls:
-            assert "degrees" in call.prompt.system + call.prompt.turns[-1].text
+        assert [call.prompt.output.type for call in self.provider.calls] == [Weather, Weather]
 
     async def test_without_blocking_the_loop(self):
         self.provider.default = Script(self.OBJECT)
@@ -194,6 +192,17 @@ class AskOverHttpTests(TransactionTestCase):
     def test_both_apis_answer(self):
         for model in ("openai:any", "anthropic:claude-x"):
             assert ask("Hi", model=model) == "Hello, wörld!"
+
+    def test_an_api_without_a_word_for_an_object_is_told_in_the_system_prompt(self):
+        self.provider.default = ServedScript(['{"rain": true, ', '"degrees": 12}'])
+        options = {"api_key": "test", "base_url": self.provider.openai_url, "output_format": "instruction"}
+        backend = "streaming_chat.providers.openai.OpenAIProvider"
+        self.enterContext(
+            override_settings(STREAMING_CHAT_PROVIDERS={"openai": {"BACKEND": backend, "OPTIONS": options}})
+        )
+
+        assert ask("Will it rain?", model="openai:any", output=Weather).degrees == 12
+        assert "degrees" in self.provider.calls[0].body["messages"][0]["content"]
 
     def test_a_stream_that_stalls_is_given_up(self):
         self.provider.default = ServedScript(fault="stall", after=1)
