@@ -31,7 +31,12 @@ def one_line(value: Any) -> Any:
     if value is None or isinstance(value, int | float | Description):
         return value
     text = str(value)
-    return _CONTROLS.sub(_escaped, text if len(text) <= _MAX_ARGUMENT else f"{text[:_MAX_ARGUMENT]}…")
+    return without_controls(text if len(text) <= _MAX_ARGUMENT else f"{text[:_MAX_ARGUMENT]}…")
+
+
+def without_controls(text: str) -> str:
+    """Return a text in one line, which no terminal takes for a command."""
+    return _CONTROLS.sub(_escaped, text)
 
 
 def _escaped(control: re.Match[str]) -> str:

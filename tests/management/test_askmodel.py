@@ -65,15 +65,20 @@ class AskModelTests(SimpleTestCase):
         assert "openai:* is not asked" in self.err.getvalue()
 
     def test_what_was_sent_is_printed_without_secrets(self):
+        # However long it is.
         options = {
             "effort": "low",
             "headers": {"X-Team": KEY},
-            "parameters": {"temperature": 0.2, "proxy": {"api_key": KEY, "region": "eu"}},
+            "parameters": {"temperature": 0.2, "proxy": {"api_key": KEY, "region": "eu"}, "stop": ["x" * 300]},
         }
         with override_settings(STREAMING_CHAT_MODEL_OPTIONS={"openai:gpt-x": options}):
             printed = self.ask("openai:gpt-x")
 
-        assert '"reasoning_effort": "low", "temperature": 0.2, "proxy": {"api_key": "…", "region": "eu"}' in printed
+        assert (
+            '"reasoning_effort": "low", "temperature": 0.2, "proxy": {"api_key": "…", "region": "eu"}, "stop": ["xxx'
+            in printed
+        )
+        assert f'{"x" * 300}"]}}\n' in printed
         assert 'headers    ["X-Team"]' in printed
         assert KEY not in printed
 
@@ -85,7 +90,8 @@ class AskModelTests(SimpleTestCase):
 
         assert (
             "openai:gpt-x\n  FAILED     provider_rejected, status 400, type invalid_request_error, "
-            f"code unsupported_value, param temperature, request req_1, {WORDS}\n" in printed
+            f"code unsupported_value, param temperature, request req_1, {WORDS}\n"
+            "  time       first token none, total 0." in printed
         )
         assert '"model": "gpt-x"' in printed
         assert "answer     Yes" in printed

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import ProviderError
-from streaming_chat.logs import one_line
+from streaming_chat.logs import one_line, without_controls
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.events import REASONING, Event
 from streaming_chat.providers import get_provider, split_model
@@ -46,8 +46,9 @@ class Answer:
         """Raises ProviderError, and what a site's own provider raises."""
         self._began = time.monotonic()
         try:
-            async with provider.stream(prompt) as self.stream:
-                while (received := await self.stream.read()) is not None:
+            self.stream = provider.stream(prompt)
+            async with self.stream as stream:
+                while (received := await stream.read()) is not None:
                     if received and self.first is None:
                         self.first = time.monotonic() - self._began
                     self.events += received
@@ -69,7 +70,7 @@ class Answer:
         ]
         first = "none" if self.first is None else f"{self.first:.2f} s"
         return [
-            *([("answer", self.text.strip())] if self.text else []),
+            *([("answer", one_line(self.text.strip()))] if self.text else []),
             *([("reasoning", f"{reasoning} characters")] if reasoning else []),
             *([("time", f"first token {first}, total {self.total:.2f} s")] if self.stream else []),
             *([("usage", ", ".join(counts))] if counts else []),
@@ -134,7 +135,7 @@ class Command(BaseCommand):
 
     def _print(self, lines: list[tuple[str, str]], style: Any = str) -> None:
         for label, text in lines:
-            self.stdout.write(f"  {label:<10} {one_line(text)}", style)
+            self.stdout.write(f"  {label:<10} {without_controls(text)}", style)
 
 
 def _prepared(name: str) -> tuple[Provider, Prompt]:
