@@ -650,8 +650,8 @@ class AnthropicWire:
 
     def refusal(self, body: dict[str, Any]) -> Script | None:
         """Return the answer to a request that the API rejects for its texts."""
-        texts = [turn["content"] for turn in body["messages"]]
-        if not all(text.strip() for text in [*texts, body.get("system", "x")]):
+        texts = [text_in(turn["content"]) for turn in body["messages"]]
+        if not all(text.strip() for text in [*texts, text_in(body.get("system", "x"))]):
             return self._invalid("messages: text content blocks must contain non-whitespace text")
         if body["messages"][-1]["role"] == "user":
             return None
@@ -850,7 +850,11 @@ def _parsed(body: bytes) -> Any:
 
 def _last_text(body: Any) -> str:
     messages = (body.get("messages") or body.get("input")) if isinstance(body, dict) else None
-    content = messages[-1].get("content", "") if messages else ""
+    return text_in(messages[-1].get("content", "")) if messages else ""
+
+
+def text_in(content: Any) -> str:
+    """Return the text of a message's content, which is a string or a list of blocks."""
     if isinstance(content, list):
         return "".join(part.get("text", "") for part in content)
     return content or ""

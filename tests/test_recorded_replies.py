@@ -11,6 +11,7 @@ import pytest
 from streaming_chat.models import Message
 from streaming_chat.protocol.events import SOURCE
 from streaming_chat.protocol.storable_text import storable
+from streaming_chat.providers.base import Usage
 
 from . import test_recorded_streams as recorded
 from .provider_server import Script, blocks
@@ -106,7 +107,7 @@ def reasoning_told(exchange: Exchange) -> str:
 
 
 def usage_of(message: Message) -> list[int | None]:
-    return [message.input_tokens, message.cached_input_tokens, message.output_tokens, message.reasoning_tokens]
+    return [getattr(message, name) for name in Usage._fields]
 
 
 def ending_of(expect: dict[str, Any], message: Message) -> tuple[str, str]:

@@ -549,6 +549,7 @@ def _expected_usage(usage: dict[str, Any]) -> list[int | None]:
             inputs.get("cached_tokens"),
             usage["completion_tokens"],
             outputs.get("reasoning_tokens", usage.get("reasoning_tokens")),
+            inputs.get("cache_write_tokens"),
         ]
     if "input_tokens_details" in usage:
         return [
@@ -558,4 +559,4 @@ def _expected_usage(usage: dict[str, Any]) -> list[int | None]:
             usage["output_tokens_details"]["reasoning_tokens"],
         ]
     cached, written = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
-    return [usage["input_tokens"] + (cached or 0) + (written or 0), cached, usage["output_tokens"], None]
+    return [usage["input_tokens"] + (cached or 0) + (written or 0), cached, usage["output_tokens"], None, written]

@@ -61,6 +61,8 @@ export interface ModelChoice {
 
 export interface Usage {
   input_tokens: number | null;
+  cached_input_tokens: number | null;
+  cache_write_tokens: number | null;
   output_tokens: number | null;
   reasoning_tokens: number | null;
   estimated: boolean;

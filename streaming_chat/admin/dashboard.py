@@ -76,6 +76,7 @@ def _tiles(total: Totals) -> list[tuple[str, str, str]]:
         (_("Time to first token"), _seconds(total.first_event_median), f"p95: {_seconds(total.first_event_p95)}"),
         (_("Tokens per second"), _speed(total.speed_median), f"p5: {_speed(total.speed_p5)}"),
         (_("Cost"), money(total.cost), _uncosted(total)),
+        (_("Cache hit rate"), _hit_rate(total), _written(total)),
         (_("Good feedback"), _share(total.good, rated), _of_rated(rated)),
     ]
 
@@ -154,6 +155,7 @@ def _row(totals: Totals) -> list[str]:
         _seconds(totals.first_event_p95),
         _speed(totals.speed_median),
         _count(totals.input_tokens),
+        _hit_rate(totals),
         _count(totals.output_tokens),
         money(totals.cost),
         _count(totals.uncosted),
@@ -189,6 +191,16 @@ def _uncosted(totals: Totals) -> str:
     count = totals.uncosted
     text = ngettext("{count} reply has no known cost.", "{count} replies have no known cost.", count)
     return text.format(count=_count(count)) if count else ""
+
+
+def _hit_rate(totals: Totals) -> str:
+    """Return the share of the input that came from the providers' caches."""
+    return _share(totals.cached_input_tokens, totals.input_tokens)
+
+
+def _written(totals: Totals) -> str:
+    count = totals.cache_write_tokens
+    return _("{count} tokens written").format(count=_count(count)) if count else ""
 
 
 def _of_rated(count: int) -> str:

@@ -139,6 +139,7 @@ def _tokens(message: Message) -> str:
     counts = (
         (_("{count} in"), message.input_tokens),
         (_("{count} of them cached"), message.cached_input_tokens),
+        (_("{count} of them written to the cache"), message.cache_write_tokens),
         (_("{count} out"), message.output_tokens),
         (_("{count} of them reasoning"), message.reasoning_tokens),
     )

@@ -34,8 +34,8 @@ _CONVERSATION_FIELDS = (
 _MESSAGE_FIELDS = (
     "id", "conversation_id", "parent_id", "continues_id", "continued_at", "role", "origin", "status", "end_reason",
     "error_code", "ref", "provider", "model", "effort", "output_name", "output_error", "request_id", "finish_reason",
-    "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "tokens_estimated", "cost",
-    "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages", "created_at", "ended_at", "redacted_at",
+    "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "tokens_estimated",
+    "cost", "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages", "created_at", "ended_at", "redacted_at",
     "position", "cut_position", "text", "parts", "page_context",
 )  # fmt: skip
 

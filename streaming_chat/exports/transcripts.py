@@ -24,9 +24,9 @@ from .rows import MessageReader, Row, conversation_pages, to_json, to_text
 _COLUMNS = (
     "conversation", "title", "owner", "owner_key", "message", "parent", "continues", "role", "origin", "status",
     "end_reason", "error_code", "ref", "provider", "model", "effort", "output_name", "output_error", "request_id",
-    "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "tokens_estimated",
-    "cost", "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages", "created_at", "ended_at",
-    "redacted_at", "feedback", "comments", "text",
+    "finish_reason", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
+    "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages", "created_at",
+    "ended_at", "redacted_at", "feedback", "comments", "text",
 )  # fmt: skip
 # Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms.
 # They drop a tab or a line break before one, and may drop what is invisible: blanks, controls, the code points that Unicode

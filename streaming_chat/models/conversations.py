@@ -220,6 +220,7 @@ class Message(models.Model):
     finish_reason = models.CharField(_("provider's finish reason"), max_length=64, blank=True)
     input_tokens = models.PositiveBigIntegerField(_("input tokens"), null=True, blank=True)
     cached_input_tokens = models.PositiveBigIntegerField(_("cached input tokens"), null=True, blank=True)
+    cache_write_tokens = models.PositiveBigIntegerField(_("cache write tokens"), null=True, blank=True)
     output_tokens = models.PositiveBigIntegerField(_("output tokens"), null=True, blank=True)
     reasoning_tokens = models.PositiveBigIntegerField(_("reasoning tokens"), null=True, blank=True)
     tokens_estimated = models.BooleanField(_("tokens estimated"), default=False)
@@ -336,7 +337,7 @@ class Message(models.Model):
         return list(all_events if whole else events.before(all_events, self.end_position, 1))
 
 
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+_TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 
 def usage_of(columns: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -26,6 +26,8 @@ class DailyUsage(models.Model):
     error_code = models.CharField(_("error code"), max_length=64, blank=True)
     replies = models.PositiveBigIntegerField(_("replies"), default=0)
     input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0)
+    cached_input_tokens = models.PositiveBigIntegerField(_("cached input tokens"), default=0)
+    cache_write_tokens = models.PositiveBigIntegerField(_("cache write tokens"), default=0)
     output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0)
     cost = models.DecimalField(_("cost"), max_digits=20, decimal_places=8, null=True, blank=True)
     uncosted = models.PositiveBigIntegerField(_("replies without a known cost"), default=0)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
+from . import anthropic_cache
 from .anthropic_batches import AnthropicBatches
 from .anthropic_state import ThinkingBlocks
 from .anthropic_thinking import knows_schemas, thinking_parameters
@@ -115,7 +116,15 @@ class AnthropicProvider(Provider):
         if prompt.output and self.sends_output(prompt):
             config = parameters.get("output_config", {})
             parameters["output_config"] = {**config, "format": anthropic_format(prompt.output)}
+        if duration := self._cache_duration(prompt):
+            anthropic_cache.mark(parameters, duration, anthropic_cache.lasting_turns(prompt))
         return prompt.options.apply_parameters(parameters)
+
+    def _cache_duration(self, prompt: Prompt) -> str | None:
+        if prompt.options.cache != "auto":
+            return prompt.options.cache
+        # A compatible server may refuse the marks.
+        return "5m" if self.base_url in (None, BASE_URL) else None
 
 
 class AnthropicStream(HttpStream):
@@ -237,9 +246,10 @@ class AnthropicStream(HttpStream):
             if (number := count(value)) or (number == 0 and key not in self._counted):
                 self._counted[key] = number
         counted = self._counted.get
-        cached, inputs = counted("cache_read_input_tokens"), counted("input_tokens")
-        total = None if inputs is None else inputs + (cached or 0) + (counted("cache_creation_input_tokens") or 0)
-        found = Usage(total, cached, counted("output_tokens"), None)
+        cached, written = counted("cache_read_input_tokens"), counted("cache_creation_input_tokens")
+        inputs = counted("input_tokens")
+        total = None if inputs is None else inputs + (cached or 0) + (written or 0)
+        found = Usage(total, cached, counted("output_tokens"), cache_write_tokens=written)
         self.usage = None if found == Usage() else found
 
     def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:

@@ -46,13 +46,15 @@ def longest_reply() -> int:
 class Usage(NamedTuple):
     """The numbers of tokens that the provider reported; None for those that it did not.
 
-    input_tokens includes cached_input_tokens, and output_tokens includes reasoning_tokens.
+    input_tokens includes cached_input_tokens, which were read from the provider's cache, and cache_write_tokens, which were
+    written to it; output_tokens includes reasoning_tokens.
     """
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class ProviderStream(ABC):

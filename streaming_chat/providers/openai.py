@@ -311,6 +311,7 @@ class OpenAIStream(HttpStream):
             count(inputs.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
             count(usage.get("completion_tokens", usage.get("output_tokens"))),
             count(outputs.get("reasoning_tokens", usage.get("reasoning_tokens"))),
+            count(inputs.get("cache_write_tokens")),
         )
 
     def _take_groq(self, extra: Any) -> None:

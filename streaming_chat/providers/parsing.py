@@ -80,7 +80,7 @@ def count(value: Any) -> int | None:
 
 def merged(usage: Usage | None, *counts: int | None) -> Usage | None:
     """Return the usage with later counts. One that is missing or 0 does not replace an earlier one."""
-    pairs = zip(usage or Usage(), counts, strict=True)
+    pairs = zip(usage or Usage(), Usage(*counts), strict=True)
     later = Usage(*(new if new or old is None else old for old, new in pairs))
     return None if later == Usage() else later
 

@@ -25,8 +25,12 @@ LIVE_DAYS = 2
 # Models and errors in a table, the most frequent first: with `alias:*`, users may ask for any name.
 MAX_ROWS = 100
 _COLUMNS = (
-    "day", "model", "provider", "status", "error_code", "replies", "input_tokens", "output_tokens", "cost", "uncosted",
-    "first_event_counts", "speed_counts", "good", "bad",
+    "day", "model", "provider", "status", "error_code", "replies", "input_tokens", "cached_input_tokens",
+    "cache_write_tokens", "output_tokens", "cost", "uncosted", "first_event_counts", "speed_counts", "good", "bad",
+)  # fmt: skip
+# Of those, the ones that are simply added up.
+_SUMMED = (
+    "replies", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "good", "bad",
 )  # fmt: skip
 
 
@@ -37,6 +41,8 @@ class Totals:
     replies: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
     output_tokens: int = 0
     cost: Decimal | None = None
     uncosted: int = 0
@@ -51,7 +57,7 @@ class Totals:
         # Failed replies cost nothing, or little if the model only reasoned, and live ones are not known yet.
         if row.status not in {endings.FAILED, endings.STREAMING}:
             self.uncosted += row.uncosted
-        for name in ("replies", "input_tokens", "output_tokens", "good", "bad"):
+        for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(row, name))
         if row.cost is not None:
             self.cost = (self.cost or Decimal(0)) + row.cost

@@ -35,6 +35,8 @@ _GROUPS = ("counted_model", *_KEYS[1:])
 _SUMS = {
     "replies": "count",
     "input_tokens": "input_sum",
+    "cached_input_tokens": "cached_sum",
+    "cache_write_tokens": "written_sum",
     "output_tokens": "output_sum",
     "uncosted": "uncosted_count",
 }
@@ -135,6 +137,8 @@ def _groups(day: date) -> Any:
         .annotate(
             count=Count("pk"),
             input_sum=Sum("input_tokens"),
+            cached_sum=Sum("cached_input_tokens"),
+            written_sum=Sum("cache_write_tokens"),
             output_sum=Sum("output_tokens"),
             cost_sum=Sum("cost"),
             uncosted_count=Count("pk", filter=Q(cost=None)),

@@ -94,6 +94,16 @@ class PageTests(DashboardTestCase):
         assert "Cost $12.35 1 reply has no known cost." in text or "Cost $12.34 1 reply has no known cost." in text
         assert "Good feedback 100.0 % of 1 rated" in text
 
+    def test_how_much_of_the_input_came_from_the_cache(self):
+        add_reply(ago(2), input_tokens=3_000, cached_input_tokens=2_000, cache_write_tokens=900)
+        add_reply(ago(0), input_tokens=1_000, cached_input_tokens=960, cache_write_tokens=400)
+        add_reply(ago(0), model="own:model", provider="own", input_tokens=1_000)
+        list(roll_up())
+
+        assert "Cache hit rate 59.2 % 1,300 tokens written" in self.text()
+        assert "Cache hit rate 74.0 % 1,300 tokens written" in self.text(model="demo:demo")
+        assert "Cache hit rate 0.0 % Good" in self.text(model="own:model")
+
     def test_today_and_yesterday_are_counted_without_a_roll_up(self):
         add_reply(ago(1))
         add_reply(ago(0))

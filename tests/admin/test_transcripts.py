@@ -49,7 +49,8 @@ class TranscriptTests(AdminTestCase):
         make_reply(
             conversation, "It", status="interrupted", end_reason="provider_stall", error_code="provider_stall",
             provider="openai", model="openai:gpt-5-mini", request_id="req_1", ref="8f3ac21b", input_tokens=312,
-            cached_input_tokens=100, output_tokens=12, tokens_estimated=True, first_event_ms=412, reasoning_ms=1250,
+            cached_input_tokens=100, cache_write_tokens=200, output_tokens=12, tokens_estimated=True,
+            first_event_ms=412, reasoning_ms=1250,
             duration_ms=3204, omitted_messages=4, cost="0.00120000",
         )  # fmt: skip
 
@@ -57,7 +58,7 @@ class TranscriptTests(AdminTestCase):
 
         for fact in (
             "Model openai:gpt-5-mini",
-            "Tokens 312 in, 100 of them cached, 12 out, estimated",
+            "Tokens 312 in, 100 of them cached, 200 of them written to the cache, 12 out, estimated",
             "Cost $0.0012",
             "Time to first token 412 ms",
             "Reasoning 1250 ms",

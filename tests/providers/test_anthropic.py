@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from typing import Any
 from unittest import mock
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.once
 
 KEY = "sk-ant-very-secret"
 WORDS = "very private words"
+CONVERSATION = uuid.UUID(int=1)
 
 
 def _raw(*payloads: dict[str, Any]) -> bytes:
@@ -87,6 +89,73 @@ class PrefillTests(SimpleTestCase):
     def test_a_site_may_know_better(self):
         assert self.prefills("kimi-k2", prefill=True)
         assert not self.prefills("claude-opus-4-5", prefill=False)
+
+
+class CacheTests(ServedTests):
+    MARK = {"type": "ephemeral"}
+
+    async def asked(self, cache, *turns, system="Be brief.", conversation=CONVERSATION, lasting=None):
+        """Return the body of the request for a prompt."""
+        prompt = Prompt(
+            model="m",
+            system=system,
+            turns=turns,
+            options=ModelOptions(cache=cache),
+            context=RunContext(conversation_id=conversation),
+            lasting_turns=lasting,
+        )
+        self.server.script(Script())
+        await receive(self.provider(), prompt)
+        return self.server.calls[-1].body
+
+    async def test_the_system_prompt_and_the_last_message_are_marked(self):
+        turns = (Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c"))
+        body = await self.asked("5m", *turns)
+
+        assert body["system"] == [{"type": "text", "text": "Be brief.", "cache_control": self.MARK}]
+        assert body["messages"] == [
+            {"role": "user", "content": [{"type": "text", "text": "a"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "b"}]},
+            {"role": "user", "content": [{"type": "text", "text": "c", "cache_control": self.MARK}]},
+        ]
+
+    async def test_for_an_hour(self):
+        body = await self.asked("1h", Turn("user", "a"), system="")
+
+        assert "system" not in body
+        assert body["messages"][0]["content"][0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+
+    async def test_a_turn_to_continue_is_not_kept(self):
+        """The whole reply will stand in its place."""
+        body = await self.asked("5m", Turn("user", "a"), Turn("assistant", "b"))
+
+        assert self.marked(body) == [True, False]
+
+    async def test_neither_are_documents_that_were_looked_up_for_one_question(self):
+        turns = (Turn("user", "a"), Turn("assistant", "b"), Turn("user", "A document, and c"))
+
+        assert self.marked(await self.asked("5m", *turns, lasting=2)) == [False, True, False]
+        assert self.marked(await self.asked("5m", *turns[2:], lasting=0)) == [False]
+
+    async def test_of_a_prompt_without_a_conversation_only_the_system_prompt_is_kept(self):
+        """A write costs more than other input, and no second message follows."""
+        body = await self.asked("5m", Turn("user", "a"), conversation=None)
+
+        assert self.marked(body) == [False]
+        assert "cache_control" in body["system"][0]
+
+    async def test_by_default_only_at_anthropics_own_address(self):
+        for cache in ("auto", None):
+            body = await self.asked(cache, Turn("user", "a"))
+            assert (body["system"], body["messages"]) == ("Be brief.", [{"role": "user", "content": "a"}])
+
+        for address in (None, "https://api.anthropic.com"):
+            body = AnthropicProvider("anthropic", api_key=KEY, base_url=address).parameters(PROMPT)
+            assert body["system"][-1]["cache_control"] == self.MARK
+
+    def marked(self, body):
+        """Say of each message whether it is marked."""
+        return [any("cache_control" in block for block in message["content"]) for message in body["messages"]]
 
 
 class RequestTests(ServedTests):
@@ -218,7 +287,7 @@ class ReplyTests(ServedTests):
             STOP,
         )
 
-        assert (await self.reply(Script(raw=raw))).stream.usage == Usage(240, 200, 5, None)
+        assert (await self.reply(Script(raw=raw))).stream.usage == Usage(240, 200, 5, None, 30)
 
     async def test_later_counts_replace_earlier_ones(self):
         """A compaction counts its own input at the start."""

@@ -19,6 +19,7 @@ from tests.factories import end_live, make_conversation, make_live
 from tests.native import ApiTestCase
 
 OPENAI = "streaming_chat.providers.openai.OpenAIProvider"
+ANTHROPIC = "streaming_chat.providers.anthropic.AnthropicProvider"
 USED = {"input_tokens": 1_000, "cached_input_tokens": 200, "output_tokens": 100}
 OWN = {"input": "1.00", "cached_input": "0.10", "output": "10.00"}
 
@@ -48,6 +49,17 @@ class SettingTests(SimpleTestCase):
     def test_a_provider_that_does_not_say_what_was_cached_cached_nothing(self):
         with priced(own__model=OWN):
             assert cost_of("own:model", {**USED, "cached_input_tokens": None}) == Decimal("0.002")
+
+    def test_writes_to_the_cache_have_a_price_of_their_own(self):
+        used = {**USED, "cache_write_tokens": 400}
+        with priced(own__model=OWN):
+            assert cost_of("own:model", used) == Decimal("0.00182")
+        with priced(own__model={**OWN, "cache_write": "1.25"}):
+            assert cost_of("own:model", used) == Decimal("0.00192")
+
+    def test_no_token_of_input_is_charged_twice(self):
+        with priced(own__model={**OWN, "cache_write": "2.00"}):
+            assert cost_of("own:model", {**USED, "cache_write_tokens": 5_000}) == Decimal("0.00262")
 
     def test_more_cached_than_asked_is_all_of_it(self):
         with priced(own__model=OWN):
@@ -109,6 +121,18 @@ class PackageTests(SimpleTestCase):
     def test_both_apis_of_openai_have_its_prices(self):
         with sold_by("streaming_chat.providers.openai_responses.OpenAIResponsesProvider"):
             assert cost_of("own:gpt-4o", USED) == Decimal("0.00325")
+
+    def test_it_has_the_prices_of_a_cache(self):
+        """Of this model at Anthropic: a tenth of the price of input for a read, and 1.25 times of it for a write."""
+        used = {**USED, "cache_write_tokens": 400}
+        with sold_by(ANTHROPIC):
+            assert cost_of("own:claude-opus-4-1", used) == Decimal("0.0213")
+
+    def test_a_write_for_an_hour_costs_twice_as_much_as_other_input(self):
+        """The package has the price of one for five minutes."""
+        used = {**USED, "cache_write_tokens": 400}
+        with sold_by(ANTHROPIC), override_settings(STREAMING_CHAT_MODEL_OPTIONS={"own:*": {"cache": "1h"}}):
+            assert cost_of("own:claude-opus-4-1", used) == Decimal("0.0258")
 
     def test_the_alias_says_nothing(self):
         with override_settings(
@@ -223,7 +247,16 @@ class CheckTests(SimpleTestCase):
 
     def test_prices_that_are_some(self):
         assert self.problems({}) == []
-        assert self.problems({"own:model": OWN, "own:*": None, "own:free": {"input": 0, "output": Decimal(0)}}) == []
+        assert (
+            self.problems(
+                {
+                    "own:model": {**OWN, "cache_write": "1.25"},
+                    "own:*": None,
+                    "own:free": {"input": 0, "output": Decimal(0)},
+                }
+            )
+            == []
+        )
 
     def test_what_is_no_price(self):
         for value in (

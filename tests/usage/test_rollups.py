@@ -63,11 +63,13 @@ class CountingTests(TestCase):
 
     def test_tokens_and_costs_are_added_up(self):
         add_reply(input_tokens=10, output_tokens=5, cost=Decimal("0.00000001"))
-        add_reply(input_tokens=20, output_tokens=6, cost=Decimal("1.5"))
+        cache = {"cached_input_tokens": 8, "cache_write_tokens": 9}
+        add_reply(input_tokens=20, **cache, output_tokens=6, cost=Decimal("1.5"))
         add_reply()
 
         [row] = count_day(DAY)
         assert (row.input_tokens, row.output_tokens) == (30, 11)
+        assert (row.cached_input_tokens, row.cache_write_tokens) == (8, 9)
         assert (row.cost, row.uncosted) == (Decimal("1.50000001"), 1)
 
     def test_costs_that_nobody_knows_are_no_0(self):

@@ -43,6 +43,7 @@ KEYS = {
 USAGE = {
     "input_tokens": 7,
     "cached_input_tokens": None,
+    "cache_write_tokens": None,
     "output_tokens": 4,
     "reasoning_tokens": None,
     "estimated": False,
