@@ -5,12 +5,15 @@ from typing import Annotated
 
 import pytest
 from django.db import transaction
-from django.test import override_settings
+from django.test import TestCase, override_settings
 from pydantic import AfterValidator, BaseModel, create_model
 
 from chatproject.schemas import Recipe
 from streaming_chat.models import Message
 from streaming_chat.shortcuts import growing_output, send_message
+from streaming_chat.testing import read_stream
+from tests.factories import make_user
+from tests.native import Api
 from tests.protocol.test_json_objects import is_prefix
 from tests.provider_server import Gate, Script
 from tests.servers import Exchange, ServerTestCase, held
@@ -229,3 +232,18 @@ class FromPythonTests(ServerTestCase):
             reply = self.send(Script(PIECES))
 
         assert self.ended(reply.pk).output == RECIPE
+
+
+DEMO = {"demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider", "OPTIONS": {"words_per_second": 0}}}
+
+
+@override_settings(STREAMING_CHAT_PROVIDERS=DEMO, STREAMING_CHAT_MODELS=["demo:demo"], STREAMING_CHAT_OUTPUTS=OUTPUTS)
+class DemoTests(TestCase):
+    def test_the_demo_has_a_recipe_for_the_example_site(self):
+        api = Api(make_user())
+        streamed = read_stream(api.post("api/messages?format=json", {"content": "A cake", "output": "recipe"}))
+        objects = [frame.data["output"] for frame in streamed.frames[:-1] if not frame.event]
+
+        assert Recipe.model_validate(streamed.end["output"])
+        assert objects[-1] == streamed.end["output"]
+        assert all(is_prefix(one, objects[-1]) for one in objects)
