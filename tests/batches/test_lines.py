@@ -9,7 +9,7 @@ from streaming_chat.providers.asking import Answer
 from streaming_chat.providers.base import Turn, Usage
 from streaming_chat.testing import scripted_provider
 
-ANSWER = Answer("Hello", "length_cap", Usage(7, None, 4, None), "req_1")
+ANSWER = Answer("Hello", "length_cap", Usage(input_tokens=7, output_tokens=4), "req_1")
 
 
 class LineTestCase(SimpleTestCase):
@@ -61,7 +61,7 @@ class PlainLineTests(LineTestCase):
 
     def test_its_results(self):
         line = self.read(id="a", prompt="Hi")
-        usage = {"input_tokens": 7, "cached_input_tokens": None, "output_tokens": 4, "reasoning_tokens": None}
+        usage = Usage(input_tokens=7, output_tokens=4)._asdict()
 
         assert answered(line, ANSWER, None) == {
             "id": "a", "model": "scripted:model", "text": "Hello", "end_reason": "length_cap", "usage": usage, "cost": None,
