@@ -39,6 +39,17 @@ class ThinkTags:
     mode: True, False for no tags, or UNOPENED.
     """
 
+    __slots__ = (
+        "_backticks",
+        "_closing",
+        "_has_reasoning",
+        "_held",
+        "_is_after",
+        "_is_unopened",
+        "_unmarked",
+        "is_over",
+    )
+
     def __init__(self, mode: bool | str = True) -> None:
         self.is_over = not mode
         self._is_unopened = mode == UNOPENED
@@ -55,6 +66,9 @@ class ThinkTags:
     def take(self, events: Sequence[Event]) -> list[Event]:
         """Return the events of one read with the reasoning as such. Some text may be held until the next."""
         text = "".join(event.payload for event in events if event.kind == TEXT)
+        # Most reads before the text are reasoning that the server separates itself, a token each.
+        if not (text or self._is_unopened):
+            return list(events)
         is_begun = bool(self._closing) or self._is_after
         if not is_begun and self._is_plain(self._held + text, events):
             held, self._held, self.is_over = self._held, "", True
