@@ -22,6 +22,8 @@ from streaming_chat.shortcuts import send_message
 
 # Of a conversation that is continued.
 _SHOWN_MESSAGES = 4
+# Standard error is red otherwise.
+_PLAIN = str
 # The reply is printed as it comes; its ending is noticed within this many seconds.
 _LOOK_SECONDS = 0.2
 # What a terminal could obey: control characters but line breaks and tabs, and marks that change the direction of text.
@@ -59,7 +61,7 @@ class Command(BaseCommand):
             if text.strip():
                 current = self._exchange(owner.user, text, current, model) or current
         if current is not None:
-            self.stderr.write(f"Continue with --conversation {current.pk}")
+            self.stderr.write(f"Continue with --conversation {current.pk}", _PLAIN)
 
     def _find(self, owner_key: str, conversation_id: uuid.UUID) -> Conversation:
         found = Conversation.objects.using(live_database()).for_owner(owner_key).filter(pk=conversation_id).first()
@@ -92,7 +94,7 @@ class Command(BaseCommand):
         if reply.error_code:
             self.stderr.write(error_text(reply.error_code))
         elif (reply.status, reply.end_reason) != (Status.COMPLETED, "stop"):
-            self.stderr.write(f"({reply.get_status_display()}: {reply.end_reason})")
+            self.stderr.write(f"({reply.get_status_display()}: {reply.end_reason})", _PLAIN)
         return reply.conversation
 
     def _print(self, run: Run) -> None:

@@ -21,6 +21,8 @@ from streaming_chat.providers import default_model
 _CONCURRENCY = 8
 _BAR_CHARS = 30
 _DRAW_SECONDS = 0.2
+# Standard error is red otherwise.
+_PLAIN = str
 # EX_TEMPFAIL of sysexits.h.
 _TRY_LATER = 75
 
@@ -140,7 +142,7 @@ class Command(BaseCommand):
             working.cancel()
         else:
             run.finish()
-            self.stderr.write("\nThe calls that are under way may finish. Interrupt again to end them.")
+            self.stderr.write("\nThe calls that are under way may finish. Interrupt again to end them.", _PLAIN)
 
 
 class _ProgressBar:
@@ -155,14 +157,14 @@ class _ProgressBar:
     async def keep_drawing(self, totals: Totals) -> None:
         """Draw until it is cancelled."""
         while self._stream.isatty():
-            self._stream.write(f"\r{self._line(totals)}\033[K", ending="")
+            self._stream.write(f"\r{self._line(totals)}\033[K", _PLAIN, ending="")
             self._stream.flush()
             await asyncio.sleep(_DRAW_SECONDS)
 
     def clear(self) -> None:
         """Leave an empty line."""
         if self._stream.isatty():
-            self._stream.write("\r\033[K", ending="")
+            self._stream.write("\r\033[K", _PLAIN, ending="")
 
     def _line(self, totals: Totals) -> str:
         now_done = totals.answered + totals.refused
