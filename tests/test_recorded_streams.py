@@ -557,6 +557,7 @@ def _expected_usage(usage: dict[str, Any]) -> list[int | None]:
             usage["input_tokens_details"]["cached_tokens"],
             usage["output_tokens"],
             usage["output_tokens_details"]["reasoning_tokens"],
+            usage["input_tokens_details"].get("cache_write_tokens"),
         ]
     cached, written = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
     return [usage["input_tokens"] + (cached or 0) + (written or 0), cached, usage["output_tokens"], None, written]

@@ -32,6 +32,7 @@ from streaming_chat.quotas import get_quota, tokens_in
 
 from . import prompts
 from .continuation import Continuation
+from .fallbacks import fallbacks_of
 from .history import new_messages, stored_messages, unknown_parent
 from .regeneration_limit import require_few_regenerations
 from .send_request import SendRequest
@@ -87,14 +88,14 @@ class _Preparation:
         reply = self._reply(history[-1], model, prompt, omitted)
         if continuation:
             reply.continues_id, reply.continued_at = continuation.message.pk, continuation.position
-        order = self._order(reply, provider, prompt)
+        order = self._order(reply, provider, prompt)._replace(fallbacks=fallbacks_of(prompt, continuation))
         return PreparedReply(
             conversation=conversation,
             title=conversation.title or title_of(self._send_request.content),
             added=added,
             reply=reply,
             continuation=continuation,
-            reserved=self._plan_quota(prompt),
+            reserved=self._plan_quota(order),
             order=continuation.order(order) if continuation else order,
         )
 
@@ -214,15 +215,15 @@ class _Preparation:
             body_digest=self._send_request.digest() if self._send_request.client_id else "",
         )
 
-    def _plan_quota(self, prompt: Prompt) -> Any:
+    def _plan_quota(self, order: Order) -> Any:
         """Return what the quota is to reserve for the reply; None without a quota."""
         if (quota := get_quota()) is None:
             return None
         return quota.plan(
             self._request,
             self._owner.key,
-            input_tokens=tokens_in(prompt.chars),
-            output_tokens=prompt.options.max_output_tokens,
+            input_tokens=tokens_in(order.prompt.chars),
+            output_tokens=max(target.prompt.options.max_output_tokens for target in order.targets),
         )
 
     def _order(self, reply: Message, provider: Provider, prompt: Prompt) -> Order:

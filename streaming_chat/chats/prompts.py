@@ -42,7 +42,7 @@ def prompt(
         # Providers require a user's turn first.
         system = f"{system}\n\nYou began this conversation by saying: {greeting}"
     turns = [_turn_of(message) for message in messages if not is_blank(message.text)]
-    kept, omitted = _fit(turns, max_chars)
+    kept, omitted = fit(turns, max_chars)
     omitted += history[0].depth
     return "" if not system or is_blank(system) else system, _join([*kept, *continuation]), omitted
 
@@ -61,7 +61,7 @@ def _greeting(first: Message) -> str:
     return "" if first.depth else (first.page_context or {}).get("greeting", "")
 
 
-def _fit(turns: list[Turn], chars: int) -> tuple[list[Turn], int]:
+def fit(turns: Sequence[Turn], chars: int) -> tuple[list[Turn], int]:
     """Return the newest turns that fit, whole, and how many were left out; the last is never left out."""
     kept: list[Turn] = []
     for turn in reversed(turns):

@@ -92,7 +92,9 @@ class Completion:
     def payload(self) -> dict[str, Any]:
         """What the stream's `end` event says."""
         output_error = self.fields.get("output_error", "") if self.fields.get("output_name") else None
-        return endings.payload(self.ending, self.text, usage_of(self.fields), output_error)
+        return endings.payload(
+            self.ending, self.text, usage_of(self.fields), output_error, self.fields.get("model", "")
+        )
 
 
 class Ended(NamedTuple):

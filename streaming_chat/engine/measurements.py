@@ -55,6 +55,10 @@ class Measurements:
         self._finish_reason = upstream.finish_reason
         self.request_id = upstream.request_id or self.request_id
 
+    def forget_provider(self) -> None:
+        """Forget what a provider has said that did not answer: another one is asked."""
+        self._usage, self._finish_reason, self.request_id = None, "", ""
+
     def columns(self, prompt: Prompt, position: int, ended_at: float) -> dict[str, Any]:
         """Return the columns of the reply's message that hold measurements. position: units received, with the start."""
         usage, is_estimated = self._usage, False

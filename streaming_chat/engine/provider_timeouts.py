@@ -16,9 +16,8 @@ from .receiver import Receiver
 class ReplyTimeouts:
     """One timer a run, which is set again only when it fires, every few seconds: a token costs it nothing."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver, provider: Provider) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver) -> None:
         self._loop = loop
-        self._provider = provider
         self._receiver = receiver
         self._measured = receiver.measurements
         self._timer: asyncio.TimerHandle | None = None
@@ -38,6 +37,10 @@ class ReplyTimeouts:
             self._timer.cancel()
 
     @property
+    def _provider(self) -> Provider:
+        return self._receiver.target.provider
+
+    @property
     def _last_moment(self) -> float:
         return self._measured.started_at + conf.STREAMING_CHAT_MAX_REPLY_SECONDS
 
@@ -52,7 +55,10 @@ class ReplyTimeouts:
     def _check(self, stop: Callable[[Ending], object]) -> None:
         now, finished = self._loop.time(), self._receiver.finished()
         if now >= self._deadline():
-            stop(finished or self._ending(now))
+            if now < self._last_moment and self._receiver.fail_over():
+                self.start(stop)
+            else:
+                stop(finished or self._ending(now))
         elif finished and self._receiver.position == self._finished_at:
             # Heartbeats may come for ever.
             stop(finished)

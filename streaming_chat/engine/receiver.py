@@ -20,12 +20,14 @@ from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import DELTAS, PART_WEIGHT, Event, fitting, merge, text_length, weight
 from streaming_chat.protocol.storable_text import TextCleaner
 from streaming_chat.providers.base import Prompt, Provider, ProviderStream, longest_reply
-from streaming_chat.providers.context import sources_of, with_context
+from streaming_chat.providers.context import sources_of
 
+from . import outages
 from .measurements import Measurements
 from .run_state import RunState, StateMachine
 from .site_context import ContextFunction, look_up
 from .stream import ReplyStream
+from .targets import Target
 
 _RETRIES = 2
 # If a provider asks for a longer pause, there is no retry.
@@ -37,7 +39,8 @@ class Order(NamedTuple):
 
     start: payload of the `start` event. grace_seconds: how long it goes on without a reader, None: to its end.
     taken_over: events of the reply that it continues, which are saved already. quote: as in `Joint`. site_context: the
-    function of STREAMING_CHAT_CONTEXT.
+    function of STREAMING_CHAT_CONTEXT. fallbacks: what is asked in its place, in this order, if the provider cannot be
+    reached.
     """
 
     message_id: uuid.UUID
@@ -49,11 +52,18 @@ class Order(NamedTuple):
     taken_over: tuple[Event, ...] = ()
     quote: str = ""
     site_context: ContextFunction | None = None
+    fallbacks: tuple[Target, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The models that may be asked, the one that was chosen first."""
+        return (Target(self.provider, self.prompt, self.quote), *self.fallbacks)
 
 
 class Receiver:
     """Fills a reply's stream from its provider. Lives in the run's loop.
 
+    target: the model that is asked, or was asked last.
     It refers to nothing of the run but its state: a cycle would keep the prompt until the collector comes by.
     """
 
@@ -62,11 +72,13 @@ class Receiver:
         if order.site_context:
             self.measurements.asked_at = None
         self._order = order
+        self._others = outages.in_order(order.targets) if order.fallbacks else [*order.targets]
+        self.target = self._others.pop(0)
+        # Ends the wait for a model that takes too long, if there is another one.
+        self._patience: asyncio.Timeout | None = None
         self._stream = stream
         self._state = state
         self._clock = loop.time
-        # With what the site has looked up.
-        self.prompt = order.prompt
         # Of what the provider sends: a reply that had its greatest length can be continued.
         self._longest = longest_reply()
         self._cleaner = self._make_cleaner()
@@ -77,22 +89,45 @@ class Receiver:
         self._unfinished: ProviderStream | None = None
 
     async def receive(self, decide: Callable[[Ending], object]) -> Ending:
-        """Receive the reply, with retries before its first event, and return how it ended.
+        """Receive the reply, with retries before its first event, from another model if need be; return how it ended.
 
         decide: called with the ending before the provider's connection is closed, which may take long.
         """
         if self._order.site_context and (failed := await self._look_up(self._order.site_context)):
             return failed
-        for attempt in range(_RETRIES + 1):
+        attempt, pause = 0, 0.0
+        while True:
             try:
-                return await self._receive_once(decide)
+                async with asyncio.timeout(None) as limit:
+                    self._patience = limit
+                    if pause:
+                        await asyncio.sleep(pause)
+                    return await self._receive_once(decide)
             except ProviderError as error:
-                delay = _retry_delay(error, attempt)
-                if delay is None or self._state.current is not RunState.STARTING:
-                    return self._broken(error)
-                logger.info("Retrying reply %s after %s (%s).", self._order.message_id, error.code, error.detail)
-                await asyncio.sleep(delay)
-        raise AssertionError("the last attempt returns")
+                failure = error
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                failure = ProviderError("provider_timeout")
+            if self._state.current is not RunState.STARTING:
+                return self._broken(failure)
+            if (delay := _retry_delay(failure, attempt)) is not None:
+                logger.info("Retrying reply %s after %s (%s).", self._order.message_id, failure.code, failure.detail)
+                attempt, pause = attempt + 1, delay
+            elif self._ask_another(failure):
+                attempt, pause = 0, 0.0
+            else:
+                return self._broken(failure)
+
+    def fail_over(self) -> bool:
+        """Ask another model, since this one takes too long; return whether there is one. In the loop."""
+        patience, self._patience = self._patience, None
+        if patience is None or not self._others or self._state.current is not RunState.STARTING:
+            return False
+        # The provider has as much time to close its connection.
+        self.measurements.asked_at = now = self._clock()
+        patience.reschedule(now)
+        return True
 
     @property
     def position(self) -> int:
@@ -129,8 +164,8 @@ class Receiver:
     async def _look_up(self, function: ContextFunction) -> Ending | None:
         """Take what the site knows into the prompt, and its sources into the reply. Returns the ending if that fails."""
         try:
-            context = await look_up(function, self.prompt)
-            self.prompt = with_context(self.prompt, context)
+            context = await look_up(function, self.target.prompt)
+            self.target, *self._others = [target.with_context(context) for target in (self.target, *self._others)]
             sources = list(fitting(sources_of(context), self._longest))
         except Exception as error:  # noqa: BLE001  (a site's own function)
             ref = uuid.uuid4().hex[:12]
@@ -144,8 +179,30 @@ class Receiver:
         self.measurements.asked_at = self._clock()
         return None
 
+    def _ask_another(self, failure: ProviderError) -> bool:
+        """Let the next model be asked, as nothing was received; return whether there is one."""
+        if not self._order.fallbacks or not outages.is_outage(failure):
+            return False
+        outages.note(self.target, failure)
+        if not self._others:
+            return False
+        failed, self.target = self.target, self._others.pop(0)
+        self.measurements.asked_at = self._clock()
+        self.measurements.forget_provider()
+        logger.warning(
+            "Reply %s: %s from %s, status %s, request %s, %s; %s is asked instead.",
+            self._order.message_id,
+            failure.code,
+            failed.provider.alias,
+            failure.status,
+            failure.request_id or "-",
+            failure.detail or "-",
+            self.target.provider.alias,
+        )
+        return True
+
     async def _receive_once(self, decide: Callable[[Ending], object]) -> Ending:
-        self._upstream = self._unfinished = upstream = self._order.provider.stream(self._prompt())
+        self._upstream = self._unfinished = upstream = self.target.provider.stream(self._prompt())
         # What the last attempt left half is not a part of this one.
         self._cleaner = self._make_cleaner()
         ending: Ending | None = None
@@ -168,7 +225,7 @@ class Receiver:
 
     def _prompt(self) -> Prompt:
         """Return the prompt, in which the provider finds what its API has a word for."""
-        provider, prompt = self._order.provider, self.prompt
+        provider, prompt, _quote = self.target
         return prompt if prompt.output is None or provider.sends_output(prompt) else prompt.with_instruction()
 
     async def _read(self, upstream: ProviderStream) -> Ending:
@@ -219,7 +276,7 @@ class Receiver:
 
     def _make_cleaner(self) -> TextCleaner | Joint:
         so_far = events.text_of(self._order.taken_over)
-        return Joint(so_far, self._order.quote) if so_far else TextCleaner()
+        return Joint(so_far, self.target.quote) if so_far else TextCleaner()
 
     def _note_first_event(self) -> None:
         self.measurements.first_event_at = self.measurements.last_bytes_at
@@ -231,14 +288,14 @@ class Receiver:
             "Reply %s: %s from %s, status %s, request %s, %s; ref %s.",
             self._order.message_id,
             error.code,
-            self._order.provider.alias,
+            self.target.provider.alias,
             error.status,
             error.request_id or "-",
             error.detail or "-",
             ref,
         )
         if error.message and (conf.STREAMING_CHAT_LOG_PROVIDER_MESSAGES or settings.DEBUG):
-            logger.warning("What %s says; ref %s: %s", self._order.provider.alias, ref, error.message)
+            logger.warning("What %s says; ref %s: %s", self.target.provider.alias, ref, error.message)
         self.measurements.request_id = error.request_id or self.measurements.request_id
         self.take_leftovers()
         return endings.broken(error.code, received=self._stream.has_content, ref=ref)

@@ -99,7 +99,8 @@ def _recover(live: LiveReply) -> bool:
     # Read under that lock: a stop may have been asked for since.
     row = LiveReply.objects.using(using).get(pk=live.pk)
     received = ReplyEvent.objects.using(using).stream(live.pk)
-    fields: dict[str, Any] = {**Message.objects.using(using).values("continued_at", "output_name").get(pk=live.pk)}
+    columns = ("continued_at", "model", "output_name")
+    fields: dict[str, Any] = {**Message.objects.using(using).values(*columns).get(pk=live.pk)}
     ending = _ending(row, is_empty=not received)
     end_reply(Completion(live.pk, live.conversation_id, _RECOVERED, ending, received, fields), using)
     return True

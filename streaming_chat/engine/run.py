@@ -25,8 +25,9 @@ from .provider_timeouts import ReplyTimeouts
 from .receiver import Order, Receiver
 from .run_state import EndedFlag, RunState, StateMachine
 from .stream import ReplyStream
+from .targets import Target
 
-__all__ = ["RELEASE_SECONDS", "Order", "Run"]
+__all__ = ["RELEASE_SECONDS", "Order", "Run", "Target"]
 
 # How long a provider may take to close its connection once the ending is decided. Then the reply ends without it.
 RELEASE_SECONDS = 3.0
@@ -55,7 +56,7 @@ class Run:
         self._flush_soon = flush_soon
         self._state = StateMachine()
         self._receiver = Receiver(order, self.stream, self._state, loop)
-        self._timeouts = ReplyTimeouts(loop, self._receiver, order.provider)
+        self._timeouts = ReplyTimeouts(loop, self._receiver)
         self._grace = GracePeriod(loop, order.grace_seconds)
         self._decided: Ending | None = None
         self._output_error = UNCHECKED
@@ -141,14 +142,14 @@ class Run:
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of its message that only the run knows. From any thread."""
-        prompt = self._receiver.prompt
+        target = self._receiver.target
         ended_at = self._loop.time() if self._ended_at is None else self._ended_at
         return {
-            # The model as it is already saved: the price depends on it.
-            "model": f"{self._order.provider.alias}:{prompt.model}",
+            # Of the model that answered: the price depends on it.
+            **target.columns,
             **({"continued_at": self.own_position} if self._order.taken_over else {}),
             **self._output_columns(),
-            **self._receiver.measurements.columns(prompt, 1 + self.position - self.own_position, ended_at),
+            **self._receiver.measurements.columns(target.prompt, 1 + self.position - self.own_position, ended_at),
         }
 
     def _output_columns(self) -> dict[str, str]:
@@ -209,7 +210,7 @@ class Run:
         self._release_timer = None
         logger.error(
             "Provider %s has not let go of reply %s within %s s; its task is abandoned.",
-            self._order.provider.alias,
+            self._receiver.target.provider.alias,
             self.message_id,
             RELEASE_SECONDS,
         )

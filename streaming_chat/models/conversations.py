@@ -328,7 +328,7 @@ class Message(models.Model):
     def end_payload(self) -> dict[str, Any]:
         """Return what the stream's `end` event says of an ended reply."""
         output_error = self.output_error if self.output_name else None
-        said = endings.payload(self.ending, self.text, self.usage, output_error)
+        said = endings.payload(self.ending, self.text, self.usage, output_error, self.model)
         return {**said, "can_continue": self.can_continue}
 
     def events(self, *, whole: bool = False) -> list[Event]:

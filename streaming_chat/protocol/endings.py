@@ -110,10 +110,13 @@ def output_of(status: str, text: str, output_error: str) -> dict[str, Any] | Non
         return None
 
 
-def payload(ending: Ending, text: str, usage: dict[str, Any] | None, output_error: str | None = None) -> dict[str, Any]:
+def payload(
+    ending: Ending, text: str, usage: dict[str, Any] | None, output_error: str | None = None, model: str = ""
+) -> dict[str, Any]:
     """Return what the stream's `end` event says: length counts code points of the whole text, sha256 is of its UTF-8.
 
     output_error: the code of what is wrong with the object that the reply had to be; None if it was to be a text.
+    model: that answered, which may be another one than the start event has named; "" if it is not known.
     """
     said = {
         "status": ending.status,
@@ -128,4 +131,4 @@ def payload(ending: Ending, text: str, usage: dict[str, Any] | None, output_erro
     }
     if output_error is not None and ending.status == COMPLETED:
         said |= {"output": output_of(ending.status, text, output_error), "output_error": output_error}
-    return said
+    return said | ({"model": model} if model else {})

@@ -64,7 +64,8 @@ class ModelOptions:
     headers: Further headers of the request.
     cache: How long Anthropic keeps the prompt for the next message: `"5m"`, `"1h"` or None, not at all. `"auto"`: five
         minutes at Anthropic's own address, otherwise not at all.
-    fallback: The models that are asked in its place while its provider cannot be reached, as `alias:model`.
+    fallback: The models that are asked in its place, in this order, while it cannot be reached, as `alias:model`. See
+        [Failover](providers.md#failover).
     think_tags: Take text between tags such as `<think>`, at the beginning of a reply, as reasoning. `"unopened"`: the
         model's chat template writes the opening tag into the prompt, so the reply is reasoning up to the closing tag.
     """

@@ -283,6 +283,7 @@ class OpenAIResponsesStream(HttpStream):
             count(inputs.get("cached_tokens")),
             count(usage.get("output_tokens")),
             count(outputs.get("reasoning_tokens")),
+            count(inputs.get("cache_write_tokens")),
         )
 
     def _take_whole(self, payload: dict[str, Any], events: list[Event]) -> None:

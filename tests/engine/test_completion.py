@@ -169,6 +169,7 @@ class OutputTests(TestCase):
 
     def check(self, ending, **fields):
         live = make_live(make_conversation())
+        fields["model"] = "demo:demo"
         completion = Completion(live.pk, live.conversation_id, live.worker, COMPLETED, [self.TEXT], fields)
         completion = completion.with_ending(ending)
         end_reply(completion, "default")

@@ -41,7 +41,8 @@ def make_record(*texts: str, expires: float = 60, **changes) -> Record:
     """Return a record of a live reply, of which "It" is saved."""
     live = make_live(make_conversation(), Event(TEXT, "It"), worker="me", expires=expires)
     received = [Event(TEXT, text) for text in texts]
-    completion = Completion(live.message_id, live.conversation_id, "me", NOT_SAVED, received, dict(USAGE))
+    fields = {**USAGE, "model": "demo:demo"}
+    completion = Completion(live.message_id, live.conversation_id, "me", NOT_SAVED, received, fields)
     return Record(replace(completion, **changes), COMPLETED)
 
 

@@ -28,8 +28,9 @@ class SimpleFormatTests(ApiTestCase):
             f'id: {pk}/29\nevent: tool_call\ndata: {{"text":"","tool_call":{{"id":"call_0","name":"weather",'
             '"arguments":"{\\"city\\":\\"K\\u00f6ln\\"}","complete":true}}\n\n'
             f'id: {pk}/end\nevent: done\ndata: {{"text":"","status":"completed","end_reason":"stop",'
-            '"can_continue":false,"usage":{"input_tokens":7,"cached_input_tokens":null,"cache_write_tokens":null,"output_tokens":4,"reasoning_tokens":null,'
-            f'"estimated":false}},"length":14,"sha256":"{digest}"}}\n\n'
+            '"can_continue":false,"usage":{"input_tokens":7,"cached_input_tokens":null,"cache_write_tokens":null,'
+            '"output_tokens":4,"reasoning_tokens":null,'
+            f'"estimated":false}},"length":14,"sha256":"{digest}","model":"scripted:model"}}\n\n'
             "data: [DONE]\n\n"
         )
 
