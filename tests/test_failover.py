@@ -69,6 +69,16 @@ class FailoverTestCase(TestCase):
 
 
 class FailoverTests(FailoverTestCase):
+    @override_settings(STREAMING_CHAT_OUTPUTS={"recipe": "chatproject.schemas.Recipe"})
+    def test_the_fallback_is_told_of_an_object_in_its_own_way(self):
+        reply = self.reply(DOWN, Script(["{}"]), output="recipe")
+        chosen, second = (call.body for call in self.server.calls)
+
+        assert "response_format" in chosen
+        assert "JSON schema" not in str(chosen["messages"])
+        assert "JSON schema" in str(second["system"])
+        assert reply.output_error == "output_invalid"
+
     def test_the_fallback_answers_for_a_model_that_is_unavailable(self):
         reply = self.reply(DOWN, Script(["Hello"]))
 
