@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,6 +53,15 @@ def _nearest(name: str) -> str:
     # Without the prefix, which would make any two names similar.
     near = get_close_matches(name.removeprefix(_PREFIX), [known.removeprefix(_PREFIX) for known in SETTINGS], n=1)
     return f"Did you mean {_PREFIX}{near[0]}?" if near else "Remove it: it has no effect."
+
+
+@register(TAG)
+def check_telemetry(**kwargs: Any) -> list[CheckMessage]:
+    """Find telemetry without its package (E011)."""
+    if not conf.STREAMING_CHAT_TELEMETRY or find_spec("opentelemetry"):
+        return []
+    hint = 'Install it: pip install "streaming-chat[otel]".'
+    return [Error("STREAMING_CHAT_TELEMETRY needs the package opentelemetry-api.", hint=hint, id=f"{TAG}.E011")]
 
 
 @register(TAG)

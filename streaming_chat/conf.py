@@ -137,6 +137,9 @@ class Backends:
         "Limits the replies and tokens of a day, by default those of visitors. None: no limit. See [Quotas](#quotas).",
     )
     STREAMING_CHAT_PERMISSIONS = Setting(_PERMISSIONS, BACKEND, "Decides who may read, send, stop and use a model.")
+    STREAMING_CHAT_TELEMETRY = Setting(
+        False, FLAG, "Makes spans and metrics for [OpenTelemetry](deployment.md#opentelemetry), without any content."
+    )
 
 
 class Models:

@@ -28,6 +28,7 @@ from .run_state import RunState, StateMachine
 from .site_context import ContextFunction, look_up
 from .stream import ReplyStream
 from .targets import Target
+from .telemetry import Progress, ReplyTelemetry
 
 _RETRIES = 2
 # If a provider asks for a longer pause, there is no retry.
@@ -67,7 +68,14 @@ class Receiver:
     It refers to nothing of the run but its state: a cycle would keep the prompt until the collector comes by.
     """
 
-    def __init__(self, order: Order, stream: ReplyStream, state: StateMachine, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        order: Order,
+        stream: ReplyStream,
+        state: StateMachine,
+        loop: asyncio.AbstractEventLoop,
+        telemetry: ReplyTelemetry | None = None,
+    ) -> None:
         self.measurements = Measurements(loop.time())
         if order.site_context:
             self.measurements.asked_at = None
@@ -76,6 +84,7 @@ class Receiver:
         self.target = self._others.pop(0)
         # Ends the wait for a model that takes too long, if there is another one.
         self._patience: asyncio.Timeout | None = None
+        self._telemetry = telemetry
         self._stream = stream
         self._state = state
         self._clock = loop.time
@@ -102,7 +111,7 @@ class Receiver:
                     self._patience = limit
                     if pause:
                         await asyncio.sleep(pause)
-                    return await self._receive_once(decide)
+                    return await self._attempt(decide)
             except ProviderError as error:
                 failure = error
             except TimeoutError:
@@ -200,6 +209,23 @@ class Receiver:
             self.target.provider.alias,
         )
         return True
+
+    async def _attempt(self, decide: Callable[[Ending], object]) -> Ending:
+        """Call the provider once, measured if telemetry is on."""
+        if self._telemetry is None:
+            return await self._receive_once(decide)
+        with self._telemetry.call(*self.target[:2], self._clock, self._progress) as call:
+            try:
+                ending = await self._receive_once(decide)
+            except asyncio.CancelledError:
+                # Not by a user, if `fail_over` was called.
+                call.error_code = "" if self._patience else "provider_timeout"
+                raise
+            call.error_code = ending.error_code
+            return ending
+
+    def _progress(self) -> Progress:
+        return Progress(self._upstream, self.measurements.first_event_at)
 
     async def _receive_once(self, decide: Callable[[Ending], object]) -> Ending:
         self._upstream = self._unfinished = upstream = self.target.provider.stream(self._prompt())

@@ -26,6 +26,7 @@ from .receiver import Order, Receiver
 from .run_state import EndedFlag, RunState, StateMachine
 from .stream import ReplyStream
 from .targets import Target
+from .telemetry import ReplyTelemetry
 
 __all__ = ["RELEASE_SECONDS", "Order", "Run", "Target"]
 
@@ -43,7 +44,13 @@ class Run:
     have been told.
     """
 
-    def __init__(self, order: Order, loop: asyncio.AbstractEventLoop, flush_soon: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        order: Order,
+        loop: asyncio.AbstractEventLoop,
+        flush_soon: Callable[[], object],
+        telemetry: ReplyTelemetry | None = None,
+    ) -> None:
         """flush_soon: called in the loop when there is something that should be saved soon."""
         self.message_id = order.message_id
         self.conversation_id = order.conversation_id
@@ -55,7 +62,8 @@ class Run:
         self._loop = loop
         self._flush_soon = flush_soon
         self._state = StateMachine()
-        self._receiver = Receiver(order, self.stream, self._state, loop)
+        self._telemetry = telemetry
+        self._receiver = Receiver(order, self.stream, self._state, loop, telemetry)
         self._timeouts = ReplyTimeouts(loop, self._receiver)
         self._grace = GracePeriod(loop, order.grace_seconds)
         self._decided: Ending | None = None
@@ -233,6 +241,8 @@ class Run:
         self._cancel_timers()
         self.stream.close()
         self.outcome = ending
+        if self._telemetry is not None:
+            self._telemetry.end(ending)
         # A reader in whose transaction the reply is saved looks again.
         self.stream.notify()
         self._flush_soon()

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
@@ -18,11 +19,15 @@ from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import LiveReply, Message
 from streaming_chat.signals import announce, reply_started
 
+from . import telemetry
 from .event_loops import call_in_loop, running_loop
 from .follower import follower
 from .run import Order, Run
 from .shutdown import Drain, ServerWatch
 from .writer import writer
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 # How long a shutdown waits for a run after the rows of its reply: usually milliseconds.
 _EXPECTED_SECONDS = 5.0
@@ -71,9 +76,12 @@ class Runner:
             live = LiveReply.objects.using(live_database()).filter(pk=message_id)
             write_transaction(partial(live.request_stop, by, position))
 
-    def start(self, order: Order, loop: asyncio.AbstractEventLoop) -> Run:
-        """Return a run, once its rows have been made, that starts in this loop. From any thread."""
-        run = Run(order, loop, writer.flush_soon)
+    def start(self, order: Order, loop: asyncio.AbstractEventLoop, caller: Context | None = None) -> Run:
+        """Return a run, once its rows have been made, that starts in this loop. From any thread.
+
+        caller: the context of the span in which the reply has its own, by default that of the caller.
+        """
+        run = Run(order, loop, writer.flush_soon, telemetry.begin(order, caller or telemetry.current_context()))
         if running_loop() is loop:
             self._start(run)
         else:
@@ -82,10 +90,10 @@ class Runner:
 
     def start_in_background(self, order: Order) -> Run:
         """Start a run in this process's loop thread, for callers whose own loop ends with the request. Blocking."""
-        loop = self.background_loop()
+        loop, caller = self.background_loop(), telemetry.current_context()
 
         async def start() -> Run:
-            return self.start(order, loop)
+            return self.start(order, loop, caller)
 
         # In a context of its own: the thread of the caller's context cannot be called from that loop.
         submit = partial(asyncio.run_coroutine_threadsafe, start(), loop)

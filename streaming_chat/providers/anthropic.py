@@ -55,6 +55,8 @@ class AnthropicProvider(Provider):
         prompt. None: the former for Anthropic's models from 4.5 on.
     """
 
+    telemetry_name = "anthropic"
+
     def __init__(
         self,
         alias: str,

@@ -135,6 +135,8 @@ class Provider(Backend, ABC):
         records how many messages were left out.
     """
 
+    # As OpenTelemetry's GenAI conventions name the API (gen_ai.provider.name); "" for the alias.
+    telemetry_name: str = ""
     connect_timeout: float = 5.0
     first_event_timeout: float = 60.0
     stall_timeout: float = 30.0

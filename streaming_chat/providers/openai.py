@@ -56,6 +56,8 @@ class OpenAIProvider(Provider):
     project: Sent with each request, unless None.
     """
 
+    telemetry_name = "openai"
+
     def __init__(
         self,
         alias: str,

@@ -42,6 +42,8 @@ class OpenAIResponsesProvider(Provider):
     project: Sent with each request, unless None.
     """
 
+    telemetry_name = "openai"
+
     def __init__(
         self,
         alias: str,
