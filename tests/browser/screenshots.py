@@ -88,6 +88,17 @@ def reasoning(page: Page) -> None:
     page.locator(".sc-scroll").evaluate("(area) => area.scrollTo(0, 0)")
 
 
+def models(page: Page) -> None:
+    ChatPage(page).open().model.click()
+
+
+def sources(page: Page) -> None:
+    chat = ChatPage(page).open()
+    chat.choose_model("Demo with sources")
+    chat.say("Why do replies stream?")
+    chat.expect_end()
+
+
 def corner(page: Page) -> None:
     page.goto("/article/")
     page.locator("[data-part=launcher]").click()
@@ -286,6 +297,8 @@ SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "plain": (plain, DESKTOP),
     "plain-phone": (plain, PHONE),
     "chat-reasoning": (reasoning, DESKTOP),
+    "chat-models": (models, DESKTOP),
+    "chat-sources": (sources, DESKTOP),
     "corner": (corner, DESKTOP),
     "chat-markdown-dark": (markdown, DESKTOP | DARK),
     "corner-dark": (corner, DESKTOP | DARK),
