@@ -1,6 +1,6 @@
 """What another user's send costs while a site's own code is slow for one user.
 
-    python -m benchmarks.slow_site [--seconds 3] [--sends 60] [--databases sqlite,postgres] [--against ../old]
+    python -m benchmarks.slow_site [--seconds 3] [--duration 15] [--databases sqlite,postgres] [--against ../old]
 
 One user sends again and again. For that user, the permissions, the prompt, the quota's plan and the context each take so
 many seconds. Meanwhile a second user sends one message after the other, in turn in a new conversation and in a stored one.
@@ -27,6 +27,8 @@ from .first_send import _SET_UP, _database, _new_database, _request, _server
 from .measures import machine, milliseconds, percentile, table
 from .sites import ROOT
 
+# Between two sends of a user.
+_PAUSE_SECONDS = 0.1
 _HOOKS = ["permissions", "prompt", "plan", "context"]
 # The site's own code: slow for the first user of benchmarks/users.py.
 _SITE = """
@@ -75,7 +77,7 @@ def main(words: Sequence[str]) -> None:
     """Measure each combination, and print the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seconds", type=float, default=3.0)
-    arguments.add_argument("--sends", type=int, default=60)
+    arguments.add_argument("--duration", type=float, default=15.0)
     arguments.add_argument("--databases", default="sqlite,postgres")
     arguments.add_argument("--against", type=Path)
     options = arguments.parse_args(words)
@@ -87,7 +89,7 @@ def main(words: Sequence[str]) -> None:
             for slow in ["", ",".join(_HOOKS), *_HOOKS]:
                 for tree in trees:
                     pauses = {"SLOW_HOOKS": slow, "SLOW_SECONDS": str(options.seconds)}
-                    times = _other_sends(tree, {**environment, **pauses}, options.sends)
+                    times = _other_sends(tree, {**environment, **pauses}, options.duration)
                     figures = (median(times), percentile(times, 95), max(times))
                     row = [tree.name, database, slow.replace(",", ", ") or "nothing", *map(milliseconds, figures)]
                     rows.append(row)
@@ -95,7 +97,7 @@ def main(words: Sequence[str]) -> None:
     print(table(["checkout", "database", "slow", "another user's send: p50, ms", "p95, ms", "longest, ms"], rows))
 
 
-def _other_sends(tree: Path, environment: dict[str, str], sends: int) -> list[float]:
+def _other_sends(tree: Path, environment: dict[str, str], duration: float) -> list[float]:
     """Return the seconds of the second user's sends on a new server with a new database."""
     with tempfile.TemporaryDirectory(prefix="streaming_chat_benchmark_", ignore_cleanup_errors=True) as folder:
         (Path(folder) / "slow_site.py").write_text(_SITE)
@@ -112,18 +114,24 @@ def _other_sends(tree: Path, environment: dict[str, str], sends: int) -> list[fl
             # What only the first sends of a process cost.
             for path in ["/chat/api/messages", stored] * 3:
                 _send(port, path, other)
+            end = time.monotonic() + duration
+            times = []
             with _sending(port, slow):
-                return [_send(port, ("/chat/api/messages", stored)[number % 2], other) for number in range(sends)]
+                while time.monotonic() < end:
+                    times.append(_send(port, ("/chat/api/messages", stored)[len(times) % 2], other))
+                    time.sleep(_PAUSE_SECONDS)
+            return times
 
 
 @contextlib.contextmanager
 def _sending(port: int, session: str) -> Iterator[None]:
-    """Let a user send again and again meanwhile."""
+    """Let a user send again and again meanwhile, and wait for the last reply."""
     is_over = threading.Event()
 
     def send() -> None:
         while not is_over.is_set():
             _send(port, "/chat/api/messages", session)
+            time.sleep(_PAUSE_SECONDS)
 
     thread = threading.Thread(target=send)
     thread.start()
