@@ -11,12 +11,14 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.test import override_settings
 
+from streaming_chat.exports.markdown import export_markdown
 from streaming_chat.models import LiveReply, Message, QuotaUse
 from streaming_chat.providers.base import RunContext, Turn
 from streaming_chat.providers.context import Context, Document
 from streaming_chat.shortcuts import send_message
 
 from .factories import make_conversation, make_reply, make_user
+from .native import Api
 from .provider_server import TIMEOUT, Script
 from .servers import Browser, ServerTestCase, outcome, wait_until
 
@@ -117,6 +119,16 @@ class ContextTests(ContextCase):
         assert self.sent(1)[:2] == self.sent(2)[:2]
         assert [each["content"] for each in self.sent(2)[:4:2]] == ["One?", "Two?"]
         assert self.sent(2)[-1]["content"].endswith("Three?")
+
+    @override_settings(STREAMING_CHAT_MODEL_OPTIONS={"anthropic:any": {"cache": "5m"}})
+    def test_what_anthropic_keeps_ends_before_the_documents(self):
+        """A mark after them would keep what no other prompt has, and find nothing."""
+        site.look_up = lambda: Context(documents=[KETTLE])
+        conversation = make_reply(make_conversation(self.browser.user, model="anthropic:any"), "Yes.").conversation
+        self.browser.post(f"api/conversations/{conversation.pk}/messages", {"content": "And now?"}).rest()
+        marked = ["cache_control" in message["content"][-1] for message in self.sent()]
+
+        assert marked == [False, True, False]
 
     def test_it_adds_to_the_system_prompt(self):
         site.look_up = lambda: Context(system="The shop closes at six.")
@@ -243,6 +255,21 @@ class ContextTests(ContextCase):
         reply = send_message(self.browser.user, "Hi", wait=True)
 
         assert [part["kind"] for part in reply.parts] == ["source", "text"]
+
+    def test_under_wsgi(self):
+        site.look_up = lambda: Context(documents=[KETTLE])
+        streamed = Api(self.browser.user).send("Hi")
+
+        assert [frame.event for frame in streamed.frames].count("source") == 1
+        assert streamed.end["status"] == "completed"
+
+    def test_an_export_has_its_sources(self):
+        site.look_up = lambda: Context(documents=[KETTLE])
+        reply = send_message(self.browser.user, "Hi", wait=True)
+        exported = b"".join(chunk.data for chunk in export_markdown(reply.conversation_id)).decode()
+
+        assert "Source:" in exported
+        assert '"url": "/shop/7/"' in exported
 
     def test_a_continuation_has_its_own_documents(self):
         site.look_up = lambda: Context(documents=[KETTLE])
