@@ -24,6 +24,7 @@ from django.core.signals import request_finished
 from django.db import close_old_connections
 from django.test.utils import TestContextDecorator, override_settings
 
+from streaming_chat.engine import outages
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import ProviderError
@@ -243,6 +244,8 @@ class scripted_provider(TestContextDecorator):  # noqa: N801  (used like overrid
         }
         self._override = override_settings(**{**chosen, **self._settings})
         self._override.enable()
+        # Of an earlier test, whose model would be asked last.
+        outages.forget()
         return cast(ScriptedProvider, get_provider("scripted"))
 
     def disable(self) -> None:
