@@ -148,6 +148,18 @@ class ContextTests(ContextCase):
         assert [frame.event for frame in exchange.frames].count("source") == 1
         assert len({str(call.body["messages"]) for call in self.provider.calls}) == 1
 
+    @override_settings(STREAMING_CHAT_MODEL_OPTIONS={"openai:any": {"fallback": ["anthropic:any"]}})
+    def test_another_model_is_given_the_same_documents(self):
+        site.look_up = lambda: Context(documents=[KETTLE])
+        self.provider.script(*[Script(status=503)] * 3)
+        exchange = self.browser.send("Hi").rest()
+        contents = [call.body["messages"][-1]["content"] for call in self.provider.calls]
+
+        assert self.ended(exchange.message_id).model == "anthropic:any"
+        assert all(KETTLE.text in content for content in contents)
+        assert len(site.calls) == 1
+        assert [frame.event for frame in exchange.frames].count("source") == 1
+
     def test_a_reply_of_sources_alone_has_failed(self):
         site.look_up = lambda: Context(documents=[KETTLE])
         self.provider.script(Script(()))
