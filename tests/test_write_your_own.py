@@ -43,7 +43,9 @@ def example(page: str, block: int = 0) -> Any:
 
 
 PAGES = ("provider", "encoder", "notifier", "quota", "permissions", "prompt")
-PROVIDER, ENCODER, NOTIFIER, QUOTA, PERMISSIONS, PROMPT_HOOK = map(example, PAGES)
+ENCODER, NOTIFIER, QUOTA, PERMISSIONS, PROMPT_HOOK = map(example, PAGES[1:])
+# That page begins with settings.
+PROVIDER = example("provider", next(at for at, code in enumerate(code_blocks("provider")) if "class " in code))
 TOKENS = example("permissions", 2)
 
 

@@ -113,7 +113,8 @@ class Receiver:
                         await asyncio.sleep(pause)
                     return await self._attempt(decide)
             except ProviderError as error:
-                failure = error
+                # Its traceback refers to this frame: in a cycle, the prompt would stay until the collector comes by.
+                failure = error.with_traceback(None)
             except TimeoutError:
                 if not limit.expired():
                     raise

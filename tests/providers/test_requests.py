@@ -28,9 +28,12 @@ PROMPT = Prompt(
     turns=(Turn("user", "a"), Turn("assistant", "b"), Turn("user", '"c"\n😀')),
     options=ModelOptions(max_output_tokens=100),
 )
-# What the SDK says about itself (how its caller reads the response, for how long, and how often it has tried), and what
-# HTTP/1.1 means without it.
-OF_THE_SDK = {"x-stainless-raw-response", "x-stainless-timeout", "x-stainless-retry-count", "connection"}
+# What the SDK says about itself (how its caller reads the response, for how long, and how often it has tried), what HTTP/1.1
+# means without it, and the span that Anthropic's makes where OpenTelemetry is installed.
+OF_THE_SDK = {
+    *("x-stainless-raw-response", "x-stainless-timeout", "x-stainless-retry-count"),
+    *("connection", "traceparent"),
+}
 
 
 @pytest.mark.once
