@@ -68,7 +68,7 @@ class BatchRun:
         self._paused_until: dict[str, float] = {}
 
     def finish(self) -> None:
-        """Begin no further line; those that are being asked may end, since they are paid for."""
+        """Begin no further line. The calls in progress may end, since they are paid for."""
         self._finishing.set()
 
     @property
@@ -132,7 +132,7 @@ class BatchRun:
         if error.retry_after is None:
             await self._sleep(min(seconds, _LONGEST_PAUSE))
             return
-        # Whoever asks this provider next would only be refused, too.
+        # The next call to this provider would be refused, too.
         until = asyncio.get_running_loop().time() + seconds
         self._paused_until[line.provider.alias] = max(until, self._paused_until.get(line.provider.alias, 0))
 
@@ -147,7 +147,7 @@ class BatchRun:
             await asyncio.wait_for(self._finishing.wait(), seconds)
 
     async def _save(self, result: dict[str, Any]) -> None:
-        """Return once the result is on the disk. Those that come meanwhile share the next write."""
+        """Return once the result is on the disk. Results that arrive meanwhile share the next write."""
         self._unsaved.append(result)
         async with self._saving:
             unsaved, self._unsaved = self._unsaved, []

@@ -110,7 +110,7 @@ async def states(file: BatchFile) -> list[tuple[Submitted, BatchState]]:
 async def collect(batch: Submitted, lines: Iterator[Line], results: ResultFile, totals: Totals) -> None:
     """Save the results of a batch that has ended. Raises ProviderError, OSError.
 
-    lines: without those that have a result.
+    lines: the ones without a result yet.
     """
     by_id = {item_id(line.id): line for line in lines if line.model == batch.model}
     api = batches_of(batch.model)
