@@ -58,7 +58,7 @@ def several(page: Page, user, site) -> Page:
     """Return a page with two boxes and a corner."""
     page.goto("/embedded/several/")
     page.evaluate(LISTEN)
-    expect(part(page, "second").locator("select")).to_be_visible()
+    expect(part(page, "second").locator("[data-part=model]")).to_be_visible()
     return page
 
 
