@@ -94,7 +94,7 @@ def _output(model: type[BaseModel], name: str) -> Output:
     from pydantic import BaseModel
 
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise TypeError(f"a subclass of pydantic.BaseModel was wanted, got {type(model).__name__}.")
+        raise TypeError(f"expected a subclass of pydantic.BaseModel, got {type(model).__name__}.")
     schema = _at_root(model.model_json_schema())
     if schema.get("type") != "object":
         raise TypeError(f"the JSON of {model.__name__} must be an object; put it into a field of another model.")

@@ -33,7 +33,7 @@ def note(target: Target, error: ProviderError) -> None:
 
 
 def in_order(targets: Sequence[Target]) -> list[Target]:
-    """Return the models in the order in which they are asked: those that can be reached come first."""
+    """Return the models in the order in which they are asked, reachable ones first."""
     now = time.monotonic()
     return sorted(targets, key=lambda target: _until.get(target.name, 0.0) > now)
 

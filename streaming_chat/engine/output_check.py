@@ -42,5 +42,5 @@ def _check(output: Output, text: str) -> str:
     try:
         return output.error_in(text)
     finally:
-        # Those that validators have opened in this thread, which no request closes.
+        # Validators may have opened some in this thread, where no request closes them.
         connections.close_all()

@@ -36,7 +36,7 @@ def object_in(text: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("the object is nested too deeply.") from None
     if not isinstance(found, dict):
-        raise ValueError(f"an object was wanted, got {type(found).__name__}.")
+        raise ValueError(f"expected an object, got {type(found).__name__}.")
     return found
 
 
