@@ -10,11 +10,13 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import cache
 from http.cookies import SimpleCookie
 from typing import Any
 
+from asgiref.sync import SyncToAsync
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.signals import request_finished, request_started
@@ -124,7 +126,7 @@ class _Exchange:
         try:
             await application(self._scope, self._receive, self._send)
         finally:
-            self._lent.take_back()
+            await self._lent.take_back()
             self._sent.put({"type": _END})
 
     async def _receive(self) -> dict[str, Any]:
@@ -152,6 +154,7 @@ class _LentConnections:
     def __init__(self, scope: dict[str, Any], threads: list[str]) -> None:
         self._scope = scope
         self._threads = threads
+        self._executor: Executor | None = None
         self._connections = {alias: connections[alias] for alias in connections}
         for connection in self._connections.values():
             connection.inc_thread_sharing()
@@ -160,7 +163,8 @@ class _LentConnections:
         request_started.disconnect(close_old_connections)
         request_finished.disconnect(close_old_connections)
 
-    def take_back(self) -> None:
+    async def take_back(self) -> None:
+        await self._wait_for_calls()
         for connection in self._connections.values():
             connection.dec_thread_sharing()
         request_started.disconnect(self._lend)
@@ -169,9 +173,19 @@ class _LentConnections:
             request_started.connect(close_old_connections)
             request_finished.connect(close_old_connections)
 
+    async def _wait_for_calls(self) -> None:
+        """Return once the thread has made every call of the request: a reply may just be saved there.
+
+        Django's handler has waited, and shut the thread down.
+        """
+        if self._executor is not None:
+            with suppress(RuntimeError):
+                await asyncio.get_running_loop().run_in_executor(self._executor, int)
+
     def _lend(self, scope: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if scope is self._scope:
             self._threads.append(threading.current_thread().name)
+            self._executor = SyncToAsync.context_to_thread_executor[SyncToAsync.thread_sensitive_context.get()]
             for alias, connection in self._connections.items():
                 connections[alias] = connection
 
