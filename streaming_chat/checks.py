@@ -20,7 +20,7 @@ from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
 from django.utils.module_loading import import_string
 
-from . import outputs
+from . import encoders, outputs
 from .accounts.permissions import Permissions
 from .backends import Backend, create
 from .conf import BACKEND, DEFAULT_QUOTA, SETTINGS, STRINGS, TABLE, conf
@@ -281,6 +281,23 @@ def check_outputs(**kwargs: Any) -> list[CheckMessage]:
 
 def _invalid_output(problem: str) -> CheckMessage:
     return Error(problem, hint='Write {"recipe": "shop.schemas.Recipe"}.', id=f"{TAG}.E010")
+
+
+@register(TAG)
+def check_encoders(**kwargs: Any) -> list[CheckMessage]:
+    """Find formats that cannot be used (E012)."""
+    table: Any = conf.STREAMING_CHAT_ENCODERS
+    if not isinstance(table, dict):
+        return [_invalid_encoder("STREAMING_CHAT_ENCODERS is not a dict.")]
+    return [
+        _invalid_encoder(f"STREAMING_CHAT_ENCODERS[{name!r}] cannot be used: {problem}.")
+        for name, path in table.items()
+        if (problem := encoders.problem_with(name, path))
+    ]
+
+
+def _invalid_encoder(problem: str) -> CheckMessage:
+    return Error(problem, hint='Write {"plain": "mysite.chat.PlainTextEncoder"}.', id=f"{TAG}.E012")
 
 
 @register(TAG)

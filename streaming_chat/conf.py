@@ -137,6 +137,12 @@ class Backends:
         "Limits the replies and tokens of a day, by default those of visitors. None: no limit. See [Quotas](#quotas).",
     )
     STREAMING_CHAT_PERMISSIONS = Setting(_PERMISSIONS, BACKEND, "Decides who may read, send, stop and use a model.")
+    STREAMING_CHAT_ENCODERS = Setting[dict[str, str]](
+        {},
+        TABLE,
+        "Formats of your own for streams: the dotted path of an encoder for each name of `?format=`. See [Write your own"
+        " encoder](write-your-own/encoder.md).",
+    )
     STREAMING_CHAT_TELEMETRY = Setting(
         False, FLAG, "Makes spans and metrics for [OpenTelemetry](deployment.md#opentelemetry), without any content."
     )

@@ -18,7 +18,6 @@ from django.db import transaction
 from django.test import Client, SimpleTestCase, TransactionTestCase, override_settings
 
 from streaming_chat import checks
-from streaming_chat.encoders import ENCODERS
 from streaming_chat.models import Conversation, QuotaUse
 from tests.factories import make_user
 from tests.native import Api, ApiTestCase, error_of
@@ -103,7 +102,7 @@ class ProviderTests(SimpleTestCase):
 class EncoderTests(ApiTestCase):
     def test_the_text_alone(self):
         reply = self.api.reply()
-        with patch.dict(ENCODERS, {"plain": ENCODER.PlainTextEncoder}):
+        with override_settings(STREAMING_CHAT_ENCODERS={"plain": f"{ENCODER.__name__}.PlainTextEncoder"}):
             response = self.api.get(f"api/messages/{reply.pk}/events?format=plain")
             body = b"".join(response.streaming_content)
 

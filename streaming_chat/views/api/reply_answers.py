@@ -9,7 +9,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,8 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import still_may_read
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
-from streaming_chat.encoders import ENCODERS, Encoder
+from streaming_chat.encoders import DEFAULT_FORMAT, Encoder, encoder_named, formats
+from streaming_chat.encoders.simple import SimpleEncoder
 from streaming_chat.engine.access_guard import Access, access_guard
 from streaming_chat.engine.event_loops import call_in_loop
 from streaming_chat.engine.follower import FollowedReply, follower
@@ -51,6 +52,7 @@ class ReplyAnswer:
     """An answer that streams a reply, or waits for its ending.
 
     source: the stream of the run that writes it in this process, else the followed reply. position: to stream from.
+    encoder_options: keyword arguments of the encoder, for what a request says about its format.
     finish: makes the response at the ending instead of streaming; called with whether the ending came within `timeout`, in
     seconds. access: who reads.
     """
@@ -59,7 +61,8 @@ class ReplyAnswer:
     source: ReplyStream | FollowedReply
     access: Access
     position: int = 0
-    encoder: type[Encoder] = ENCODERS["simple"]
+    encoder: type[Encoder] = SimpleEncoder
+    encoder_options: dict[str, Any] = field(default_factory=dict)
     finish: Callable[[bool], HttpResponse] | None = None
     timeout: float | None = None
 
@@ -126,10 +129,15 @@ def require_reader_slot(key: str, *, sends: bool = False) -> None:
 
 def encoder_for(request: HttpRequest) -> type[Encoder]:
     """Return the encoder of `?format=`. Raises APIError: 406, with the formats there are."""
-    name = request.GET.get("format", "simple")
-    if name not in ENCODERS:
-        raise APIError(406, "not_acceptable", formats=list(ENCODERS))
-    return ENCODERS[name]
+    try:
+        return encoder_named(request.GET.get("format", DEFAULT_FORMAT))
+    except KeyError:
+        raise APIError(406, "not_acceptable", formats=formats()) from None
+
+
+def make_encoder(answer: ReplyAnswer) -> Encoder:
+    """Return the encoder of one reader."""
+    return answer.encoder(str(answer.message_id), **answer.encoder_options)
 
 
 def open_reader(
@@ -143,7 +151,7 @@ def open_reader(
     if loop is None:
         return open_blocking_reader(request, answer)
     stream = _open_stream(answer, loop, partial(call_in_loop, loop, runner.watch_server))
-    encoder = answer.encoder(str(answer.message_id))
+    encoder = make_encoder(answer)
     registration = _registration(answer, stream)
     return Reader(stream, encoder, answer.position, loop=loop, on_open=on_open, **registration)
 
@@ -154,7 +162,7 @@ def open_blocking_reader(request: HttpRequest, answer: ReplyAnswer) -> BlockingR
     stream = _open_stream(answer, runner.background_loop(), runner.watch_server)
     return BlockingReader(
         stream,
-        answer.encoder(str(answer.message_id)),
+        make_encoder(answer),
         answer.position,
         on_open=release_connections,
         seconds=_SINGLE_THREAD_SECONDS if _is_single_threaded(request) else None,
