@@ -17,6 +17,10 @@ DEFAULT_FORMAT = "simple"
 
 _ENCODERS = {
     "simple": "streaming_chat.encoders.simple.SimpleEncoder",
+    "text": "streaming_chat.encoders.text.TextEncoder",
+    "ndjson": "streaming_chat.encoders.ndjson.NDJSONEncoder",
+    "html": "streaming_chat.encoders.html.HTMLEncoder",
+    "ag_ui": "streaming_chat.encoders.ag_ui.AGUIEncoder",
 }
 # Of the extra `output`.
 if find_spec("jiter"):

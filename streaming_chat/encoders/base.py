@@ -15,12 +15,14 @@ class Encoder(ABC):
     heartbeat: bytes without a meaning, which keep a silent connection open; b"" for none.
     is_coalesced: each frame replaces those before it. Such an encoder gets all events from the beginning of the reply, also
         where a client resumes it, and as many at once as there are; how they are divided may change its frames.
+    is_resumable: False for a format in which a stream can only begin with the reply, also where a client asks for less.
     message_id: the reply's id, as text.
     """
 
     content_type: ClassVar[str]
     heartbeat: ClassVar[bytes] = b""
     is_coalesced: ClassVar[bool] = False
+    is_resumable: ClassVar[bool] = True
 
     def __init__(self, message_id: str) -> None:
         self.message_id = message_id

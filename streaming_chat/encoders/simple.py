@@ -15,7 +15,8 @@ from streaming_chat.protocol.sse import HEARTBEAT
 
 from .base import Encoder
 
-_RETRY = b"retry: 1000\n"
+# How long EventSource waits before it connects again, in milliseconds; its own time is 3 s or more.
+RETRY = b"retry: 1000\n"
 _ENDINGS = {"completed": "done", "stopped": "stopped", "interrupted": "interrupted", "failed": "failed"}
 
 
@@ -43,23 +44,13 @@ class SimpleEncoder(Encoder):
                 waiting.clear()
             else:
                 position += 1
-                frames.append(self._whole(kind, payload, position))
+                frames.append(self._whole(Event(kind, payload), position))
         return "".join(frames).encode()
 
     def end(self, payload: dict[str, Any]) -> bytes:
         """Return the ending, and `[DONE]`."""
-        name = _ENDINGS.get(payload["status"], "failed")
-        data = {"text": "", **payload}
-        if code := data.pop("error_code", ""):
-            data["error"] = error_object(code, ref=data.pop("ref", ""))
-        else:
-            data.pop("ref", None)
-            if name != "done":
-                data["error"] = None
-        if "output_error" in data:
-            code = data["output_error"]
-            data["output_error"] = error_object(code) if code else None
-        return f"id: {self.message_id}/{END}\nevent: {name}\ndata: {as_json(data)}\n\ndata: [DONE]\n\n".encode()
+        name, data = ending_name(payload), as_json(ending_data(payload))
+        return f"id: {self.message_id}/{END}\nevent: {name}\ndata: {data}\n\ndata: [DONE]\n\n".encode()
 
     def reset(self) -> bytes:
         """Return the `reset` frame."""
@@ -72,14 +63,42 @@ class SimpleEncoder(Encoder):
             head, data = "", f'{{"text":{quoted(text)}}}'
         return f"id: {self.message_id}/{position}\n{head}data: {data}\n\n"
 
-    def _whole(self, kind: str, payload: dict[str, Any], position: int) -> str:
-        head = _RETRY.decode() if kind == START else ""
-        data = {"text": "", **(payload if kind == START else {kind: payload})}
-        return f"{head}id: {self.message_id}/{position}\nevent: {_name(kind)}\ndata: {as_json(data)}\n\n"
+    def _whole(self, event: Event, position: int) -> str:
+        head = RETRY.decode() if event.kind == START else ""
+        name, data = event_name(event.kind), as_json(event_data(event))
+        return f"{head}id: {self.message_id}/{position}\nevent: {name}\ndata: {data}\n\n"
 
 
-def _name(kind: str) -> str:
+def event_name(kind: str) -> str:
+    """Return the name of an event that is not a delta; kinds of newer versions begin with x-."""
     return kind if kind in (START, TOOL_CALL, SOURCE) else f"x-{kind}"
+
+
+def event_data(event: Event) -> dict[str, Any]:
+    """Return what an event says."""
+    kind, payload = event
+    if kind == TEXT:
+        return {"text": payload}
+    return {"text": "", **(payload if kind == START else {kind: payload})}
+
+
+def ending_name(payload: dict[str, Any]) -> str:
+    """Return the name of the event that ends a stream."""
+    return _ENDINGS.get(payload["status"], "failed")
+
+
+def ending_data(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return what an ending says, with its errors as clients get them."""
+    data = {"text": "", **payload}
+    ref = data.pop("ref", "")
+    if code := data.pop("error_code", ""):
+        data["error"] = error_object(code, ref=ref)
+    elif ending_name(payload) != "done":
+        data["error"] = None
+    if "output_error" in data:
+        code = data["output_error"]
+        data["output_error"] = error_object(code) if code else None
+    return data
 
 
 def as_json(data: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ class Cursor:
         self._stream = stream
         self._encoder = encoder
         # What a coalesced format says depends on everything that comes before.
-        self._position = 0 if encoder.is_coalesced else position
+        self._position = position if encoder.is_resumable and not encoder.is_coalesced else 0
         self._index = self._skip = 0
         self._located = False
         self._locate()
