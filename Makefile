@@ -15,7 +15,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 MODULES := frontend/node_modules/.package-lock.json
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test sqlite postgres fast browser frontend proxy chaos soak attack lint lint-frontend format bench clean
+.PHONY: help demo test sqlite postgres fast browser frontend proxy chaos soak attack lint lint-frontend format openapi bench clean
 
 help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
@@ -29,6 +29,7 @@ help:
 	@echo "make attack   exhaust a live instance in every known way while another user goes on working (SECONDS=20 for each; ATTACKS=turns,…)"
 	@echo "make lint     check style, format, types and the layers of imports"
 	@echo "make lint-frontend  the same for the browser module, and run its tests without a browser"
+	@echo "make openapi  write streaming_chat/openapi.json after a change of the API"
 	@echo "make bench    measure the cost of a streamed token and of a request"
 	@echo "make clean    remove what these made"
 
@@ -79,6 +80,9 @@ lint-frontend: $(MODULES)
 format: $(VENV)/lint.stamp
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
+
+openapi: $(VENV)/test.stamp
+	$(PYTHON) -m docs.openapi
 
 bench: $(VENV)/test.stamp
 	$(PYTHON) -m benchmarks.run

@@ -13,6 +13,7 @@ from .views.api import (
     lookups,
     merging,
     messages,
+    openapi,
     replies,
 )
 
@@ -41,6 +42,7 @@ urlpatterns = [
     path("api/claim", merging.merge_view, name="api-claim"),
     path("api/models", available_models.models_view, name="api-models"),
     path("api/token", csrf_tokens.token_view, name="api-token"),
+    path("api/openapi.json", openapi.openapi_view, name="api-openapi"),
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
     # Any path, also with a line break in it.
     re_path(r"^api(?:/[\s\S]*)?\Z", lookups.unknown_view, name="api-unknown"),

@@ -15,6 +15,7 @@ from streaming_chat.testing import Streamed, read_stream, scripted_provider
 
 from .asgi_client import ASGIClient
 from .factories import make_user
+from .openapi import check_answer
 
 ROOT = "/chat/"
 # Whether the requests go through `streaming_chat.asgi`, and not through the handler of Django's test client.
@@ -47,11 +48,12 @@ class Api:
             self.client.force_login(user)
 
     def get(self, path: str, **options: Any) -> Any:
-        return self.client.get(ROOT + path, **options)
+        return self._checked("GET", path, self.client.get(ROOT + path, **options))
 
     def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         """Send a request with a JSON body; bytes and strings as they are."""
-        return self.client.generic(method, ROOT + path, **{**_encoded(self.client, body), **options})
+        options = {**_encoded(self.client, body), **options}
+        return self._checked(method, path, self.client.generic(method, ROOT + path, **options))
 
     def post(self, path: str, body: Any = None, **options: Any) -> Any:
         return self.ask("POST", path, {} if body is None else body, **options)
@@ -63,7 +65,7 @@ class Api:
         return self.ask("PUT", path, body, **options)
 
     def delete(self, path: str, **options: Any) -> Any:
-        return self.client.delete(ROOT + path, **options)
+        return self._checked("DELETE", path, self.client.delete(ROOT + path, **options))
 
     def send(self, content: str = "Hi", conversation: Conversation | None = None, **body: Any) -> Streamed:
         """Send a message and read its reply to the end."""
@@ -77,6 +79,11 @@ class Api:
     def reply(self, content: str = "Hi", conversation: Conversation | None = None, **body: Any) -> Message:
         """Send a message and return the row of its reply."""
         return Message.objects.get(pk=self.send(content, conversation, **body).start["message"])
+
+    def _checked(self, method: str, path: str, response: Any) -> Any:
+        """Return a response that openapi.json describes."""
+        check_answer(method, path, response)
+        return response
 
 
 def _encoded(client: Client, body: Any) -> dict[str, Any]:

@@ -49,6 +49,7 @@ KINDS = {
     "chat/api/claim": OWN,
     "chat/api/models": OWN,
     "chat/api/token": OWN,
+    "chat/api/openapi.json": OWN,
     # It is there for chatdoctor's token alone.
     "chat/api/diagnosis": OF,
     "chat/^api(?:/[\\s\\S]*)?\\Z": OF,

@@ -24,7 +24,7 @@ SITE_URLS = """
 from django.urls import include
 urlpatterns += [path("chat/", include("streaming_chat.urls"))]
 """
-DATA_FILES = ["streaming_chat/py.typed", "streaming_chat/migrations/0001_initial.py"]
+DATA_FILES = ["streaming_chat/py.typed", "streaming_chat/openapi.json", "streaming_chat/migrations/0001_initial.py"]
 # Belongs to the example site.
 ABSENT = "seedtranscripts"
 EVERY_SUFFIX_OF_DATA = {".html", ".css", ".js", ".svg", ".mo"}

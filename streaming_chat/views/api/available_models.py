@@ -12,9 +12,11 @@ from streaming_chat.conf import conf
 from streaming_chat.providers import default_model
 from streaming_chat.providers.model_options import label_of, options_of
 
+from .operations import operation
 from .responses import Answer, api
 
 
+@operation(answers={200: "Models"})
 def list_models(request: HttpRequest, owner: Owner) -> Answer:
     """The models that this owner may use; one of them is the default."""
     return {"results": [_shown(name) for name in offered_models(request, owner)]}

@@ -13,6 +13,7 @@ from streaming_chat.providers.base import Turn
 from streaming_chat.providers.model_options import EFFORTS
 
 from . import parsing
+from .operations import SENDING, operation
 from .replies import begin_reply
 from .reply_answers import ReplyAnswer, encoder_for
 from .streaming import streaming
@@ -26,17 +27,28 @@ class _History(NamedTuple):
     omitted: int
 
 
-def stateless_chat(request: HttpRequest, owner: Owner) -> ReplyAnswer:
-    """Answer the history that a client sends, and save it as a conversation of its own."""
-    checks: dict[str, parsing.Check] = {
-        "messages": _history,
+def _history_fields() -> parsing.Fields:
+    turn = {
+        "type": "object",
+        "properties": {"role": {"enum": ["user", "assistant"]}, "content": parsing.message_text().schema},
+        "required": ["role", "content"],
+        "additionalProperties": False,
+    }
+    checks = {
+        "messages": parsing.Check(_history, {"type": "array", "items": turn, "minItems": 1}),
         "model": parsing.text(255, shortest=1),
         "effort": parsing.one_of(*EFFORTS),
         "client_id": parsing.client_id,
     }
+    return parsing.Fields(checks, ["messages"])
+
+
+@operation(body=_history_fields, headers=("Last-Event-ID",), answers={}, streams=True, errors=SENDING)
+def stateless_chat(request: HttpRequest, owner: Owner) -> ReplyAnswer:
+    """Answer the history that a client sends, and save it as a conversation of its own."""
     parsing.require_json(request)
     encoder = encoder_for(request)
-    body = parsing.read_body(request, checks, required=["messages"])
+    body = parsing.read_body(request, *_history_fields())
     turns, omitted = body["messages"]
     send_request = SendRequest.from_body(
         body,

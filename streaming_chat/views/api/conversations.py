@@ -30,7 +30,8 @@ from streaming_chat.search import entries, own_texts
 
 from . import parsing
 from .lookups import find_conversation
-from .message_pages import branch_in_view
+from .message_pages import branch_fields, branch_in_view
+from .operations import operation
 from .responses import Answer, api, require, require_found
 from .serializers import serialize_conversation
 
@@ -45,6 +46,11 @@ _MAX_EMPTY = 100
 _EMPTY_COUNTS = timedelta(days=1)
 
 
+def _page_fields() -> parsing.Fields:
+    return parsing.Fields(_PAGE_CHECKS)
+
+
+@operation(query=_page_fields, answers={200: "ConversationPage"})
 def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
     """The owner's conversations, newest first, a page at a time."""
     require(get_permissions().may_read(request, owner))
@@ -52,15 +58,19 @@ def list_conversations(request: HttpRequest, owner: Owner) -> Answer:
         # Servers log addresses, and the words of a search are text.
         raise APIError(422, "invalid", fields={"search": "Send the words with POST to api/conversations/search."})
     # An empty value counts as none, since the first page has no `before`.
-    chosen = {name: value for name, value in request.GET.items() if name in _PAGE_CHECKS and value}
+    chosen = {name: value for name in _PAGE_CHECKS if (value := request.GET.get(name))}
     return _page(owner, parsing.cleaned(chosen, _PAGE_CHECKS))
 
 
+def _search_fields() -> parsing.Fields:
+    return parsing.Fields({"search": parsing.text(_SEARCH_CHARS), **_PAGE_CHECKS}, ["search"])
+
+
+@operation(body=_search_fields, answers={200: "SearchPage"})
 def search_conversations(request: HttpRequest, owner: Owner) -> Answer:
     """The owner's conversations that match a search, as the list shows them, each with the passage."""
     require(get_permissions().may_read(request, owner))
-    checks = {"search": parsing.text(_SEARCH_CHARS), **_PAGE_CHECKS}
-    return _page(owner, parsing.read_body(request, checks, required=("search",)))
+    return _page(owner, parsing.read_body(request, *_search_fields()))
 
 
 def _page(owner: Owner, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -85,15 +95,21 @@ def _page(owner: Owner, chosen: dict[str, Any]) -> dict[str, Any]:
     return {"results": results, "next": _cursor(page[-1]) if more else None}
 
 
+def _new_fields() -> parsing.Fields:
+    return parsing.Fields(
+        {
+            "title": parsing.text(200),
+            "system": parsing.text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS),
+            "model": parsing.text(255, shortest=1),
+            "metadata": parsing.metadata,
+        }
+    )
+
+
+@operation(body=_new_fields, answers={201: "Conversation"}, errors=("too_many_conversations", "quota_exceeded"))
 def create_conversation(request: HttpRequest, owner: Owner) -> Answer:
     """Create a conversation without messages."""
-    checks: dict[str, parsing.Check] = {
-        "title": parsing.text(200),
-        "system": parsing.text(conf.STREAMING_CHAT_MAX_MESSAGE_CHARS),
-        "model": parsing.text(255, shortest=1),
-        "metadata": parsing.metadata,
-    }
-    body = parsing.read_body(request, checks)
+    body = parsing.read_body(request, *_new_fields())
     require(get_permissions().may_send(request, owner, None))
     if "system" in body and not get_permissions().may_set_system_prompt(request, owner):
         raise APIError(422, "invalid", fields={"system": "This site sets the system prompt."})
@@ -114,21 +130,28 @@ def create_conversation(request: HttpRequest, owner: Owner) -> Answer:
     return JsonResponse(serialize_conversation(find_conversation(owner, conversation.pk)), status=201)
 
 
+@operation(query=branch_fields, answers={200: "OpenConversation"})
 def get_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """A conversation with the newest messages of the branch in view."""
     require(get_permissions().may_read(request, owner))
     return _with_messages(request, find_conversation(owner, conversation_id), owner)
 
 
+def _change_fields() -> parsing.Fields:
+    return parsing.Fields(
+        {
+            "title": parsing.text(200),
+            "model": parsing.text(255, shortest=1),
+            "head": parsing.optional(parsing.identifier),
+            "branch": parsing.identifier,
+        }
+    )
+
+
+@operation(body=_change_fields, query=branch_fields, answers={200: "OpenConversation"})
 def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """Change the title, the model or the branch in view."""
-    checks: dict[str, parsing.Check] = {
-        "title": parsing.text(200),
-        "model": parsing.text(255, shortest=1),
-        "head": parsing.optional(parsing.identifier),
-        "branch": parsing.identifier,
-    }
-    body = parsing.read_body(request, checks)
+    body = parsing.read_body(request, *_change_fields())
     conversation = find_conversation(owner, conversation_id)
     changes: dict[str, Any] = {key: body[key] for key in ("title", "model") if key in body}
     if "model" in body:
@@ -144,6 +167,7 @@ def change_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
     return _with_messages(request, find_conversation(owner, conversation_id), owner)
 
 
+@operation(answers={204: None})
 def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """Mark a conversation as deleted, and stop its live reply."""
     conversation = find_conversation(owner, conversation_id)
@@ -154,9 +178,10 @@ def delete_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
     return HttpResponse(status=204)
 
 
+@operation(body=parsing.no_fields, query=branch_fields, answers={200: "OpenConversation"})
 def restore_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """Undo a deletion of the last minute."""
-    parsing.read_optional_body(request, {})
+    parsing.read_body(request, *parsing.no_fields())
     mine = Conversation.objects.using(live_database()).owned_by(owner.key)
     conversation = require_found(mine.filter(pk=conversation_id).first())
     if conversation.deleted_at and not restore(conversation.pk, _UNDO):
@@ -220,6 +245,7 @@ def _cursor(conversation: Conversation) -> str:
     return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
 
+@parsing.check(type="string")
 def _read_cursor(cursor: Any) -> tuple[datetime, uuid.UUID]:
     """Check the `next` of an earlier page, which holds a time and an id."""
     try:

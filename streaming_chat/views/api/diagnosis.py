@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.conf import conf
 
+from .operations import operation
 from .responses import Answer, api, require_found
 
 HEADER = "X-Chat-Doctor"
@@ -29,6 +30,7 @@ def make_token() -> str:
     return _signer.sign("doctor")
 
 
+@operation(headers=(HEADER,), answers={200: "Diagnosis"}, errors=("not_found",))
 def diagnose(request: HttpRequest, owner: Owner) -> Answer:
     """The server's side of what chatdoctor measures. Times are seconds."""
     require_found(_is_asked_by_the_site(request) or None)

@@ -17,20 +17,26 @@ from streaming_chat.models import Conversation, Feedback, Message
 
 from . import parsing
 from .lookups import find_reply
+from .operations import operation
 from .responses import Answer, api
 from .serializers import serialize_message
 
 
+def _feedback_fields() -> parsing.Fields:
+    return parsing.Fields({"value": parsing.one_of(1, -1), "comment": parsing.text(4000)}, ["value"])
+
+
+@operation(body=_feedback_fields, answers={200: "Message"})
 def put_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
     """Save a value, good or bad, and a comment."""
-    checks = {"value": parsing.one_of(1, -1), "comment": parsing.text(4000)}
-    body = parsing.read_body(request, checks, required=["value"])
+    body = parsing.read_body(request, *_feedback_fields())
     reply = find_reply(owner, message_id)
     columns = {"value": body["value"], "comment": body.get("comment", ""), "by": owner.user, "updated_at": Now()}
     write_transaction(partial(_save, reply, owner, columns))
     return serialize_message(reply, owner.key)
 
 
+@operation(answers={204: None})
 def delete_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
     """Delete it."""
     reply = find_reply(owner, message_id)

@@ -13,9 +13,11 @@ from streaming_chat.accounts.owners import Owner, forget_visitor, session_key
 from streaming_chat.exceptions import APIError
 
 from . import parsing
+from .operations import operation
 from .responses import Answer, api
 
 
+@operation(answers={200: "Offer"})
 def get_offer(request: HttpRequest, owner: Owner) -> Answer:
     """How many conversations there are, and the newest titles, by which the user recognises them."""
     _require_user(owner)
@@ -23,15 +25,17 @@ def get_offer(request: HttpRequest, owner: Owner) -> Answer:
     return {"conversations": count, "titles": titles}
 
 
+@operation(body=parsing.no_fields, answers={200: "Claimed"})
 def accept_offer(request: HttpRequest, owner: Owner) -> Answer:
     """All of them belong to the user from now on; the visitor is forgotten."""
     _require_user(owner)
-    parsing.read_optional_body(request, {})
+    parsing.read_body(request, *parsing.no_fields())
     count = merge_visitor(session_key(request), owner)
     forget_visitor(request, merged=True)
     return {"conversations": count}
 
 
+@operation(answers={204: None})
 def decline_offer(request: HttpRequest, owner: Owner) -> Answer:
     """They belong to no account, and expire; the visitor is forgotten."""
     _require_user(owner)

@@ -17,17 +17,26 @@ from .serializers import serialize_messages
 _LIMIT = parsing.page_limit(PAGE_MESSAGES)
 
 
+def branch_fields() -> parsing.Fields:
+    """Return the parameters of a branch in view."""
+    return parsing.Fields({"limit": _LIMIT})
+
+
+def listed_fields() -> parsing.Fields:
+    """Return the parameters of a list of messages."""
+    return parsing.Fields({"before": parsing.identifier, "after": parsing.identifier, "limit": _LIMIT})
+
+
 def branch_in_view(request: HttpRequest, owner: Owner, conversation: Conversation) -> dict[str, Any]:
     """Return the newest messages of the branch in view. `earlier` is the `before` of the page before them."""
-    query = parsing.read_query(request, {"limit": _LIMIT})
+    query = parsing.read_query(request, *branch_fields())
     page = branch_page(conversation, most=query.get("limit", PAGE_MESSAGES))
     return _named(page, owner, "messages", "earlier")
 
 
 def listed(request: HttpRequest, owner: Owner, conversation: Conversation) -> dict[str, Any]:
     """Return what `before` asks for, the messages before one on its branch; or else the tree, from its oldest message."""
-    checks = {"before": parsing.identifier, "after": parsing.identifier, "limit": _LIMIT}
-    query = parsing.read_query(request, checks)
+    query = parsing.read_query(request, *listed_fields())
     most = query.get("limit", PAGE_MESSAGES)
     name = "before" if "before" in query else "after"
     try:

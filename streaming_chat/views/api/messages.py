@@ -16,6 +16,7 @@ from streaming_chat.outputs import output_named
 from streaming_chat.providers.model_options import EFFORTS
 
 from . import lookups, message_pages, parsing
+from .operations import SENDING, operation
 from .replies import begin_reply, grace_seconds
 from .reply_answers import ReplyAnswer, encoder_for
 from .responses import Answer, api, require, require_found
@@ -23,31 +24,36 @@ from .serializers import serialize_message
 from .streaming import streaming
 
 
+@operation(query=message_pages.listed_fields, answers={200: "MessagePage"})
 def list_messages(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """Messages of a conversation, a page at a time."""
     require(get_permissions().may_read(request, owner))
     return message_pages.listed(request, owner, lookups.find_conversation(owner, conversation_id))
 
 
+@operation(answers={200: "Message"})
 def get_message(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
     """One message, with live state."""
     require(get_permissions().may_read(request, owner))
     return serialize_message(lookups.find_message(owner, message_id), owner.key)
 
 
+def _sent_fields() -> parsing.Fields:
+    return parsing.Fields({"client_id": parsing.client_id, "conversation": parsing.identifier}, ["client_id"])
+
+
+@operation(query=_sent_fields, answers={200: "Message"}, errors=("not_found",))
 def find_sent_reply(request: HttpRequest, owner: Owner) -> Answer:
     """The reply of a client_id, for a client that lost the connection before the stream named the reply."""
     require(get_permissions().may_read(request, owner))
-    checks: dict[str, parsing.Check] = {"client_id": parsing.client_id, "conversation": parsing.identifier}
-    query = parsing.read_query(request, checks, required=["client_id"])
+    query = parsing.read_query(request, *_sent_fields())
     send_request = SendRequest(client_id=query["client_id"], conversation_id=query.get("conversation"))
     sent = replies_sent(request, owner, send_request).values_list("pk", flat=True)
     return serialize_message(lookups.find_reply(owner, require_found(sent.first())), owner.key)
 
 
-def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID | None = None) -> ReplyAnswer:
-    """Send, in a conversation or a new one, and stream the reply."""
-    checks: dict[str, parsing.Check] = {
+def _message_fields() -> parsing.Fields:
+    checks = {
         "content": parsing.message_text(),
         "client_id": parsing.client_id,
         "model": parsing.text(255, shortest=1),
@@ -58,9 +64,21 @@ def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
         "disconnect": parsing.one_of("stop", "finish"),
         "context": parsing.text(page_context.MAX_SIGNED_CHARS, shortest=1),
     }
+    return parsing.Fields(checks, ["content"])
+
+
+@operation(
+    body=_message_fields,
+    headers=("Last-Event-ID",),
+    answers={200: "Turn", 202: "Turn"},
+    streams=True,
+    errors=(*SENDING, "context_invalid", "context_expired"),
+)
+def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID | None = None) -> ReplyAnswer:
+    """Send, in a conversation or a new one, and stream the reply."""
     parsing.require_json(request)
     encoder = encoder_for(request)
-    body = parsing.read_body(request, checks, required=["content"])
+    body = parsing.read_body(request, *_message_fields())
     send_request = SendRequest.from_body(
         body,
         conversation_id=conversation_id,

@@ -1,4 +1,7 @@
-"""Parses JSON bodies and query strings: limited in size, of a known shape, each error named by its field."""
+"""Parses JSON bodies and query strings: limited in size, of a known shape, each error named by its field.
+
+A check says as JSON Schema what it accepts, so that openapi.json describes the fields that are parsed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import math
 import re
 import uuid
 from collections.abc import Callable, Collection
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -16,9 +20,6 @@ from django.utils.translation import gettext as _
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
 from streaming_chat.protocol.storable_text import storable, storable_value
-
-# A check takes a value and returns it cleaned, or raises ValueError with what was expected.
-Check = Callable[[Any], Any]
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # No id, position or number of the API has more than 64 bits; int() takes quadratic time.
@@ -33,20 +34,48 @@ _BYTES_PER_CHAR = 12
 # A body may have 100,000 unknown fields; the answer must not be longer than what it is about.
 _MAX_REPORTED = 10
 _TOO_LONG = "Must have at most {longest} characters, got {count}."
+# What position_of() takes.
+EVENT_ID_SCHEMA = {"type": "string", "pattern": "^(([0-9a-f-]{36}/)?(end|[0-9]{1,9}))?$"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a field: called with a value, it returns it cleaned, or raises ValueError with what was expected.
+
+    schema: the values that pass, as JSON Schema.
+    """
+
+    clean: Callable[[Any], Any]
+    schema: dict[str, Any]
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value cleaned. Raises ValueError."""
+        return self.clean(value)
+
+
+class Fields(NamedTuple):
+    """The fields of a body or of a query string, and which of them are required."""
+
+    checks: dict[str, Check]
+    required: Collection[str] = ()
+
+
+def check(**schema: Any) -> Callable[[Callable[[Any], Any]], Check]:
+    """Decorator: make a check of a function. schema: keywords of JSON Schema."""
+    return lambda clean: Check(clean, schema)
 
 
 def read_body(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
-    """Return the JSON object of a request, checked.
+    """Return the JSON object of a request, checked; {} for a request without a body if no field is required.
 
     Raises APIError: 415 for another type, 413 beyond max_body_bytes(), 422 with `fields` for everything else.
     """
-    return cleaned(_parse(request), checks, required)
+    return cleaned(_parse(request), checks, required) if required or has_body(request) else {}
 
 
 def read_query(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
     """Return the parameters of the query string that have a check, checked. Raises APIError: 422."""
-    query = request.GET.dict()
-    return cleaned({name: query[name] for name in checks if name in query}, checks, required)
+    return cleaned({name: request.GET[name] for name in checks if name in request.GET}, checks, required)
 
 
 def cleaned(values: dict[str, Any], checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
@@ -73,9 +102,9 @@ def _unknown_fields(values: dict[str, Any], checks: dict[str, Check]) -> dict[st
     return {storable(name[:64]): f"Unknown field; the fields are: {known}." for name in unknown}
 
 
-def read_optional_body(request: HttpRequest, checks: dict[str, Check]) -> dict[str, Any]:
-    """Return the same for a request whose body may be missing; {} then."""
-    return read_body(request, checks) if has_body(request) else {}
+def no_fields() -> Fields:
+    """Return the fields of a body that must be empty."""
+    return Fields({})
 
 
 def has_body(request: HttpRequest) -> bool:
@@ -154,7 +183,8 @@ def _require_shallow(value: Any, depth: int = 0) -> None:
 def text(longest: int, *, shortest: int = 0, too_long: str = _TOO_LONG) -> Check:
     """Return a check for a string of so many code points, made storable; only blanks count as empty."""
 
-    def check(value: Any) -> str:
+    @check(type="string", maxLength=longest, **({"minLength": shortest, "pattern": r"\S"} if shortest else {}))
+    def clean(value: Any) -> str:
         if not isinstance(value, str):
             raise ValueError(f"Must be a string, got {_kind(value)}.")
         value = storable(value)
@@ -164,7 +194,7 @@ def text(longest: int, *, shortest: int = 0, too_long: str = _TOO_LONG) -> Check
             raise ValueError("Must not be empty.")
         return value
 
-    return check
+    return clean
 
 
 def message_text() -> Check:
@@ -176,9 +206,11 @@ def message_text() -> Check:
 
 def optional(check: Check) -> Check:
     """Return a check that lets null through."""
-    return lambda value: None if value is None else check(value)
+    schema = {"anyOf": [check.schema, {"type": "null"}]}
+    return Check(lambda value: None if value is None else check(value), schema)
 
 
+@check(type="boolean")
 def boolean(value: Any) -> bool:
     """Check true or false."""
     if not isinstance(value, bool):
@@ -189,14 +221,17 @@ def boolean(value: Any) -> bool:
 def one_of(*choices: Any) -> Check:
     """Return a check for one of these values, of the same type: 1.0 and true are not 1."""
 
-    def check(value: Any) -> Any:
+    # An enum must not be empty: JSON Schema Validation, 6.1.2.
+    @check(**({"enum": list(choices)} if choices else {"type": "string"}))
+    def clean(value: Any) -> Any:
         if not any(type(value) is type(choice) and value == choice for choice in choices):
             raise ValueError("Must be one of: " + ", ".join(map(str, choices)) + ".")
         return value
 
-    return check
+    return clean
 
 
+@check(type="string", pattern=f"^{_CLIENT_ID.pattern}$")
 def client_id(value: Any) -> str:
     """Check the id that makes a send idempotent."""
     if not isinstance(value, str) or not _CLIENT_ID.fullmatch(value):
@@ -204,6 +239,7 @@ def client_id(value: Any) -> str:
     return value
 
 
+@check(type="string", format="uuid")
 def identifier(value: Any) -> uuid.UUID:
     """Check a UUID."""
     try:
@@ -215,14 +251,15 @@ def identifier(value: Any) -> uuid.UUID:
 def page_limit(largest: int) -> Check:
     """Return a check for the number of rows of a page, in a query string or a body."""
 
-    def check(value: Any) -> int:
+    @check(type="integer", minimum=1, maximum=largest)
+    def clean(value: Any) -> int:
         if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 3:
             value = int(value)
         if type(value) is not int or not 1 <= value <= largest:
             raise ValueError(f"Must be 1 to {largest}.")
         return value
 
-    return check
+    return clean
 
 
 def requested_position(request: HttpRequest, message_id: uuid.UUID) -> int | None:
@@ -247,13 +284,15 @@ def position_of(event_id: str, message_id: uuid.UUID) -> int | None:
     return int(number)
 
 
-def stop_position(value: Any, message_id: uuid.UUID) -> int | None:
-    """Return the position at which a client wants a reply to end. Raises APIError: 422."""
+@check(anyOf=[EVENT_ID_SCHEMA, {"type": "integer", "minimum": 0, "maximum": 999_999_999}])
+def event_id(value: Any) -> str:
+    """Check an event's id or its number, and return it as position_of() takes it."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise APIError(422, "invalid", fields={"position": "Must be an event's id or its number."})
-    return position_of(str(value), message_id)
+        raise ValueError("Must be an event's id or its number.")
+    return str(value)
 
 
+@check(type="object")
 def metadata(value: Any) -> dict[str, Any]:
     """Check an object of at most 4 KB of JSON."""
     if not isinstance(value, dict):

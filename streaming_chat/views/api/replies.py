@@ -22,6 +22,7 @@ from streaming_chat.providers.model_options import EFFORTS
 
 from . import parsing
 from .lookups import find_message, find_reply
+from .operations import SENDING, operation
 from .reply_answers import (
     ReplyAnswer,
     answer_with_reply,
@@ -35,6 +36,13 @@ from .serializers import serialize_conversation, serialize_message
 from .streaming import streaming, waiting
 
 _STOP_TIMEOUT = 5.0
+_sibling = partial(
+    operation,
+    headers=("Last-Event-ID",),
+    answers={200: "Turn", 202: "Turn"},
+    streams=True,
+    errors=(*SENDING, "too_many_regenerations"),
+)
 
 
 def begin_reply(
@@ -51,35 +59,45 @@ def begin_reply(
     return answer_with_reply(sent.message_id, run, access, position=position, finish=finish, **options)
 
 
+def _continue_fields() -> parsing.Fields:
+    return parsing.Fields(
+        {
+            "client_id": parsing.client_id,
+            "stream": parsing.boolean,
+            "disconnect": parsing.one_of("stop", "finish"),
+        }
+    )
+
+
+def _regenerate_fields() -> parsing.Fields:
+    checks = {"model": parsing.text(255, shortest=1), "effort": parsing.one_of(*EFFORTS)}
+    return parsing.Fields(_continue_fields().checks | checks)
+
+
+@_sibling(body=_regenerate_fields)
 def regenerate(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:
     """Write a reply again, as its sibling."""
-    checks = {"model": parsing.text(255, shortest=1), "effort": parsing.one_of(*EFFORTS)}
-    return _begin_sibling(request, owner, message_id, checks)
+    return _begin_sibling(request, owner, message_id, _regenerate_fields())
 
 
+@_sibling(body=_continue_fields)
 def continue_reply(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer:
     """Continue a reply that was cut off: a sibling that begins with its text, by the same model."""
-    return _begin_sibling(request, owner, message_id, {}, continues=True)
+    return _begin_sibling(request, owner, message_id, _continue_fields(), continues=True)
 
 
 def _begin_sibling(
     request: HttpRequest,
     owner: Owner,
     message_id: uuid.UUID,
-    more_checks: dict[str, parsing.Check],
+    fields: parsing.Fields,
     *,
     continues: bool = False,
 ) -> ReplyAnswer:
-    checks: dict[str, parsing.Check] = {
-        "client_id": parsing.client_id,
-        **more_checks,
-        "stream": parsing.boolean,
-        "disconnect": parsing.one_of("stop", "finish"),
-    }
     if parsing.has_body(request):
         parsing.require_json(request)
     encoder = encoder_for(request)
-    body = parsing.read_optional_body(request, checks)
+    body = parsing.read_body(request, *fields)
     reply = find_reply(owner, message_id)
     send_request = SendRequest.from_body(
         body,
@@ -105,6 +123,11 @@ def output_of(reply: Message) -> Output | None:
         ) from None
 
 
+def _follow_fields() -> parsing.Fields:
+    return parsing.Fields({"after": parsing.Check(str, parsing.EVENT_ID_SCHEMA)})
+
+
+@operation(query=_follow_fields, headers=("Last-Event-ID",), answers={204: None}, streams=True)
 def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
     """A reply's stream from a position, while it is written and after."""
     require(get_permissions().may_read(request, owner))
@@ -120,10 +143,15 @@ def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAn
     return answer_with_reply(reply.pk, reply, owner_access(request, owner), position=position, encoder=encoder)
 
 
+def _stop_fields() -> parsing.Fields:
+    return parsing.Fields({"position": parsing.optional(parsing.event_id)})
+
+
+@operation(body=_stop_fields, answers={200: "Message", 202: "Message"})
 def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
     """End a reply, and wait for the ending."""
-    checks = {"position": parsing.optional(partial(parsing.stop_position, message_id=message_id))}
-    position = parsing.read_optional_body(request, checks).get("position")
+    event_id = parsing.read_body(request, *_stop_fields()).get("position")
+    position = None if event_id is None else parsing.position_of(event_id, message_id)
     reply = find_reply(owner, message_id)
     require(get_permissions().may_stop(request, owner, reply.conversation))
     if not reply.is_live:

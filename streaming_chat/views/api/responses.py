@@ -25,6 +25,8 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.views import in_thread
 from streaming_chat.views.work_shares import MeasuredWork
 
+from . import operations
+
 Answer = dict[str, Any] | HttpResponse
 
 # Of a form that Django does not read, as in another encoding than UTF-8; the CSRF check looks for a token in it.
@@ -62,6 +64,7 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
             return error_response(error)
 
     in_thread.register(view, view)
+    operations.register(view, handlers)
     return view
 
 

@@ -21,6 +21,7 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.views import in_thread
 from streaming_chat.views.work_shares import MeasuredWork, charged_to
 
+from . import operations
 from .reply_answers import (
     ReplyAnswer,
     note_loop,
@@ -43,12 +44,17 @@ _MAY_NOT_STREAM = re.compile(rb'"stream"(?!\s*:\s*true\b)|\\u00[67]')
 
 def streaming(**handlers: Handler) -> Callable[..., Any]:
     """Return an API view that streams replies, unless `"stream": false` is asked for. handlers: one for each method."""
-    return reply_view(_prepare_with(handlers), answer_error_in_json, fits=_streams)
+    return _described(reply_view(_prepare_with(handlers), answer_error_in_json, fits=_streams), handlers)
 
 
 def waiting(**handlers: Handler) -> Callable[..., Any]:
     """Return an API view that answers at a reply's ending. handlers: one for each method."""
-    return reply_view(_prepare_with(handlers), answer_error_in_json)
+    return _described(reply_view(_prepare_with(handlers), answer_error_in_json), handlers)
+
+
+def _described(view: Callable[..., Any], handlers: dict[str, Handler]) -> Callable[..., Any]:
+    operations.register(view, handlers)
+    return view
 
 
 def _prepare_with(handlers: dict[str, Handler]) -> Prepare:

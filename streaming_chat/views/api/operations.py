@@ -1,0 +1,119 @@
+"""What each handler of the API takes and answers, declared beside it and read by openapi.py.
+
+    @operation(body=_message_fields, answers={200: "Turn"}, streams=True, errors=SENDING)
+    def send_message(request, owner): ...
+
+The fields are those that the handler parses, and the addresses and methods are those of the views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .parsing import Fields
+
+# Every code of an error response, in the order in which a request is checked, with its status.
+STATUSES = {
+    "method_not_allowed": 405,
+    "not_signed_in": 401,
+    "csrf_failed": 403,
+    "too_many_requests": 429,
+    "forbidden": 403,
+    "unsupported_media_type": 415,
+    "too_large": 413,
+    "too_slow": 408,
+    "not_acceptable": 406,
+    "invalid": 422,
+    "context_invalid": 422,
+    "context_expired": 422,
+    "idempotency_mismatch": 422,
+    "not_found": 404,
+    "conversation_full": 422,
+    "reply_in_progress": 409,
+    "too_many_replies": 429,
+    "too_many_streams": 429,
+    "too_many_regenerations": 429,
+    "too_many_conversations": 429,
+    "quota_exceeded": 429,
+    "draining": 503,
+    "full": 503,
+    "database_away": 503,
+    "internal": 500,
+}
+# Of every request, of an unsafe one, of one with a body, and of one that streams.
+_ALWAYS = ("not_signed_in", "too_many_requests", "forbidden", "database_away", "internal")
+_UNSAFE = ("csrf_failed", "too_large", "too_slow")
+_BODY = ("unsupported_media_type", "invalid")
+_STREAM = ("not_acceptable", "invalid", "too_many_streams", "full")
+# Of a request that begins a reply.
+SENDING = (
+    "not_found",
+    "idempotency_mismatch",
+    "conversation_full",
+    "reply_in_progress",
+    "too_many_replies",
+    "quota_exceeded",
+    "draining",
+)
+
+Handler = Callable[..., Any]
+View = Callable[..., Any]
+H = TypeVar("H", bound=Handler)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What a handler takes and answers.
+
+    body, query: functions that return the fields with the limits of the site. headers: names of those that it reads.
+    answers: the schema of each status, by its name in schemas.py; None for an empty body. streams: a stream of the reply is
+    an answer with 200, too. errors: codes beyond those that follow from the above.
+    """
+
+    body: Callable[[], Fields] | None = None
+    query: Callable[[], Fields] | None = None
+    headers: tuple[str, ...] = ()
+    answers: Mapping[int, str | None]
+    streams: bool = False
+    errors: tuple[str, ...] = ()
+
+    def codes(self, method: str, path: str) -> list[str]:
+        """Return the codes of its errors at an address, in the order in which they are looked for."""
+        found = {*_ALWAYS, *self.errors}
+        found.update(_UNSAFE if method != "GET" else ())
+        found.update(_BODY if self.body else ())
+        found.update(_STREAM if self.streams else ())
+        found.update(("invalid",) if self.query else ())
+        found.update(("not_found",) if "{" in path else ())
+        return [code for code in STATUSES if code in found]
+
+
+_operations: dict[Handler, Operation] = {}
+_handlers: dict[View, Mapping[str, Handler]] = {}
+
+
+def operation(**described: Any) -> Callable[[H], H]:
+    """Decorator: describe a handler. described: as `Operation`."""
+
+    def describe(handler: H) -> H:
+        _operations[handler] = Operation(**described)
+        return handler
+
+    return describe
+
+
+def register(view: View, handlers: Mapping[str, Handler]) -> None:
+    """Note the handlers of a view, by method."""
+    _handlers[view] = handlers
+
+
+def handlers_of(view: View) -> Mapping[str, Handler]:
+    """Return the described handlers of a view, by method; none for a page, and for one that only answers 404."""
+    return {method: handler for method, handler in _handlers.get(view, {}).items() if handler in _operations}
+
+
+def operation_of(handler: Handler) -> Operation:
+    """Return what a handler takes and answers."""
+    return _operations[handler]
