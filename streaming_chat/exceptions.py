@@ -15,8 +15,11 @@ from django.utils.translation import gettext_lazy as _
 _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "method_not_allowed": (_("This method is not allowed here."), False),
     "not_signed_in": (_("Please sign in."), False),
+    "token_required": (_("Send an access token in the header Authorization, as Bearer and the token."), False),
+    "invalid_token": (_("This access token is not valid. It may have expired, or been revoked."), False),
     "csrf_failed": (_("The security token is missing or has expired. Reload the page and try again."), True),
     "forbidden": (_("You do not have permission to do that."), False),
+    "insufficient_scope": (_("This access token may only read."), False),
     "unsupported_media_type": (_("Send JSON, with the content type application/json."), False),
     "too_large": (_("That is larger than this site accepts."), False),
     "too_slow": (_("The request did not arrive in time. Please try again."), True),
@@ -133,7 +136,7 @@ class APIError(StreamingChatError):
         return [f"{name}: {text}" for name, text in (self.fields or {}).items()]
 
 
-class _Unshown(str):
+class Unshown(str):
     """A text that no error page or error tracker shows, since its repr is empty."""
 
     __slots__ = ()
@@ -169,7 +172,7 @@ class ProviderError(StreamingChatError):
         self.status = status
         self.request_id = request_id
         self.detail = detail
-        self.message = _Unshown(message)
+        self.message = Unshown(message)
 
 
 class AnswerError(StreamingChatError):

@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission
 from django.db import transaction
 from django.db.models.functions import Now
 
+from streaming_chat.accounts.access_tokens import create_token
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.conf import conf
 from streaming_chat.db.leases import lease_judge
@@ -38,6 +39,11 @@ def make_staff(name: str, *permissions: str) -> Any:
         Permission.objects.filter(content_type__app_label="streaming_chat", codename__in=permissions)
     )
     return user
+
+
+def make_token(owner: Any = None, **fields: Any) -> str:
+    """Return an access token; of ana when no owner is named."""
+    return str(create_token(owner or make_user(), **{"name": "Phone", "scope": "chat", **fields}))
 
 
 def make_conversation(owner: Any = None, **fields: Any) -> Conversation:

@@ -229,7 +229,7 @@ class TokenTests(ApiTestCase):
 
     def setUp(self):
         super().setUp()
-        self.enterContext(override_settings(STREAMING_CHAT_PERMISSIONS=backend(TOKENS, "TokenPermissions", max_age=60)))
+        self.enterContext(override_settings(STREAMING_CHAT_PERMISSIONS=backend(TOKENS, "TokenPermissions")))
         self.client = Client(enforce_csrf_checks=True)
 
     def send(self, token, **headers):

@@ -16,6 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from streaming_chat.conf import conf
 
+from .authorization import has_authorization
 from .session_user import load_user
 
 # 256 bits cannot be guessed.
@@ -107,8 +108,8 @@ def _user(request: HttpRequest) -> Any:
 
 
 def _session(request: HttpRequest) -> Any:
-    """Return the session; None on a site without sessions, and for a request without middleware."""
-    return getattr(request, "session", None)
+    """Return the session; None on a site without sessions, and for a request that is judged by its header alone."""
+    return None if has_authorization(request) else getattr(request, "session", None)
 
 
 def _owner_key(visitor_id: str) -> str:

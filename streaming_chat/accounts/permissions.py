@@ -18,9 +18,9 @@ from streaming_chat.backends import Backend, BackendSetting
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation
 
-from .owners import Owner, make_visitor, may_visit, request_key, session_key
-
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+from .access_tokens import is_valid_now
+from .authorization import SAFE_METHODS, authorize, find_access_token, has_authorization, is_authorized, token_of
+from .owners import Owner, make_visitor, may_visit, request_key, session_key, user_key
 
 
 class _CsrfCheck(CsrfViewMiddleware):
@@ -34,15 +34,30 @@ class Permissions(Backend):
     """Active users, and visitors if ALLOW_ANONYMOUS is on, may do everything with what they own."""
 
     def identify(self, request: HttpRequest) -> Owner:
-        """Return the owner, for pages that only show. Writes nothing. Raises APIError: 401 not_signed_in."""
+        """Return the owner, for pages that only show. Raises APIError: 401 not_signed_in or invalid_token.
+
+        A request with an `Authorization` header is judged by it alone: its cookies are not looked at.
+        """
+        if has_authorization(request):
+            user = authorize(request, self.find_token_user)
+            return Owner(user, user_key(user))
         if may_visit(request):
             return Owner(None, session_key(request))
         if key := request_key(request):
             return Owner(request.user, key)
         raise APIError(401, "not_signed_in")
 
+    def find_token_user(self, request: HttpRequest) -> Any:
+        """Return the user of the request's `Authorization` header, None if it is not valid.
+
+        Override it for tokens of another kind. By default it is the owner of an access token of the app.
+        """
+        token = find_access_token(request)
+        request.streaming_chat_token = token  # type: ignore[attr-defined]  # read by token_of
+        return token and token.owner
+
     def authenticate(self, request: HttpRequest) -> Owner:
-        """Return the owner, for the API. Raises APIError: 401 not_signed_in, 403 csrf_failed.
+        """Return the owner, for the API. Raises APIError: 401 not_signed_in or invalid_token, 403 csrf_failed.
 
         The browser sends the session's cookie with requests of other sites, too, so an unsafe request needs the CSRF token.
         It is checked here, so that the answer is JSON and the site's middleware is not required.
@@ -51,12 +66,15 @@ class Permissions(Backend):
         """
         owner = self.identify(request)
         self.check_csrf(request)
-        if not owner.key and request.method not in _SAFE:
+        if not owner.key and request.method not in SAFE_METHODS:
             return Owner(None, make_visitor(request))
         return owner
 
     def check_csrf(self, request: HttpRequest) -> None:
-        """Raise APIError for an unsafe request without the token. Override it to do nothing for requests without cookies."""
+        """Raise APIError for an unsafe request without the token, unless the request has an `Authorization` header."""
+        if is_authorized(request):
+            # A browser never adds this header by itself, so another site cannot forge the request.
+            return
         check = _CsrfCheck(lambda request: None)  # type: ignore[arg-type]  # process_view alone is called
         check.process_request(request)
         # The view is exempt from the site's own check, which would answer in HTML.
@@ -93,16 +111,19 @@ def get_permissions() -> Permissions:
 
 
 def still_may_read(request: HttpRequest, owner: Owner) -> Callable[[], bool] | None:
-    """Return a function that asks `may_read` again, about the user as saved then; None if the backend restricts no reading.
+    """Return a function that asks `may_read` again, about the user as saved then; None if nothing restricts reading.
 
-    For streams, which may last longer than a permission.
+    For streams, which may last longer than a permission, or an access token.
     """
-    if type(get_permissions()).may_read is Permissions.may_read:
+    if token_of(request) is None and type(get_permissions()).may_read is Permissions.may_read:
         return None
     return partial(_may_read_now, request, owner)
 
 
 def _may_read_now(request: HttpRequest, owner: Owner) -> bool:
+    token = token_of(request)
+    if token is not None and not is_valid_now(token.pk):
+        return False
     try:
         if owner.user is None:
             return get_permissions().may_read(request, owner)

@@ -248,6 +248,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='AccessToken',
+            fields=[
+                ('id', models.UUIDField(default=streaming_chat.db.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('name', models.CharField(help_text='What the token is for, so that you recognize it later.', max_length=100, verbose_name='name')),
+                ('scope', models.CharField(choices=[('chat', 'read and write'), ('read', 'read only')], default='chat', max_length=16, verbose_name='access')),
+                ('prefix', models.CharField(editable=False, max_length=8, unique=True, verbose_name='beginning')),
+                ('digest', models.CharField(editable=False, max_length=64)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+                ('expires_at', models.DateTimeField(blank=True, null=True, verbose_name='expires')),
+                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='last used')),
+                ('owner', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='streaming_chat_access_tokens', to=settings.AUTH_USER_MODEL, verbose_name='owner')),
+            ],
+            options={
+                'verbose_name': 'access token',
+                'verbose_name_plural': 'access tokens',
+                'ordering': ('-created_at', '-id'),
+                'default_permissions': ('add', 'view', 'delete'),
+            },
+        ),
+        migrations.CreateModel(
             name='AccessRecord',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -1,5 +1,6 @@
 """The app's tables. The order in which their rows are locked is in `conversations`."""
 
+from .access_tokens import AccessToken
 from .audit import AccessRecord
 from .conversations import Conversation, ConversationQuerySet, Message, MessageQuerySet, Status, usage_of
 from .quotas import QuotaUse
@@ -10,6 +11,7 @@ from .usage import DailyUsage, ModelTitle
 
 __all__ = [
     "AccessRecord",
+    "AccessToken",
     "Conversation",
     "ConversationQuerySet",
     "DailyUsage",

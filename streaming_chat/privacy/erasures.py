@@ -25,7 +25,16 @@ from streaming_chat.db.errors import is_locked
 from streaming_chat.db.paging import write_pages
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.recovery import recover_reply
-from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse, Review
+from streaming_chat.models import (
+    AccessRecord,
+    AccessToken,
+    Conversation,
+    Feedback,
+    LiveReply,
+    Message,
+    QuotaUse,
+    Review,
+)
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.search import backends, entries
 
@@ -38,7 +47,10 @@ _MIN_NAME_CHARS = 3
 
 
 class OwnerData(NamedTuple):
-    """How many rows there are of an owner. live: live replies. terms: access records whose search terms name them."""
+    """How many rows there are of an owner. live: live replies. terms: access records whose search terms name them.
+
+    tokens: access tokens.
+    """
 
     conversations: int
     messages: int
@@ -46,13 +58,14 @@ class OwnerData(NamedTuple):
     feedback: int
     quota_uses: int
     terms: int
+    tokens: int
 
 
 def count_data(owner: Owner) -> OwnerData:
     """Return how much `erase` would find."""
     messages = Message.objects.using(live_database()).filter(conversation__owner_key=owner.key)
-    rows = (_conversations(owner), messages, _live(owner), _feedback(owner), _quota_uses(owner), _searches_for(owner))
-    return OwnerData(*(query.count() for query in rows))
+    of_owner = (_conversations(owner), messages, _live(owner), _feedback(owner), _quota_uses(owner))
+    return OwnerData(*(query.count() for query in (*of_owner, _searches_for(owner), _tokens(owner))))
 
 
 def stop(owner: Owner) -> None:
@@ -101,6 +114,8 @@ def erase(owner: Owner) -> Iterator[int]:
     # Before any write: SQLite does not overwrite the text of a row that was only written anew.
     for using in {live_database(), router.db_for_write(AccessRecord)}:
         backends.overwrite_deleted(using)
+    # First, so that no program goes on writing.
+    write_transaction(_tokens(owner).delete)
     yield from write_pages(_conversations(owner), _PAGE_SIZE, partial(_erase_conversations, owner))
     write_transaction(partial(_erase_elsewhere, owner))
     entries.purge(live_database())
@@ -156,6 +171,10 @@ def _feedback(owner: Owner) -> Any:
 def _quota_uses(owner: Owner) -> Any:
     """Return the rows that `DatabaseQuota` counts for an owner. It keeps network addresses as a keyed hash, for 3 days."""
     return QuotaUse.objects.using(live_database()).filter(key=f"owner {owner.key}")
+
+
+def _tokens(owner: Owner) -> Any:
+    return AccessToken.objects.using(live_database()).filter(owner=owner.user)
 
 
 def _searches_for(owner: Owner) -> Any:

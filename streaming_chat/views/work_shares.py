@@ -25,13 +25,13 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest
 
+from streaming_chat.accounts.authorization import has_authorization
+from streaming_chat.accounts.networks import network
 from streaming_chat.accounts.owners import Owner, is_new_visitor
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import SETTINGS, conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.exceptions import APIError
-from streaming_chat.quotas import get_quota
-from streaming_chat.quotas.database import DatabaseQuota, is_proxy, network_of, remote_address
 
 from .known_clients import known_clients
 
@@ -126,8 +126,13 @@ class MeasuredWork:
         if self._shares:
             work_shares.charge(self._shares, time.thread_time() - self._began_at)
 
-    def authenticate(self, request: HttpRequest) -> Owner:
-        """Return the owner, by the site's permissions. Raises APIError, 429 also before a new visitor gets a session."""
+    def authenticate(self, request: HttpRequest, *, bearer_only: bool = False) -> Owner:
+        """Return the owner, by the site's permissions. Raises APIError, 429 also before a new visitor gets a session.
+
+        bearer_only: the session's cookie is not accepted, so 401 without an `Authorization` header.
+        """
+        if bearer_only and not has_authorization(request):
+            raise APIError(401, "token_required")
         if is_new_visitor(request):
             self.require_share(request, Owner(None, ""))
         owner = get_permissions().authenticate(request)
@@ -152,8 +157,8 @@ def _shares_of(request: HttpRequest, owner: Owner) -> dict[str, Share]:
         # Its requests are all of one owner, and as fast as they can be.
         return {}
     shares = {owner.key: owner_share()} if owner.key else {}
-    if owner.user is None and (network := _network(request)):
-        shares[f"network {network}"] = NETWORK
+    if owner.user is None and (client_network := network(request)):
+        shares[f"network {client_network}"] = NETWORK
     return shares
 
 
@@ -172,12 +177,3 @@ def charged_to(key: str, function: Callable[..., T]) -> Callable[..., T]:
             return function(*args)
 
     return charged
-
-
-def _network(request: HttpRequest) -> str:
-    """Return a visitor's network, as the quota knows it; "" if only a proxy's is known."""
-    quota = get_quota()
-    if isinstance(quota, DatabaseQuota) and quota.has_own_address:
-        return quota.network(request)
-    address = remote_address(request)
-    return "" if is_proxy(address, request.headers.get("X-Forwarded-For", "")) else network_of(address)

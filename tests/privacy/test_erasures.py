@@ -14,14 +14,23 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.management.arguments import find_owner
-from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, QuotaUse, ReplyEvent
+from streaming_chat.models import (
+    AccessRecord,
+    AccessToken,
+    Conversation,
+    Feedback,
+    LiveReply,
+    Message,
+    QuotaUse,
+    ReplyEvent,
+)
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import erasures
 from streaming_chat.privacy.audit import account_name, record
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import backends, query
 from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted
-from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
+from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_token, make_user
 from tests.management.test_clearconversations import age
 from tests.management.test_clearconversations import run_command as clear
 from tests.servers import wait_until
@@ -85,6 +94,13 @@ class EraseTests(TestCase):
 
         assert QuotaUse.objects.get().key == "owner u:0"
 
+    def test_their_access_tokens_go(self):
+        make_token()
+        others = make_token(make_user("bo"))
+        erase("ana")
+
+        assert [str(token) for token in AccessToken.objects.all()] == [others[:11]]
+
     def test_terms_by_which_they_were_sought_go_and_who_read_what_stays(self):
         staff, conversation = make_staff("staff"), make_conversation()
         for terms in ("ana", "ANA@example.com", f"q={self.key}", '"ana" refund', "banana", "refund", "ana2", "ana.b"):
@@ -111,11 +127,12 @@ class EraseTests(TestCase):
         make_live(make_conversation(), Event("text", "Hel"))
         QuotaUse.objects.create(day="2026-11-28", key=f"owner {self.key}")
         record("search", "root", terms="ana")
+        make_token()
         told = erase("ana", "--dry-run")
 
         assert told == (
             f"{self.key}: 1 conversations with 2 messages to erase, 1 of them being written; 0 ratings to make "
-            "anonymous; 1 quota rows and 1 search terms to remove."
+            "anonymous; 1 access tokens, 1 quota rows and 1 search terms to remove."
         )
         assert Conversation.objects.get().title == "Rain in Lisbon"
         assert AccessRecord.objects.get().terms == "ana"

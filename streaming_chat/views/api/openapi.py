@@ -33,6 +33,7 @@ Conversations with language models, whose replies stream. docs/http-api.md expla
 
 Every path answers a method that it does not have with 405 `method_not_allowed`, and HEAD wherever it has GET."""
 _HEADERS = {
+    401: {"WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}}},
     429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
     503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
 }

@@ -18,6 +18,9 @@ from .parsing import Fields
 STATUSES = {
     "method_not_allowed": 405,
     "not_signed_in": 401,
+    "invalid_token": 401,
+    "token_required": 401,
+    "insufficient_scope": 403,
     "csrf_failed": 403,
     "too_many_requests": 429,
     "forbidden": 403,
@@ -43,8 +46,8 @@ STATUSES = {
     "internal": 500,
 }
 # Of every request, of an unsafe one, of one with a body, and of one that streams.
-_ALWAYS = ("not_signed_in", "too_many_requests", "forbidden", "database_away", "internal")
-_UNSAFE = ("csrf_failed", "too_large", "too_slow")
+_ALWAYS = ("not_signed_in", "invalid_token", "too_many_requests", "forbidden", "database_away", "internal")
+_UNSAFE = ("insufficient_scope", "csrf_failed", "too_large", "too_slow")
 _BODY = ("unsupported_media_type", "invalid")
 _STREAM = ("not_acceptable", "invalid", "too_many_streams", "full")
 # Of a request that begins a reply.

@@ -18,6 +18,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 
+from streaming_chat.accounts.authorization import challenge
 from streaming_chat.db.errors import is_away, is_busy
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.exceptions import APIError, error_object
@@ -104,14 +105,21 @@ def error_response(error: Exception) -> HttpResponse:
     if api_error.fields is not None:
         extra["fields"] = api_error.fields
     content = error_object(api_error.code, api_error.message, ref=api_error.ref, **extra)
-    response = private(JsonResponse({"error": content}, status=api_error.status))
-    # Logged already if there is more to say; Django would mail the admins for each 503 of a restart.
-    response._has_been_logged = api_error.status >= 500  # type: ignore[attr-defined]
-    if api_error.retry_after is not None:
-        response.headers["Retry-After"] = str(api_error.retry_after)
+    response = as_error(JsonResponse({"error": content}, status=api_error.status), api_error)
     if allow:
         response.headers["Allow"] = str(allow)
     return response
+
+
+def as_error(response: HttpResponse, error: APIError) -> HttpResponse:
+    """Add what every response to an error has: its headers, whatever the format of its body."""
+    # Logged already if there is more to say; Django would mail the admins for each 503 of a restart.
+    response._has_been_logged = error.status >= 500  # type: ignore[attr-defined]
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if value := challenge(error):
+        response.headers["WWW-Authenticate"] = value
+    return private(response)
 
 
 def api_error_from(error: Exception) -> APIError:
