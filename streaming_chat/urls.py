@@ -9,6 +9,7 @@ from .views.api import (
     conversations,
     csrf_tokens,
     diagnosis,
+    exports,
     feedback,
     lookups,
     merging,
@@ -27,6 +28,11 @@ urlpatterns = [
     path("api/conversations/<uuid:conversation_id>", conversations.conversation_view, name="api-conversation"),
     path("api/conversations/<uuid:conversation_id>/restore", conversations.restore_view, name="api-restore"),
     path(
+        "api/conversations/<uuid:conversation_id>/export",
+        exports.conversation_export_view,
+        name="api-conversation-export",
+    ),
+    path(
         "api/conversations/<uuid:conversation_id>/messages",
         messages.conversation_messages_view,
         name="api-conversation-messages",
@@ -40,6 +46,7 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/feedback", feedback.feedback_view, name="api-feedback"),
     path("api/chat", chat.chat_view, name="api-chat"),
     path("api/claim", merging.merge_view, name="api-claim"),
+    path("api/export", exports.export_view, name="api-export"),
     path("api/models", available_models.models_view, name="api-models"),
     path("api/token", csrf_tokens.token_view, name="api-token"),
     path("api/openapi.json", openapi.openapi_view, name="api-openapi"),

@@ -26,7 +26,8 @@ def check_answer(method: str, path: str, response: Any) -> None:
 
     if content := _content_of(tuple(formats()), described["responses"][status]):
         assert kind in content, f"{method} {route} does not describe {kind} with {status}."
-    if kind == "application/json" and method != "HEAD":
+    # A file that streams has no schema.
+    if kind == "application/json" and method != "HEAD" and not response.streaming:
         _validator(tuple(formats()), route, method, status).validate(json.loads(response.content))
 
 

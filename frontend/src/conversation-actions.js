@@ -1,4 +1,4 @@
-/** Renaming a conversation, deleting it, and restoring it within a minute. */
+/** Renaming a conversation, exporting it, deleting it, and restoring it within a minute. */
 
 /**
  * @import { Chat } from "./chat.js"
@@ -29,6 +29,17 @@ export class ConversationActions {
   choose(action, { id, title }) {
     if (action === "rename") this.#openDialog(id, title);
     else if (action === "remove") this.#chat.errors.guard(this.#remove(id));
+    else if (action.startsWith("export-")) this.#download(id, action.slice("export-".length));
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} format
+   */
+  #download(id, format) {
+    // With `download`, the browser reports an error in its list of downloads, and this page stays.
+    const link = Object.assign(document.createElement("a"), { href: `${this.#chat.api.root}api/conversations/${id}/export?format=${format}`, download: "" });
+    link.click();
   }
 
   /**

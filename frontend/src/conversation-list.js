@@ -86,8 +86,9 @@ export class ConversationList {
     this.#shown = [];
     this.#add(page);
     this.#parts.none.hidden = page.results.length > 0 || !this.#search;
-    // A user without conversations needs no search.
+    // A user without conversations needs neither.
     this.#parts.search.hidden &&= !page.results.length;
+    this.#parts.export.hidden &&= !page.results.length;
     return page.results;
   }
 

@@ -192,6 +192,7 @@ export interface ChatParts {
   rowMenu: HTMLElement;
   none: HTMLElement;
   more: HTMLButtonElement;
+  export: HTMLAnchorElement;
   main: HTMLElement;
   menu: HTMLButtonElement;
   title: HTMLElement;

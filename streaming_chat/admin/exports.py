@@ -7,15 +7,13 @@ committed before the first byte: with ATOMIC_REQUESTS, when the view has returne
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.core.handlers.asgi import ASGIRequest
 from django.db import router
 from django.db.models import QuerySet
 from django.http import (
@@ -24,7 +22,6 @@ from django.http import (
     HttpResponse,
     HttpResponseBadRequest,
     HttpResponseNotAllowed,
-    StreamingHttpResponse,
 )
 from django.http.response import HttpResponseBase
 from django.urls import path
@@ -37,6 +34,7 @@ from streaming_chat.exports.markdown import export_markdown
 from streaming_chat.exports.transcripts import FORMATS, ExportChunk, export
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.audit import record
+from streaming_chat.views.downloads import download
 
 from .lists import ReadOnlyAdmin, query_on_record
 from .pages import post_only, retry_on_lock_timeout, uuid_or_404
@@ -138,9 +136,8 @@ class ExportMixin(ReadOnlyAdmin):
         name = f"conversation-{conversation_id}"
         if form != _MARKDOWN:
             return _download(request, found, form, name)
-        return _response(
-            request, export_markdown(conversation_id, through), f"{name}.md", "text/markdown; charset=utf-8"
-        )
+        chunks = export_markdown(conversation_id, through)
+        return download(request, _data(chunks), f"{name}.md", "text/markdown; charset=utf-8")
 
 
 def _record_exports(conversation_ids: list[uuid.UUID], by: Any) -> None:
@@ -154,27 +151,8 @@ def _download(
 ) -> HttpResponseBase:
     made = FORMATS[form]()
     name = name or f"transcripts-{timezone.localtime():%Y-%m-%d-%H%M}"
-    return _response(request, export(conversations, made), f"{name}.{made.suffix}", made.content_type)
+    return download(request, _data(export(conversations, made)), f"{name}.{made.suffix}", made.content_type)
 
 
-def _response(
-    request: HttpRequest, chunks: Iterator[ExportChunk], filename: str, content_type: str
-) -> StreamingHttpResponse:
-    data = (chunk.data for chunk in chunks if chunk.data)
-    # Django's ASGI handler collects a synchronous iterator in a list, and its WSGI handler an asynchronous one.
-    content = _in_thread(data) if isinstance(request, ASGIRequest) else data
-    return StreamingHttpResponse(
-        content,
-        headers={
-            "Content-Type": content_type,
-            "Content-Disposition": f'attachment; filename="{filename}"',
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
-
-
-async def _in_thread(data: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the chunks, each made in the request's thread, which has its database connection."""
-    make = sync_to_async(partial(next, data, b""), thread_sensitive=True)
-    while chunk := await make():
-        yield chunk
+def _data(chunks: Iterator[ExportChunk]) -> Iterator[bytes]:
+    return (chunk.data for chunk in chunks)

@@ -7,7 +7,7 @@ the app's recursive queries; SQLite and PostgreSQL run the same text.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -19,7 +19,7 @@ from streaming_chat.db.rows import stored_rows
 from streaming_chat.db.statements import Argument, Query, Statement
 from streaming_chat.models import Conversation, Message
 
-from .tree import Siblings, messages_of
+from .tree import Siblings, Tree, messages_of
 
 # A page ends after so many messages, or after so many code points of text and of parts as JSON; it has one in any case.
 PAGE_MESSAGES = 50
@@ -129,6 +129,32 @@ def branch_page(conversation: Conversation, *, before: uuid.UUID | None = None, 
         leaf = messages_of(conversation).values_list("parent_id", flat=True).get(pk=before)
     messages = branch(conversation, leaf, most=most)
     return Page(messages, messages[0].pk if messages and messages[0].parent_id else None)
+
+
+def whole_branch(conversation: Conversation) -> Iterator[list[Message]]:
+    """Yield the branch in view in pages, from its first message on. Reads the ids of the whole tree."""
+    links = messages_of(conversation).order_by("created_at", "id").values_list("pk", "parent_id")
+    left = Tree(links).path_to(conversation.head_id)
+    while left:
+        sizes = dict(messages_of(conversation).filter(pk__in=left[:PAGE_MESSAGES]).values_list("pk", SIZE))
+        ids = fitting((pk, sizes[pk]) for pk in left[:PAGE_MESSAGES] if pk in sizes)
+        found = messages_of(conversation).in_bulk(ids)
+        yield [found[pk] for pk in ids if pk in found]
+        left = left[left.index(ids[-1]) + 1 if ids else PAGE_MESSAGES :]
+
+
+def tree_pages(conversation: Conversation) -> Iterator[list[Message]]:
+    """Yield the messages of all branches in pages, from the oldest on."""
+    after: uuid.UUID | None = None
+    while True:
+        try:
+            page = tree_page(conversation, after=after)
+        except Message.DoesNotExist:
+            # The site has deleted it in between.
+            return
+        yield page.messages
+        if (after := page.following) is None:
+            return
 
 
 def tree_page(conversation: Conversation, *, after: uuid.UUID | None = None, most: int = PAGE_MESSAGES) -> Page:

@@ -1,5 +1,5 @@
-"""One branch of a conversation as Markdown. Every text is in a fenced block as it was written: nothing in it is rendered,
-run or fetched by whatever shows the file.
+"""One branch of a conversation as Markdown, for staff. Every text is in a fenced block as it was written: nothing in it is
+rendered, run or fetched by whatever shows the file. owner_files.py makes the file that owners get.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ def _heading(row: Row) -> str:
         "Last active": to_text(row["last_activity"]),
         "Model": row["model"],
     }
-    lines = [f"# Conversation {row['id']}", "", *_list(facts)]
+    lines = [f"# Conversation {row['id']}", "", *fact_list(facts)]
     metadata = row["metadata"] and to_json(row["metadata"])
     for label, text in (("System prompt", row["system_prompt"]), ("Metadata", metadata)):
         if text:
-            lines += ["", f"{label}:", "", _fenced(text)]
+            lines += ["", f"{label}:", "", fenced(text)]
     return "\n".join(lines) + "\n"
 
 
 def _section(row: Row) -> str:
     facts = {"Message": row["id"], **(_reply_facts(row) if row["role"] == Message.Role.ASSISTANT else {})}
-    lines = ["", f"## {row['role'].capitalize()}, {to_text(row['created_at'])}", "", *_list(facts)]
+    lines = ["", f"## {row['role'].capitalize()}, {to_text(row['created_at'])}", "", *fact_list(facts)]
     for label, text in _texts(row):
-        lines += ["", *([f"{label}:", ""] if label else []), _fenced(text)]
+        lines += ["", *([f"{label}:", ""] if label else []), fenced(text)]
     for feedback in row["feedback"]:
-        lines += ["", f"Rated {'good' if feedback['value'] > 0 else 'bad'}:", "", _fenced(feedback["comment"])]
+        lines += ["", f"Rated {'good' if feedback['value'] > 0 else 'bad'}:", "", fenced(feedback["comment"])]
     return "\n".join(lines) + "\n"
 
 
@@ -96,13 +96,14 @@ def _texts(row: Row) -> Iterator[tuple[str, str]]:
         return
     end = 1 + events.length(received) if row["cut_position"] is None else row["cut_position"]
     for event in events.before(received, end, 1):
-        yield _labelled(event)
+        yield labelled(event)
     for event in events.after(received, end, 1):
-        label, text = _labelled(event)
+        label, text = labelled(event)
         yield f"{label or 'Text'} beyond the cut, which its owner did not see", text
 
 
-def _labelled(event: Event) -> tuple[str, str]:
+def labelled(event: Event) -> tuple[str, str]:
+    """Return a label, "" for text, and what the event adds to a message."""
     if event.kind == events.TEXT:
         return "", event.payload
     if event.kind == events.REASONING:
@@ -110,7 +111,8 @@ def _labelled(event: Event) -> tuple[str, str]:
     return _LABELS.get(event.kind, "Part"), to_json({"kind": event.kind, **event.payload})
 
 
-def _list(facts: dict[str, Any]) -> list[str]:
+def fact_list(facts: dict[str, Any]) -> list[str]:
+    """Return the lines of a list with the facts that are not empty."""
     return [f"- {label}: {_code_span(str(value))}" for label, value in facts.items() if value]
 
 
@@ -121,7 +123,7 @@ def _code_span(text: str) -> str:
     return f"{ticks} {text} {ticks}" if text.startswith("`") or text.endswith("`") else f"{ticks}{text}{ticks}"
 
 
-def _fenced(text: str) -> str:
+def fenced(text: str) -> str:
     """Return a fenced block. Its fence is longer than any run of backticks in the text."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}text\n{text}\n{fence}"

@@ -17,7 +17,7 @@ from streaming_chat.providers.model_options import label_of
 from streaming_chat.rendering.ending_sentences import describe_to_owner
 from streaming_chat.rendering.markdown_html import MarkdownBudget, plain
 
-from .api.serializers import live_events
+from .api.serializers import received_events
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,8 +94,7 @@ def _received(message: Message) -> list[Event]:
     if message.is_live:
         # A page that reloads itself is a reader.
         lookup.mark_followed([message.pk])
-        return live_events(message)
-    return message.events() or [Event(events.TEXT, message.text)] * bool(message.text)
+    return received_events(message)
 
 
 def _parts(received: Iterable[Event], budget: MarkdownBudget | None) -> Iterator[Part]:

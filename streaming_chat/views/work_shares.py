@@ -82,10 +82,14 @@ class WorkShares:
 
     def require(self, shares: Mapping[str, Share]) -> None:
         """Raise APIError 429 if one of these has taken too much. shares: what each may take, by key."""
+        if (longest := self.wait_seconds(shares)) > 0:
+            raise APIError(429, "too_many_requests", retry_after=math.ceil(longest))
+
+    def wait_seconds(self, shares: Mapping[str, Share]) -> float:
+        """Return after how many seconds none of these has taken too much; 0 if none has."""
         now = self._clock()
         waits = [self._paid_off_at.get(key, now) - now - share.burst / share.part for key, share in shares.items()]
-        if (longest := max(waits, default=0.0)) > 0:
-            raise APIError(429, "too_many_requests", retry_after=math.ceil(longest))
+        return max(0.0, *waits) if waits else 0.0
 
     def charge(self, shares: Mapping[str, Share], seconds: float) -> None:
         """Charge each of these for so much work."""
@@ -166,6 +170,12 @@ def charge_replay(key: str, units: int) -> None:
     """Charge an owner for so many units of a reply that are sent again."""
     if key and units > 0:
         work_shares.charge({key: owner_share()}, units * _SECONDS_PER_UNIT)
+
+
+def download_pause(key: str) -> float:
+    """Return for how many seconds an owner's download must pause: the other half of the share is for other requests."""
+    share = owner_share()
+    return work_shares.wait_seconds({key: share._replace(burst=share.burst / 2)})
 
 
 def charged_to(key: str, function: Callable[..., T]) -> Callable[..., T]:

@@ -131,6 +131,8 @@ def _answers(described: Operation) -> dict[str, Any]:
         answers.setdefault("200", {"description": "", "content": {}})
         answers["200"]["description"] = "The stream of the reply, in the format that `format` names."
         answers["200"]["content"] |= _streams()
+    if described.files:
+        answers["200"] = {"description": "A file to download.", "content": {name: {} for name in described.files}}
     return dict(sorted(answers.items()))
 
 

@@ -9,7 +9,7 @@ The fields are those that the handler parses, and the addresses and methods are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .parsing import Fields
@@ -72,14 +72,16 @@ class Operation:
 
     body, query: functions that return the fields with the limits of the site. headers: names of those that it reads.
     answers: the schema of each status, by its name in schemas.py; None for an empty body. streams: a stream of the reply is
-    an answer with 200, too. errors: codes beyond those that follow from the above.
+    an answer with 200, too. files: the media types of the file that is the answer with 200. errors: codes beyond those that
+    follow from the above.
     """
 
     body: Callable[[], Fields] | None = None
     query: Callable[[], Fields] | None = None
     headers: tuple[str, ...] = ()
-    answers: Mapping[int, str | None]
+    answers: Mapping[int, str | None] = field(default_factory=dict)
     streams: bool = False
+    files: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
 
     def codes(self, method: str, path: str) -> list[str]:

@@ -15,6 +15,7 @@ from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsS
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 
@@ -28,12 +29,13 @@ from streaming_chat.views.work_shares import MeasuredWork
 
 from . import operations
 
-Answer = dict[str, Any] | HttpResponse
+Answer = dict[str, Any] | HttpResponseBase
 
 # Of a form that Django does not read, as in another encoding than UTF-8; the CSRF check looks for a token in it.
 _UNREADABLE_FORM = (BadRequest, MultiPartParserError, TooManyFieldsSent, TooManyFilesSent)
 
 View = TypeVar("View", bound=Callable[..., Any])
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 
 def exempt(view: View) -> View:
@@ -48,12 +50,12 @@ def exempt(view: View) -> View:
     return login_not_required(csrf_exempt(view))
 
 
-def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
+def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponseBase]:
     """Return a view. handlers: one for each method, (request, owner, **url) -> a dict or a response."""
 
     @exempt
     @wraps(next(iter(handlers.values())))
-    def view(request: HttpRequest, **url: Any) -> HttpResponse:
+    def view(request: HttpRequest, **url: Any) -> HttpResponseBase:
         try:
             with MeasuredWork() as work:
                 handler = handler_for(request, handlers)
@@ -69,9 +71,9 @@ def api(**handlers: Callable[..., Answer]) -> Callable[..., HttpResponse]:
     return view
 
 
-def as_response(answer: Answer) -> HttpResponse:
+def as_response(answer: Answer) -> HttpResponseBase:
     """Return a handler's answer as a response that no cache stores."""
-    return private(answer if isinstance(answer, HttpResponse) else JsonResponse(answer))
+    return private(answer if isinstance(answer, HttpResponseBase) else JsonResponse(answer))
 
 
 def handler_for(request: HttpRequest, handlers: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -83,7 +85,7 @@ def handler_for(request: HttpRequest, handlers: dict[str, Callable[..., Any]]) -
     return handlers[method]
 
 
-def private(response: HttpResponse) -> HttpResponse:
+def private(response: Response) -> Response:
     """Keep a response out of every cache: it is for its owner alone."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Cookie, Accept-Language"

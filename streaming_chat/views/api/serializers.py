@@ -102,6 +102,13 @@ def _live_state(message: Message) -> dict[str, Any]:
     }
 
 
+def received_events(message: Message) -> list[Event]:
+    """Return a message as its owner sees it, without start and ending; of a live reply, what has been received."""
+    if message.is_live:
+        return live_events(message)
+    return message.events() or [Event(events.TEXT, message.text)] * bool(message.text)
+
+
 def live_events(message: Message) -> list[Event]:
     """Return what has been received of a live reply, without start and ending."""
     run = runner.find(message.pk)

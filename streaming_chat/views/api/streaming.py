@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.encoders import Encoder
@@ -34,7 +35,7 @@ from .responses import Answer, as_response, error_response, exempt, handler_for
 # (request, owner, **url)
 Handler = Callable[..., ReplyAnswer | Answer]
 # (request, **url), in a thread.
-Prepare = Callable[..., ReplyAnswer | HttpResponse]
+Prepare = Callable[..., ReplyAnswer | HttpResponseBase]
 # (request, error, url), in a thread: the response to an error, or the error raised again.
 OnError = Callable[[HttpRequest, Exception, dict[str, Any]], HttpResponse]
 
@@ -59,7 +60,7 @@ def _described(view: Callable[..., Any], handlers: dict[str, Handler]) -> Callab
 
 def _prepare_with(handlers: dict[str, Handler]) -> Prepare:
     @wraps(next(iter(handlers.values())))
-    def prepare(request: HttpRequest, **url: Any) -> ReplyAnswer | HttpResponse:
+    def prepare(request: HttpRequest, **url: Any) -> ReplyAnswer | HttpResponseBase:
         with MeasuredWork() as work:
             handler = handler_for(request, handlers)
             owner = work.authenticate(request)
@@ -109,7 +110,7 @@ class _Answering:
         """Return the response, or a _Waiting. open_: makes the reader, (request, answer)."""
         try:
             answer = self._prepare(request, **url)
-            if isinstance(answer, HttpResponse):
+            if not isinstance(answer, ReplyAnswer):
                 return answer
             reader = open_(request, answer)
             if answer.finish is None:
