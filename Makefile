@@ -13,6 +13,7 @@ PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal
 PIP := $(PYTHON) -m pip --disable-pip-version-check -qq
 REQUIREMENTS := pyproject.toml constraints.txt
 MODULES := frontend/node_modules/.package-lock.json
+CLIENTS := tests/clients/node_modules/.package-lock.json
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test sqlite postgres fast browser frontend proxy chaos soak attack lint lint-frontend format openapi bench clean
@@ -47,7 +48,7 @@ postgres: $(VENV)/test.stamp
 fast: $(VENV)/test.stamp
 	env -u DATABASE_URL $(PYTEST) -m fast
 
-browser: $(VENV)/test.stamp $(MODULES)
+browser: $(VENV)/test.stamp $(MODULES) $(CLIENTS)
 	$(PYTEST) -m browser
 
 frontend: $(MODULES)
@@ -88,7 +89,7 @@ bench: $(VENV)/test.stamp
 	$(PYTHON) -m benchmarks.run
 
 clean:
-	rm -rf $(VENV) frontend/node_modules build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo.sqlite3* demo.secret
+	rm -rf $(VENV) frontend/node_modules tests/clients/node_modules build dist staticfiles .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo.sqlite3* demo.secret
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp: constraints.txt
@@ -115,6 +116,11 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 $(MODULES): frontend/package-lock.json
 	@command -v npm >/dev/null || { echo "make: needs Node.js 20 or newer, with npm on PATH." >&2; exit 1; }
 	npm --prefix frontend ci
+	@touch $@
+
+$(CLIENTS): tests/clients/package-lock.json
+	@command -v npm >/dev/null || { echo "make: needs Node.js 20 or newer, with npm on PATH." >&2; exit 1; }
+	npm --prefix tests/clients ci
 	@touch $@
 
 $(VENV)/lint.stamp: $(VENV)/test.stamp

@@ -41,6 +41,7 @@ KINDS = {
     f"chat/api/conversations/{C}/messages": OF,
     "chat/api/messages": OWN,
     f"chat/api/messages/{M}": OF,
+    f"chat/api/messages/{M}/html": OF,
     f"chat/api/messages/{M}/events": OF,
     f"chat/api/messages/{M}/stop": OF,
     f"chat/api/messages/{M}/regenerate": OF,

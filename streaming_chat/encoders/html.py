@@ -52,9 +52,11 @@ def _html_of(event: Event) -> str | None:
     """Return the HTML of an event, None for a kind without one."""
     kind, payload = event
     if kind in (TEXT, REASONING):
-        return escaped(payload)
+        # htmx 4 drops white space that stands alone, but not an element with it.
+        return f"<span>{escaped(payload)}</span>"
     if kind == START:
-        return escape(payload.get("message", ""))
+        # Shown in an element, it empties it.
+        return f"<!-- {escape(payload.get('message', ''))} -->"
     return _link(payload) if kind == SOURCE else None
 
 

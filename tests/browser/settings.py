@@ -27,11 +27,19 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     *MIDDLEWARE[2:],
 ]
-TEMPLATES[0]["DIRS"].append(_HERE / "templates")
-STATICFILES_DIRS = [_HERE / "static"]
+TEMPLATES[0]["DIRS"] += [_HERE / "templates", _HERE.parent.parent / "docs" / "examples"]
+_CLIENTS = _HERE.parent / "clients" / "node_modules"
+# For docs/examples/htmx/.
+STATICFILES_DIRS = [
+    _HERE / "static",
+    ("htmx-2", _CLIENTS / "htmx.org" / "dist"),
+    ("htmx-2-sse", _CLIENTS / "htmx-ext-sse"),
+    ("htmx-4", _CLIENTS / "htmx-4" / "dist"),
+]
 FORCE_SCRIPT_NAME = os.environ.get("PREFIX")
 MOUNT = os.environ.get("MOUNT", "chat/")
 if "HASHED" in os.environ:
+    STATICFILES_DIRS = STATICFILES_DIRS[:1]
     STATIC_ROOT = os.environ["HASHED"]
     STORAGES = {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},

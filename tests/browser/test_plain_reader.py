@@ -26,8 +26,9 @@ class TestPlainestReader:
         """It knows no event names and no resuming: it appends the text of every line that begins with `data: `."""
         script = Script(["Hello", ", wörld", "!\n\n", "🎈 data: [DONE]\\n"])
         provider.script(script)
-        page.goto("/plain/")
-        page.get_by_role("button", name="Ask").click()
+        page.goto("/examples/plain_fetch.html")
+        page.get_by_label("Message").fill("Hi")
+        page.get_by_role("button", name="Send").click()
         expect(page).to_have_title("Done")
 
         assert page.locator("pre").text_content() == script.text

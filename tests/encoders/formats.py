@@ -107,8 +107,10 @@ class _Text(HTMLParser):
 
 
 def _text_in(html: str) -> str:
+    assert html.startswith("<span>")
+    assert html.endswith("</span>")
     parser = _Text()
-    parser.feed(html)
+    parser.feed(html.removeprefix("<span>").removesuffix("</span>"))
     parser.close()
     return parser.text
 
