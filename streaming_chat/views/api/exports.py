@@ -50,7 +50,7 @@ def _export_fields() -> parsing.Fields:
     return parsing.Fields({"format": parsing.one_of(*FORMATS)})
 
 
-@operation(query=_export_fields, files=("application/json", "text/markdown"), errors=("too_many_streams",))
+@operation(query=_export_fields, answers={200: ("application/json", "text/markdown")}, errors=("too_many_streams",))
 def export_conversation(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID) -> Answer:
     """A conversation as a file: all branches, or the one in view."""
     require(get_permissions().may_read(request, owner))
@@ -61,7 +61,7 @@ def export_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
     return owner_download(request, owner.key, data, f"{file_stem(conversation)}.{suffix}", content_type)
 
 
-@operation(files=("application/zip",), errors=("too_many_streams",))
+@operation(answers={200: "application/zip"}, errors=("too_many_streams",))
 def export_all(request: HttpRequest, owner: Owner) -> Answer:
     """All conversations of the owner in a zip archive, each as Markdown and as JSON."""
     require(get_permissions().may_read(request, owner))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -21,13 +21,13 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.encoders import DEFAULT_FORMAT, encoder_named, formats
 
 from . import parsing
-from .operations import STATUSES, Operation, handlers_of, operation, operation_of
+from .operations import STATUSES, Content, Operation, handlers_of, operation, operation_of
 from .responses import Answer, api
 from .schemas import ERROR_DETAILS, SCHEMAS, error, record, ref
 
 # Where the example site has the app.
 DEFAULT_ROOT = "/chat"
-_URL_PARAMETER = re.compile(r"<(uuid|str):(\w+)>")
+_URL_PARAMETER = re.compile(r"<(\w+):(\w+)>")
 _DESCRIPTION = """\
 Conversations with language models, whose replies stream. docs/http-api.md explains the formats.
 
@@ -86,7 +86,8 @@ def _operation(
     }
     if described.body:
         shown["requestBody"] = _request_body(described.body())
-    shown["responses"] = _answers(described) | _errors(described.codes(method, _path_of(pattern)), responses)
+    errors = _errors(described.codes(method, _path_of(pattern)), responses)
+    shown["responses"] = _answers(described) | (_failures(described.failures) if described.failures else errors)
     return shown
 
 
@@ -126,20 +127,30 @@ def _request_body(fields: parsing.Fields) -> dict[str, Any]:
 
 
 def _answers(described: Operation) -> dict[str, Any]:
-    answers = {str(status): _answer(schema) for status, schema in described.answers.items()}
+    answers = {str(status): _answer(content) for status, content in described.answers.items()}
     if described.streams:
         answers.setdefault("200", {"description": "", "content": {}})
         answers["200"]["description"] = "The stream of the reply, in the format that `format` names."
         answers["200"]["content"] |= _streams()
-    if described.files:
-        answers["200"] = {"description": "A file to download.", "content": {name: {} for name in described.files}}
     return dict(sorted(answers.items()))
 
 
-def _answer(schema: str | None) -> dict[str, Any]:
-    if schema is None:
+def _answer(content: Content) -> dict[str, Any]:
+    if not content:
         return {"description": "Without a body."}
-    return {"description": "A JSON object.", "content": {"application/json": {"schema": ref(schema)}}}
+    return {"description": "The result.", "content": _content(content)}
+
+
+def _failures(failures: Mapping[int, Content]) -> dict[str, Any]:
+    return {
+        str(status): {"description": "An error.", "content": _content(failures[status])} for status in sorted(failures)
+    }
+
+
+def _content(content: Content) -> dict[str, Any]:
+    """Return an answer's content by its media type. A schema is of JSON; a media type has none."""
+    names = (content,) if isinstance(content, str) else content or ()
+    return dict((name, {}) if "/" in name else ("application/json", {"schema": ref(name)}) for name in names)
 
 
 def _streams() -> dict[str, Any]:

@@ -9,7 +9,7 @@ The fields are those that the handler parses, and the addresses and methods are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .parsing import Fields
@@ -61,6 +61,8 @@ SENDING = (
     "draining",
 )
 
+# The name of a schema in schemas.py, a media type, or several of them; None for an empty body.
+Content = str | tuple[str, ...] | None
 Handler = Callable[..., Any]
 View = Callable[..., Any]
 H = TypeVar("H", bound=Handler)
@@ -71,18 +73,18 @@ class Operation:
     """What a handler takes and answers.
 
     body, query: functions that return the fields with the limits of the site. headers: names of those that it reads.
-    answers: the schema of each status, by its name in schemas.py; None for an empty body. streams: a stream of the reply is
-    an answer with 200, too. files: the media types of the file that is the answer with 200. errors: codes beyond those that
-    follow from the above.
+    answers: by status, the name of a schema in schemas.py, a media type that has no schema, or several of them; None for an
+    empty body. streams: a stream of the reply is an answer with 200, too. errors: codes beyond those that follow from the
+    above. failures: errors by status, as `answers`, where they have the format of another API.
     """
 
     body: Callable[[], Fields] | None = None
     query: Callable[[], Fields] | None = None
     headers: tuple[str, ...] = ()
-    answers: Mapping[int, str | None] = field(default_factory=dict)
+    answers: Mapping[int, Content]
     streams: bool = False
-    files: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    failures: Mapping[int, Content] | None = None
 
     def codes(self, method: str, path: str) -> list[str]:
         """Return the codes of its errors at an address, in the order in which they are looked for."""
