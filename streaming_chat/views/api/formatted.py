@@ -20,7 +20,7 @@ from .serializers import live_events
 _POLICY = "default-src 'none'; sandbox"
 
 
-@operation(files=("text/html",))
+@operation(answers={200: "text/html"})
 def get_formatted_message(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
     """The text of one message as a piece of HTML: a reply's Markdown, as far as it is written, or a user's plain text."""
     require(get_permissions().may_read(request, owner))
