@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from .views import health, pages
 from .views.api import (
+    ai_chat,
     available_models,
     chat,
     conversations,
@@ -47,6 +48,14 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/continue", replies.continue_view, name="api-continue"),
     path("api/messages/<uuid:message_id>/feedback", feedback.feedback_view, name="api-feedback"),
     path("api/chat", chat.chat_view, name="api-chat"),
+    path("ai/chat", ai_chat.send_view, name="ai-chat"),
+    # A chat id may have a slash.
+    path("ai/chat/<path:chat_id>/stream", ai_chat.stream_view, name="ai-chat-stream"),
+    path("ai/chat/<path:chat_id>/stop", ai_chat.stop_view, name="ai-chat-stop"),
+    path("ai/chat", ai_chat.send_view, name="ai-chat"),
+    # A chat id may have a slash.
+    path("ai/chat/<path:chat_id>/stream", ai_chat.stream_view, name="ai-chat-stream"),
+    path("ai/chat/<path:chat_id>/stop", ai_chat.stop_view, name="ai-chat-stop"),
     path("api/claim", merging.merge_view, name="api-claim"),
     path("api/export", exports.export_view, name="api-export"),
     path("api/models", available_models.models_view, name="api-models"),

@@ -10,6 +10,7 @@ from typing import Any
 from django.test import Client, TestCase
 
 from streaming_chat.asgi import get_asgi_application
+from streaming_chat.exceptions import ERRORS, error_text
 from streaming_chat.models import Conversation, Message
 from streaming_chat.testing import Streamed, read_stream, scripted_provider
 
@@ -32,6 +33,14 @@ def error_of(response: Any) -> dict[str, Any]:
     assert response.headers["Cache-Control"] == "no-store"
 
     return body["error"]
+
+
+def code_of(response: Any) -> str:
+    """Return the code of an error. The addresses of the AI SDK answer with its text."""
+    if response.headers["Content-Type"] != "text/plain; charset=utf-8":
+        return error_of(response)["code"]
+    assert response.headers["Cache-Control"] == "no-store"
+    return next(code for code in ERRORS if error_text(code) == response.content.decode())
 
 
 def make_client(**options: Any) -> Client:

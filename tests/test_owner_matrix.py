@@ -18,11 +18,13 @@ from .factories import make_conversation, make_live, make_message, make_reply, m
 from .native import Api, ApiTestCase
 from .routes import routes
 
-# What an address is: open to all; a page or data of whoever asks; somebody's conversation or message; the admin, of which
-# one address streams.
+# What an address is: open to all; a page or data of whoever asks; somebody's conversation or message; somebody's live reply,
+# of which nothing is said, as of one that has ended; the admin, of which one address streams.
 OPEN, PAGE, PAGE_OF, OWN, OF, ADMIN, TRANSCRIPTS = "open", "page", "page of", "own", "of", "admin", "transcripts"
-WATCH = "watch"
+LIVE, WATCH = "live", "watch"
 C, M, THEIRS = "<uuid:conversation_id>", "<uuid:message_id>", "<uuid:object_id>"
+# The conversation's own id is one, too.
+CHAT = "<path:chat_id>"
 STOP = f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/stop/"
 KINDS = {
     "": OPEN,
@@ -48,6 +50,9 @@ KINDS = {
     f"chat/api/messages/{M}/continue": OF,
     f"chat/api/messages/{M}/feedback": OF,
     "chat/api/chat": OWN,
+    "chat/ai/chat": OWN,
+    f"chat/ai/chat/{CHAT}/stream": LIVE,
+    f"chat/ai/chat/{CHAT}/stop": OF,
     "chat/api/claim": OWN,
     "chat/api/export": OWN,
     "chat/api/models": OWN,
@@ -99,6 +104,7 @@ BODIES: dict[str, Any] = {
     "POST chat/api/conversations/<uuid:conversation_id>/messages": {"content": "Taken"},
     "POST chat/api/messages": {"content": "Taken"},
     "POST chat/api/conversations/search": {"search": SECRET},
+    "POST chat/ai/chat": {"id": "theirs", "messages": [{"role": "user", "parts": [{"type": "text", "text": "Taken"}]}]},
     "POST chat/api/chat": {"messages": [{"role": "user", "content": "Taken"}]},
 }
 CLIENT_ID = "sled"
@@ -205,12 +211,12 @@ class OwnerMatrixTests(ApiTestCase):
                     with self.subTest(method=method, path=path):
                         response = self.ask(user, method, route, path)
                         others = {401, 403} if kind == WATCH else {200, 201, 204, 302, 401, 403, 404}
-                        allowed = statuses.get(kind, others) | {405}
+                        allowed = ({204, 401} if kind == LIVE else statuses.get(kind, others)) | {405}
 
                         assert response.status_code in allowed, (response.status_code, response.content[:200])
                         if not (reads and kind in (TRANSCRIPTS, WATCH)):
                             assert SECRET.encode() not in body(response)
-                        if kind == OF and response.status_code == 404:
+                        if kind == LIVE or (kind == OF and response.status_code == 404):
                             assert response.content == self.unknown(user, method, route).content
         assert rows(user) == before
 
@@ -240,7 +246,7 @@ class OwnerMatrixTests(ApiTestCase):
             ]
         if C in route and M in route:
             return [filled(route.replace(M, str(pk)), self.conversations[0], pk) for pk in self.messages]
-        if C in route:
+        if C in route or CHAT in route:
             return [filled(route, pk, pk) for pk in self.conversations]
         if M in route:
             return [filled(route, pk, pk) for pk in self.messages]
@@ -254,6 +260,7 @@ def filled(route: str, row: Any, user: Any) -> str:
     of = row if "conversation" in route or M in route else user
     for part, value in {
         C: row,
+        CHAT: row,
         M: row,
         "<path:content_type_id>/<path:object_id>": f"{ContentType.objects.get_for_model(Conversation).pk}/{row}",
         "<path:object_id>": of,

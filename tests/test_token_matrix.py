@@ -9,7 +9,7 @@ from django.utils import timezone
 from streaming_chat.models import AccessToken, Conversation
 
 from .factories import make_token, make_user
-from .native import error_of
+from .native import code_of
 from .test_csrf_matrix import API, BODILESS, TOKEN, UNKNOWN, MatrixTests
 from .test_owner_matrix import KINDS, OF, body
 
@@ -64,7 +64,7 @@ class TokenMatrixTests(MatrixTests):
 
                     assert response.status_code == 401
                     assert response["WWW-Authenticate"] == 'Bearer realm="streaming_chat", error="invalid_token"'
-                    assert method == "HEAD" or error_of(response)["code"] == "invalid_token"
+                    assert method == "HEAD" or code_of(response) == "invalid_token"
         assert self.rows() == self.before
 
     def test_a_token_needs_neither_cookie_nor_csrf_token(self):
@@ -104,7 +104,7 @@ class TokenMatrixTests(MatrixTests):
                 if method in SAFE:
                     assert response.status_code in ACCEPTED
                 else:
-                    assert (response.status_code, error_of(response)["code"]) == (403, "insufficient_scope")
+                    assert (response.status_code, code_of(response)) == (403, "insufficient_scope")
                     assert 'error="insufficient_scope"' in response["WWW-Authenticate"]
         assert self.rows() == self.before
 
@@ -117,7 +117,7 @@ class TokenMatrixTests(MatrixTests):
                 with self.subTest(method=method, route=route, content_type=content_type):
                     response = self.ask_with(header, method, route, type=content_type)
 
-                    assert (response.status_code, error_of(response)["code"]) == (415, "unsupported_media_type")
+                    assert (response.status_code, code_of(response)) == (415, "unsupported_media_type")
         assert self.rows() == self.before
 
     def test_what_a_browser_adds_by_itself_changes_nothing(self):
@@ -130,8 +130,8 @@ class TokenMatrixTests(MatrixTests):
                 without = self.ask_with(header, "GET", "chat/api/conversations")
 
                 assert (read.status_code, len(read.json()["results"])) == (200, 1)
-                assert (forged.status_code, error_of(forged)["code"]) == (403, "csrf_failed")
-                assert (without.status_code, error_of(without)["code"]) == (401, "not_signed_in")
+                assert (forged.status_code, code_of(forged)) == (403, "csrf_failed")
+                assert (without.status_code, code_of(without)) == (401, "not_signed_in")
                 assert without["WWW-Authenticate"] == 'Bearer realm="streaming_chat"'
 
     def test_pages_are_judged_by_it_too(self):

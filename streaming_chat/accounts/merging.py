@@ -35,9 +35,17 @@ def _move(visitor_key: str, owner: Owner) -> int:
     using = live_database()
     conversations = Conversation.objects.using(using)
     theirs = {"owner": owner.user, "owner_key": owner.key}
+    _release_chat_ids(visitor_key, owner)
     moved = conversations.for_owner(visitor_key).update(**theirs)
     # Deleted ones, too: they can be restored for a minute.
     conversations.owned_by(visitor_key).update(**theirs)
     feedback = Feedback.objects.using(using).filter(owner_key=visitor_key)
     feedback.filter(message__conversation__owner_key=owner.key).update(owner_key=owner.key, by=owner.user)
     return moved
+
+
+def _release_chat_ids(visitor_key: str, owner: Owner) -> None:
+    """Take away the chat ids of a visitor's that the user has, too: a client that names one means the user's."""
+    conversations = Conversation.objects.using(live_database())
+    taken = conversations.owned_by(owner.key).exclude(chat_id=None).values("chat_id")
+    conversations.owned_by(visitor_key).filter(chat_id__in=taken).update(chat_id=None)

@@ -130,6 +130,7 @@ class _Preparation:
             Conversation,
             owner_id=self._owner.user and self._owner.user.pk,
             owner_key=self._owner.key,
+            chat_id=self._send_request.chat_id or None,
             title=title_of(self._send_request.content),
             system_prompt=conf.STREAMING_CHAT_SYSTEM_PROMPT,
             model=model,

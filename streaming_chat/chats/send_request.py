@@ -32,7 +32,8 @@ class SendRequest:
     """What a request asks for. Its repr is the default one: no text in logs and error pages.
 
     content: the user's text; "" for a regeneration. effort: of the model, "" for its own or, of a continuation, that of the
-    reply. output: the object that the reply must be, None for text. conversation_id: None for a new one. parent: the
+    reply. output: the object that the reply must be, None for text. conversation_id: None for a new one. chat_id: the
+    client's own id of the conversation, "" for none. parent: the
     reply to send after, None for a new root, ABSENT for the message in view. regenerate: the reply to write again or,
     if `continues`, to continue. earlier: turns that a stateless client supplied. omitted: how many more it supplied,
     which are neither sent nor saved. body: the request's fields, by which a repeated client_id is compared.
@@ -44,6 +45,7 @@ class SendRequest:
     effort: str = ""
     output: Output | None = None
     conversation_id: uuid.UUID | None = None
+    chat_id: str = ""
     parent: uuid.UUID | Absent | None = ABSENT
     regenerate: uuid.UUID | None = None
     continues: bool = False
@@ -63,10 +65,11 @@ class SendRequest:
         return cls(**values | fields)
 
     def key(self, owner_key: str) -> str | None:
-        """Return what makes it idempotent: unique per owner, conversation (or "new") and client_id."""
+        """Return what makes it idempotent: unique per owner, conversation (or its chat_id, or "new") and client_id."""
         if not self.client_id:
             return None
-        return _digest(owner_key, str(self.conversation_id or "new"), self.client_id)
+        conversation = f"chat {self.chat_id}" if self.chat_id else str(self.conversation_id or "new")
+        return _digest(owner_key, conversation, self.client_id)
 
     def digest(self) -> str:
         """Return the same text for two requests that ask for the same."""

@@ -15,6 +15,7 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import LiveReply
 
+from .chat_ids import in_chat
 from .idempotency import find_sent
 from .live_reply_limit import require_free_slot
 from .prepared_reply import prepare
@@ -61,7 +62,7 @@ def _send_once(request: HttpRequest, owner: Owner, send_request: SendRequest, wo
     if found := find_sent(request, owner, send_request):
         return found
     using = live_database()
-    prepared = prepare(request, owner, send_request, using)
+    prepared = prepare(request, owner, in_chat(owner, send_request), using)
     insert = partial(insert_reply, prepared, owner.key, worker, using)
     with runner.expecting(prepared.reply.pk):
         for _attempt in range(_SLOT_ATTEMPTS):
@@ -69,7 +70,7 @@ def _send_once(request: HttpRequest, owner: Owner, send_request: SendRequest, wo
                 write_transaction(insert, using=using)
                 return Sent(prepared.reply.pk, prepared.order)
             except IntegrityError:
-                # Another request took the slot, which is no reason to prepare again, or the client_id.
+                # Another request took the slot, which is no reason to prepare again, the client_id or the chat_id.
                 if find_sent(request, owner, send_request):
                     break
                 require_free_slot(owner.key, using)

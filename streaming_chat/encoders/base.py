@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from streaming_chat.protocol.events import Event
@@ -11,7 +12,7 @@ from streaming_chat.protocol.events import Event
 class Encoder(ABC):
     """Turns a reply's events into one wire format, for one reader.
 
-    content_type: of the response.
+    content_type: of the response. headers: the others that its clients look for.
     heartbeat: bytes without a meaning, which keep a silent connection open; b"" for none.
     is_coalesced: each frame replaces those before it. Such an encoder gets all events from the beginning of the reply, also
         where a client resumes it, and as many at once as there are; how they are divided may change its frames.
@@ -20,6 +21,7 @@ class Encoder(ABC):
     """
 
     content_type: ClassVar[str]
+    headers: ClassVar[Mapping[str, str]] = {}
     heartbeat: ClassVar[bytes] = b""
     is_coalesced: ClassVar[bool] = False
     is_resumable: ClassVar[bool] = True

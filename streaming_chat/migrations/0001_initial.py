@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=streaming_chat.db.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('owner_key', models.CharField(blank=True, editable=False, help_text='u:<pk> of a user, v:<hmac> of a visitor, empty once erased.', max_length=160, verbose_name='owner key')),
+                ('chat_id', models.CharField(blank=True, editable=False, help_text='The id that a client of the AI SDK has chosen, of this owner alone.', max_length=128, null=True, verbose_name='chat id')),
                 ('title', models.CharField(blank=True, max_length=200, verbose_name='title')),
                 ('system_prompt', models.TextField(blank=True, verbose_name='system prompt')),
                 ('model', models.CharField(blank=True, max_length=255, verbose_name='model')),
@@ -393,6 +394,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='conversation',
             index=models.Index(condition=models.Q(('needs_attention', True)), fields=['-last_activity', '-id'], name='streaming_chat_attention'),
+        ),
+        migrations.AddConstraint(
+            model_name='conversation',
+            constraint=models.UniqueConstraint(fields=('owner_key', 'chat_id'), name='streaming_chat_chat_id_of_owner'),
         ),
         migrations.AddConstraint(
             model_name='conversation',

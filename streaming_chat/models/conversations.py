@@ -65,6 +65,14 @@ class Conversation(models.Model):
         editable=False,
         help_text=_("u:<pk> of a user, v:<hmac> of a visitor, empty once erased."),
     )
+    chat_id = models.CharField(
+        _("chat id"),
+        max_length=128,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("The id that a client of the AI SDK has chosen, of this owner alone."),
+    )
     title = models.CharField(_("title"), max_length=200, blank=True)
     system_prompt = models.TextField(_("system prompt"), blank=True)
     model = models.CharField(_("model"), max_length=255, blank=True)
@@ -113,6 +121,7 @@ class Conversation(models.Model):
             ("review_conversation", _("Can review conversations")),
         )
         constraints = (
+            models.UniqueConstraint(fields=["owner_key", "chat_id"], name="streaming_chat_chat_id_of_owner"),
             models.CheckConstraint(
                 name="streaming_chat_conversation_owned",
                 condition=(Q(owner__isnull=False) & Q(owner_key__startswith="u:"))

@@ -139,7 +139,7 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
     Review.objects.using(using).filter(conversation_id__in=still).update(notes="")
     Conversation.objects.using(using).filter(pk__in=still).update(
-        owner=None, owner_key="", title="", system_prompt="", metadata={}, erased_at=Now()
+        owner=None, owner_key="", chat_id=None, title="", system_prompt="", metadata={}, erased_at=Now()
     )
     return len(still)
 

@@ -84,8 +84,13 @@ def distinct_sources(events: Iterable[Event]) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for kind, payload in events:
         if kind == SOURCE:
-            found.setdefault(tuple(str(payload.get(name, "")) for name in ("id", "url", "title")), payload)
+            found.setdefault(source_key(payload), payload)
     return list(found.values())
+
+
+def source_key(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is the same for a source that is cited again."""
+    return tuple(str(payload.get(name, "")) for name in ("id", "url", "title"))
 
 
 def merge(events: Iterable[Event]) -> Iterator[Event]:

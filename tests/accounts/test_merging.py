@@ -188,9 +188,9 @@ class TakeTests(ClaimTestCase):
             for number in range(count):
                 person.send(f"chat {number}")
             person.sign_in("ana")
-            # Session and user; three updates and their savepoint; the session's update and its own. PostgreSQL's lock
+            # Session and user; four updates and their savepoint; the session's update and its own. PostgreSQL's lock
             # timeout is read, set, and restored, since the test is a transaction already.
-            queries = 13 if connection.vendor == "postgresql" else 10
+            queries = 14 if connection.vendor == "postgresql" else 11
             with self.subTest(count), self.assertNumQueries(queries):
                 person.post(CLAIM)
 

@@ -163,6 +163,36 @@ def read_ag_ui(stream: bytes) -> list[Item]:
     return merged(items)
 
 
+_AI_SDK_KINDS = {"start": START, "finish": END, "abort": END, "error": END}
+_AI_SDK_DELTAS = {"text-delta": TEXT, "reasoning-delta": REASONING}
+
+
+def read_ai_sdk(stream: bytes) -> list[Item]:
+    """Also see that a part is begun before its deltas, and ended before the next one begins, as `useChat` needs."""
+    *events, done = sse_events(stream)
+    items: list[Item] = []
+    is_open = None
+    for event in events:
+        data = json.loads(event.data)
+        kind = data["type"]
+        if kind.endswith("-start"):
+            assert is_open is None
+            is_open = (kind.removesuffix("-start"), data["id"])
+        elif kind in _AI_SDK_DELTAS:
+            assert is_open == (kind.removesuffix("-delta"), data["id"])
+            items.append((_AI_SDK_DELTAS[kind], data["delta"]))
+        elif kind.endswith("-end"):
+            assert is_open == (kind.removesuffix("-end"), data["id"])
+            is_open = None
+        else:
+            assert is_open is None
+            if kind in _AI_SDK_KINDS:
+                items.append((_AI_SDK_KINDS[kind], ""))
+
+    assert done.data == "[DONE]"
+    return merged(items)
+
+
 _EVERYTHING = frozenset({START, REASONING, TOOL_CALL, SOURCE, END})
 
 FORMATS = {
@@ -171,6 +201,8 @@ FORMATS = {
     "ndjson": Format(_EVERYTHING, read_ndjson),
     "html": Format(_EVERYTHING - {TOOL_CALL}, read_html),
     "ag_ui": Format(_EVERYTHING, read_ag_ui),
+    # A source is told once, and a tool call only if its arguments are JSON.
+    "ai_sdk": Format(_EVERYTHING - {TOOL_CALL, SOURCE}, read_ai_sdk),
 }
 # The json format carries an object and no text: tests/encoders/test_growing_object.py.
 WITHOUT_TEXT = {"json"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.http import HttpRequest
 
@@ -55,14 +56,9 @@ def find_sent_reply(request: HttpRequest, owner: Owner) -> Answer:
 def _message_fields() -> parsing.Fields:
     checks = {
         "content": parsing.message_text(),
-        "client_id": parsing.client_id,
-        "model": parsing.text(255, shortest=1),
-        "effort": parsing.one_of(*EFFORTS),
-        "output": parsing.one_of(*conf.STREAMING_CHAT_OUTPUTS),
         "parent": parsing.optional(parsing.identifier),
         "stream": parsing.boolean,
-        "disconnect": parsing.one_of("stop", "finish"),
-        "context": parsing.text(page_context.MAX_SIGNED_CHARS, shortest=1),
+        **option_checks(),
     }
     return parsing.Fields(checks, ["content"])
 
@@ -79,14 +75,29 @@ def send_message(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
     parsing.require_json(request)
     encoder = encoder_for(request)
     body = parsing.read_body(request, *_message_fields())
-    send_request = SendRequest.from_body(
-        body,
-        conversation_id=conversation_id,
-        output=output_named(body["output"]) if "output" in body else None,
-        grace_seconds=grace_seconds(body.get("disconnect")),
-        page_context=page_context.read(body["context"], owner) if "context" in body else None,
-    )
+    send_request = SendRequest.from_body(body, conversation_id=conversation_id, **options_of(body, owner))
     return begin_reply(request, owner, send_request, stream=body.get("stream", True), encoder=encoder)
+
+
+def option_checks() -> dict[str, parsing.Check]:
+    """Return the checks of what a request may say about the reply that it asks for, in any format."""
+    return {
+        "client_id": parsing.client_id,
+        "model": parsing.text(255, shortest=1),
+        "effort": parsing.one_of(*EFFORTS),
+        "output": parsing.one_of(*conf.STREAMING_CHAT_OUTPUTS),
+        "disconnect": parsing.one_of("stop", "finish"),
+        "context": parsing.text(page_context.MAX_SIGNED_CHARS, shortest=1),
+    }
+
+
+def options_of(body: dict[str, Any], owner: Owner) -> dict[str, Any]:
+    """Return what the fields of `option_checks` ask for, beyond the texts that a SendRequest takes as they are."""
+    return {
+        "output": output_named(body["output"]) if "output" in body else None,
+        "grace_seconds": grace_seconds(body.get("disconnect")),
+        "page_context": page_context.read(body["context"], owner) if "context" in body else None,
+    }
 
 
 messages_view = streaming(GET=find_sent_reply, POST=send_message)

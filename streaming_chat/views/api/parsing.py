@@ -65,12 +65,18 @@ def check(**schema: Any) -> Callable[[Callable[[Any], Any]], Check]:
     return lambda clean: Check(clean, schema)
 
 
-def read_body(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+def read_body(
+    request: HttpRequest, checks: dict[str, Check], required: Collection[str] = (), *, ignores_unknown: bool = False
+) -> dict[str, Any]:
     """Return the JSON object of a request, checked; {} for a request without a body if no field is required.
 
+    ignores_unknown: fields without a check are left out.
     Raises APIError: 415 for another type, 413 beyond max_body_bytes(), 422 with `fields` for everything else.
     """
-    return cleaned(_parse(request), checks, required) if required or has_body(request) else {}
+    body = _parse(request) if required or has_body(request) else {}
+    if ignores_unknown:
+        body = {name: value for name, value in body.items() if name in checks}
+    return cleaned(body, checks, required)
 
 
 def read_query(request: HttpRequest, checks: dict[str, Check], required: Collection[str] = ()) -> dict[str, Any]:

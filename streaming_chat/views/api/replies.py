@@ -13,6 +13,7 @@ from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.sending import send
 from streaming_chat.conf import conf
+from streaming_chat.encoders import Encoder
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
@@ -137,10 +138,17 @@ def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAn
     if position is None:
         # How EventSource is told to stop.
         return private(HttpResponse(status=204))
+    return answer_with_existing(request, owner, reply, position=position, encoder=encoder)
+
+
+def answer_with_existing(
+    request: HttpRequest, owner: Owner, reply: Message, *, encoder: type[Encoder], **options: Any
+) -> ReplyAnswer | HttpResponse:
+    """Return the answer with a reply that existed, as far as it is written, and what follows."""
     if request.method == "HEAD":
         return HttpResponse(content_type=encoder.content_type)
     require_reader_slot(owner.key)
-    return answer_with_reply(reply.pk, reply, owner_access(request, owner), position=position, encoder=encoder)
+    return answer_with_reply(reply.pk, reply, owner_access(request, owner), encoder=encoder, **options)
 
 
 def _stop_fields() -> parsing.Fields:
@@ -152,12 +160,18 @@ def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnsw
     """End a reply, and wait for the ending."""
     event_id = parsing.read_body(request, *_stop_fields()).get("position")
     position = None if event_id is None else parsing.position_of(event_id, message_id)
-    reply = find_reply(owner, message_id)
+    return stop_reply(request, owner, find_reply(owner, message_id), position)
+
+
+def stop_reply(
+    request: HttpRequest, owner: Owner, reply: Message, position: int | None = None
+) -> ReplyAnswer | HttpResponse:
+    """End a reply, at the position that its reader has seen, and answer with its message."""
     require(get_permissions().may_stop(request, owner, reply.conversation))
     if not reply.is_live:
         return private(JsonResponse(serialize_message(reply, owner.key)))
     runner.request_stop(reply.pk, "user", position)
-    finish = partial(_answer_with_message, owner, message_id)
+    finish = partial(_answer_with_message, owner, reply.pk)
     return answer_with_reply(reply.pk, None, owner_access(request, owner), finish=finish, timeout=_STOP_TIMEOUT)
 
 

@@ -102,25 +102,31 @@ def keep_token(request: HttpRequest, response: HttpResponse) -> HttpResponse:
 def error_response(error: Exception) -> HttpResponse:
     """Return the JSON of an error: `{"error": {"code", "message", "retryable", …}}` with its status."""
     api_error = api_error_from(error)
-    extra = dict(api_error.extra)
-    allow = extra.pop("allow", None)
+    extra = {name: value for name, value in api_error.extra.items() if name != "allow"}
     if api_error.fields is not None:
         extra["fields"] = api_error.fields
     content = error_object(api_error.code, api_error.message, ref=api_error.ref, **extra)
-    response = as_error(JsonResponse({"error": content}, status=api_error.status), api_error)
-    if allow:
-        response.headers["Allow"] = str(allow)
-    return response
+    return as_error(JsonResponse({"error": content}), api_error)
+
+
+def text_error_response(error: Exception) -> HttpResponse:
+    """Return an error as a sentence for people, for clients that show the body of a response."""
+    api_error = api_error_from(error)
+    text = " ".join([api_error.text, *(api_error.fields or {}).values()])
+    return as_error(HttpResponse(text, content_type="text/plain; charset=utf-8"), api_error)
 
 
 def as_error(response: HttpResponse, error: APIError) -> HttpResponse:
-    """Add what every response to an error has: its headers, whatever the format of its body."""
+    """Give a response the status and the headers of an error, whatever the format of its body."""
+    response.status_code = error.status
     # Logged already if there is more to say; Django would mail the admins for each 503 of a restart.
     response._has_been_logged = error.status >= 500  # type: ignore[attr-defined]
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     if value := challenge(error):
         response.headers["WWW-Authenticate"] = value
+    if allow := error.extra.get("allow"):
+        response.headers["Allow"] = str(allow)
     return private(response)
 
 

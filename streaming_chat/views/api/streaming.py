@@ -43,14 +43,19 @@ OnError = Callable[[HttpRequest, Exception, dict[str, Any]], HttpResponse]
 _MAY_NOT_STREAM = re.compile(rb'"stream"(?!\s*:\s*true\b)|\\u00[67]')
 
 
-def streaming(**handlers: Handler) -> Callable[..., Any]:
+def answer_error_in_json(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
+    """Answer as the API does."""
+    return error_response(error)
+
+
+def streaming(*, on_error: OnError = answer_error_in_json, **handlers: Handler) -> Callable[..., Any]:
     """Return an API view that streams replies, unless `"stream": false` is asked for. handlers: one for each method."""
-    return _described(reply_view(_prepare_with(handlers), answer_error_in_json, fits=_streams), handlers)
+    return _described(reply_view(_prepare_with(handlers), on_error, fits=_streams), handlers)
 
 
-def waiting(**handlers: Handler) -> Callable[..., Any]:
+def waiting(*, on_error: OnError = answer_error_in_json, **handlers: Handler) -> Callable[..., Any]:
     """Return an API view that answers at a reply's ending. handlers: one for each method."""
-    return _described(reply_view(_prepare_with(handlers), answer_error_in_json), handlers)
+    return _described(reply_view(_prepare_with(handlers), on_error), handlers)
 
 
 def _described(view: Callable[..., Any], handlers: dict[str, Handler]) -> Callable[..., Any]:
@@ -74,11 +79,6 @@ def _prepare_with(handlers: dict[str, Handler]) -> Prepare:
 def _streams(method: str, body: IO[bytes]) -> bool:
     """Return whether a request is answered with a stream, as far as its body says so without being parsed."""
     return method != "POST" or _MAY_NOT_STREAM.search(body.read()) is None
-
-
-def answer_error_in_json(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
-    """Answer as the API does."""
-    return error_response(error)
 
 
 class _Waiting(NamedTuple):
@@ -175,7 +175,7 @@ class StreamResponse(StreamingHttpResponse):
     """A reader as a response that no proxy, cache or middleware holds back."""
 
     def __init__(self, reader: Reader | BlockingReader, encoder: type[Encoder]) -> None:
-        super().__init__(reader, content_type=encoder.content_type)
+        super().__init__(reader, content_type=encoder.content_type, headers=encoder.headers)
         self.headers["Cache-Control"] = "no-store, no-cache, no-transform"
         # GZipMiddleware would compress: Django 5.2 makes Chromium see one event only, 6.0 holds all back.
         self.headers["Content-Encoding"] = "identity"

@@ -1,0 +1,103 @@
+"""The addresses that the AI SDK's `useChat` asks for, with their errors as text, which it shows.
+
+A chat has an id that its client has chosen. It is unique for its owner only: two owners may choose the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats.chat_ids import find_chat
+from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.chats.tree import messages_of
+from streaming_chat.encoders.ai_sdk import AISDKEncoder
+from streaming_chat.exceptions import APIError
+from streaming_chat.models import Message
+
+from . import parsing, ui_messages
+from .lookups import find_reply
+from .messages import option_checks, options_of
+from .replies import answer_with_existing, begin_reply, output_of, stop_reply
+from .reply_answers import ReplyAnswer
+from .responses import private, require, require_found, text_error_response
+from .streaming import streaming, waiting
+
+_FIRST_SDK = 5
+
+
+def send(request: HttpRequest, owner: Owner) -> ReplyAnswer:
+    """Answer the last message of a chat, or answer it again, and stream the reply."""
+    parsing.require_json(request)
+    encoding = _encoding(request)
+    checks = {**ui_messages.checks(), **option_checks()}
+    body = parsing.read_body(request, checks, ignores_unknown=True)
+    chat_id = body.get("id") or body.get("threadId")
+    if not chat_id:
+        raise APIError(422, "invalid", fields={"id": "This field is required."})
+    turn = ui_messages.Turn.of(body)
+    options = options_of(body, owner)
+    conversation = find_chat(owner, chat_id)
+    place = turn.place(conversation) if conversation else {}
+    if regenerated := place.get("regenerate"):
+        options["output"] = output_of(find_reply(owner, regenerated))
+    send_request = SendRequest.from_body(
+        body,
+        content="" if regenerated else turn.text,
+        conversation_id=conversation and conversation.pk,
+        chat_id=chat_id,
+        body={"content": turn.text, "model": body.get("model", ""), "effort": body.get("effort", "")},
+        **place,
+        **options,
+    )
+    return begin_reply(request, owner, send_request, **encoding)
+
+
+def follow(request: HttpRequest, owner: Owner, chat_id: str) -> ReplyAnswer | HttpResponse:
+    """The stream of the reply that is being written in a chat, from its beginning; 204 if there is none."""
+    require(get_permissions().may_read(request, owner))
+    encoding = _encoding(request)
+    if reply := _live_reply(owner, chat_id):
+        return answer_with_existing(request, owner, reply, **encoding)
+    # Also for an unknown chat: `useChat` asks for each chat that it opens, and for a new one before its first message.
+    return private(HttpResponse(status=204))
+
+
+def stop(request: HttpRequest, owner: Owner, chat_id: str) -> ReplyAnswer | HttpResponse:
+    """End the reply that is being written in a chat, and wait for the ending; 204 if there is none."""
+    parsing.read_body(request, *parsing.no_fields())
+    if reply := _live_reply(owner, chat_id):
+        return stop_reply(request, owner, reply)
+    require_found(find_chat(owner, chat_id))
+    return private(HttpResponse(status=204))
+
+
+def _encoding(request: HttpRequest) -> dict[str, Any]:
+    """Return how the stream is written. `?sdk=6`: the client is of that version of the package `ai`, or of a later one."""
+    sdk = parsing.read_query(request, {"sdk": _sdk}).get("sdk", _FIRST_SDK)
+    return {"encoder": AISDKEncoder, "encoder_options": {"sdk": sdk}}
+
+
+@parsing.check(type="integer", minimum=_FIRST_SDK)
+def _sdk(value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and len(value) <= 3 and int(value) >= _FIRST_SDK):
+        raise ValueError(f"Must be a version of the AI SDK, {_FIRST_SDK} or later.")
+    return int(value)
+
+
+def _live_reply(owner: Owner, chat_id: str) -> Message | None:
+    if (conversation := find_chat(owner, chat_id)) is None:
+        return None
+    return messages_of(conversation).select_related("conversation").filter(live__isnull=False).first()
+
+
+def _answer_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
+    return text_error_response(error)
+
+
+send_view = streaming(on_error=_answer_error, POST=send)
+stream_view = streaming(on_error=_answer_error, GET=follow)
+stop_view = waiting(on_error=_answer_error, POST=stop)
