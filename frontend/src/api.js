@@ -33,28 +33,38 @@ export class NetworkError extends Error {
   }
 }
 
-/** @typedef {{body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} RequestOptions */
+/**
+ * @typedef {{body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} RequestOptions
+ * @typedef {() => Record<string, string> | Promise<Record<string, string>>} HeaderSource
+ */
 
 export class Api {
   #csrfToken;
   #csrfHeader;
   #isStranger;
   #unexpected;
+  #credentials;
+  #moreHeaders;
 
   /**
    * @param {object} options
    * @param {string} options.root The app's address, ending in a slash; all paths are relative to it.
-   * @param {string} options.csrfToken From the page, so that sites may hide the cookie or have none.
+   * @param {string | null} options.csrfToken From the page, so that sites may hide the cookie or have none; null if the server is to
+   *   be asked for it, "" if none is needed.
    * @param {string} options.csrfHeader The header in which the site looks for the token.
    * @param {boolean} options.isStranger Whether the user is a visitor whom the server does not know yet.
    * @param {string} options.unexpected The text for an answer that is not the app's.
+   * @param {RequestCredentials} [options.credentials] Whether cookies are sent.
+   * @param {HeaderSource} [options.moreHeaders] Called for each request.
    */
-  constructor({ root, csrfToken, csrfHeader, isStranger, unexpected }) {
+  constructor({ root, csrfToken, csrfHeader, isStranger, unexpected, credentials = "same-origin", moreHeaders = () => ({}) }) {
     this.root = root;
     this.#csrfToken = csrfToken;
     this.#csrfHeader = csrfHeader;
     this.#isStranger = isStranger;
     this.#unexpected = unexpected;
+    this.#credentials = credentials;
+    this.#moreHeaders = moreHeaders;
   }
 
   /**
@@ -123,14 +133,20 @@ export class Api {
    * @param {RequestOptions} options
    */
   async #sendWithToken(method, path, options) {
+    if (method !== "GET" && this.#csrfToken === null) await this.#renewToken(options);
     try {
       return await this.#send(method, path, options);
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== "csrf_failed") throw error;
-      const answer = await this.#send("GET", "api/token", { signal: options.signal });
-      this.#csrfToken = (await answer.json()).csrf_token;
+      await this.#renewToken(options);
       return this.#send(method, path, options);
     }
+  }
+
+  /** @param {RequestOptions} options */
+  async #renewToken({ signal }) {
+    const answer = await this.#send("GET", "api/token", { signal });
+    this.#csrfToken = (await answer.json()).csrf_token;
   }
 
   /**
@@ -139,11 +155,12 @@ export class Api {
    * @param {RequestOptions} options
    */
   async #send(method, path, { body, headers = {}, signal }) {
-    if (method !== "GET") headers = { ...headers, [this.#csrfHeader]: this.#csrfToken };
-    if (body !== undefined) headers = { ...headers, "Content-Type": "application/json" };
+    headers = { ...headers, ...(await this.#moreHeaders()) };
+    if (method !== "GET" && this.#csrfToken) headers[this.#csrfHeader] = this.#csrfToken;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
     const text = body === undefined ? undefined : JSON.stringify(body);
     /** @type {RequestInit} */
-    const options = { method, headers, body: text, signal, credentials: "same-origin", cache: "no-store" };
+    const options = { method, headers, body: text, signal, credentials: this.#credentials, cache: "no-store" };
     const response = await fetch(this.root + path, options).catch((error) => Promise.reject(new NetworkError(error)));
     if (!response.ok) throw this.#error(response, await response.json().catch(() => ({})));
     return response;

@@ -4,7 +4,7 @@
  * Every event has an id. A stream that ends without an ending event was cut; a request with the last id continues it exactly there.
  */
 
-import { ApiError } from "./api.js";
+import { ApiError, NetworkError } from "./api.js";
 import { ConnectionLost, ConnectionWatch, readEvents, wait } from "./connection.js";
 
 /** @import { StreamEvent } from "./types" */
@@ -26,11 +26,12 @@ const UNAVAILABLE = new Set([502, 503, 504]);
  * @property {AbortSignal} signal
  * @property {(error: unknown) => void} connectionChanged Called with the error before every pause, and with null when the stream is back.
  * @property {number} silence Seconds without a byte after which a connection counts as dead.
+ * @property {number} [retries] How many attempts may fail one after the other before it is given up; without it, it never is.
  */
 
 /**
- * Yield a reply's events up to its ending, their data parsed. Throws the ApiError that prevents it, and the signal's reason when
- * that is aborted.
+ * Yield a reply's events up to its ending, their data parsed. Throws the ApiError that prevents it, NetworkError after so many
+ * retries, and the signal's reason when that is aborted.
  *
  * @param {FollowOptions} options
  * @returns {AsyncGenerator<StreamEvent>}
@@ -40,6 +41,7 @@ export async function* followEvents(options) {
   for (;;) {
     const { isOver, cause } = yield* readResponse(options, progress);
     if (isOver) return;
+    if (progress.failures === options.retries) throw cause instanceof ApiError ? cause : new NetworkError(cause);
     options.connectionChanged(cause);
     const retryAtOnce = cause instanceof ConnectionLost && (cause.isBack || progress.failures === 0);
     if (!retryAtOnce) await wait(delay(cause, progress.failures), options.signal);

@@ -40,11 +40,12 @@ export class ReplyContent {
   }
 
   /**
-   * Add an event of the stream.
+   * Add an event of the stream; a "reset" starts over.
    *
    * @param {StreamEvent} event
    */
-  add({ data, id }) {
+  add({ event, data, id }) {
+    if (event === "reset") Object.assign(this, new ReplyContent());
     this.text += data.text ?? "";
     this.reasoning += data.reasoning ?? "";
     if (data.tool_call) this.tools.push(data.tool_call);

@@ -122,7 +122,6 @@ export class Reply {
    * @param {StreamEvent} event
    */
   receive(event) {
-    if (event.event === "reset") this.received = new ReplyContent();
     this.received.add(event);
     if (event.data.reasoning) this.#reasoningTime.start();
     else if (event.data.text || event.data.tool_call || event.data.source) this.#reasoningTime.stop();

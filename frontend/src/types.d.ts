@@ -1,45 +1,8 @@
 /** The shapes that several modules share: what the API sends (docs/http-api.md), and the named elements of the templates. */
 
-export interface ErrorBody {
-  code: string;
-  message: string;
-  retryable?: boolean;
-  /** What was wrong, by the name of the field. */
-  fields?: Record<string, string>;
-}
+import type { Message } from "../declarations/client";
 
-export interface Siblings {
-  /** Starts at 1. */
-  index: number;
-  count: number;
-  /** The versions before and after it; absent for a message that this page has just sent. */
-  previous?: string | null;
-  next?: string | null;
-}
-
-export interface FeedbackData {
-  value: 1 | -1;
-  comment: string;
-}
-
-export interface ToolCall {
-  name: string;
-  arguments: string;
-}
-
-/** What a reply cites. Each value may be "". */
-export interface Source {
-  url: string;
-  title: string;
-  id: string;
-  text: string;
-  origin: string;
-}
-
-export type MessagePart =
-  | { kind: "text" | "reasoning"; text: string }
-  | ({ kind: "tool_call" } & ToolCall)
-  | ({ kind: "source" } & Source);
+export type { ErrorBody, FeedbackData, Message, MessagePart, Siblings, Source, ToolCall, Usage } from "../declarations/client";
 
 /** A model as GET api/models has it. */
 export interface OfferedModel {
@@ -57,39 +20,6 @@ export interface OfferedModel {
 export interface ModelChoice {
   model: string;
   effort: string;
-}
-
-export interface Usage {
-  input_tokens: number | null;
-  cached_input_tokens: number | null;
-  cache_write_tokens: number | null;
-  output_tokens: number | null;
-  reasoning_tokens: number | null;
-  estimated: boolean;
-}
-
-export interface Message {
-  id: string;
-  conversation: string;
-  parent: string | null;
-  role: "user" | "assistant";
-  text: string;
-  parts: MessagePart[];
-  status: string;
-  end_reason: string;
-  can_continue: boolean;
-  error: ErrorBody | null;
-  model: string;
-  effort: string;
-  usage: Usage | null;
-  cost: string | null;
-  first_event_ms: number | null;
-  reasoning_ms: number | null;
-  duration_ms: number | null;
-  position: number;
-  created_at: string;
-  feedback: FeedbackData | null;
-  siblings: Siblings;
 }
 
 export interface Conversation {

@@ -1,4 +1,4 @@
-"""The built browser module that the app serves. The tests of its source that need no page run with `make lint-frontend`."""
+"""The built browser modules. The tests of their source that need no page run with `make lint-frontend`."""
 
 import subprocess
 
@@ -7,7 +7,7 @@ from .bundles import FRONTEND, node
 
 class TestBundles:
     def test_they_are_what_the_source_gives(self):
-        """Also the licences; and chat.js is within its budget."""
+        """Also the licences and the types; and chat.js and client.js are within their budgets."""
         assert (FRONTEND / "node_modules").exists(), (
             "frontend/node_modules is missing: run `npm ci` in frontend/ first."
         )
@@ -16,3 +16,12 @@ class TestBundles:
         built = subprocess.run(command, cwd=FRONTEND, capture_output=True, text=True, check=False)
 
         assert built.returncode == 0, built.stdout + built.stderr
+
+
+class TestTypes:
+    def test_programs_with_the_client_are_checked(self):
+        """frontend/tests/client-types.ts has such programs, also wrong ones."""
+        command = [node(), "node_modules/typescript/bin/tsc", "--project", "."]
+        checked = subprocess.run(command, cwd=FRONTEND, capture_output=True, text=True, check=False)
+
+        assert checked.returncode == 0, checked.stdout
