@@ -78,7 +78,7 @@ class Nginx:
         self.static.mkdir()
         self.port, self.plain_port = _free_ports(2)
         self.certificate = self.folder / "certificate.pem"
-        _make_certificate(self.folder)
+        make_certificate(self.folder)
         (shown,) = documented("nginx")
         site = _adapted(shown, self._replacements(upstream), without)
         (self.folder / "site.conf").write_text(http + site.replace("location / {", f"location / {{\n{location}"))
@@ -220,7 +220,7 @@ def _adapted(site: str, replacements: dict[str, str], without: tuple[str, ...]) 
     return site
 
 
-def _make_certificate(folder: Path) -> None:
+def make_certificate(folder: Path) -> None:
     """Make a certificate for localhost that is its own authority."""
     command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2"]

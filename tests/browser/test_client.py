@@ -1,5 +1,7 @@
 """client.js in a page of another origin: docs/examples/other-origin/ with the CORS recipes of docs/client.md."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,23 +11,27 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from streaming_chat.models import Message
 from tests.database import database_url
+from tests.factories import make_token
+from tests.nginx import make_certificate
 from tests.provider_server import Gate, ProviderServer, Script
 from tests.servers import held
 
 from .bundles import ROOT
+from .chromium import CHROMIUM_ARGS, chromium_path
 from .conftest import sign_in, watched
 from .line import Line
 from .server import Server
 
 EXAMPLE = ROOT / "docs" / "examples" / "other-origin"
 CLIENT = ROOT / "streaming_chat" / "static" / "streaming_chat" / "client.js"
-ROOT_IN_EXAMPLE = "https://chat.example.com/chat/"
+ROOT_IN_EXAMPLE = '"https://chat.example.com/chat/"'
+DELTAS = ["Grüße ", "🎈", "👩‍👩‍👧", " und", " Schluss"]
 # The first blocks of Python in docs/client.md.
-TOKENS, COOKIES = 1, 2
+TOKENS, COOKIES, COOKIES_OF_ANOTHER_SITE = 1, 2, 3
 IMPORT = """async (root) => {
     const { ChatClient } = await import("./client.js");
     window.chat = new ChatClient(root);
@@ -56,14 +62,17 @@ def serve(files: int, tmp_path: Path, provider: ProviderServer, user) -> Iterato
     """Return what serves the API to the pages of an origin, by the first recipes, at the end of a line."""
 
     @contextmanager
-    def serve_to(host: str, recipes: int) -> Iterator[tuple[str, Line]]:
+    def serve_to(host: str, recipes: int, token: str = "", **tls: str) -> Iterator[tuple[str, Line]]:
         origin = f"http://{host}:{files}"
         settings = {"DJANGO_SETTINGS_MODULE": "tests.browser.other_origin", "ORIGIN": origin, "RECIPES": str(recipes)}
         beats = {"STREAMING_CHAT_HEARTBEAT_SECONDS": "0.25"}
         urls = {"DATABASE_URL": database_url(), "PROVIDER_URL": provider.openai_url}
-        with Server(**settings, **beats, **urls) as server, Line(server.root) as line:
+        with Server(**settings, **beats, **urls, **tls) as server, Line(server.root) as line:
+            if tls:
+                line.url = line.url.replace("http:", "https:")
             page = tmp_path / "index.html"
-            page.write_text(page.read_text().replace(ROOT_IN_EXAMPLE, f"{line.url}/chat/"))
+            data = f'"{line.url}/chat/"' + (f' data-token="{token}"' if token else "")
+            page.write_text(page.read_text().replace(ROOT_IN_EXAMPLE, data))
             yield origin, line
 
     return serve_to
@@ -82,6 +91,39 @@ class Example:
         self.page.get_by_label("Message").fill(text)
         self.page.get_by_label("Message").press("Enter")
 
+    def read_over_cuts(self, line: Line, provider: ProviderServer) -> None:
+        """Send a message, and cut the line after each delta. Positions count code points, which JavaScript does not."""
+        gates = {number: Gate() for number in range(1, len(DELTAS))}
+        provider.script(Script(DELTAS, gates=gates))
+        with held(*gates.values()):
+            self.say("Hi")
+            for number, gate in gates.items():
+                text = "".join(DELTAS[:number])
+                expect(self.output).to_have_text(text.strip())
+                with self.page.expect_request(lambda request: "/events?after=" in request.url) as resumed:
+                    line.cut()
+                gate.open()
+                assert int(resumed.value.url.rpartition("/")[2]) == 1 + len(text)
+            expect(self.status).to_have_text("completed")
+
+        assert self.output.text_content() == "".join(DELTAS) == Message.objects.get(role="assistant").text
+        assert len(provider.calls) == 1
+
+
+@contextmanager
+def lenient_profile(chromium: Browser, folder: Path) -> Iterator[BrowserContext]:
+    """Yield a context that lets other sites have cookies, which the usual ones do not."""
+    preferences = folder / "Default" / "Preferences"
+    preferences.parent.mkdir(parents=True)
+    preferences.write_text(json.dumps({"profile": {"cookie_controls_mode": 0}}))
+    context = chromium.browser_type.launch_persistent_context(
+        folder, executable_path=chromium_path(), args=CHROMIUM_ARGS, ignore_https_errors=True
+    )
+    try:
+        yield context
+    finally:
+        context.close()
+
 
 class TestCookies:
     @pytest.fixture
@@ -93,24 +135,8 @@ class TestCookies:
             yield Example(page), line
 
     def test_a_reply_survives_a_line_that_is_cut_again_and_again(self, example, provider):
-        """Without loss or repetition, also where a position counts other than JavaScript does."""
         chat, line = example
-        deltas = ["Grüße ", "🎈", "👩‍👩‍👧", " und", " Schluss"]
-        gates = {number: Gate() for number in range(1, len(deltas))}
-        provider.script(Script(deltas, gates=gates))
-        with held(*gates.values()):
-            chat.say("Hi")
-            for number, gate in gates.items():
-                expect(chat.output).to_have_text("".join(deltas[:number]).strip())
-                with chat.page.expect_request(lambda request: "/events?after=" in request.url) as resumed:
-                    line.cut()
-                gate.open()
-                position = int(resumed.value.url.rpartition("/")[2])
-                assert position == 1 + len("".join(deltas[:number]))
-            expect(chat.status).to_have_text("completed")
-
-        assert chat.output.text_content() == "".join(deltas) == Message.objects.get(role="assistant").text
-        assert len(provider.calls) == 1
+        chat.read_over_cuts(line, provider)
 
     def test_the_next_message_is_of_the_same_conversation(self, example, provider):
         chat, _line = example
@@ -185,7 +211,57 @@ class TestCookies:
         assert titles == ["Rain", None, []]
 
 
+class TestTokens:
+    def test_a_reply_survives_a_line_that_is_cut_again_and_again(self, chromium, serve, user, provider):
+        """From another site; nothing but the token says who the user is."""
+        token = make_token(user)
+        asked = []
+        with serve("localhost", TOKENS, token) as (origin, line), watched(chromium) as context:
+            page = context.new_page()
+            page.on("request", lambda request: line.url in request.url and asked.append(request.headers))
+            page.goto(origin)
+            chat = Example(page)
+            chat.read_over_cuts(line, provider)
+            assert context.cookies() == []
+
+        assert {headers["authorization"] for headers in asked} == {f"Bearer {token}"}
+        assert Message.objects.get(role="assistant").conversation.owner == user
+
+    def test_one_that_is_not_valid_is_refused(self, chromium, serve, user):
+        with serve("localhost", TOKENS, "sc_wrong") as (origin, _line), watched(chromium) as context:
+            page = context.new_page()
+            page.goto(origin)
+            chat = Example(page)
+            chat.say("Hi")
+            expect(chat.status).to_have_text(re.compile("token"))
+
+        assert not Message.objects.exists()
+
+
 class TestCookiesOfAnotherSite:
+    """localhost and 127.0.0.1 are two sites."""
+
+    def test_those_that_say_so_are_sent(self, chromium, serve, user, provider, tmp_path):
+        make_certificate(tmp_path)
+        files = {"KEYFILE": "key.pem", "CERTFILE": "certificate.pem"}
+        tls = {f"UVICORN_SSL_{name}": str(tmp_path / file) for name, file in files.items()}
+        provider.script(Script(["One"]))
+        with (
+            serve("localhost", COOKIES_OF_ANOTHER_SITE, **tls) as (origin, line),
+            lenient_profile(chromium, tmp_path / "profile") as context,
+        ):
+            sign_in(context, line.url, user)
+            [session] = context.cookies()
+            context.add_cookies([{**session, "sameSite": "None", "secure": True}])
+            page = context.new_page()
+            page.goto(origin)
+            chat = Example(page)
+            chat.say("Hi")
+            expect(chat.status).to_have_text("completed")
+
+            assert chat.output.text_content() == "One"
+            assert {cookie["sameSite"] for cookie in context.cookies()} == {"None"}
+
     def test_other_cookies_are_not_sent(self, chromium, serve, user):
         with serve("localhost", COOKIES) as (origin, line), watched(chromium) as context:
             sign_in(context, line.url, user)
