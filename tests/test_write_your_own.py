@@ -1,4 +1,4 @@
-"""The examples of docs/providers.md and docs/write-your-own/ do what their pages say."""
+"""The examples of docs/providers.md, docs/client.md and docs/write-your-own/ do what their pages say."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from .test_docs import ROOT
 
 def code_blocks(page: str) -> list[str]:
     """Return what a page shows in Python."""
-    path = "providers.md" if page == "provider" else f"write-your-own/{page}.md"
+    path = {"provider": "providers.md", "client": "client.md"}.get(page, f"write-your-own/{page}.md")
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / path).read_text(), re.DOTALL)
 
 
@@ -263,7 +263,7 @@ class TokenTests(ApiTestCase):
     def test_another_origin(self):
         """Runs the settings that the page shows."""
         site = {"INSTALLED_APPS": [*settings.INSTALLED_APPS], "MIDDLEWARE": [*settings.MIDDLEWARE]}
-        exec(code_blocks("permissions")[3], site)  # noqa: S102  (the page's own example)
+        exec(code_blocks("client")[0], site)  # noqa: S102  (the page's own example)
         site = {name: value for name, value in site.items() if name.isupper()}
         with override_settings(**site):
             asked = self.client.options(
