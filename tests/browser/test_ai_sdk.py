@@ -1,0 +1,272 @@
+"""`Chat` of the AI SDK, as its versions are published, against the app in front of a loopback provider."""
+
+import json
+import shutil
+import subprocess
+from typing import Any, Self
+
+from django.conf import settings
+
+from streaming_chat.chats.branches import branch
+from streaming_chat.models import Conversation, Message
+from tests.provider_server import Gate, Script
+from tests.servers import ServerTestCase, held, outcome, wait_until
+
+from .bundles import node
+from .node import CLIENTS
+
+DRIVER = CLIENTS / "ai_sdk.mjs"
+# The oldest Node.js that the frontend needs runs ai 5 and 6; ai 7 needs the newer one that Playwright brings along.
+RUNTIMES = {"ai5": shutil.which("node"), "ai6": shutil.which("node"), "ai7": node()}
+CHAT = "chat/1"
+CUT = "The connection to the model was lost before the reply was complete."
+
+
+class Client:
+    """A process with chats of one version of the AI SDK, each in a tab. options: of its transport."""
+
+    def __init__(self, package: str, **options: Any) -> None:
+        runtime = RUNTIMES[package]
+
+        assert runtime, "Node.js 20 or newer must be on PATH."
+
+        command = [runtime, str(DRIVER), package, json.dumps(options)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.versions = self._read()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def do(self, command: str, *, tab: str = "one", **values: Any) -> dict[str, Any]:
+        """Carry out a command, and return what the tab shows then."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"do": command, "tab": tab, **values}) + "\n")
+        self._process.stdin.flush()
+        shown = self._read()
+
+        assert "failure" not in shown, shown["failure"]
+
+        return shown
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+
+        assert line, f"{DRIVER.name} has ended; run `npm --prefix tests/clients ci` first."
+
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+class AISDKTestCase(ServerTestCase):
+    """Each test runs with every version, in a chat of its own."""
+
+    def open_client(self, package: str, **options: Any) -> Client:
+        csrf = "a" * 32
+        headers = {
+            "X-CSRFToken": csrf,
+            "Cookie": f"{settings.CSRF_COOKIE_NAME}={csrf}; {settings.SESSION_COOKIE_NAME}={self.browser.session}",
+        }
+        api = f"http://127.0.0.1:{self.server.port}/chat/ai/chat"
+        client = Client(package, **{"api": api, "headers": headers, **options})
+        print(*client.versions.values())  # noqa: T201  (the versions that were tested)
+        return client
+
+    def each(self, check: Any, **options: Any) -> None:
+        for package in RUNTIMES:
+            with self.subTest(package), self.open_client(package, **options) as client:
+                client.do("open", id=CHAT)
+                check(client)
+            Conversation.objects.all().delete()
+            self.provider.clear()
+
+
+class ChatTests(AISDKTestCase):
+    def test_it_sends_regenerates_and_edits(self):
+        def check(client):
+            self.provider.script(*map(Script, (["Hel", "lo"], ["Again"], ["Third"], ["Edited"])))
+            client.do("send", text="One")
+            first = client.do("wait", status="ready", text="Hello")["messages"][-1]
+            client.do("regenerate")
+            client.do("wait", status="ready", text="Again")
+            client.do("send", text="Two")
+            shown = client.do("wait", status="ready", text="Third")
+            client.do("send", text="Zwei", message={"messageId": shown["messages"][2]["id"]})
+            edited = client.do("wait", status="ready", text="Edited")
+            reply = Message.objects.get(text="Edited")
+            versions = Message.objects.get(pk=first["id"]).parent.children
+
+            assert [message["text"] for message in edited["messages"]] == ["One", "Again", "Zwei", "Edited"]
+            assert [message.text for message in branch(reply.conversation, reply.pk)] == [
+                *("One", "Again", "Zwei", "Edited")
+            ]
+            assert edited["messages"][-1]["id"] == str(reply.pk)
+            assert first["metadata"]["conversation"] == str(reply.conversation_id)
+            assert first["metadata"]["status"] == "completed"
+            assert first["metadata"]["usage"]["output_tokens"] is not None
+            assert first["isDone"]
+            assert list(versions.order_by("created_at").values_list("text", flat=True)) == ["Hello", "Again"]
+            assert Conversation.objects.get().chat_id == CHAT
+            assert [call.body["messages"][-1]["content"] for call in self.provider.calls] == [
+                "One",
+                "One",
+                "Two",
+                "Zwei",
+            ]
+
+        self.each(check)
+
+    def test_reasoning(self):
+        def check(client):
+            self.provider.script(Script(["Four"], reasoning=["Two and ", "two"]))
+            client.do("send", text="2+2")
+            [_question, reply] = client.do("wait", status="ready", text="Four")["messages"]
+
+            assert (reply["reasoning"], reply["text"], reply["isDone"]) == ("Two and two", "Four", True)
+
+        self.each(check)
+
+    def test_closing_the_connection_ends_the_reply_where_that_is_asked_for(self):
+        def check(client):
+            gate = Gate()
+            self.provider.script(Script(["a", "b"], gates={1: gate}))
+            with held(gate):
+                client.do("send", text="One")
+                client.do("wait", text="a")
+                shown = client.do("stop")
+                reply = self.ended(shown["messages"][-1]["id"])
+
+            assert shown["status"] == "ready"
+            assert shown["messages"][-1]["text"] == "a" == reply.text
+            assert outcome(reply) == ("stopped", "disconnect", "")
+
+        self.each(check, body={"disconnect": "stop"})
+
+    def test_the_api_ends_the_reply_and_the_client_is_ready(self):
+        def check(client):
+            gate = Gate()
+            self.provider.script(Script(["a", "b"], gates={1: gate}))
+            with held(gate):
+                client.do("send", text="One")
+                client.do("wait", text="a")
+                answer = self.browser.post("ai/chat/chat%2F1/stop")
+                assert answer.status == 200
+                stopped = answer.json()
+                shown = client.do("wait", status="ready", text="a")
+
+            assert (stopped["status"], stopped["end_reason"], stopped["text"]) == ("stopped", "user", "a")
+            assert shown["messages"][-1]["metadata"]["end_reason"] == "user"
+            assert shown["messages"][-1]["isDone"]
+
+        self.each(check)
+
+
+class ErrorTests(AISDKTestCase):
+    def test_before_the_stream_the_client_shows_the_sentence_and_can_try_again(self):
+        def check(client):
+            self.provider.script(Script(["Hello"]))
+            client.do("send", text="x" * 40_000)
+            refused = client.do("wait", status="error")
+            client.do("open", id=CHAT, messages=[])
+            client.do("send", text="One")
+            client.do("wait", status="ready", text="Hello")
+
+            assert refused["error"].startswith("The request is not valid. The message is too long")
+            assert Message.objects.filter(role="user").count() == 1
+
+        self.each(check)
+
+    def test_a_message_whose_request_was_refused_is_sent_by_regenerate(self):
+        def check(client):
+            gate = Gate()
+            self.provider.script(Script(["a"], gates={1: gate}), Script(["Two"]))
+            with held(gate):
+                self.browser.post("ai/chat", {"id": CHAT, "message": {"role": "user", "parts": [_text("Elsewhere")]}})
+                gate.wait_reached()
+                client.do("send", text="Here")
+                refused = client.do("wait", status="error")
+            self.reply_to("Elsewhere")
+            client.do("regenerate")
+            client.do("wait", status="ready", text="Two")
+
+            assert refused["error"] == "A reply is still being written in this conversation."
+            assert Message.objects.filter(role="user").count() == 2
+
+        self.each(check)
+
+    def test_without_a_csrf_token(self):
+        def check(client):
+            client.do("send", text="One")
+            refused = client.do("wait", status="error")
+
+            assert refused["error"].startswith("The security token is missing or has expired.")
+
+        cookie = f"{settings.SESSION_COOKIE_NAME}={self.browser.session}"
+        self.each(check, headers={"Cookie": cookie})
+
+    def test_in_mid_stream_what_was_received_stays(self):
+        def check(client):
+            self.provider.script(Script(["a", "b"], fault="cut", after=1))
+            client.do("send", text="One")
+            shown = client.do("wait", status="error")
+            [_question, reply] = shown["messages"]
+
+            assert (shown["error"], reply["text"], reply["isDone"]) == (CUT, "a", True)
+            assert reply["metadata"]["error"]["code"] == "provider_truncated"
+            assert outcome(self.ended(reply["id"]))[0] == "interrupted"
+
+        self.each(check)
+
+
+class ResumeTests(AISDKTestCase):
+    def test_a_second_tab_shows_the_same_reply(self):
+        def check(client):
+            gate = Gate()
+            self.provider.script(Script(["Hel", "lo"], reasoning=["Hm"], gates={1: gate}))
+            with held(gate):
+                client.do("send", text="One")
+                begun = client.do("wait", text="Hel")["messages"]
+                client.do("open", tab="two", id=CHAT, messages=[{**begun[0], "parts": [_text("One")]}])
+                client.do("follow", tab="two")
+                client.do("wait", tab="two", text="Hel")
+                gate.open()
+                shown = [
+                    client.do("wait", tab=tab, status="ready", text="Hello")["messages"][-1] for tab in ("one", "two")
+                ]
+            saved = wait_until(lambda: Message.objects.filter(pk=shown[0]["id"], text="Hello").first())
+
+            assert shown[0] == shown[1]
+            assert shown[0]["reasoning"] == "Hm"
+            assert saved.status == "completed"
+            assert len(self.provider.calls) == 1
+            # Nothing is live any more.
+            assert client.do("resume", tab="two")["status"] == "ready"
+            assert self.browser.get("ai/chat/chat%2F1/stream").status == 204
+
+        self.each(check)
+
+    def test_a_tab_that_left_comes_back(self):
+        def check(client):
+            gate = Gate()
+            self.provider.script(Script(["Hel", "lo"], gates={1: gate}))
+            with held(gate):
+                client.do("send", text="One")
+                left = client.do("wait", text="Hel")["messages"][-1]
+                client.do("stop")
+                client.do("follow")
+                client.do("wait", status="streaming", text="Hel")
+                gate.open()
+                shown = client.do("wait", status="ready", text="Hello")["messages"]
+
+            assert [message["text"] for message in shown] == ["One", "Hello"]
+            assert shown[-1]["id"] == left["id"]
+
+        self.each(check)
+
+
+def _text(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
