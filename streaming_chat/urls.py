@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from .views import health, pages
+from .views import health, pages, tokens
 from .views.api import (
     ai_chat,
     available_models,
@@ -25,6 +25,7 @@ app_name = "streaming_chat"
 urlpatterns = [
     path("", pages.chat, name="chat"),
     path("c/<uuid:conversation_id>", pages.conversation, name="conversation"),
+    path("tokens", tokens.tokens_view, name="tokens"),
     path("api/conversations", conversations.conversations_view, name="api-conversations"),
     path("api/conversations/search", conversations.search_view, name="api-search"),
     path("api/conversations/<uuid:conversation_id>", conversations.conversation_view, name="api-conversation"),

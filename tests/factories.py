@@ -16,7 +16,7 @@ from streaming_chat.accounts.owners import user_key
 from streaming_chat.conf import conf
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.engine.completion import Completion, LeaseLost, end_reply
-from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.models import AccessToken, Conversation, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import events
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import Event
@@ -43,7 +43,7 @@ def make_staff(name: str, *permissions: str) -> Any:
 
 def make_token(owner: Any = None, **fields: Any) -> str:
     """Return an access token; of ana when no owner is named."""
-    return str(create_token(owner or make_user(), **{"name": "Phone", "scope": "chat", **fields}))
+    return str(create_token(AccessToken(owner=owner or make_user(), **{"name": "Phone", **fields})))
 
 
 def make_conversation(owner: Any = None, **fields: Any) -> Conversation:

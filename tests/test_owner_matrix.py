@@ -22,6 +22,8 @@ from .routes import routes
 # of which nothing is said, as of one that has ended; the admin, of which one address streams.
 OPEN, PAGE, PAGE_OF, OWN, OF, ADMIN, TRANSCRIPTS = "open", "page", "page of", "own", "of", "admin", "transcripts"
 LIVE, WATCH = "live", "watch"
+# A page for users alone.
+ACCOUNT = "account"
 C, M, THEIRS = "<uuid:conversation_id>", "<uuid:message_id>", "<uuid:object_id>"
 # The conversation's own id is one, too.
 CHAT = "<path:chat_id>"
@@ -35,6 +37,7 @@ KINDS = {
     "admin/login/": OPEN,
     "chat/": PAGE,
     f"chat/c/{C}": PAGE_OF,
+    "chat/tokens": ACCOUNT,
     "chat/api/conversations": OWN,
     "chat/api/conversations/search": OWN,
     f"chat/api/conversations/{C}": OF,
@@ -87,6 +90,9 @@ KINDS = {
     STOP: TRANSCRIPTS,
     "admin/streaming_chat/accessrecord/": ADMIN,
     "admin/streaming_chat/accessrecord/find/": ADMIN,
+    "admin/streaming_chat/accesstoken/": ADMIN,
+    "admin/streaming_chat/accesstoken/add/": ADMIN,
+    "admin/streaming_chat/accesstoken/<path:object_id>/delete/": ADMIN,
     "admin/streaming_chat/message/": TRANSCRIPTS,
     "admin/streaming_chat/message/find/": TRANSCRIPTS,
     "admin/streaming_chat/conversation/export/<str:form>/": TRANSCRIPTS,
@@ -94,7 +100,7 @@ KINDS = {
     f"admin/streaming_chat/conversation/{C}/messages/{M}/redact/": TRANSCRIPTS,
 }
 # What visitors get, at rows of others.
-VISITING = {PAGE: {200, 303}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}
+VISITING = {PAGE: {200, 303}, ACCOUNT: {302}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SECRET = "Rosebud"
 # A body that its owner's request could have.
@@ -137,12 +143,30 @@ class OwnerMatrixTests(ApiTestCase):
 
     def test_anonymous(self):
         self.check(
-            None, {PAGE: {302, 401}, PAGE_OF: {302, 401}, OWN: {401}, OF: {401}, ADMIN: {302}, TRANSCRIPTS: {302}}
+            None,
+            {
+                PAGE: {302, 401},
+                PAGE_OF: {302, 401},
+                OWN: {401},
+                ACCOUNT: {302},
+                OF: {401},
+                ADMIN: {302},
+                TRANSCRIPTS: {302},
+            },
         )
 
     def test_an_inactive_owner(self):
         self.check(
-            self.user, {PAGE: {302, 401}, PAGE_OF: {302, 401}, OWN: {401}, OF: {401}, ADMIN: {302}, TRANSCRIPTS: {302}}
+            self.user,
+            {
+                PAGE: {302, 401},
+                PAGE_OF: {302, 401},
+                OWN: {401},
+                ACCOUNT: {302},
+                OF: {401},
+                ADMIN: {302},
+                TRANSCRIPTS: {302},
+            },
         )
 
     def test_another_user(self):
@@ -186,11 +210,17 @@ class OwnerMatrixTests(ApiTestCase):
                     self.check(asking, {**statuses, ADMIN: {302}, TRANSCRIPTS: {302}})
         for asking in (KNOWN, None):
             with self.subTest(asking):
-                self.check(asking, {PAGE: {302, 401}, PAGE_OF: {302, 401}, OWN: {401}, OF: {401}, TRANSCRIPTS: {302}})
+                self.check(
+                    asking,
+                    {PAGE: {302, 401}, PAGE_OF: {302, 401}, OWN: {401}, ACCOUNT: {302}, OF: {401}, TRANSCRIPTS: {302}},
+                )
 
     def test_an_inactive_user_is_no_visitor(self):
         with override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True):
-            self.check(self.user, {PAGE: {302, 401}, PAGE_OF: {302, 401}, OWN: {401}, OF: {401}, TRANSCRIPTS: {302}})
+            self.check(
+                self.user,
+                {PAGE: {302, 401}, PAGE_OF: {302, 401}, OWN: {401}, ACCOUNT: {302}, OF: {401}, TRANSCRIPTS: {302}},
+            )
 
     def give_to_a_visitor(self) -> None:
         """Let all rows be another visitor's."""
@@ -228,7 +258,7 @@ class OwnerMatrixTests(ApiTestCase):
             get_user_model().objects.filter(pk=user.pk).update(is_active=True)
             client.force_login(user)
             get_user_model().objects.filter(pk=user.pk).update(is_active=user != self.user)
-        if method == "POST" and KINDS.get(route) in (PAGE, PAGE_OF):
+        if method == "POST" and KINDS.get(route) in (PAGE, PAGE_OF, ACCOUNT):
             return client.post(f"/{path}", "content=Taken", "application/x-www-form-urlencoded")
         return client.generic(
             method, f"/{path}", *encoded(client, BODIES.get(f"{method} {route}", {})), headers={"Accept": "*/*"}

@@ -10,7 +10,7 @@ import re
 import secrets
 import string
 import uuid
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,11 +48,10 @@ def present(text: str) -> Presented | None:
     return Presented(match[1], [_digest(text, key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
 
 
-def create_token(owner: Any, *, name: str, scope: str, expires_at: datetime | None = None) -> Unshown:
-    """Create a token and return it. It cannot be read again."""
+def create_token(row: AccessToken) -> Unshown:
+    """Save a new row, and return its token, which cannot be read again."""
     token = Unshown(f"sc_{_random(8)}_{_random(32)}")
-    row = _row_of(token)
-    row.owner, row.name, row.scope, row.expires_at = owner, name, scope, expires_at
+    _set_secret(row, token)
     row.save(force_insert=True, using=live_database())
     return token
 
@@ -102,11 +101,9 @@ def _note_use(token: AccessToken, presented: Presented) -> None:
         return
 
 
-def _row_of(token: str) -> AccessToken:
-    presented = present(token)
-    if presented is None:
-        raise ValueError("expected a token, got another text.")
-    return AccessToken(prefix=presented.prefix, digest=presented.digests[0])
+def _set_secret(row: AccessToken, token: str) -> None:
+    if (presented := present(token)) is not None:
+        row.prefix, row.digest = presented.prefix, presented.digests[0]
 
 
 def _random(length: int) -> str:

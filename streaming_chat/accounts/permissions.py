@@ -97,6 +97,10 @@ class Permissions(Backend):
         """Whether they may use this model, which STREAMING_CHAT_MODELS allows."""
         return True
 
+    def may_create_tokens(self, request: HttpRequest, owner: Owner) -> bool:
+        """Whether they may create access tokens, on the page and in the admin."""
+        return True
+
     def may_set_system_prompt(self, request: HttpRequest, owner: Owner) -> bool:
         """Whether they may choose the system prompt of their own new conversations."""
         return False
@@ -108,6 +112,13 @@ _permissions = BackendSetting[Permissions]("STREAMING_CHAT_PERMISSIONS")
 def get_permissions() -> Permissions:
     """Return the backend of STREAMING_CHAT_PERMISSIONS, created at its first use."""
     return _permissions.get()
+
+
+def may_create_tokens(request: HttpRequest, owner: Owner) -> bool:
+    """Return whether the owner may create access tokens. A token must not create another one, which would outlive it."""
+    if owner.user is None or is_authorized(request):
+        return False
+    return get_permissions().may_create_tokens(request, owner)
 
 
 def still_may_read(request: HttpRequest, owner: Owner) -> Callable[[], bool] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
 from django import forms
@@ -96,7 +96,7 @@ class ReadOnlyAdmin(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     allowed_lookups: frozenset[str]
     # Only makes Django show the search box; `search` searches.
-    search_fields = ("id",)
+    search_fields: ClassVar[tuple[str, ...]] = ("id",)
     # With both off, the template has a style element, which a strict Content Security Policy blocks.
     actions_on_top = True
 

@@ -44,7 +44,7 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
                 owner = get_permissions().identify(request)
                 work.require_share(request, owner)
             except APIError as error:
-                return _refuse(request, error)
+                return refuse(request, error)
             if not get_permissions().may_read(request, owner):
                 raise PermissionDenied
             return view(request, owner, **kwargs)
@@ -52,10 +52,11 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., Any]:
     return page
 
 
-def _refuse(request: HttpRequest, error: APIError) -> HttpResponse:
+def refuse(request: HttpRequest, error: APIError) -> HttpResponse:
+    """Answer a request for a page that is refused: redirect to the login page, or show an error page."""
     if error.status == HTTPStatus.UNAUTHORIZED:
         return redirect_to_login(request.get_full_path())
-    if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+    if error.status == HTTPStatus.FORBIDDEN and error.code != "csrf_failed":
         raise PermissionDenied from error
     response = render(request, "streaming_chat/error.html", {"error": error}, status=error.status)
     if error.retry_after is not None:

@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.accounts.permissions import get_permissions, may_create_tokens
 from streaming_chat.chats.branches import Page as MessagePage
 from streaming_chat.chats.branches import branch_page
 from streaming_chat.chats.send_request import SendRequest
@@ -134,7 +134,7 @@ def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | 
 
 def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> ReplyAnswer:
     with MeasuredWork() as work:
-        _require_form(request)
+        require_form(request)
         owner = work.authenticate(request)
         return _begin_reply(request, owner, conversation_id)
 
@@ -163,7 +163,7 @@ def _begin_reply(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
     return answer
 
 
-def _require_form(request: HttpRequest) -> None:
+def require_form(request: HttpRequest) -> None:
     """Raise APIError if the body is too large, or is not a form: the CSRF check reads all of it."""
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
@@ -252,6 +252,7 @@ def _form_context(request: HttpRequest, page: Page) -> dict[str, Any]:
         "draft": draft,
         "client_id": ("" if draft.again else kept) or secrets.token_urlsafe(16),
         "again_client_id": (kept if draft.again else "") or secrets.token_urlsafe(16),
+        "may_create_tokens": page.owner is not None and may_create_tokens(request, page.owner),
         "models": [(name, label_of(name)) for name in models if not name.endswith(":*")],
         "model": draft.model or (page.conversation.model if page.conversation else "") or default_model(),
         "error": _in_words(error, draft) if error else "",

@@ -27,6 +27,7 @@ from streaming_chat.admin.kept_searches import SESSION_KEY
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.models import (
     AccessRecord,
+    AccessToken,
     Conversation,
     Feedback,
     Message,
@@ -38,7 +39,7 @@ from streaming_chat.models import (
 from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import entries
-from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
+from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_token, make_user
 from tests.routes import routes
 
 APP = "admin/streaming_chat/"
@@ -51,8 +52,11 @@ EXPORT = READ | {"export_transcript"}
 REDACT = SEE | {"redact_transcript"}
 STOP = SEE | {"stop_reply"}
 AUDIT = frozenset({"view_accessrecord"})
+SEE_TOKENS = frozenset({"view_accesstoken"})
+CREATE_TOKEN = frozenset({"add_accesstoken"})
+REVOKE_TOKEN = frozenset({"delete_accesstoken"})
 NOBODY = frozenset({"no such permission"})
-OURS = REVIEW | EXPORT | REDACT | STOP | AUDIT
+OURS = REVIEW | EXPORT | REDACT | STOP | AUDIT | SEE_TOKENS | CREATE_TOKEN | REVOKE_TOKEN
 
 LIST = "conversation/"
 ROW = "conversation/<path:object_id>/"
@@ -63,10 +67,12 @@ REPLY = "conversation/<uuid:object_id>/messages/<uuid:message_id>/"
 REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/redact/"
 EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
 EXPORT_LIST = "conversation/export/<str:form>/"
+REVOKE = "accesstoken/<path:object_id>/delete/"
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "export_jsonl", "export_csv"},
     "message": set(),
     "accessrecord": set(),
+    "accesstoken": set(),
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -198,6 +204,12 @@ CASES = [
     Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, words="curious", shows={"terms"}, reads=("list",)),
     Case("POST", "accessrecord/find/", AUDIT, 302, form={"q": "curious"}),
+    # Access tokens: one's own is created, anybody's is revoked.
+    Case("GET", "accesstoken/", SEE_TOKENS, 200),
+    Case("GET", "accesstoken/add/", CREATE_TOKEN, 200),
+    Case("POST", "accesstoken/add/", CREATE_TOKEN, 200, form={"name": "x", "scope": "chat"}, changes=True),
+    Case("GET", REVOKE, REVOKE_TOKEN, 200),
+    Case("POST", REVOKE, REVOKE_TOKEN, 302, form={"post": "yes"}, changes=True),
 ]
 
 # What a page holds for who has these permissions, and for nobody else: the ways on, and what reviewers say.
@@ -295,8 +307,10 @@ def make_rows() -> dict[str, str]:
         )
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
     record("search", make_user("curious"), terms=CANARIES["terms"])
+    make_token(owner)
     index()
     return {
+        "token": str(AccessToken.objects.get().pk),
         "conversation": str(conversation.pk),
         "question": str(question.pk),
         "reply": str(reply.pk),
@@ -366,6 +380,7 @@ class MatrixTestCase(TestCase):
 
     def path(self, route: str, *, live: bool = False, form: str = "jsonl") -> str:
         conversation, reply = (self.ids[("live " if live else "") + name] for name in ("conversation", "reply"))
+        route = route.replace(REVOKE, f"accesstoken/{self.ids['token']}/delete/")
         route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id)>", conversation, route)
         return f"/{APP}{route}".replace("<uuid:message_id>", reply).replace("<str:form>", form)
 
