@@ -22,7 +22,7 @@ help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
 	@echo "make test     run the tests on SQLite, then on PostgreSQL; WORKERS=$(WORKERS) at once (make sqlite, make postgres: one of them)"
 	@echo "make fast     run the tests that start no process and do not sleep, on SQLite"
-	@echo "make browser  run the browser tests; needs Chromium, Node.js 20 and npm"
+	@echo "make browser  run the browser tests; needs Chromium, openssl, Node.js 20 and npm"
 	@echo "make frontend build the browser module from its source; needs Node.js 20 and npm"
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
 	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), NOTIFIER=$(NOTIFIER) or polling, notify)"
