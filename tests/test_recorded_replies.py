@@ -11,11 +11,12 @@ import pytest
 from streaming_chat.models import Message
 from streaming_chat.protocol.events import SOURCE
 from streaming_chat.protocol.storable_text import storable
+from streaming_chat.providers import get_provider
 from streaming_chat.providers.base import Usage
 
 from . import test_recorded_streams as recorded
 from .provider_server import Script, blocks
-from .servers import Exchange, ServerTestCase
+from .servers import WIRES, Exchange, ServerTestCase
 
 pytestmark = pytest.mark.any_database
 
@@ -28,6 +29,12 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 class RecordedReplyTests(ServerTestCase):
+    def setUp(self):
+        super().setUp()
+        for alias in WIRES:
+            # With a hundred replies at once, importing an SDK takes longer than a test waits for an event.
+            get_provider(alias).prepare()
+
     def test_each_gives_its_reply_however_it_is_written(self):
         for way, how in WAYS.items():
             exchanges = [self.send(recording, f"{way} {recording.name}", **how) for recording in recorded.RECORDINGS]
