@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 from django.conf import settings
+from django.http import HttpRequest
 from playwright.sync_api import Page, expect
 
 from streaming_chat.accounts.owners import make_visitor
@@ -162,10 +163,10 @@ class TestPage:
         expect_accessible(told.page)
 
     def test_a_claim(self, page, user, context):
-        session = import_module(settings.SESSION_ENGINE).SessionStore(context.cookies()[0]["value"])
-        request = type("Request", (), {"session": session})()
+        request = HttpRequest()
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(context.cookies()[0]["value"])
         key = make_visitor(request)
-        session.save()
+        request.session.save()
         Conversation.objects.create(owner=None, owner_key=key, title="From before")
         chat = ChatPage(page).open()
 

@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 from django.conf import settings
+from django.http import HttpRequest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from streaming_chat.accounts.owners import make_visitor
@@ -119,10 +120,10 @@ class TestClaim:
         expect(chat.users).to_have_text("Who printed the last card?")
 
     def test_titles_do_not_turn_the_question_around(self, page, user, context):
-        session = import_module(settings.SESSION_ENGINE).SessionStore(context.cookies()[0]["value"])
-        request = type("Request", (), {"session": session})()
+        request = HttpRequest()
+        request.session = import_module(settings.SESSION_ENGINE).SessionStore(context.cookies()[0]["value"])
         key = make_visitor(request)
-        session.save()
+        request.session.save()
         for number in range(7):
             Conversation.objects.create(owner_key=key, title=f"\u202eNumber\u2069 {number}")
         ChatPage(page).open()
