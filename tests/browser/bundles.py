@@ -11,8 +11,10 @@ _BUILD = """
 import { build } from "esbuild";
 import { alias } from "./aliases.mjs";
 // What is imported from outside frontend/ has no node_modules above it.
-const nodePaths = [`${process.cwd()}/node_modules`];
-const options = { alias, nodePaths, bundle: true, minify: true, format: "esm", target: "es2022", write: false };
+const nodePaths = [`${process.cwd()}/node_modules`, `${process.cwd()}/../tests/clients/node_modules`];
+const define = { "process.env.NODE_ENV": '"production"' };
+const syntax = { format: "esm", jsx: "automatic", target: "es2022" };
+const options = { ...syntax, alias, define, nodePaths, bundle: true, minify: true, write: false };
 const { outputFiles } = await build({ ...options, logLevel: "error", entryPoints: process.argv.slice(-1) });
 process.stdout.write(outputFiles[0].contents);
 """
