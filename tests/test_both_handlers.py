@@ -26,7 +26,7 @@ from streaming_chat.models import Conversation
 from streaming_chat.testing import Script, Streamed, scripted_provider
 
 from .asgi_client import ASGIClient
-from .factories import make_user
+from .factories import make_token, make_user
 
 ENGINES = ["db", "cached_db", "cache", "file", "signed_cookies"]
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -119,6 +119,7 @@ class Visit:
         self.seen = {}
         self._token = ""
         self._ids = {}
+        self.authorization = ""
 
     @property
     def statuses(self):
@@ -152,6 +153,7 @@ class Visit:
 
     def ask(self, step, method, address, data="", content_type="application/json"):
         headers = {"X-CSRFToken": self._token} if self._token else {}
+        headers |= {"Authorization": self.authorization} if self.authorization else {}
         Router.read.clear()
         response = self.client.generic(method, address, data, content_type, headers=headers)
         body = response.getvalue().decode()
@@ -233,6 +235,21 @@ class BothHandlersTests(TestCase):
         visit.post("stop", f"{reply}/stop")
         del visit.client.cookies[settings.SESSION_COOKIE_NAME]
         visit.get("as somebody else", reply)
+
+    def visit_as_a_program(self, visit):
+        visit.authorization = f"Bearer {make_token(self.user)}"
+        _conversation, reply = visit.send("send")
+        visit.get("list", "conversations")
+        visit.get("resume", f"{reply}/events?after=3")
+        visit.post("stop", f"{reply}/stop")
+        visit.authorization = f"Bearer {make_token(self.user, scope='read')}"
+        visit.get("read", reply)
+        visit.post("send with a token that may only read", "messages", {"content": "Hi"})
+        visit.authorization += "x"
+        visit.get("with another token", reply)
+
+    def test_programs(self):
+        assert self.check(self.visit_as_a_program).statuses == [200] * 5 + [403, 401]
 
     def test_users(self):
         backends = {MODEL_BACKEND: 200, f"{__name__}.LeavingBackend": 401}
