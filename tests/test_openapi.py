@@ -25,8 +25,7 @@ from .test_docs import ROOT as REPOSITORY
 
 CONTRACT = (REPOSITORY / "docs" / "http-api.md").read_text()
 # Of the app's own paths, those that programs ask for.
-# The addresses for the AI SDK are not among them: they take what it sends, and their errors are text.
-PREFIXES = ("chat/api/", "chat/v1/")
+PREFIXES = ("chat/api/", "chat/v1/", "chat/ai/")
 # What a request needs to get to its query string.
 BODY = {"content": "Hi", "search": "Hi", "value": 1, "messages": [{"role": "user", "content": "Hi"}]}
 JSON = "application/json"
@@ -46,6 +45,16 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
         for path, methods in document()["paths"].items()
         for method, described in methods.items()
     ]
+
+
+def native_operations() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return those that are not of another API, whose errors are the same in another shape."""
+    return [each for each in operations() if each[1].startswith("/api/")]
+
+
+def without_names(path: str) -> str:
+    """Return an address with its parameters alike, as the contract and the document write them."""
+    return re.sub(r"<.*?>|\{.*?\}", "{}", path)
 
 
 def body_schema(described: dict[str, Any]) -> dict[str, Any]:
@@ -68,9 +77,13 @@ class FileTests(SimpleTestCase):
         assert {f"chat{path}" for path in document()["paths"]} == expected
 
     def test_each_address_of_the_contract_is_described(self):
-        named = re.findall(r"(GET|POST|PUT|PATCH|DELETE)(?: · ([A-Z · ]+))? `((?:api|v1)/[\w/<>.]+)", CONTRACT)
-        expected = {(method, path) for first, rest, path in named for method in [first, *re.findall(r"[A-Z]+", rest)]}
-        described = {(method, re.sub(r"\{\w+\}", "<uuid>", path[1:])) for method, path, _operation in operations()}
+        named = re.findall(r"(GET|POST|PUT|PATCH|DELETE)(?: · ([A-Z · ]+))? `((?:api|v1|ai)/[\w/<>. ]+)", CONTRACT)
+        expected = {
+            (method, without_names(path))
+            for first, rest, path in named
+            for method in [first, *re.findall(r"[A-Z]+", rest)]
+        }
+        described = {(method, without_names(path[1:])) for method, path, _operation in operations()}
 
         assert len(expected) > 25
         assert expected - described == set()
@@ -129,7 +142,7 @@ class FieldTests(ApiTestCase):
 
     def test_each_field_that_a_body_may_have_is_described_and_no_other(self):
         """A body with an unknown field is refused with the names of those that the parser knows."""
-        for method, path, described in operations():
+        for method, path, described in native_operations():
             if method not in UNSAFE or method == "DELETE":
                 continue
             with self.subTest(method=method, path=path):
@@ -141,7 +154,7 @@ class FieldTests(ApiTestCase):
                 assert set(fields) == set(schema["required"])
 
     def test_a_body_may_be_missing_where_no_field_is_required(self):
-        for method, path, described in operations():
+        for method, path, described in native_operations():
             if "requestBody" in described:
                 with self.subTest(method=method, path=path):
                     response = self.api.client.generic(method, ROOT + self.path(path))
@@ -149,7 +162,7 @@ class FieldTests(ApiTestCase):
                     assert (response.status_code == 415) == described["requestBody"]["required"], response.content
 
     def test_each_parameter_that_a_query_may_have_is_described_and_no_other(self):
-        for method, path, described in operations():
+        for method, path, described in native_operations():
             with self.subTest(method=method, path=path):
                 expected = {item["name"] for item in described["parameters"] if item["in"] == "query"}
 
@@ -184,7 +197,7 @@ def all_fields() -> list[tuple[str, parsing.Check]]:
     """Return the fields of all bodies and queries, but for the cursor of a page, which is any string to its client."""
     handlers = {
         handler
-        for path in document()["paths"]
+        for _method, path, _described in native_operations()
         for handler in handlers_of(resolve(filled(path, uuid.UUID(int=7))).func).values()
     }
     described = [operation_of(handler) for handler in handlers]

@@ -21,6 +21,7 @@ from streaming_chat.models import Message
 from . import parsing, ui_messages
 from .lookups import find_reply
 from .messages import option_checks, options_of
+from .operations import operation
 from .replies import answer_with_existing, begin_reply, output_of, stop_reply
 from .reply_answers import ReplyAnswer
 from .responses import private, require, require_found, text_error_response
@@ -29,12 +30,31 @@ from .streaming import streaming, waiting
 _FIRST_SDK = 5
 
 
+def _failures(*statuses: int) -> dict[int, str]:
+    return dict.fromkeys(statuses, "text/plain")
+
+
+def _chat_fields() -> parsing.Fields:
+    return parsing.Fields({**ui_messages.checks(), **option_checks()})
+
+
+def _sdk_fields() -> parsing.Fields:
+    return parsing.Fields({"sdk": _sdk})
+
+
+@operation(
+    body=_chat_fields,
+    query=_sdk_fields,
+    headers=("Last-Event-ID",),
+    answers={200: "text/event-stream"},
+    failures=_failures(401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503),
+    ignores_unknown=True,
+)
 def send(request: HttpRequest, owner: Owner) -> ReplyAnswer:
     """Answer the last message of a chat, or answer it again, and stream the reply."""
     parsing.require_json(request)
     encoding = _encoding(request)
-    checks = {**ui_messages.checks(), **option_checks()}
-    body = parsing.read_body(request, checks, ignores_unknown=True)
+    body = parsing.read_body(request, *_chat_fields(), ignores_unknown=True)
     chat_id = body.get("id") or body.get("threadId")
     if not chat_id:
         raise APIError(422, "invalid", fields={"id": "This field is required."})
@@ -56,6 +76,11 @@ def send(request: HttpRequest, owner: Owner) -> ReplyAnswer:
     return begin_reply(request, owner, send_request, **encoding)
 
 
+@operation(
+    query=_sdk_fields,
+    answers={200: "text/event-stream", 204: None},
+    failures=_failures(401, 403, 422, 429, 500, 503),
+)
 def follow(request: HttpRequest, owner: Owner, chat_id: str) -> ReplyAnswer | HttpResponse:
     """The stream of the reply that is being written in a chat, from its beginning; 204 if there is none."""
     require(get_permissions().may_read(request, owner))
@@ -66,6 +91,11 @@ def follow(request: HttpRequest, owner: Owner, chat_id: str) -> ReplyAnswer | Ht
     return private(HttpResponse(status=204))
 
 
+@operation(
+    body=parsing.no_fields,
+    answers={200: "Message", 202: "Message", 204: None},
+    failures=_failures(401, 403, 404, 408, 413, 415, 422, 429, 500, 503),
+)
 def stop(request: HttpRequest, owner: Owner, chat_id: str) -> ReplyAnswer | HttpResponse:
     """End the reply that is being written in a chat, and wait for the ending; 204 if there is none."""
     parsing.read_body(request, *parsing.no_fields())
@@ -77,7 +107,7 @@ def stop(request: HttpRequest, owner: Owner, chat_id: str) -> ReplyAnswer | Http
 
 def _encoding(request: HttpRequest) -> dict[str, Any]:
     """Return how the stream is written. `?sdk=6`: the client is of that version of the package `ai`, or of a later one."""
-    sdk = parsing.read_query(request, {"sdk": _sdk}).get("sdk", _FIRST_SDK)
+    sdk = parsing.read_query(request, *_sdk_fields()).get("sdk", _FIRST_SDK)
     return {"encoder": AISDKEncoder, "encoder_options": {"sdk": sdk}}
 
 

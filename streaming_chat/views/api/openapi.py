@@ -85,7 +85,7 @@ def _operation(
         "parameters": [*_url_parameters(pattern), *_query_parameters(described), *_header_parameters(described)],
     }
     if described.body:
-        shown["requestBody"] = _request_body(described.body())
+        shown["requestBody"] = _request_body(described.body(), is_open=described.ignores_unknown)
     errors = _errors(described.codes(method, _path_of(pattern)), responses)
     shown["responses"] = _answers(described) | (_failures(described.failures) if described.failures else errors)
     return shown
@@ -116,12 +116,12 @@ def _header_parameters(described: Operation) -> Iterable[dict[str, Any]]:
         yield {"name": name, "in": "header", "schema": {"type": "string"}}
 
 
-def _request_body(fields: parsing.Fields) -> dict[str, Any]:
+def _request_body(fields: parsing.Fields, *, is_open: bool) -> dict[str, Any]:
     schema = {
         "type": "object",
         "properties": {name: check.schema for name, check in fields.checks.items()},
         "required": list(fields.required),
-        "additionalProperties": False,
+        "additionalProperties": is_open,
     }
     return {"required": bool(fields.required), "content": {"application/json": {"schema": schema}}}
 

@@ -76,6 +76,7 @@ class Operation:
     answers: by status, the name of a schema in schemas.py, a media type that has no schema, or several of them; None for an
     empty body. streams: a stream of the reply is an answer with 200, too. errors: codes beyond those that follow from the
     above. failures: errors by status, as `answers`, where they have the format of another API.
+    ignores_unknown: a body may have fields that are not described.
     """
 
     body: Callable[[], Fields] | None = None
@@ -85,6 +86,7 @@ class Operation:
     streams: bool = False
     errors: tuple[str, ...] = ()
     failures: Mapping[int, Content] | None = None
+    ignores_unknown: bool = False
 
     def codes(self, method: str, path: str) -> list[str]:
         """Return the codes of its errors at an address, in the order in which they are looked for."""
