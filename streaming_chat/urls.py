@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from .views import health, pages, tokens
 from .views.api import (
+    ag_ui,
     ai_chat,
     available_models,
     chat,
@@ -53,10 +54,7 @@ urlpatterns = [
     # A chat id may have a slash.
     path("ai/chat/<path:chat_id>/stream", ai_chat.stream_view, name="ai-chat-stream"),
     path("ai/chat/<path:chat_id>/stop", ai_chat.stop_view, name="ai-chat-stop"),
-    path("ai/chat", ai_chat.send_view, name="ai-chat"),
-    # A chat id may have a slash.
-    path("ai/chat/<path:chat_id>/stream", ai_chat.stream_view, name="ai-chat-stream"),
-    path("ai/chat/<path:chat_id>/stop", ai_chat.stop_view, name="ai-chat-stop"),
+    path("ai/ag_ui", ag_ui.ag_ui_view, name="ai-ag-ui"),
     path("api/claim", merging.merge_view, name="api-claim"),
     path("api/export", exports.export_view, name="api-export"),
     path("api/models", available_models.models_view, name="api-models"),

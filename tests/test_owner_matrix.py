@@ -56,6 +56,7 @@ KINDS = {
     "chat/ai/chat": OWN,
     f"chat/ai/chat/{CHAT}/stream": LIVE,
     f"chat/ai/chat/{CHAT}/stop": OF,
+    "chat/ai/ag_ui": OWN,
     "chat/api/claim": OWN,
     "chat/api/export": OWN,
     "chat/api/models": OWN,
@@ -111,6 +112,11 @@ BODIES: dict[str, Any] = {
     "POST chat/api/messages": {"content": "Taken"},
     "POST chat/api/conversations/search": {"search": SECRET},
     "POST chat/ai/chat": {"id": "theirs", "messages": [{"role": "user", "parts": [{"type": "text", "text": "Taken"}]}]},
+    "POST chat/ai/ag_ui": {
+        "threadId": "t",
+        "runId": "r",
+        "messages": [{"id": "m", "role": "user", "content": "Taken"}],
+    },
     "POST chat/api/chat": {"messages": [{"role": "user", "content": "Taken"}]},
 }
 CLIENT_ID = "sled"

@@ -25,6 +25,10 @@ class HTMLEncoder(Encoder):
 
     def encode(self, events: list[Event], position: int) -> bytes:
         """Return the frames of these events."""
+        if len(events) == 1 and events[0].kind == TEXT:
+            # The usual token of a live reply. What is escaped has no line break, which `frame` would look for.
+            text = events[0].payload
+            return f"id: {self._id(position + len(text))}\ndata: {_html_of(events[0])}\n\n".encode()
         frames: list[bytes] = []
         for event in merge(events):
             position += event.size

@@ -5,9 +5,10 @@ Source: https://github.com/ndjson/ndjson-spec
 
 from __future__ import annotations
 
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from streaming_chat.protocol.events import DELTAS, END, Event, merge
+from streaming_chat.protocol.events import DELTAS, END, TEXT, Event, merge
 
 from .base import Encoder
 from .simple import as_json, ending_data, ending_name, event_data, event_name
@@ -22,6 +23,12 @@ class NDJSONEncoder(Encoder):
 
     def encode(self, events: list[Event], position: int) -> bytes:
         """Return the lines of these events."""
+        if len(events) == 1 and events[0].kind == TEXT:
+            # The usual token of a live reply.
+            text = events[0].payload
+            return (
+                f'{{"event":"text","id":"{self.message_id}/{position + len(text)}","text":{quoted(text)}}}\n'.encode()
+            )
         lines: list[bytes] = []
         for event in merge(events):
             position += event.size

@@ -1,21 +1,75 @@
-"""Real clients in Node.js: fetch-event-source, eventsource and eventsource-parser."""
+"""Real clients in Node.js: @ag-ui/client, fetch-event-source, eventsource and eventsource-parser."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
 
-from streaming_chat.models import Message
+from streaming_chat.models import Conversation, Message
 from tests.database import database_url
 from tests.encoders.formats import FORMATS, sse_events
 from tests.encoders.golden import FOLDER
+from tests.hostile import HOSTILE
 from tests.provider_server import Script
 
 from .conftest import serve
 from .line import Line
 from .node import headers_of, run_client
 
+NO_EVENT_STREAMS = {"text", "ndjson"}
 TEXT = "Hello\r\n\n data: [DONE]\n\u2028\x85<b>wörld</b> 🎈"
+
+
+class TestAGUI:
+    def run(self, site: str, user, *texts: str):
+        return run_client("ag_ui", {"url": f"{site}/chat/ai/ag_ui", "headers": headers_of(user), "texts": texts})
+
+    def test_a_thread_of_two_messages(self, site: str, user, provider):
+        provider.script(Script([TEXT[:7], TEXT[7:]], reasoning=["Hm", "\n"]))
+        provider.script(Script(["Yes", "."]))
+        ran = self.run(site, user, "Hi", "Really?")
+        roles = [message["role"] for message in ran["messages"]]
+        replies = list(Message.objects.filter(role="assistant").order_by("created_at"))
+
+        assert "error" not in json.dumps([run.get("error") for run in ran["runs"]])
+        assert roles == ["user", "reasoning", "assistant", "user", "assistant"]
+        assert [message["content"] for message in ran["messages"]] == ["Hi", "Hm\n", TEXT, "Really?", "Yes."]
+        assert [message["id"] for message in ran["messages"] if message["role"] == "assistant"] == [
+            str(reply.pk) for reply in replies
+        ]
+        assert [reply.text for reply in replies] == [TEXT, "Yes."]
+        assert Conversation.objects.get().message_count == 4
+        assert ran["runs"][0]["events"][-1]["outcome"] == {"type": "success"}
+        assert ran["runs"][0]["events"][-1]["usage"][0]["inputTokens"] == 7
+
+    def test_hostile_texts(self, site: str, user, provider):
+        text = "\n".join(HOSTILE.values())
+        provider.script(Script(list(text)))
+        ran = self.run(site, user, "Hi")
+
+        assert ran["messages"][-1]["content"] == text
+
+    def test_a_tool_call(self, site: str, user, provider):
+        provider.script(Script([], tool_calls=[("weather", '{"city": "Köln"}')]))
+        ran = self.run(site, user, "Hi")
+        [call] = ran["messages"][-1]["toolCalls"]
+
+        assert call["function"] == {"name": "weather", "arguments": '{"city": "Köln"}'}
+
+    def test_an_error_rejects_the_run(self, site: str, user, provider):
+        provider.script(Script(["Hel", "lo"], fault="cut", after=1))
+        [run] = self.run(site, user, "Hi")["runs"]
+
+        assert run["events"][-1]["type"] == "RUN_ERROR"
+        assert run["events"][-1]["code"] == Message.objects.get(role="assistant").error_code
+
+    def test_a_refused_request_rejects_the_run(self, site: str, user):
+        [run] = self.run(site, user, " ")["runs"]
+
+        assert run["events"] == []
+        assert run["error"].startswith("HTTP 422")
+        assert Message.objects.count() == 0
 
 
 @pytest.fixture
@@ -60,13 +114,14 @@ class TestEventSource:
 class TestParser:
     def test_it_reads_the_events_of_the_golden_files(self):
         """As many as a parser by the specification, and nothing that it does not know."""
-        for name in FORMATS:
-            if name in ("text", "ndjson"):
-                continue
-            for path in sorted((FOLDER / name).iterdir()):
-                stream = path.read_bytes()
-                got = run_client("parser", stdin=stream)
-                expected = [(event.name, event.data) for event in sse_events(stream)]
+        paths = [
+            path for name in sorted(FORMATS.keys() - NO_EVENT_STREAMS) for path in sorted((FOLDER / name).iterdir())
+        ]
+        encoded = json.dumps([b64encode(path.read_bytes()).decode() for path in paths])
+        read = run_client("parser", stdin=encoded.encode())
 
-                assert [(event.get("event", "message"), event["data"]) for event in got["events"]] == expected, path
-                assert got["errors"] == [], path
+        for path, got in zip(paths, read, strict=True):
+            expected = [(event.name, event.data) for event in sse_events(path.read_bytes())]
+
+            assert [(event.get("event", "message"), event["data"]) for event in got["events"]] == expected, path
+            assert got["errors"] == [], path

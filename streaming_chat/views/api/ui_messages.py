@@ -22,6 +22,8 @@ from streaming_chat.models import Conversation, Message, MessageQuerySet
 from . import parsing
 
 _MAX_ID = 256
+# Of the AI SDK; of AG-UI.
+_FILES = frozenset({"file", "image", "audio", "video", "document", "binary"})
 SUBMIT, REGENERATE = "submit-message", "regenerate-message"
 
 
@@ -123,7 +125,7 @@ def _joined(parts: Any) -> str:
         return parts
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise ValueError("A message must have parts.")
-    if any(part.get("type") == "file" for part in parts):
+    if any(part.get("type") in _FILES for part in parts):
         raise ValueError(_("This chat does not accept files."))
     texts = [part.get("text") for part in parts if part.get("type") == "text"]
     return "".join(text for text in texts if isinstance(text, str))
