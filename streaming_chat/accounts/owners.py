@@ -16,7 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from streaming_chat.conf import conf
 
-from .authorization import has_authorization
+from .authorization import has_authorization, token_of
 from .session_user import load_user
 
 # 256 bits cannot be guessed.
@@ -80,6 +80,17 @@ def make_visitor(request: HttpRequest) -> str:
     """Put an id into the session unless it has one, and return the owner key. Call it before the response starts."""
     request.session.setdefault(_ID, secrets.token_hex(_ID_BYTES))
     return session_key(request)
+
+
+def client_of(request: HttpRequest, owner: Owner) -> str:
+    """Return the same text for all requests with one access token, or else of one session; "" without either."""
+    if (token := token_of(request)) is not None:
+        return f"token {token.pk}"
+    if owner.user is None:
+        # Some sessions change their key each time they are saved.
+        return f"visitor {owner.key}"
+    session = _session(request)
+    return f"session {session.session_key}" if session is not None and session.session_key else ""
 
 
 def forget_visitor(request: HttpRequest, *, merged: bool = False) -> None:

@@ -11,17 +11,24 @@ from streaming_chat.providers.model_options import options_of
 
 from . import prompts
 from .continuation import Continuation
+from .send_request import SendRequest
 
 
-def fallbacks_of(prompt: Prompt, continuation: Continuation | None) -> tuple[Target, ...]:
-    """Return the fallbacks of a prompt's model, in their order. Their own fallbacks are not asked."""
-    return tuple(_target(name, prompt, continuation) for name in prompt.options.fallback)
+def fallbacks_of(prompt: Prompt, continuation: Continuation | None, send_request: SendRequest) -> tuple[Target, ...]:
+    """Return the fallbacks of a prompt's model, in their order. Their own fallbacks are not asked.
+
+    One that cannot be given the client's tools is left out.
+    """
+    names = prompt.options.fallback
+    if prompt.tools:
+        names = [name for name in names if get_provider(split_model(name)[0]).takes_tools]
+    return tuple(_target(name, prompt, continuation, send_request) for name in names)
 
 
-def _target(name: str, prompt: Prompt, continuation: Continuation | None) -> Target:
+def _target(name: str, prompt: Prompt, continuation: Continuation | None, send_request: SendRequest) -> Target:
     alias, model = split_model(name)
     provider = get_provider(alias)
-    options = options_of(name, provider.max_output_tokens)
+    options = send_request.applied_to(options_of(name, provider.max_output_tokens))
     if prompt.options.effort in options.efforts:
         options = replace(options, effort=prompt.options.effort)
     turns, quote, max_chars = prompt.turns, "", provider.max_prompt_chars

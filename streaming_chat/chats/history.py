@@ -9,7 +9,7 @@ from streaming_chat.conf import conf
 from streaming_chat.db.rows import new_row
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
-from streaming_chat.providers.base import Turn
+from streaming_chat.protocol.events import from_parts, has_more_than_text, length
 
 from .branches import branch
 from .send_request import Absent, SendRequest
@@ -60,7 +60,8 @@ def new_messages(
     """Return the messages of the request, not saved: a stateless client's earlier turns, and the user's text."""
     origin = Message.Origin.CLIENT if send_request.stateless else Message.Origin.SERVER
     messages: list[Message] = []
-    for pk, turn in zip(ids, [*send_request.earlier, Turn("user", send_request.content)], strict=True):
+    for pk, turn in zip(ids, [*send_request.earlier, send_request.turn], strict=True):
+        parts = [dict(part) for part in turn.parts]
         message = new_row(
             Message,
             id=pk,
@@ -69,12 +70,13 @@ def new_messages(
             depth=parent.depth + 1 if parent else 0,
             role=turn.role,
             text=turn.text,
-            parts=[{"kind": "text", "text": turn.text}] if turn.text else [],
-            position=1 + len(turn.text),
+            parts=parts,
+            position=1 + length(from_parts(parts)),
+            cut_position=None,
             origin=origin.value,
             end_reason="stop" if turn.role == Message.Role.ASSISTANT else "",
             page_context=None,
-            has_more_than_text=False,
+            has_more_than_text=has_more_than_text(parts),
         )
         messages.append(message)
         parent = message

@@ -88,7 +88,9 @@ class _Preparation:
         reply = self._reply(history[-1], model, prompt, omitted)
         if continuation:
             reply.continues_id, reply.continued_at = continuation.message.pk, continuation.position
-        order = self._order(reply, provider, prompt)._replace(fallbacks=fallbacks_of(prompt, continuation))
+        order = self._order(reply, provider, prompt)._replace(
+            fallbacks=fallbacks_of(prompt, continuation, self._send_request)
+        )
         return PreparedReply(
             conversation=conversation,
             title=conversation.title or title_of(self._send_request.content),
@@ -132,7 +134,7 @@ class _Preparation:
             owner_key=self._owner.key,
             chat_id=self._send_request.chat_id or None,
             title=title_of(self._send_request.content),
-            system_prompt=conf.STREAMING_CHAT_SYSTEM_PROMPT,
+            system_prompt=self._send_request.system or conf.STREAMING_CHAT_SYSTEM_PROMPT,
             model=model,
             head_id=self._message_id,
             last_status=endings.STREAMING,
@@ -168,20 +170,25 @@ class _Preparation:
     ) -> tuple[Prompt, int]:
         """Return what the provider is asked, and how many messages did not fit."""
         longest, last_turns = provider.max_prompt_chars, continuation.turns if continuation else ()
-        system, turns, omitted = prompts.prompt(self._request, conversation, history, longest, last_turns)
+        system, turns, omitted = prompts.prompt(
+            self._request, conversation, history, longest, last_turns, keeps_calls=provider.takes_tools
+        )
         prompt = Prompt(
             model=split_model(model)[1],
             system=system,
             turns=tuple(turns),
             options=self._options(model, provider, continuation),
+            tools=tuple(self._send_request.tools),
             output=self._send_request.output,
             context=self._run_context(conversation),
         )
         return prompt, omitted
 
     def _options(self, model: str, provider: Provider, continuation: Continuation | None) -> ModelOptions:
-        """Return the options of the model, with the effort that was asked for. Raises APIError: 422."""
+        """Return the options of the model, with what was asked for. Raises APIError: 422."""
         options = options_of(model, provider.max_output_tokens)
+        self._require_allowed(options, provider)
+        options = self._send_request.applied_to(options)
         effort = self._send_request.effort
         if effort and effort not in options.efforts:
             known = ", ".join(options.efforts) or "none"
@@ -189,6 +196,14 @@ class _Preparation:
         if continuation and continuation.message.effort in options.efforts:
             effort = continuation.message.effort
         return replace(options, effort=effort) if effort else options
+
+    def _require_allowed(self, options: ModelOptions, provider: Provider) -> None:
+        refused = [name for name in self._send_request.parameters if name not in options.client_parameters]
+        fields = dict.fromkeys(refused, "This site does not let clients set it for this model.")
+        if self._send_request.tools and not provider.takes_tools:
+            fields["tools"] = "This model cannot be given tools by a client."
+        if fields:
+            raise APIError(422, "invalid", fields=fields)
 
     def _run_context(self, conversation: Conversation) -> RunContext:
         return RunContext(
@@ -213,6 +228,7 @@ class _Preparation:
             output_name=prompt.output.name if prompt.output else "",
             omitted_messages=omitted + self._send_request.omitted,
             send_key=self._send_request.key(self._owner.key),
+            history_digest=self._send_request.history_digest,
             body_digest=self._send_request.digest() if self._send_request.client_id else "",
         )
 

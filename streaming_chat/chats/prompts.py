@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from streaming_chat.conf import conf
 from streaming_chat.db.rows import with_defaults
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol.events import is_blank, to_parts
+from streaming_chat.protocol.events import TOOL_CALL, TOOL_RESULT, is_blank, to_parts
 from streaming_chat.providers.base import Turn
 
 from .prompt_start import start_of_prompt
@@ -22,13 +22,16 @@ def prompt(
     history: Sequence[Message],
     max_chars: int,
     continuation: Sequence[Turn] = (),
+    *,
+    keeps_calls: bool = False,
 ) -> tuple[str, list[Turn], int]:
     """Return the system prompt, the turns, and how many turns were left out.
 
     history: the end of the branch, oldest first; STREAMING_CHAT_PROMPT may replace it and the system prompt. The turns
     before it are left out as well, and so are its first ones if it is too long (see `prompt_start`).
     max_chars: the most code points of all turns together. Blank texts are not sent: Anthropic's API rejects a conversation
-    that contains one. continuation: turns that follow the history, which are never left out.
+    that contains one. continuation: turns that follow the history, which are never left out. keeps_calls: send a message
+    without text if it has tool calls or the result of one.
     """
     max_chars -= sum(len(turn.text) for turn in continuation)
     history = history[start_of_prompt(history, max_chars) :]
@@ -41,7 +44,11 @@ def prompt(
     elif greeting := _greeting(history[0]):
         # Providers require a user's turn first.
         system = f"{system}\n\nYou began this conversation by saying: {greeting}"
-    turns = [_turn_of(message) for message in messages if not is_blank(message.text)]
+    turns = [
+        _turn_of(message)
+        for message in messages
+        if not is_blank(message.text) or (keeps_calls and _is_of_tools(message))
+    ]
     kept, omitted = fit(turns, max_chars)
     omitted += history[0].depth
     return "" if not system or is_blank(system) else system, _join([*kept, *continuation]), omitted
@@ -54,6 +61,10 @@ def _turn_of(message: Message | Turn) -> Turn:
     if not getattr(message, "has_more_than_text", False):
         return Turn(message.role, message.text)
     return Turn(message.role, message.parts if message.cut_position is None else to_parts(message.events()))
+
+
+def _is_of_tools(message: Message | Turn) -> bool:
+    return any(part["kind"] in (TOOL_CALL, TOOL_RESULT) for part in _turn_of(message).parts)
 
 
 def _greeting(first: Message) -> str:

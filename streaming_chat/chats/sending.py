@@ -21,6 +21,7 @@ from .live_reply_limit import require_free_slot
 from .prepared_reply import prepare
 from .send_request import SendRequest, Sent
 from .send_transaction import ConversationChanged, insert_reply
+from .stateless import with_conversation
 
 # Each is prepared again, since another request has changed what was read.
 _ATTEMPTS = 6
@@ -62,6 +63,8 @@ def _send_once(request: HttpRequest, owner: Owner, send_request: SendRequest, wo
     if found := find_sent(request, owner, send_request):
         return found
     using = live_database()
+    if send_request.stateless:
+        send_request = with_conversation(owner, send_request, using)
     prepared = prepare(request, owner, in_chat(owner, send_request), using)
     insert = partial(insert_reply, prepared, owner.key, worker, using)
     with runner.expecting(prepared.reply.pk):

@@ -82,6 +82,7 @@ class Migration(migrations.Migration):
                 ('page_context', models.JSONField(blank=True, help_text="What the site's page told about itself: `metadata` and `greeting`. Of a user's message only.", null=True, verbose_name='page')),
                 ('send_key', models.CharField(blank=True, editable=False, max_length=64, null=True, unique=True, verbose_name='send key')),
                 ('body_digest', models.CharField(blank=True, editable=False, max_length=64, verbose_name='body digest')),
+                ('history_digest', models.CharField(blank=True, editable=False, help_text='Of what came before a reply to a stateless client.', max_length=64)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
                 ('ended_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='ended')),
                 ('redacted_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='redacted')),
@@ -350,6 +351,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=models.Index(condition=models.Q(('ref', ''), _negated=True), fields=['ref'], name='streaming_chat_ref'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(condition=models.Q(('history_digest', ''), _negated=True), fields=['history_digest'], name='streaming_chat_history'),
         ),
         migrations.AddIndex(
             model_name='message',

@@ -248,6 +248,9 @@ class Message(models.Model):
     )
     send_key = models.CharField(_("send key"), max_length=64, null=True, blank=True, editable=False, unique=True)
     body_digest = models.CharField(_("body digest"), max_length=64, blank=True, editable=False)
+    history_digest = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="Of what came before a reply to a stateless client."
+    )
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, editable=False)
     redacted_at = models.DateTimeField(_("redacted"), null=True, blank=True, editable=False)
@@ -276,6 +279,7 @@ class Message(models.Model):
             models.Index(fields=["continues"], name="streaming_chat_continues", condition=Q(continues__isnull=False)),
             models.Index(fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")),
             models.Index(fields=["ref"], name="streaming_chat_ref", condition=~Q(ref="")),
+            models.Index(fields=["history_digest"], name="streaming_chat_history", condition=~Q(history_digest="")),
             # For the admin's list: newest first by id, which begins with the time.
             models.Index(fields=["model", "-id"], name="streaming_chat_message_model", condition=~Q(model="")),
             models.Index(

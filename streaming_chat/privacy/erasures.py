@@ -133,7 +133,9 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     # Before the rows, since it makes SQLite overwrite what is removed after it.
     copies.remove(message_ids, using)
     entries.remove(message_ids, using, titles_of=still, purge_after_commit=False)
-    messages.update(text="", parts=[], has_more_than_text=False, page_context=None, send_key=None, body_digest="")
+    messages.update(
+        text="", parts=[], has_more_than_text=False, page_context=None, send_key=None, body_digest="", history_digest=""
+    )
     copies.remove_chosen_models(messages)
     copies.remove_chosen_models(Conversation.objects.using(using).filter(pk__in=still))
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))

@@ -90,6 +90,7 @@ def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
         page_context=None,
         send_key=None,
         body_digest="",
+        history_digest="",
         redacted_at=Now(),
         redacted_by=access_record.by_name,
     )

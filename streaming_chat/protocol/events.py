@@ -23,6 +23,8 @@ TEXT = "text"
 REASONING = "reasoning"
 TOOL_CALL = "tool_call"
 SOURCE = "source"
+# Only a part: what a client's tool returned, in a message of the user's.
+TOOL_RESULT = "tool_result"
 END = "end"
 DELTAS = frozenset({TEXT, REASONING})
 # What is no answer by itself.

@@ -137,6 +137,8 @@ class Provider(Backend, ABC):
 
     # As OpenTelemetry's GenAI conventions name the API (gen_ai.provider.name); "" for the alias.
     telemetry_name: str = ""
+    # Whether `Prompt.tools` are sent to the API, and the calls and results of earlier turns.
+    takes_tools: bool = False
     connect_timeout: float = 5.0
     first_event_timeout: float = 60.0
     stall_timeout: float = 30.0

@@ -37,6 +37,11 @@ OUR_PARAMETERS = frozenset(
         *("safety_identifier", "prompt_cache_key", "continue_final_message", "add_generation_prompt"),
     }
 )
+# What clients may set if the site lets them.
+CLIENT_PARAMETERS = (
+    *("temperature", "top_p", "frequency_penalty", "presence_penalty"),
+    *("seed", "stop", "logit_bias", "response_format"),
+)
 # aiohttp sends the first three itself, and a compressed stream would arrive in blocks.
 OUR_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "content-type", "accept-encoding"})
 
@@ -61,6 +66,9 @@ class ModelOptions:
     max_output_tokens: The most tokens that a reply may have, including reasoning. It is reserved in the quota. Default: that
         of the provider.
     parameters: Further keys of the request's body, such as `{"temperature": 0.2}`. A dict is merged into ours.
+    client_parameters: The parameters that a client of `v1/chat/completions` may set, out of `temperature`, `top_p`,
+        `frequency_penalty`, `presence_penalty`, `seed`, `stop`, `logit_bias` and `response_format`. They replace those of
+        `parameters`. Name only what the model and its API know: they are sent as they are.
     headers: Further headers of the request.
     cache: How long Anthropic keeps the prompt for the next message: `"5m"`, `"1h"` or None, not at all. `"auto"`: five
         minutes at Anthropic's own address, otherwise not at all.
@@ -77,6 +85,7 @@ class ModelOptions:
     show_reasoning: bool = False
     max_output_tokens: int = MAX_OUTPUT_TOKENS
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    client_parameters: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     cache: str | None = "auto"
     fallback: Sequence[str] = ()
@@ -174,6 +183,10 @@ def _is_list_of_efforts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(map(_is_effort, value)) and len(set(value)) == len(value)
 
 
+def _are_client_parameters(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(name in CLIENT_PARAMETERS for name in value)
+
+
 def _is_dict_of(value_type: type) -> Callable[[Any], bool]:
     def accepts(value: Any) -> bool:
         return isinstance(value, dict) and all(
@@ -198,6 +211,7 @@ _RULES = {
     "show_reasoning": _Rule(FLAG.wanted, FLAG.accepts),
     "max_output_tokens": _Rule(_MAX_OUTPUT.wanted, _MAX_OUTPUT.accepts),
     "parameters": _Rule("a dict with strings as keys", _is_dict_of(object)),
+    "client_parameters": _Rule(f"a list of {', '.join(CLIENT_PARAMETERS)}", _are_client_parameters),
     "headers": _Rule("a dict of strings", _is_dict_of(str)),
     "cache": _Rule('"auto", "5m", "1h" or None', lambda value: value in CACHES),
     "fallback": _Rule("a list of models, as alias:model", _is_list_of_models),

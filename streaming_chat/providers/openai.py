@@ -26,6 +26,7 @@ from .http import HttpStream
 from .model_names import is_model_name, split_model
 from .openai_api import hashes_of, is_openai, make_clients, price_source
 from .openai_batches import OpenAIBatches
+from .openai_messages import messages_of
 from .openai_reasoning import nearest_effort, thinks
 from .openai_tool_calls import ToolCalls
 from .output_schemas import openai_format
@@ -57,6 +58,7 @@ class OpenAIProvider(Provider):
     """
 
     telemetry_name = "openai"
+    takes_tools = True
 
     def __init__(
         self,
@@ -126,7 +128,7 @@ class OpenAIProvider(Provider):
     def parameters(self, prompt: Prompt) -> dict[str, Any]:
         """Return the request's body."""
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        turns: list[dict[str, Any]] = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
+        turns = messages_of(prompt.turns)
         parameters: dict[str, Any] = {"model": prompt.model, "messages": system + turns, "stream": True}
         if turns and turns[-1]["role"] == "assistant":
             if self.prefill == "prefix":
@@ -134,6 +136,8 @@ class OpenAIProvider(Provider):
             elif self.prefill == "continue_final_message":
                 parameters |= {"continue_final_message": True, "add_generation_prompt": False}
         parameters[self.max_tokens_parameter] = prompt.options.max_output_tokens
+        if prompt.tools:
+            parameters["tools"] = list(prompt.tools)
         if self.include_usage:
             parameters["stream_options"] = {"include_usage": True}
         if effort := prompt.options.effort:

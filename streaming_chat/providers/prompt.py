@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 from django.utils.crypto import salted_hmac
 
 from streaming_chat.outputs import Output
-from streaming_chat.protocol.events import TEXT
+from streaming_chat.protocol.events import TEXT, TOOL_RESULT, text_length
 
 from .model_options import ModelOptions
 from .output_schemas import instruction
@@ -26,7 +26,7 @@ class Turn:
     """One message of a prompt. role: "user" or "assistant".
 
     parts: what the message consists of, as it is stored, with any kind of part; a string is one part of text. text: that of
-    all text parts, which is all that many models need.
+    all text parts and results of tools, which is all that many models need.
     """
 
     __slots__ = ("_parts", "role", "text")
@@ -38,7 +38,7 @@ class Turn:
             self.text = parts
         else:
             self._parts = tuple(parts)
-            self.text = "".join(part["text"] for part in self._parts if part["kind"] == TEXT)
+            self.text = "".join(part["text"] for part in self._parts if part["kind"] in (TEXT, TOOL_RESULT))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -98,9 +98,10 @@ class Prompt:
 
     model: the name after the colon in `alias:model`. system: the system prompt, or "". turns: oldest first; the last is
     the user's, or the assistant's that the model is to continue (see `Provider.prefills`). options: of the model; its
-    `max_output_tokens` is the most tokens that the reply may have. tools: that the model may call. output: the object that
-    the reply must be, with its JSON schema; None for text. context: for whom it is. lasting_turns: how many turns the next
-    prompt will begin with, None for all; the one after them has documents that were looked up for it alone.
+    `max_output_tokens` is the most tokens that the reply may have. tools: that the model may call, as in chat completions.
+    output: the object that the reply must be, with its JSON schema; None for text. context: for whom it is. lasting_turns:
+    how many turns the next prompt will begin with, None for all; the one after them has documents that were looked up for
+    it alone.
     """
 
     __slots__ = ("context", "lasting_turns", "model", "options", "output", "system", "tools", "turns")
@@ -128,9 +129,10 @@ class Prompt:
 
     @property
     def chars(self) -> int:
-        """The code points of the system prompt and all turns."""
+        """The code points of the system prompt, the tools and all turns."""
         output = len(instruction(self.output)) if self.output else 0
-        return len(self.system) + output + sum(len(turn.text) for turn in self.turns)
+        tools = text_length(self.tools) if self.tools else 0
+        return len(self.system) + output + tools + sum(len(turn.text) for turn in self.turns)
 
     def with_instruction(self) -> Self:
         """Return the same prompt, with what the reply must be at the end of the system prompt: for an API without a word for

@@ -140,6 +140,8 @@ class ScriptedCall:
 class ScriptedProvider(Provider):
     """A provider BACKEND whose OPTIONS are the replies: `scripts`, each used once, in order, then `default`."""
 
+    takes_tools = True
+
     def __init__(
         self,
         alias: str,

@@ -1,4 +1,4 @@
-"""`api/chat`: a stateless client sends the whole history, each call is a conversation of its own."""
+"""`api/chat`: a stateless client sends the whole history. How that becomes a conversation: tests/chats/test_stateless.py."""
 
 from django.test import override_settings
 
@@ -56,7 +56,7 @@ class StatelessChatTests(ApiTestCase):
         assert reply.omitted_messages == 24_001 - 500 + 1
         assert self.provider.calls[0].prompt.turns[-1].text == "Last"
 
-    def test_each_call_is_a_conversation_of_its_own(self):
+    def test_each_first_message_begins_a_conversation(self):
         for _ in range(2):
             read_stream(self.chat(user("Hi")))
 
