@@ -20,6 +20,8 @@ from .views.api import (
     openapi,
     replies,
 )
+from .views.openai import chat_completions
+from .views.openai import models as openai_models
 
 app_name = "streaming_chat"
 
@@ -55,6 +57,8 @@ urlpatterns = [
     path("ai/chat/<path:chat_id>/stream", ai_chat.stream_view, name="ai-chat-stream"),
     path("ai/chat/<path:chat_id>/stop", ai_chat.stop_view, name="ai-chat-stop"),
     path("ai/ag_ui", ag_ui.ag_ui_view, name="ai-ag-ui"),
+    path("v1/chat/completions", chat_completions.chat_completions_view, name="openai-chat-completions"),
+    path("v1/models", openai_models.models_view, name="openai-models"),
     path("api/claim", merging.merge_view, name="api-claim"),
     path("api/export", exports.export_view, name="api-export"),
     path("api/models", available_models.models_view, name="api-models"),

@@ -38,6 +38,7 @@ VARYING = [
     (re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"), "TIME"),
     (re.compile(r"127\.0\.0\.1:\d+"), "HOST"),
     (re.compile(r'_ms": \d+'), '_ms": MS'),
+    (re.compile(r'"created": ?\d{10}\b'), '"created": TIME'),
     (re.compile(r"\b(?:[A-Za-z0-9]{64}|[A-Za-z0-9]{32})\b"), "TOKEN"),
     (re.compile(r'name="client_id" value="[\w-]+"'), "CLIENT_ID"),
 ]
@@ -248,8 +249,17 @@ class BothHandlersTests(TestCase):
         visit.authorization += "x"
         visit.get("with another token", reply)
 
+    def visit_as_a_program_of_openais_api(self, visit):
+        body = {"model": "scripted:model", "messages": [{"role": "user", "content": "Hi"}], "n": 2}
+        visit.authorization = f"Bearer {make_token(self.user)}"
+        visit.ask("models", "GET", "/chat/v1/models")
+        visit.ask("refused", "POST", "/chat/v1/chat/completions", json.dumps(body))
+        visit.authorization += "x"
+        visit.ask("with another token", "GET", "/chat/v1/models")
+
     def test_programs(self):
         assert self.check(self.visit_as_a_program).statuses == [200] * 5 + [403, 401]
+        assert self.check(self.visit_as_a_program_of_openais_api).statuses == [200, 400, 401]
 
     def test_users(self):
         backends = {MODEL_BACKEND: 200, f"{__name__}.LeavingBackend": 401}

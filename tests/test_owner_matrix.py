@@ -57,6 +57,8 @@ KINDS = {
     f"chat/ai/chat/{CHAT}/stream": LIVE,
     f"chat/ai/chat/{CHAT}/stop": OF,
     "chat/ai/ag_ui": OWN,
+    "chat/v1/chat/completions": OWN,
+    "chat/v1/models": OWN,
     "chat/api/claim": OWN,
     "chat/api/export": OWN,
     "chat/api/models": OWN,
@@ -117,6 +119,7 @@ BODIES: dict[str, Any] = {
         "runId": "r",
         "messages": [{"id": "m", "role": "user", "content": "Taken"}],
     },
+    "POST chat/v1/chat/completions": {"model": "scripted:model", "messages": [{"role": "user", "content": "Taken"}]},
     "POST chat/api/chat": {"messages": [{"role": "user", "content": "Taken"}]},
 }
 CLIENT_ID = "sled"

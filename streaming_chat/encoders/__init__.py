@@ -21,6 +21,7 @@ _ENCODERS = {
     "ndjson": "streaming_chat.encoders.ndjson.NDJSONEncoder",
     "html": "streaming_chat.encoders.html.HTMLEncoder",
     "ag_ui": "streaming_chat.encoders.ag_ui.AGUIEncoder",
+    "openai": "streaming_chat.encoders.openai.OpenAIEncoder",
     "ai_sdk": "streaming_chat.encoders.ai_sdk.AISDKEncoder",
 }
 # Of the extra `output`.

@@ -17,6 +17,7 @@ from django.core.exceptions import RequestAborted
 
 from streaming_chat.conf import conf
 from streaming_chat.encoders import Encoder
+from streaming_chat.protocol.endings import FAILED
 
 from .cursor import Cursor, DeniedCursor
 from .event_loops import call_in_loop
@@ -120,6 +121,17 @@ class _BaseReader:
     def _has_ending(self) -> bool:
         return self._stream.ended or self._stream.dismissed or bool(self.denial)
 
+    @property
+    def _has_content(self) -> bool:
+        return self._has_ending or self._stream.has_content
+
+    def _early_failure(self) -> dict[str, Any] | None:
+        """Return the ending of a reply that failed without any content."""
+        if not self._stream.ended or self._stream.has_content:
+            return None
+        payload: dict[str, Any] = self._stream.events[-1].payload
+        return payload if payload["status"] == FAILED else None
+
 
 class Reader(_BaseReader):
     """Follows a reply in an event loop: sends it as the body of an ASGI response, or is an async iterator of writes.
@@ -210,6 +222,24 @@ class Reader(_BaseReader):
         finally:
             self.close()
         return self._stream.ended
+
+    async def until_content(self, seconds: float) -> dict[str, Any] | None:
+        """Wait for the first text, reasoning or tool call, so many seconds at most, and stay a reader.
+
+        Return the ending of a reply that failed before that, None for any other.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                if self._task is None:
+                    await self._open()
+                while not self._has_content:
+                    await self._waiter.wait()
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        return self._early_failure()
 
     @property
     def is_waiting(self) -> bool:
@@ -341,6 +371,16 @@ class BlockingReader(_BaseReader):
             self._leave(RECONNECT_SECONDS)
         self.close()
         return self._stream.ended
+
+    def until_content(self, seconds: float) -> dict[str, Any] | None:
+        """Do the same as `Reader.until_content`, in the thread."""
+        self._open()
+        deadline = min(self._deadline, time.monotonic() + seconds)
+        while not self._has_content and time.monotonic() < deadline:
+            self._waiter.clear()
+            if not self._has_content:
+                self._wait_until(deadline)
+        return self._early_failure()
 
     def deny(self, code: str) -> None:
         """End it, not the reply, with an ending `failed` of this error code. From any thread."""

@@ -193,6 +193,31 @@ def read_ai_sdk(stream: bytes) -> list[Item]:
     return merged(items)
 
 
+def read_openai(stream: bytes) -> list[Item]:
+    """Also see that all chunks are of one reply."""
+    items: list[Item] = []
+    heads = set()
+    for event in sse_events(stream):
+        data = {} if event.data == "[DONE]" else json.loads(event.data)
+        assert (event.name, event.id) == ("message", "")
+        if not data or "error" in data:
+            items.append((END, ""))
+            continue
+        heads.add((data["id"], data["created"], data["model"], data["system_fingerprint"]))
+        items += _openai_items(data["choices"][0]["delta"])
+
+    assert len(heads) == 1
+    return merged(items)
+
+
+def _openai_items(delta: dict) -> list[Item]:
+    if "role" in delta:
+        return [(START, "")]
+    if "tool_calls" in delta:
+        return [(TOOL_CALL, "")]
+    return [(kind, delta[key]) for key, kind in (("content", TEXT), ("reasoning_content", REASONING)) if key in delta]
+
+
 _EVERYTHING = frozenset({START, REASONING, TOOL_CALL, SOURCE, END})
 
 FORMATS = {
@@ -200,6 +225,7 @@ FORMATS = {
     "text": Format(frozenset(), read_text),
     "ndjson": Format(_EVERYTHING, read_ndjson),
     "html": Format(_EVERYTHING - {TOOL_CALL}, read_html),
+    "openai": Format(_EVERYTHING - {SOURCE}, read_openai),
     "ag_ui": Format(_EVERYTHING, read_ag_ui),
     # A source is told once, and a tool call only if its arguments are JSON.
     "ai_sdk": Format(_EVERYTHING - {TOOL_CALL, SOURCE}, read_ai_sdk),

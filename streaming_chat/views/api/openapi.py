@@ -81,13 +81,16 @@ def _operation(
     shown: dict[str, Any] = {
         "operationId": f"{method.lower()}_{name}",
         "summary": (inspect.getdoc(handler) or "").partition("\n\n")[0].replace("\n", " "),
-        "security": _security(method),
+        "security": _security(method, described),
         "parameters": [*_url_parameters(pattern), *_query_parameters(described), *_header_parameters(described)],
     }
     if described.body:
         shown["requestBody"] = _request_body(described.body(), is_open=described.ignores_unknown)
-    errors = _errors(described.codes(method, _path_of(pattern)), responses)
-    shown["responses"] = _answers(described) | (_failures(described.failures) if described.failures else errors)
+    if described.failures:
+        errors = _failures(described.failures)
+    else:
+        errors = _errors(described.codes(method, _path_of(pattern)), responses)
+    shown["responses"] = _answers(described) | errors
     return shown
 
 
@@ -178,7 +181,9 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
     return {"description": " · ".join(codes), **headers, "content": {"application/json": {"schema": schema}}}
 
 
-def _security(method: str) -> list[dict[str, list[str]]]:
+def _security(method: str, described: Operation) -> list[dict[str, list[str]]]:
+    if described.bearer_only:
+        return [{"bearer": []}]
     session: dict[str, list[str]] = {"session": []} if method == "GET" else {"session": [], "csrf": []}
     return [session, {"bearer": []}]
 

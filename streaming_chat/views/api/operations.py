@@ -75,7 +75,8 @@ class Operation:
     body, query: functions that return the fields with the limits of the site. headers: names of those that it reads.
     answers: by status, the name of a schema in schemas.py, a media type that has no schema, or several of them; None for an
     empty body. streams: a stream of the reply is an answer with 200, too. errors: codes beyond those that follow from the
-    above. failures: errors by status, as `answers`, where they have the format of another API.
+    above. failures: errors by status, as `answers`, where they have the format of another API. bearer_only: a session's
+    cookie is not accepted.
     ignores_unknown: a body may have fields that are not described.
     """
 
@@ -87,6 +88,7 @@ class Operation:
     errors: tuple[str, ...] = ()
     failures: Mapping[int, Content] | None = None
     ignores_unknown: bool = False
+    bearer_only: bool = False
 
     def codes(self, method: str, path: str) -> list[str]:
         """Return the codes of its errors at an address, in the order in which they are looked for."""

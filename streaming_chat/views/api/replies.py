@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -45,17 +46,29 @@ _sibling = partial(
     errors=(*SENDING, "too_many_regenerations"),
 )
 
+# (owner, message_id, whether it has ended) -> the response.
+AnswerWhole = Callable[[Owner, uuid.UUID, bool], HttpResponse]
+
 
 def begin_reply(
-    request: HttpRequest, owner: Owner, send_request: SendRequest, *, stream: bool = True, **options: Any
+    request: HttpRequest,
+    owner: Owner,
+    send_request: SendRequest,
+    *,
+    stream: bool = True,
+    answer_whole: AnswerWhole | None = None,
+    **options: Any,
 ) -> ReplyAnswer:
-    """Send, and return how to answer with the reply. stream: False to answer with JSON at its ending."""
+    """Send, and return how to answer with the reply. stream: False to answer at its ending, as `answer_whole` does.
+
+    answer_whole: None for the native API's JSON.
+    """
     require_reader_slot(owner.key, sends=True)
     sent = send(request, owner, send_request, writer.worker)
     # At once: whatever fails from here on, the rows must not be left without their run.
     run = start_run(request, sent.order) if sent.order else None
     position = 0 if sent.order else _resumed_position(request, sent.message_id)
-    finish = None if stream else partial(_answer_with_turn, owner, sent.message_id)
+    finish = None if stream else partial(answer_whole or _answer_with_turn, owner, sent.message_id)
     access = owner_access(request, owner)
     return answer_with_reply(sent.message_id, run, access, position=position, finish=finish, **options)
 

@@ -54,7 +54,8 @@ class ReplyAnswer:
     source: the stream of the run that writes it in this process, else the followed reply. position: to stream from.
     encoder_options: keyword arguments of the encoder, for what a request says about its format.
     finish: makes the response at the ending instead of streaming; called with whether the ending came within `timeout`, in
-    seconds. access: who reads.
+    seconds. refuse: makes the response, from the ending, if the reply fails before there is any content; the stream begins
+    with the first content then. None: it begins at once. access: who reads.
     """
 
     message_id: uuid.UUID
@@ -65,6 +66,7 @@ class ReplyAnswer:
     encoder_options: dict[str, Any] = field(default_factory=dict)
     finish: Callable[[bool], HttpResponse] | None = None
     timeout: float | None = None
+    refuse: Callable[[dict[str, Any]], HttpResponse] | None = None
 
 
 def owner_access(request: HttpRequest, owner: Owner) -> Access:

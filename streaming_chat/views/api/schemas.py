@@ -91,6 +91,22 @@ SCHEMAS: dict[str, Schema] = {
         results=list_of(record({"match": ref("Match")}, **_CONVERSATION)),
         next=_NEXT,
     ),
+    "ChatCompletion": record(
+        id=STRING,
+        object={"const": "chat.completion"},
+        created=COUNT,
+        model=STRING,
+        system_fingerprint=STRING,
+        choices=list_of({"type": "object"}),
+        usage=nullable({"type": "object"}),
+    ),
+    "OpenAIModels": record(
+        object={"const": "list"},
+        data=list_of(record(id=STRING, object={"const": "model"}, created=COUNT, owned_by=STRING)),
+    ),
+    "OpenAIError": record(
+        error=record({"ref": STRING}, message=STRING, type=STRING, param=nullable(STRING), code=STRING)
+    ),
     "Match": record(message=nullable(ID), snippet=list_of(record(text=STRING, is_match=BOOLEAN))),
     "Message": record(
         id=ID,

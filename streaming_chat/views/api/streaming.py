@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import IO, Any, NamedTuple
 
 from asgiref.sync import sync_to_async
@@ -39,6 +39,9 @@ Prepare = Callable[..., ReplyAnswer | HttpResponseBase]
 # (request, error, url), in a thread: the response to an error, or the error raised again.
 OnError = Callable[[HttpRequest, Exception, dict[str, Any]], HttpResponse]
 
+# A reply that has neither begun nor failed by then begins its stream all the same: a proxy that hears nothing closes the
+# connection. With _SINGLE_THREAD_SECONDS less than gunicorn's 30 s.
+_OPENING_SECONDS = 5.0
 # JSON in which `stream` may have another value than true. A name can be written with escapes: \u0073 is an s.
 _MAY_NOT_STREAM = re.compile(rb'"stream"(?!\s*:\s*true\b)|\\u00[67]')
 
@@ -50,12 +53,12 @@ def answer_error_in_json(request: HttpRequest, error: Exception, url: dict[str, 
 
 def streaming(*, on_error: OnError = answer_error_in_json, **handlers: Handler) -> Callable[..., Any]:
     """Return an API view that streams replies, unless `"stream": false` is asked for. handlers: one for each method."""
-    return _described(reply_view(_prepare_with(handlers), on_error, fits=_streams), handlers)
+    return _described(reply_view(prepare_with(handlers), on_error, fits=_streams), handlers)
 
 
 def waiting(*, on_error: OnError = answer_error_in_json, **handlers: Handler) -> Callable[..., Any]:
     """Return an API view that answers at a reply's ending. handlers: one for each method."""
-    return _described(reply_view(_prepare_with(handlers), on_error), handlers)
+    return _described(reply_view(prepare_with(handlers), on_error), handlers)
 
 
 def _described(view: Callable[..., Any], handlers: dict[str, Handler]) -> Callable[..., Any]:
@@ -63,12 +66,14 @@ def _described(view: Callable[..., Any], handlers: dict[str, Handler]) -> Callab
     return view
 
 
-def _prepare_with(handlers: dict[str, Handler]) -> Prepare:
+def prepare_with(handlers: dict[str, Handler], *, bearer_only: bool = False) -> Prepare:
+    """Return what an API view does in a thread. handlers: one for each method. bearer_only: a cookie is not accepted."""
+
     @wraps(next(iter(handlers.values())))
     def prepare(request: HttpRequest, **url: Any) -> ReplyAnswer | HttpResponseBase:
         with MeasuredWork() as work:
             handler = handler_for(request, handlers)
-            owner = work.authenticate(request)
+            owner = work.authenticate(request, bearer_only=bearer_only)
             answer = handler(request, owner, **url)
             lease_judge.database_answered()
             return answer if isinstance(answer, ReplyAnswer) else as_response(answer)
@@ -88,7 +93,7 @@ class _Waiting(NamedTuple):
     timeout: float | None
     finish: Callable[[bool], HttpResponse]
 
-    def until_ended(self) -> Any:
+    def wait(self) -> Any:
         """Return whether the reply has ended in time, or what to await for that."""
         return self.reader.until_ended(self.timeout)
 
@@ -99,6 +104,28 @@ class _Waiting(NamedTuple):
         return self.finish(has_ended)
 
 
+class _Opening(NamedTuple):
+    """A stream that begins with the first content. open_: makes its reader, which takes the place of the one that waits."""
+
+    reader: Any
+    answer: ReplyAnswer
+    open_: Callable[..., Reader | BlockingReader]
+
+    def wait(self) -> Any:
+        """Return the ending of a reply that failed before there was any content, or what to await for that."""
+        return self.reader.until_content(_OPENING_SECONDS)
+
+    def response(self, failure: dict[str, Any] | None) -> HttpResponse | StreamResponse:
+        """Return the response. Raises APIError."""
+        if self.reader.denial:
+            self.reader.close()
+            raise APIError(403, self.reader.denial)
+        if failure and self.answer.refuse:
+            self.reader.close()
+            return self.answer.refuse(failure)
+        return StreamResponse(self.open_(in_place_of=self.reader), self.answer.encoder)
+
+
 class _Answering:
     """What a view does in a thread. Each method answers its errors."""
 
@@ -107,22 +134,24 @@ class _Answering:
         self._on_error = on_error
 
     def begin(self, request: HttpRequest, url: dict[str, Any], open_: Callable[..., Any]) -> Any:
-        """Return the response, or a _Waiting. open_: makes the reader, (request, answer)."""
+        """Return the response, or a _Waiting or _Opening. open_: makes the reader, (request, answer)."""
         try:
             answer = self._prepare(request, **url)
             if not isinstance(answer, ReplyAnswer):
                 return answer
             reader = open_(request, answer)
+            if answer.refuse is not None:
+                return _Opening(reader, answer, partial(open_, request, answer))
             if answer.finish is None:
                 return StreamResponse(reader, answer.encoder)
             return _Waiting(reader, answer.timeout, charged_to(answer.access.key, answer.finish))
         except Exception as error:  # noqa: BLE001  (answered, and logged)
             return self._on_error(request, error, url)
 
-    def finish(self, request: HttpRequest, url: dict[str, Any], waiting: _Waiting, has_ended: bool) -> HttpResponse:
-        """Return the response after the wait."""
+    def finish(self, request: HttpRequest, url: dict[str, Any], begun: _Waiting | _Opening, result: Any) -> Any:
+        """Return the response after the wait. result: of the wait."""
         try:
-            return waiting.response(has_ended)
+            return begun.response(result)
         except Exception as error:  # noqa: BLE001  (answered, and logged)
             return self._on_error(request, error, url)
 
@@ -138,9 +167,9 @@ def reply_view(prepare: Prepare, on_error: OnError, *, fits: in_thread.Fits | No
     @wraps(prepare)
     def blocking_view(request: HttpRequest, **url: Any) -> HttpResponse | StreamResponse:
         begun = answering.begin(request, url, _open_in_thread)
-        if not isinstance(begun, _Waiting):
+        if not isinstance(begun, _Waiting | _Opening):
             return begun
-        return answering.finish(request, url, begun, begun.until_ended())
+        return answering.finish(request, url, begun, begun.wait())
 
     # Made once: to make one inspects the function, 2.5 µs by timeit.
     view_in_thread = sync_to_async(blocking_view)
@@ -154,21 +183,38 @@ def reply_view(prepare: Prepare, on_error: OnError, *, fits: in_thread.Fits | No
             return await view_in_thread(request, **url)
         note_loop(request)
         begun = await begin_in_thread(request, url, _open_in_loop)
-        if not isinstance(begun, _Waiting):
+        if not isinstance(begun, _Waiting | _Opening):
             return begun
-        return await finish_in_thread(request, url, begun, await begun.until_ended())
+        return await finish_in_thread(request, url, begun, await begun.wait())
 
     if fits is not None:
         in_thread.register(view, blocking_view, fits)
     return view
 
 
-def _open_in_loop(request: HttpRequest, answer: ReplyAnswer) -> Reader | BlockingReader:
-    return open_reader(request, answer, release_connections_in_thread)
+# in_place_of: a reader that leaves as soon as the new one has subscribed.
 
 
-def _open_in_thread(request: HttpRequest, answer: ReplyAnswer) -> Reader | BlockingReader:
-    return open_reader(request, answer) if answer.finish is None else open_blocking_reader(request, answer)
+def _open_in_loop(
+    request: HttpRequest, answer: ReplyAnswer, *, in_place_of: Reader | None = None
+) -> Reader | BlockingReader:
+    return open_reader(
+        request, answer, partial(_take_over, in_place_of) if in_place_of else release_connections_in_thread
+    )
+
+
+async def _take_over(reader: Reader) -> None:
+    reader.close()
+    await release_connections_in_thread()
+
+
+def _open_in_thread(
+    request: HttpRequest, answer: ReplyAnswer, *, in_place_of: BlockingReader | None = None
+) -> Reader | BlockingReader:
+    opened = open_reader(request, answer) if answer.finish is None else open_blocking_reader(request, answer)
+    if in_place_of:
+        in_place_of.close()
+    return opened
 
 
 class StreamResponse(StreamingHttpResponse):

@@ -1,0 +1,95 @@
+"""Views that answer their errors in OpenAI's shape, and the answers themselves. They are for requests with a token alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from streaming_chat.exceptions import error_text
+from streaming_chat.models import Message
+from streaming_chat.protocol import openai_objects
+from streaming_chat.protocol.events import REASONING, TOOL_CALL
+from streaming_chat.views.api import operations
+from streaming_chat.views.api.responses import api_error_from, error_response, private
+from streaming_chat.views.api.streaming import Handler, prepare_with, reply_view
+
+# What the native API calls them.
+_PARAMETERS = {"effort": "reasoning_effort", "client_id": "Idempotency-Key"}
+
+
+def openai_view(fits: Any = None, **handlers: Handler) -> Callable[..., Any]:
+    """Return a view. fits: as for `reply_view`. handlers: one for each method."""
+    view = reply_view(prepare_with(handlers, bearer_only=True), answer_error, fits=fits)
+    operations.register(view, handlers)
+    return view
+
+
+def answer_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
+    """Answer an error as OpenAI does. Statuses are the native API's, but for what OpenAI has another one for."""
+    api_error = api_error_from(error)
+    response = error_response(api_error)
+    status, code, param = api_error.status, api_error.code, None
+    if fields := api_error.fields:
+        param = next(_PARAMETERS.get(name, name) for name in fields)
+    if status == 422:
+        status, code = (404, "model_not_found") if param == "model" else (400, code)
+    texts = [f"{_PARAMETERS.get(name, name)}: {text}" for name, text in (fields or {}).items()]
+    content = openai_objects.error_object(
+        status, code, " ".join([api_error.text, *texts]), param=param, ref=api_error.ref
+    )
+    return _with_error(response, status, content, may_retry=status != 500)
+
+
+def refused_reply(payload: dict[str, Any]) -> HttpResponse:
+    """Return the response for a reply that failed. payload: see protocol/endings.py."""
+    code = payload["error_code"] or "internal"
+    status = openai_objects.status_of_ending(code)
+    return _with_error(private(HttpResponse()), status, openai_objects.error_of_ending(payload), may_retry=False)
+
+
+def late_reply() -> HttpResponse:
+    """Return the response for a reply that has not ended in the time that a WSGI worker may wait."""
+    code = "provider_timeout"
+    content = openai_objects.error_object(504, code, error_text(code))
+    return _with_error(private(HttpResponse()), 504, content, may_retry=False)
+
+
+def _with_error(response: HttpResponse, status: int, error: Any, *, may_retry: bool) -> HttpResponse:
+    """Return the response with this error in place of its own."""
+    whole = JsonResponse({"error": error}, status=status)
+    response.status_code, response.content = status, whole.content
+    response.headers["Content-Type"] = whole.headers["Content-Type"]
+    response._has_been_logged = status >= 500  # type: ignore[attr-defined]  # as in error_response
+    if not may_retry:
+        # The SDKs send a request again after 429 and 5xx. The provider may have been paid for this one, and the app has
+        # already repeated what can be repeated.
+        response.headers["x-should-retry"] = "false"
+    return response
+
+
+def answer_whole(message_id: uuid.UUID, reply: Message) -> HttpResponse:
+    """Return a reply that has ended as one chat completion."""
+    payload = reply.end_payload()
+    if openai_objects.error_of_ending(payload):
+        return refused_reply(payload)
+    head = openai_objects.completion_head(str(message_id), reply.model, kind="chat.completion")
+    choice = {
+        "index": 0,
+        "message": _message(reply),
+        "logprobs": None,
+        "finish_reason": openai_objects.finish_reason(reply.end_reason),
+    }
+    usage = openai_objects.usage_of(reply.usage)
+    return private(JsonResponse({**head, "choices": [choice], "usage": usage}))
+
+
+def _message(reply: Message) -> dict[str, Any]:
+    events = reply.events()
+    reasoning = "".join(event.payload for event in events if event.kind == REASONING)
+    calls = [openai_objects.tool_call(event.payload) for event in events if event.kind == TOOL_CALL]
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
+    message |= {"reasoning_content": reasoning} if reasoning else {}
+    return message | ({"tool_calls": calls} if calls else {})

@@ -1,0 +1,321 @@
+"""OpenAI's SDK for Python as a client: real servers on both sides, and what each exchange leaves in the database.
+
+`python -m pytest -rP tests/test_openai_clients.py` shows its version.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import openai
+from django.test import override_settings
+from openai import AsyncOpenAI, OpenAI
+
+from streaming_chat.asgi import get_asgi_application
+from streaming_chat.chats.branches import branch
+from streaming_chat.models import Conversation, Message
+
+from .factories import make_token
+from .provider_server import Gate, Script
+from .servers import ServerTestCase, ThreadServer, held, outcome, wait_until
+
+ROOT = Path(__file__).parent.parent
+MODEL = "openai:any"
+HI = [{"role": "user", "content": "Hi"}]
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+# What the app asks for before it gives up, when a provider is busy.
+ATTEMPTS = 3
+
+
+def run(*command, **options):
+    """Return what a program prints."""
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, **options)
+
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+class ClientsTestCase(ServerTestCase):
+    """addresses: from which requests have come, with the port, one for each."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addresses = []
+        server = cls.enterClassContext(ThreadServer(cls.recording(get_asgi_application())))
+        cls.root = f"http://127.0.0.1:{server.port}/chat/"
+
+    def setUp(self):
+        super().setUp()
+        self.addresses.clear()
+        self.token = make_token()
+        self.options = {"base_url": f"{self.root}v1", "api_key": self.token}
+
+    @classmethod
+    def recording(cls, application):
+        async def recorded(scope, receive, send):
+            cls.addresses.append(scope.get("client"))
+            await application(scope, receive, send)
+
+        return recorded
+
+    def reply(self):
+        """Return the only reply, whose ending is saved by now."""
+        return Message.objects.get(origin="server")
+
+    def check_saved(self, text="Hello, wörld!"):
+        reply = self.reply()
+
+        assert (reply.text, *outcome(reply)) == (text, "completed", "stop", "")
+        assert (reply.input_tokens, reply.output_tokens) == (7, 4)
+
+    def check_example(self, *command, folder=ROOT):
+        """Run an example with two messages."""
+        environment = {**os.environ, "CHAT_TOKEN": self.token}
+        printed = run(*command, self.root, input="one\ntwo\n", env=environment, cwd=folder)
+
+        assert printed.splitlines() == ["Hello, wörld!"] * 2
+        assert Conversation.objects.get().message_count == 4
+
+
+def text_of(chunks):
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+class PythonTests(ClientsTestCase):
+    def setUp(self):
+        super().setUp()
+        self.client = self.enterContext(OpenAI(**self.options))
+        print("openai-python", openai.__version__)  # noqa: T201  (for -rP)
+
+    def create(self, messages=HI, **options):
+        return self.client.chat.completions.create(model=MODEL, messages=messages, **options)
+
+    def test_whole(self):
+        answer = self.create()
+
+        assert answer.choices[0].message.content == "Hello, wörld!"
+        assert (answer.choices[0].finish_reason, answer.usage.total_tokens, answer.model) == ("stop", 11, MODEL)
+        self.check_saved()
+
+    def test_streamed(self):
+        """The reply is saved when the stream ends."""
+        chunks = list(self.create(stream=True, stream_options={"include_usage": True}))
+
+        self.check_saved()
+        assert text_of(chunks) == "Hello, wörld!"
+        assert chunks[-1].usage.total_tokens == 11
+        assert len({(chunk.id, chunk.created, chunk.model, chunk.system_fingerprint) for chunk in chunks}) == 1
+
+    def test_as_it_is_written(self):
+        gate = Gate()
+        self.provider.script(Script(["a", "b"], gates={1: gate}))
+        with held(gate), self.create(stream=True) as stream:
+            chunks = iter(stream)
+            first = [next(chunks).choices[0].delta.content for _ in range(2)]
+            gate.open()
+            rest = text_of(chunks)
+
+        assert (first, rest) == (["", "a"], "b")
+
+    def test_reasoning(self):
+        self.provider.script(Script(["Yes"], reasoning=["Let me", " think."]))
+        chunks = list(self.create(stream=True))
+        reasoning = [getattr(chunk.choices[0].delta, "reasoning_content", "") for chunk in chunks]
+
+        assert ("".join(reasoning), text_of(chunks)) == ("Let me think.", "Yes")
+        self.check_saved("Yes")
+
+    def test_the_stream_helper(self):
+        with self.client.chat.completions.stream(model=MODEL, messages=HI) as stream:
+            kinds = {event.type for event in stream}
+            answer = stream.get_final_completion()
+
+        assert kinds >= {"chunk", "content.delta", "content.done"}
+        assert answer.choices[0].message.content == "Hello, wörld!"
+        self.check_saved()
+
+    def test_async(self):
+        async def ask():
+            async with AsyncOpenAI(**self.options) as client:
+                stream = await client.chat.completions.create(model=MODEL, messages=HI, stream=True)
+                return text_of([chunk async for chunk in stream])
+
+        assert asyncio.run(ask()) == "Hello, wörld!"
+        self.check_saved()
+
+    def test_raw(self):
+        response = self.client.chat.completions.with_raw_response.create(model=MODEL, messages=HI)
+
+        assert response.headers["content-type"] == "application/json"
+        assert response.parse().choices[0].message.content == "Hello, wörld!"
+        with self.client.chat.completions.with_streaming_response.create(
+            model=MODEL, messages=HI, stream=True
+        ) as streamed:
+            lines = list(streamed.iter_lines())
+
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+
+    def test_tools_are_passed_through(self):
+        self.provider.script(Script([], tool_calls=[("weather", '{"city":"Rome"}')]), Script(["Sunny."]))
+        question = [user("Weather in Rome?")]
+        said = self.create(question, tools=[WEATHER], tool_choice="auto").choices[0].message
+        [call] = said.tool_calls
+        result = {"role": "tool", "tool_call_id": call.id, "content": "25 °C"}
+        answer = self.create([*question, said.to_dict(), result], tools=[WEATHER])
+        first, second = self.provider.calls
+
+        assert (call.function.name, call.function.arguments) == ("weather", '{"city":"Rome"}')
+        assert (first.body["tools"], first.body["tool_choice"]) == ([WEATHER], "auto")
+        assert [message["role"] for message in second.body["messages"]] == ["user", "assistant", "tool"]
+        assert second.body["messages"][1]["tool_calls"] == [call.to_dict()]
+        assert second.body["messages"][2] == result
+        assert answer.choices[0].message.content == "Sunny."
+        assert Conversation.objects.get().message_count == 4
+
+    def test_the_calls_of_a_stream(self):
+        self.provider.script(Script([], tool_calls=[("weather", '{"city":"Rome"}'), ("weather", "{}")]))
+        with self.client.chat.completions.stream(model=MODEL, messages=HI, tools=[WEATHER]) as stream:
+            choice = stream.get_final_completion().choices[0]
+
+        assert choice.finish_reason == "tool_calls"
+        assert [call.function.arguments for call in choice.message.tool_calls] == ['{"city":"Rome"}', "{}"]
+
+    def test_an_error_before_the_stream_is_not_repeated_by_the_client(self):
+        """The app itself has repeated it; the SDK would do so twice."""
+        busy = Script(status=429, body={"error": {"message": "Busy."}}, headers={"retry-after": "0"})
+        for stream in (True, False):
+            with self.subTest(stream=stream):
+                self.provider.clear()
+                self.provider.script(*[busy] * 9)
+                with self.assertRaises(openai.RateLimitError) as raised:
+                    self.create(stream=stream)
+
+                assert raised.exception.code == "provider_rate_limited"
+                assert len(self.provider.calls) == ATTEMPTS
+        assert Conversation.objects.count() == 2
+
+    def test_an_error_that_could_be_billed_is_not_repeated(self):
+        self.provider.script(Script(status=400, body={"error": {"message": "No."}}), Script())
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.create(stream=True)
+
+        assert raised.exception.code == "provider_rejected"
+        assert len(self.provider.calls) == 1
+
+    def test_a_refusal_by_the_app_is_repeated_by_the_client(self):
+        """Nothing was billed; it comes after the time that the app has named."""
+        gate = Gate()
+        self.provider.script(Script(["One"], gates={0: gate}))
+        limited = override_settings(STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER=1)
+        with limited, held(gate), ThreadPoolExecutor() as pool:
+            first = pool.submit(self.create, [user("One")])
+            gate.wait_reached()
+            second = pool.submit(self.create, [user("Two")])
+            wait_until(lambda: len(self.addresses) >= 2)
+            gate.open()
+
+            assert first.result().choices[0].message.content == "One"
+            assert second.result().choices[0].message.content == "Hello, wörld!"
+        assert len(self.provider.calls) == 2
+
+    def test_an_error_in_the_middle_of_a_stream(self):
+        self.provider.script(Script(["Half", " of it"], fault="cut", after=1))
+        with self.assertRaises(openai.APIError) as raised:
+            list(self.create(stream=True))
+
+        assert raised.exception.code == "provider_truncated"
+        assert outcome(self.reply()) == ("interrupted", "provider_truncated", "provider_truncated")
+        assert len(self.provider.calls) == 1
+
+    def test_errors_of_the_request(self):
+        with self.assertRaises(openai.NotFoundError) as unknown:
+            self.client.chat.completions.create(model="other:model", messages=HI)
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.create(temperature=0.5)
+        with self.assertRaises(openai.AuthenticationError):
+            OpenAI(base_url=self.options["base_url"], api_key="sk-wrong").models.list()
+
+        assert unknown.exception.code == "model_not_found"
+        assert refused.exception.param == "temperature"
+        assert self.provider.calls == []
+
+    def test_a_client_that_leaves_stops_the_reply(self):
+        self.provider.script(Script(["a"], fault="endless"))
+        with self.create(stream=True) as stream:
+            next(iter(stream))
+
+        wait_until(lambda: outcome(self.reply()) == ("stopped", "disconnect", ""))
+
+    def test_the_connection_is_used_again(self):
+        """But for streams: the SDK closes theirs as soon as it has read [DONE], before the end of the body."""
+        self.create()
+        with self.assertRaises(openai.BadRequestError):
+            self.create(n=2)
+        self.provider.script(Script(status=400, body={"error": {}}))
+        with self.assertRaises(openai.BadRequestError):
+            self.create(stream=True)
+        self.client.models.list()
+
+        assert len(self.addresses) == 4
+        assert len(set(self.addresses)) == 1
+
+    def test_models(self):
+        assert [model.id for model in self.client.models.list()] == ["openai:any", "anthropic:any", "responses:any"]
+
+
+class TranscriptTests(ClientsTestCase):
+    def setUp(self):
+        super().setUp()
+        self.client = self.enterContext(OpenAI(**self.options))
+
+    def say(self, history, text):
+        """Say something after a history; return the longer one."""
+        self.provider.script(Script([f"Reply to {text}"]))
+        asked = [*history, user(text)]
+        chunks = self.client.chat.completions.create(model=MODEL, messages=asked, stream=True)
+        return [*asked, {"role": "assistant", "content": text_of(chunks)}]
+
+    def test_five_turns_are_one_conversation_and_an_edited_history_is_a_branch(self):
+        history = []
+        for text in ("one", "two", "three", "four", "five"):
+            history = self.say(history, text)
+        edited = self.say(history[:4], "3")
+        conversation = Conversation.objects.get()
+        leaves = [Message.objects.get(text=f"Reply to {text}") for text in ("five", "3")]
+
+        assert conversation.message_count == 12
+        for leaf, said in zip(leaves, (history, edited), strict=True):
+            path = branch(conversation, leaf.pk)
+
+            assert [(message.role, message.text) for message in path] == [(m["role"], m["content"]) for m in said]
+            assert [message.origin for message in path] == ["client", "server"] * (len(said) // 2)
+        assert [message["content"] for message in self.provider.calls[-1].body["messages"]] == [
+            message["content"] for message in edited[:-1]
+        ]
+
+    def test_requests_at_the_same_time_do_not_wait_for_one_another(self):
+        """Both go on from one reply; a conversation writes one reply at a time."""
+        history, gate = self.say([], "one"), Gate()
+        self.provider.by_text = {"two": Script(["2"], gates={0: gate})}
+        with held(gate), ThreadPoolExecutor() as pool:
+            waiting = pool.submit(self.say, history, "two")
+            gate.wait_reached()
+            other = self.say(history, "three")
+            gate.open()
+
+            assert waiting.result()[-1]["content"] == "2"
+        assert other[-1]["content"] == "Reply to two"
+        assert sorted(Conversation.objects.values_list("message_count", flat=True)) == [4, 4]
+
+
+class ExampleTests(ClientsTestCase):
+    def test_the_example(self):
+        self.check_example(sys.executable, "docs/examples/openai_sdk.py")
