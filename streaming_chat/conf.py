@@ -200,6 +200,7 @@ class Page:
         SUGGESTIONS,
         "What an empty chat suggests to ask. See [Suggestions](#suggestions).",
     )
+    STREAMING_CHAT_SHARING = Setting(False, FLAG, "Users may share a conversation by a link. See [Sharing](#sharing).")
 
 
 class Limits:

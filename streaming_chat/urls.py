@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from .views import health, pages, tokens
+from .views import health, pages, shared, tokens
 from .views.api import (
     ag_ui,
     ai_chat,
@@ -19,6 +19,7 @@ from .views.api import (
     messages,
     openapi,
     replies,
+    sharing,
 )
 from .views.openai import chat_completions
 from .views.openai import models as openai_models
@@ -29,6 +30,8 @@ urlpatterns = [
     path("", pages.chat, name="chat"),
     path("c/<uuid:conversation_id>", pages.conversation, name="conversation"),
     path("tokens", tokens.tokens_view, name="tokens"),
+    # Also what was copied with something after it: the site's own page would log the address, which has the token.
+    path("shared/<path:token>", shared.shared, name="shared"),
     path("api/conversations", conversations.conversations_view, name="api-conversations"),
     path("api/conversations/search", conversations.search_view, name="api-search"),
     path("api/conversations/<uuid:conversation_id>", conversations.conversation_view, name="api-conversation"),
@@ -43,6 +46,7 @@ urlpatterns = [
         messages.conversation_messages_view,
         name="api-conversation-messages",
     ),
+    path("api/conversations/<uuid:conversation_id>/share", sharing.share_view, name="api-share"),
     path("api/messages", messages.messages_view, name="api-messages"),
     path("api/messages/<uuid:message_id>", messages.message_view, name="api-message"),
     path("api/messages/<uuid:message_id>/html", formatted.formatted_message_view, name="api-message-html"),

@@ -11,7 +11,7 @@ from django.test import Client, override_settings
 
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.chats.send_request import SendRequest
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, ShareLink
 from streaming_chat.protocol.events import Event
 
 from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
@@ -43,6 +43,9 @@ KINDS = {
     f"chat/api/conversations/{C}": OF,
     f"chat/api/conversations/{C}/restore": OF,
     f"chat/api/conversations/{C}/export": OF,
+    f"chat/api/conversations/{C}/share": OF,
+    # Open to who has the token, and nobody here has.
+    "chat/shared/<path:token>": OPEN,
     f"chat/api/conversations/{C}/messages": OF,
     "chat/api/messages": OWN,
     f"chat/api/messages/{M}": OF,
@@ -96,6 +99,9 @@ KINDS = {
     "admin/streaming_chat/accesstoken/": ADMIN,
     "admin/streaming_chat/accesstoken/add/": ADMIN,
     "admin/streaming_chat/accesstoken/<path:object_id>/delete/": ADMIN,
+    "admin/streaming_chat/sharelink/": TRANSCRIPTS,
+    "admin/streaming_chat/sharelink/find/": TRANSCRIPTS,
+    "admin/streaming_chat/sharelink/<uuid:link>/revoke/": TRANSCRIPTS,
     "admin/streaming_chat/message/": TRANSCRIPTS,
     "admin/streaming_chat/message/find/": TRANSCRIPTS,
     "admin/streaming_chat/conversation/export/<str:form>/": TRANSCRIPTS,
@@ -128,6 +134,7 @@ KNOWN, NEW = "known visitor", "new visitor"
 
 
 @pytest.mark.slow
+@override_settings(STREAMING_CHAT_SHARING=True)
 class OwnerMatrixTests(ApiTestCase):
     maxDiff = None
 
@@ -139,6 +146,7 @@ class OwnerMatrixTests(ApiTestCase):
         made_by = SendRequest(client_id=CLIENT_ID, conversation_id=conversation.pk)
         reply = make_reply(conversation, SECRET, send_key=made_by.key(conversation.owner_key))
         Feedback.objects.create(message=reply, value=1, comment=SECRET, owner_key=conversation.owner_key)
+        ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
         live = make_live(make_conversation(title=SECRET), Event("text", SECRET))
         deleted = make_conversation(title=SECRET)
         delete_for_owner(deleted.pk)
@@ -306,6 +314,8 @@ def filled(route: str, row: Any, user: Any) -> str:
         "<uuid:pk>": of,
         "<id>": user,
         "<str:form>": "jsonl",
+        "<path:token>": str(row),
+        "<uuid:link>": row,
         "^api(?:/[\\s\\S]*)?\\Z": "api/none",
         "^(?P<app_label>streaming_chat|auth)/$": "streaming_chat/",
         "(?P<url>.*)$": "none/",
@@ -327,7 +337,7 @@ def rows(asking: Any) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = []
     mine = Conversation.objects.exclude(_made_by(asking))
     found += mine.order_by("pk").values_list()
-    for model in (Message, LiveReply):
+    for model in (Message, LiveReply, ShareLink):
         found += model._default_manager.filter(conversation__in=mine).order_by("pk").values_list()
     for model in (ReplyEvent, Feedback):
         found += model._default_manager.filter(message__conversation__in=mine).order_by("pk").values_list()

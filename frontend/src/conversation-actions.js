@@ -1,4 +1,6 @@
-/** Renaming a conversation, exporting it, deleting it, and restoring it within a minute. */
+/** Renaming a conversation, exporting it, sharing it, deleting it, and restoring it within a minute. */
+
+import { ShareDialog } from "./share-dialog.js";
 
 /**
  * @import { Chat } from "./chat.js"
@@ -9,11 +11,14 @@ export class ConversationActions {
   #chat;
   /** The id of the conversation that the dialog renames. */
   #renamed = "";
+  /** @type {ShareDialog | null} Null for a user who may not share. */
+  #shareDialog;
 
   /** @param {Chat} chat */
   constructor(chat) {
     const { errors, parts, signal } = chat;
     this.#chat = chat;
+    this.#shareDialog = parts.shareDialog ? new ShareDialog(chat) : null;
     parts.rename.addEventListener("click", () => this.#openDialog(chat.conversation, parts.title.textContent), { signal });
     parts.renameCancel.addEventListener("click", () => parts.renameDialog.close("no"), { signal });
     parts.renameDialog.addEventListener("close", () => this.#dialogClosed(), { signal });
@@ -29,6 +34,7 @@ export class ConversationActions {
   choose(action, { id, title }) {
     if (action === "rename") this.#openDialog(id, title);
     else if (action === "remove") this.#chat.errors.guard(this.#remove(id));
+    else if (action === "share" && this.#shareDialog) this.#chat.errors.guard(this.#shareDialog.open(id));
     else if (action.startsWith("export-")) this.#download(id, action.slice("export-".length));
   }
 

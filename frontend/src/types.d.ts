@@ -167,6 +167,20 @@ export interface ChatParts {
   renameDialog: HTMLDialogElement;
   renameCancel: HTMLButtonElement;
   newTitle: HTMLInputElement;
+  shareDialog: HTMLDialogElement;
+  shareMade: HTMLElement;
+  shareLink: HTMLInputElement;
+  shareCopy: HTMLButtonElement;
+  shareState: HTMLElement;
+  shareClose: HTMLButtonElement;
+  shareRevoke: HTMLButtonElement;
+  shareMake: HTMLButtonElement;
+}
+
+/** The answer of api/conversations/<id>/share; url: only of a link that was just made. */
+export interface ShareState {
+  url?: string;
+  shared_at: string | null;
 }
 
 export interface RowParts {

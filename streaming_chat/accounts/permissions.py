@@ -101,6 +101,13 @@ class Permissions(Backend):
         """Whether they may create access tokens, on the page and in the admin."""
         return True
 
+    def may_share(self, request: HttpRequest, owner: Owner, conversation: Conversation | None) -> bool:
+        """Whether they may share this conversation by a link, if STREAMING_CHAT_SHARING is on; None: any of theirs.
+
+        Visitors may not: everybody could publish something on the site, and nobody would have to answer for it.
+        """
+        return owner.user is not None
+
     def may_set_system_prompt(self, request: HttpRequest, owner: Owner) -> bool:
         """Whether they may choose the system prompt of their own new conversations."""
         return False

@@ -1,11 +1,13 @@
-"""The admin: lists of conversations, replies, access records and tokens, and a read-only transcript of each conversation.
+"""The admin: lists of conversations, replies, share links, access records and tokens, and a transcript of each conversation.
 
-Of these rows, staff add and delete access tokens only. They can review, export and redact, and stop a live reply.
+Of these rows, staff add and delete access tokens only. They can review, export and redact, stop a live reply, and revoke a
+link.
 """
 
 from .access_records import AccessRecordAdmin
 from .access_tokens import AccessTokenAdmin
 from .conversations import ConversationAdmin
 from .messages import MessageAdmin
+from .share_links import ShareLinkAdmin
 
-__all__ = ["AccessRecordAdmin", "AccessTokenAdmin", "ConversationAdmin", "MessageAdmin"]
+__all__ = ["AccessRecordAdmin", "AccessTokenAdmin", "ConversationAdmin", "MessageAdmin", "ShareLinkAdmin"]

@@ -40,6 +40,7 @@ from .lists import may_read, may_see, record_list
 from .live import follow_view, stop_view
 from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
+from .share_links import may_revoke
 from .transcripts import Transcript
 
 # The lookups of the filters' links. Django would allow any column of the model, so that `?title__startswith=` would reveal
@@ -222,6 +223,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             "review": review_bar.review_bar(request, transcript.conversation),
             "may_export": may_export(request),
             "may_redact": may_redact(request),
+            "may_revoke": may_revoke(request),
             "may_stop": request.user.has_perm("streaming_chat.stop_reply"),
         }
 

@@ -200,7 +200,7 @@ class Transcript:
 
 
 def _conversations(*, may_read: bool) -> Any:
-    rows = Conversation.objects.using(live_database()).select_related("owner")
+    rows = Conversation.objects.using(live_database()).select_related("owner", "share_link")
     return rows if may_read else rows.defer("title", "system_prompt", "metadata")
 
 

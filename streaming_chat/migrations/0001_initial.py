@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'conversation',
                 'verbose_name_plural': 'conversations',
                 'ordering': ('-last_activity', '-id'),
-                'permissions': (('view_transcript', 'Can read the text of conversations'), ('stop_reply', 'Can stop a reply that is being written'), ('export_transcript', 'Can export the text of conversations'), ('redact_transcript', 'Can redact the text of conversations'), ('review_conversation', 'Can review conversations')),
+                'permissions': (('view_transcript', 'Can read the text of conversations'), ('stop_reply', 'Can stop a reply that is being written'), ('export_transcript', 'Can export the text of conversations'), ('redact_transcript', 'Can redact the text of conversations'), ('review_conversation', 'Can review conversations'), ('revoke_link', 'Can revoke links to shared conversations')),
             },
         ),
         migrations.CreateModel(
@@ -275,7 +275,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='when')),
                 ('by_name', models.CharField(blank=True, help_text="The username at that time; for a command, the operating system's account.", max_length=255, verbose_name='by name')),
-                ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('erase', 'erased an owner')], max_length=16, verbose_name='what')),
+                ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('erase', 'erased an owner'), ('revoke', 'revoked a link')], max_length=16, verbose_name='what')),
                 ('conversation', models.UUIDField(blank=True, null=True, verbose_name='conversation')),
                 ('message', models.UUIDField(blank=True, null=True, verbose_name='message')),
                 ('owner_key', models.CharField(blank=True, max_length=160, verbose_name='owner key')),
@@ -326,6 +326,21 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'live reply',
                 'verbose_name_plural': 'live replies',
+            },
+        ),
+        migrations.CreateModel(
+            name='ShareLink',
+            fields=[
+                ('conversation', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='share_link', serialize=False, to='streaming_chat.conversation', verbose_name='conversation')),
+                ('token_digest', models.CharField(editable=False, max_length=64, unique=True)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='streaming_chat.message', verbose_name='last message')),
+            ],
+            options={
+                'verbose_name': 'shared link',
+                'verbose_name_plural': 'shared links',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['-created_at'], name='streaming_chat_link_recent')],
             },
         ),
         migrations.AddIndex(

@@ -7,6 +7,7 @@ from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewState, Verdict
 from .search import SearchEntry
+from .share_links import ShareLink
 from .usage import DailyUsage, ModelTitle
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Review",
     "ReviewState",
     "SearchEntry",
+    "ShareLink",
     "Status",
     "Verdict",
     "usage_of",

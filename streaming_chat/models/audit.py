@@ -26,6 +26,7 @@ class AccessRecord(models.Model):
         STOP = "stop", pgettext_lazy("access", "stopped a reply")
         REDACT = "redact", pgettext_lazy("access", "redacted")
         ERASE = "erase", pgettext_lazy("access", "erased an owner")
+        REVOKE = "revoke", pgettext_lazy("access", "revoked a link")
 
     at = models.DateTimeField(_("when"), db_default=Now(), editable=False)
     by = models.ForeignKey(

@@ -119,6 +119,7 @@ class Conversation(models.Model):
             ("export_transcript", _("Can export the text of conversations")),
             ("redact_transcript", _("Can redact the text of conversations")),
             ("review_conversation", _("Can review conversations")),
+            ("revoke_link", _("Can revoke links to shared conversations")),
         )
         constraints = (
             models.UniqueConstraint(fields=["owner_key", "chat_id"], name="streaming_chat_chat_id_of_owner"),

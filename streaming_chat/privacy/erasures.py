@@ -34,6 +34,7 @@ from streaming_chat.models import (
     Message,
     QuotaUse,
     Review,
+    ShareLink,
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.search import backends, entries
@@ -140,6 +141,7 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     copies.remove_chosen_models(Conversation.objects.using(using).filter(pk__in=still))
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
     Review.objects.using(using).filter(conversation_id__in=still).update(notes="")
+    ShareLink.objects.using(using).filter(pk__in=still).delete()
     Conversation.objects.using(using).filter(pk__in=still).update(
         owner=None, owner_key="", chat_id=None, title="", system_prompt="", metadata={}, erased_at=Now()
     )

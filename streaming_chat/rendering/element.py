@@ -57,6 +57,10 @@ WORDS = {
     "send_later": gettext_lazy("Send when the reply is finished"),
     "no_files": gettext_lazy("Files are not supported. Paste their text instead."),
     "gone": gettext_lazy("This conversation no longer exists."),
+    "share_made": gettext_lazy("Copy the link now: it is not shown again."),
+    "share_since": gettext_lazy("Shared on {date}. A new link replaces the one that was made then."),
+    "share_not": gettext_lazy("This conversation is not shared."),
+    "share_revoked": gettext_lazy("The link is revoked."),
     "reconnecting": gettext_lazy("Connection lost. Reconnecting…"),
     "offline": gettext_lazy("You are offline. Check your connection and try again."),
     "unexpected": gettext_lazy("The server sent an unexpected response."),
@@ -154,6 +158,7 @@ def _request_context(request: HttpRequest) -> dict[str, Any]:
     return {
         "client_id": secrets.token_urlsafe(16),
         "may_chat": owner is not None,
+        "may_share": owner is not None and _may_share(request, owner),
         "owner": _draft_key(owner),
         # The setting has the WSGI name, "HTTP_X_CSRFTOKEN".
         "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),
@@ -164,6 +169,10 @@ def _request_context(request: HttpRequest) -> dict[str, Any]:
         # In an attribute: under Trusted Types, a page's script cannot insert a <script> element, even one with data.
         "words": json.dumps({key: str(text) for key, text in WORDS.items()} | ending_sentences.owner_sentences()),
     }
+
+
+def _may_share(request: HttpRequest, owner: Owner) -> bool:
+    return conf.STREAMING_CHAT_SHARING and get_permissions().may_share(request, owner, None)
 
 
 def _page_context(request: HttpRequest, metadata: Any, greeting: str) -> str:

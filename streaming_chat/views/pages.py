@@ -58,6 +58,11 @@ def refuse(request: HttpRequest, error: APIError) -> HttpResponse:
         return redirect_to_login(request.get_full_path())
     if error.status == HTTPStatus.FORBIDDEN and error.code != "csrf_failed":
         raise PermissionDenied from error
+    return too_many_requests(request, error)
+
+
+def too_many_requests(request: HttpRequest, error: APIError) -> HttpResponse:
+    """Return a page with the error, and when to try again."""
     response = render(request, "streaming_chat/error.html", {"error": error}, status=error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

@@ -34,6 +34,7 @@ from streaming_chat.models import (
     ReplyEvent,
     Review,
     SearchEntry,
+    ShareLink,
     Verdict,
 )
 from streaming_chat.privacy.audit import record
@@ -51,12 +52,13 @@ REVIEW = READ | {"review_conversation"}
 EXPORT = READ | {"export_transcript"}
 REDACT = SEE | {"redact_transcript"}
 STOP = SEE | {"stop_reply"}
+REVOKE_LINK = SEE | {"revoke_link"}
 AUDIT = frozenset({"view_accessrecord"})
 SEE_TOKENS = frozenset({"view_accesstoken"})
 CREATE_TOKEN = frozenset({"add_accesstoken"})
 REVOKE_TOKEN = frozenset({"delete_accesstoken"})
 NOBODY = frozenset({"no such permission"})
-OURS = REVIEW | EXPORT | REDACT | STOP | AUDIT | SEE_TOKENS | CREATE_TOKEN | REVOKE_TOKEN
+OURS = REVIEW | EXPORT | REDACT | STOP | REVOKE_LINK | AUDIT | SEE_TOKENS | CREATE_TOKEN | REVOKE_TOKEN
 
 LIST = "conversation/"
 ROW = "conversation/<path:object_id>/"
@@ -68,9 +70,11 @@ REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/red
 EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
 EXPORT_LIST = "conversation/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
+REVOKE_ROW = "sharelink/<uuid:link>/revoke/"
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "export_jsonl", "export_csv"},
     "message": set(),
+    "sharelink": set(),
     "accessrecord": set(),
     "accesstoken": set(),
 }
@@ -201,6 +205,12 @@ CASES = [
     Case("GET", "message/", SEE, 200),
     Case("GET", "message/", SEE, 200, words="{reply}"),
     Case("POST", "message/find/", SEE, 302, form={"q": "{reply}"}),
+    # Nor has that of links to shared conversations.
+    Case("GET", "sharelink/", SEE, 200),
+    Case("GET", "sharelink/", SEE, 200, words="{conversation}"),
+    Case("POST", "sharelink/find/", SEE, 302, form={"q": "{conversation}"}),
+    Case("POST", REVOKE_ROW, REVOKE_LINK, 302, does=("revoke",), changes=True),
+    Case("POST", REVOKE_ROW, REVOKE_LINK, 302, form={"transcript": "yes"}, does=("revoke",), changes=True),
     Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, words="curious", shows={"terms"}, reads=("list",)),
     Case("POST", "accessrecord/find/", AUDIT, 302, form={"q": "curious"}),
@@ -221,7 +231,9 @@ OFFERS = {
         CANARIES["label"]: REVIEW,
         "/export/": EXPORT,
         "/redact/": REDACT,
+        "/revoke/": REVOKE_LINK,
     },
+    ("sharelink/", False): {"/revoke/": REVOKE_LINK},
     (CHANGE_ROW, True): {"/stop/": STOP, "data-follow=": READ},
 }
 
@@ -305,6 +317,7 @@ def make_rows() -> dict[str, str]:
         Verdict.objects.create(
             conversation=conversation, message=message, value="bad", labels=[CANARIES["label"]], by=rita
         )
+    ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
     record("search", make_user("curious"), terms=CANARIES["terms"])
     make_token(owner)
@@ -381,7 +394,7 @@ class MatrixTestCase(TestCase):
     def path(self, route: str, *, live: bool = False, form: str = "jsonl") -> str:
         conversation, reply = (self.ids[("live " if live else "") + name] for name in ("conversation", "reply"))
         route = route.replace(REVOKE, f"accesstoken/{self.ids['token']}/delete/")
-        route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id)>", conversation, route)
+        route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id|link)>", conversation, route)
         return f"/{APP}{route}".replace("<uuid:message_id>", reply).replace("<str:form>", form)
 
     def ask(self, client: Client, case: Case) -> Any:

@@ -64,6 +64,7 @@ STREAMING_CHAT_SUGGESTIONS = [
     "Will it rain?",
     {"label": "Translate…", "text": "Translate into German: ", "send": False},
 ]
+STREAMING_CHAT_SHARING = True
 STREAMING_CHAT_HEARTBEAT_SECONDS = float(os.environ.get("STREAMING_CHAT_HEARTBEAT_SECONDS", "15"))
 STREAMING_CHAT_LEASE_SECONDS = float(os.environ.get("STREAMING_CHAT_LEASE_SECONDS", "15"))
 if "VISITOR_REPLIES" in os.environ:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import streaming_chat
+from streaming_chat.chats.sharing import share
 from streaming_chat.models import Conversation, Feedback
 from tests.factories import make_conversation, make_message, make_reply
 from tests.hostile import HOSTILE
@@ -102,6 +103,13 @@ class TestSaved:
             launcher.click()
 
         expect_all(quiet)
+
+    def test_the_page_of_a_share_link(self, quiet, conversation):
+        conversation.refresh_from_db()
+        quiet.goto(f"/chat/shared/{share(conversation).token}")
+
+        assert quiet.locator(".scp-text").count() > 0
+        expect_harmless(quiet)
 
     def test_the_plain_page(self, quiet, conversation):
         quiet.goto(f"/chat/c/{conversation.pk}?view=plain")

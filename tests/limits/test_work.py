@@ -10,6 +10,7 @@ from django.test import SimpleTestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from streaming_chat.accounts.owners import user_key
+from streaming_chat.chats.sharing import share
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
 from streaming_chat.testing import scripted_provider
@@ -140,6 +141,9 @@ class ViewTests(WorkTestCase):
             ("POST", "api/conversations"),
             ("GET", conversation),
             ("PATCH", conversation),
+            ("GET", f"{conversation}/export"),
+            ("GET", "api/export"),
+            ("POST", f"{conversation}/share"),
             ("GET", f"{conversation}/messages"),
             ("POST", f"{conversation}/messages"),
             ("POST", "api/messages"),
@@ -227,6 +231,45 @@ class PageTests(WorkTestCase):
         self.take(user_key(self.user))
 
         assert [self.post(conversation, "").status_code for _ in range(2)] == [422, 429]
+
+
+@override_settings(STREAMING_CHAT_SHARING=True)
+class SharedTests(WorkTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        make_reply(conversation := make_conversation(title="Private"))
+        self.path = f"shared/{share(conversation).token}"
+
+    def read(self, address: str = "192.0.2.1", user: Any = None) -> Any:
+        return Api(user, REMOTE_ADDR=address).get(self.path)
+
+    def test_a_reader_is_charged_by_network(self):
+        self.take("network 192.0.2.1", NETWORK)
+
+        assert [self.read().status_code for _ in range(2)] == [200, 429]
+        assert self.read("192.0.2.2").status_code == 200
+
+    def test_so_is_one_who_has_signed_in(self):
+        """The cookie changes nothing about this page."""
+        self.take(user_key(self.user), seconds=60)
+        assert self.read(user=self.user).status_code == 200
+        self.take("network 192.0.2.1", NETWORK, seconds=60)
+
+        assert self.read(user=self.user).status_code == 429
+
+    def test_guesses_are_charged_too(self):
+        self.path = "shared/guessed"
+        self.take("network 192.0.2.1", NETWORK)
+
+        assert [self.read().status_code for _ in range(2)] == [404, 429]
+
+    def test_a_refusal_shows_nothing_and_says_when_to_come_back(self):
+        self.take("network 192.0.2.1", NETWORK, seconds=60)
+        response = self.read()
+
+        assert int(response.headers["Retry-After"]) >= 100
+        assert b"Private" not in response.content
+        assert response.headers["X-Robots-Tag"] == "noindex, nofollow"
 
 
 @override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True)

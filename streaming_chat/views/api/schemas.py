@@ -159,6 +159,10 @@ SCHEMAS: dict[str, Schema] = {
     "Turn": record(conversation=ref("Conversation"), user_message=nullable(ref("Message")), message=ref("Message")),
     "Offer": record(conversations=COUNT, titles=list_of(STRING)),
     "Claimed": record(conversations=COUNT),
+    "ShareLink": record(
+        shared_at=nullable(TIME), message={**nullable(ID), "description": "The last one that it shows."}
+    ),
+    "NewShareLink": record(url={**STRING, "description": "No other answer has it."}, shared_at=TIME, message=ID),
     "Models": record(
         results=list_of(
             record(
