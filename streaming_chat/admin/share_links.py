@@ -50,6 +50,10 @@ class ShareLinkAdmin(ListAdmin):
         """Show the list to users who see the conversations."""
         return may_see(request)
 
+    def has_delete_permission(self, request: HttpRequest, obj: ShareLink | None = None) -> bool:
+        """A link goes with its conversation, without a permission of its own. No page here deletes one."""
+        return True
+
     def get_urls(self) -> list[Any]:
         """Add the address that revokes before the others."""
         revoke = post_only(self, self.revoke_view)
