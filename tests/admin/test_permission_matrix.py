@@ -715,7 +715,7 @@ class InferenceTests(MatrixTestCase):
 
 
 class OwnersDeletionTests(MatrixTestCase):
-    """Conversations go with their owner, whom Django lets nobody delete who may not delete each of these."""
+    """Conversations and tokens go with their owner, whom Django lets nobody delete who may not delete each of these."""
 
     def delete(self, *held: str) -> int:
         staff = make_holder("staff", set(held))
@@ -724,11 +724,12 @@ class OwnersDeletionTests(MatrixTestCase):
         owner = get_user_model().objects.get(username="ana")
         return self.client.post(f"/admin/auth/user/{owner.pk}/delete/", {"post": "yes"}).status_code
 
-    def test_it_takes_both_permissions(self):
-        for held in ((), ("delete_conversation",), ("delete_message",)):
+    def test_it_takes_every_permission(self):
+        needed = {"delete_conversation", "delete_message", "delete_accesstoken"}
+        for held in (set(), *({name} for name in needed), *(needed - {name} for name in needed)):
             assert self.delete(*held) == 403
         assert rows() == self.before
-        assert self.delete("delete_conversation", "delete_message") == 302
+        assert self.delete(*needed) == 302
         assert not Conversation.objects.exists()
 
 
