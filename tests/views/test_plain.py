@@ -482,7 +482,7 @@ class ShownTests(PlainTestCase):
         page = self.page(plain_path(conversation))
         alone = self.page(address.partition("#")[0])
 
-        assert [link.attrs["href"] for link in page.all("a") if "format=" in link.attrs["href"]] == [address]
+        assert [link.attrs["href"] for link in page.all("a") if "&format=" in link.attrs["href"]] == [address]
         assert len(page.all("em")) == 20_000 * (len(replies) - 1)
         assert len(alone.all("em")) == 20_000 * (len(replies) - 1)
         assert address not in [link.attrs["href"] for link in alone.all("a")]

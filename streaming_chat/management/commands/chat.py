@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -57,9 +58,11 @@ class Command(BaseCommand):
         current = self._find(owner.key, conversation) if conversation else None
         if current is not None:
             self._show(current)
-        while (text := self._read()) is not None:
-            if text.strip():
-                current = self._exchange(owner.user, text, current, model) or current
+        # Anywhere but in a reply, Ctrl-C leaves.
+        with suppress(KeyboardInterrupt):
+            while (text := self._read()) is not None:
+                if text.strip():
+                    current = self._exchange(owner.user, text, current, model) or current
         if current is not None:
             self.stderr.write(f"Continue with --conversation {current.pk}", _PLAIN)
 
@@ -77,7 +80,7 @@ class Command(BaseCommand):
         """Return the next message; None to leave."""
         try:
             return input("> " if sys.stdin.isatty() else "")
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return None
 
     def _exchange(self, user: Any, text: str, current: Conversation | None, model: str) -> Conversation | None:
