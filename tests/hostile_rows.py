@@ -1,11 +1,21 @@
 """Rows in which every column that a person, a provider or the site's code can fill holds one text."""
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models.functions import Now
 
-from streaming_chat.models import AccessRecord, Conversation, Feedback, Message, Review, Verdict
+from streaming_chat.models import (
+    AccessRecord,
+    AccessToken,
+    Conversation,
+    Feedback,
+    Message,
+    Review,
+    ShareLink,
+    Verdict,
+)
 
 from .factories import make_conversation, make_message, make_reply, make_user
 
@@ -55,6 +65,8 @@ def make_rows(text: str, number: int = 0) -> Rows:
     AccessRecord.objects.create(kind="open", by_name=text, conversation=conversation.pk, message=reply.pk)
     for kind in ("search", "export"):
         AccessRecord.objects.create(kind=kind, by_name=text, owner_key=visitors.owner_key, terms=text)
+    AccessToken.objects.create(owner=owner, name=text[:100], prefix=secrets.token_hex(4))
+    ShareLink.objects.create(conversation=conversation, message=reply, token_digest=secrets.token_hex(32))
     return Rows(text, owner, judge, conversation, reply, failed, redacted, visitors)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import re
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -26,7 +27,7 @@ from django.utils.http import urlencode
 from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Route, expect
 
 import streaming_chat
-from streaming_chat.models import Conversation, Feedback, Message, Review
+from streaming_chat.models import AccessToken, Conversation, Feedback, Message, Review
 from streaming_chat.protocol.events import Event
 from streaming_chat.search.tokenizer import terms
 from tests.database import database_url
@@ -163,6 +164,10 @@ class Tour:
         self.name = ""
         self.read = ""
 
+    @property
+    def staff(self) -> Any:
+        return get_user_model().objects.get(username="rita" if self.is_first else NAME)
+
     def visit(self, names: Sequence[str]) -> None:
         for self.name in names:
             getattr(self, self.name)()
@@ -282,6 +287,40 @@ class Tour:
     def accessrecord_find(self) -> None:
         """The same of the list of access records."""
         assert self.page.request.get(url(self.name), max_redirects=0).status == 302
+
+    def accesstoken_changelist(self) -> None:
+        # So that there is a second page with either texts.
+        more = [AccessToken(owner=self.staff, prefix=secrets.token_hex(4)) for _row in range(100)]
+        AccessToken.objects.bulk_create(more)
+        for number in range(math.ceil(AccessToken.objects.count() / 100)):
+            self.go(url(self.name, p=number + 1))
+        self.expect_read([each.owner.username for each in self.rows])
+        self.go(url(self.name, q=self.texts[0]))
+
+    def accesstoken_add(self) -> None:
+        for text in joined(self.texts, 100)[: 1 if self.is_first else None]:
+            self.page.goto(url(self.name))
+            self.page.locator("#id_name").fill(" ".join(text.splitlines()))
+            self.press("Save")
+
+    def accesstoken_delete(self) -> None:
+        self.go(url(self.name, AccessToken.objects.filter(owner=self.rows[0].owner).get().pk))
+        self.press("Revoke this token")
+
+    def sharelink_changelist(self) -> None:
+        for number in range(math.ceil(len(self.rows + self.long_rows) / 50)):
+            self.go(url(self.name, p=number + 1))
+        self.expect_read([each.owner.username for each in self.rows])
+        self.seek_each()
+
+    def sharelink_find(self) -> None:
+        """The same of the list of shared links."""
+        assert self.page.request.get(url(self.name), max_redirects=0).status == 302
+
+    def sharelink_revoke(self) -> None:
+        self.page.goto(url("sharelink_changelist"))
+        self.press("Revoke")
+        expect(self.page.locator(".messagelist")).to_contain_text("The link is revoked.")
 
     def conversation_history(self) -> None:
         log(self.long, self.texts, self.rows[0].judge)
@@ -448,10 +487,6 @@ class SitesTour(Tour):
             self.expect_read([part for text in texts for part in text.split()])
         self.go(reverse("admin:app_list", args=["streaming_chat"]))
 
-    @property
-    def staff(self) -> Any:
-        return get_user_model().objects.get(username="rita" if self.is_first else NAME)
-
     def user(self) -> None:
         """A user who owns such conversations: history, deletion, and what is said of it."""
         owner = self.rows[0].owner
@@ -486,6 +521,7 @@ class TestEveryPage:
         for name, texts, is_first in (("rita", HARMLESS, True), (NAME, TEXTS, False)):
             # The numbers name no more than a hundred models.
             Conversation.objects.all().delete()
+            AccessToken.objects.all().delete()
             with quiet(chromium, site, name) as context:
                 tour = kind(context.new_page(), texts, known, is_first=is_first)
                 call_command("rebuildsearch", stdout=StringIO(), stderr=StringIO())
