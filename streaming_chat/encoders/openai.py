@@ -32,7 +32,7 @@ class OpenAIEncoder(Encoder):
         self._name_model("")
 
     def encode(self, events: list[Event], position: int) -> bytes:
-        """Return a chunk for each event, but for those that the format has no word for."""
+        """Return a chunk for each event, except for kinds that the format cannot express."""
         return "".join([self._chunk_of(event) for event in events]).encode()
 
     def end(self, payload: dict[str, Any]) -> bytes:

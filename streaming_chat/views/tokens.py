@@ -64,7 +64,7 @@ def _post(request: HttpRequest, owner: Owner) -> HttpResponse:
 
 
 def _revoke(owner: Owner, text: str) -> None:
-    """Delete a token of the owner's. One that is gone, or somebody else's, is nothing to be told about."""
+    """Delete a token of the owner's. A token that is gone or belongs to another user changes nothing."""
     try:
         pk = parsing.identifier(text)
     except ValueError:

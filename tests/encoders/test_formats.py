@@ -1,4 +1,4 @@
-"""The formats there are, and those that a site adds."""
+"""The formats of the app, and formats that a site adds."""
 
 import subprocess
 import sys

@@ -3,7 +3,7 @@
     @operation(body=_message_fields, answers={200: "Turn"}, streams=True, errors=SENDING)
     def send_message(request, owner): ...
 
-The fields are those that the handler parses, and the addresses and methods are those of the views.
+Its fields come from what the handler parses, its addresses and methods from the views.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ H = TypeVar("H", bound=Handler)
 class Operation:
     """What a handler takes and answers.
 
-    body, query: functions that return the fields with the limits of the site. headers: names of those that it reads.
+    body, query: functions that return the fields with the limits of the site. headers: of the request, that it reads.
     answers: by status, the name of a schema in schemas.py, a media type that has no schema, or several of them; None for an
     empty body. streams: a stream of the reply is an answer with 200, too. errors: codes beyond those that follow from the
     above. failures: errors by status, as `answers`, where they have the format of another API. bearer_only: a session's
