@@ -24,7 +24,7 @@ from .test_csrf_matrix import UNSAFE
 from .test_docs import ROOT as REPOSITORY
 
 CONTRACT = (REPOSITORY / "docs" / "http-api.md").read_text()
-# Of the app's own paths, those that programs ask for.
+# The paths of the app that programs use.
 PREFIXES = ("chat/api/", "chat/v1/", "chat/ai/")
 # What a request needs to get to its query string.
 BODY = {"content": "Hi", "search": "Hi", "value": 1, "messages": [{"role": "user", "content": "Hi"}]}
@@ -48,7 +48,7 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def native_operations() -> list[tuple[str, str, dict[str, Any]]]:
-    """Return those that are not of another API, whose errors are the same in another shape."""
+    """Leave out the operations of other APIs, which have the same errors in another shape."""
     return [each for each in operations() if each[1].startswith("/api/")]
 
 
@@ -141,7 +141,7 @@ class FieldTests(ApiTestCase):
         return filled(path, row).removeprefix(ROOT)
 
     def test_each_field_that_a_body_may_have_is_described_and_no_other(self):
-        """A body with an unknown field is refused with the names of those that the parser knows."""
+        """A body with an unknown field is refused with the names that the parser knows."""
         for method, path, described in native_operations():
             if method not in UNSAFE or method == "DELETE":
                 continue

@@ -18,8 +18,8 @@ from .factories import make_conversation, make_live, make_message, make_reply, m
 from .native import Api, ApiTestCase
 from .routes import routes
 
-# What an address is: open to all; a page or data of whoever asks; somebody's conversation or message; somebody's live reply,
-# of which nothing is said, as of one that has ended; the admin, of which one address streams.
+# What an address has: nothing private; a page or data of its client; somebody's conversation or message; somebody's live
+# reply, about which nothing is said, as about one that has ended; the admin, in which one address streams.
 OPEN, PAGE, PAGE_OF, OWN, OF, ADMIN, TRANSCRIPTS = "open", "page", "page of", "own", "of", "admin", "transcripts"
 LIVE, WATCH = "live", "watch"
 # A page for users alone.

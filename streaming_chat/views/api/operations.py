@@ -72,11 +72,14 @@ H = TypeVar("H", bound=Handler)
 class Operation:
     """What a handler takes and answers.
 
-    body, query: functions that return the fields with the limits of the site. headers: of the request, that it reads.
+    body, query: functions that return the fields with the limits of the site.
+    headers: the request headers that it reads.
     answers: by status, the name of a schema in schemas.py, a media type that has no schema, or several of them; None for an
-    empty body. streams: a stream of the reply is an answer with 200, too. errors: codes beyond those that follow from the
-    above. failures: errors by status, as `answers`, where they have the format of another API. bearer_only: a session's
-    cookie is not accepted.
+        empty body.
+    streams: a stream of the reply is an answer with 200, too.
+    errors: codes in addition to the ones that follow from the above.
+    failures: errors by status, as `answers`, where they have the format of another API.
+    bearer_only: a session's cookie is not accepted.
     ignores_unknown: a body may have fields that are not described.
     """
 
