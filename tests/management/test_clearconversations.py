@@ -140,7 +140,7 @@ class ArgumentTests(TestCase):
         for arguments in (
             ["--older-than", "30"],
             ["--anonymous"],
-            *(["--anonymous", "--older-than", x] for x in ("-1", "x")),
+            *(["--anonymous", "--older-than", x] for x in ("-1", "0", "0.9", "x")),
         ):
             with self.subTest(arguments), self.assertRaises(CommandError):
                 run_command(*arguments)

@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+from datetime import timedelta
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
@@ -185,8 +186,9 @@ class CostTests(TransactionTestCase):
     def test_a_clearing_merges_it_at_its_end_only(self):
         for number in range(3):
             make_reply(make_conversation(make_user(f"user{number}")))
+        Conversation.objects.update(last_activity=Now() - timedelta(days=2))
         with CaptureQueriesContext(connection) as queries:
-            clear("--all", "--older-than", "0")
+            clear("--all", "--older-than", "1")
         merges = [query["sql"] for query in queries if "searchpurge" in query["sql"] and "SELECT" in query["sql"]]
 
         assert not Conversation.objects.exists()

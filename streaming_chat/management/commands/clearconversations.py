@@ -30,7 +30,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--all", action="store_true", dest="everything", help="All conversations, also erased ones."
         )
-        parser.add_argument("--older-than", type=days(), required=True, metavar="DAYS", help="Days without activity.")
+        # Never all of them: a typing error would leave no conversation.
+        parser.add_argument(
+            "--older-than", type=days(1), required=True, metavar="DAYS", help="Days without activity; at least 1."
+        )
         parser.add_argument("--dry-run", action="store_true", help="Only print how many there are.")
 
     def handle(
