@@ -2,6 +2,7 @@
 
 PYTHON3 ?= python3
 PORT ?= 8000
+CONVERSATIONS ?= 1000
 SECONDS ?= 600
 NOTIFIER ?= redis
 WORKERS ?= 2
@@ -16,10 +17,11 @@ MODULES := frontend/node_modules/.package-lock.json
 CLIENTS := tests/clients/node_modules/.package-lock.json
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test sqlite postgres fast browser frontend proxy chaos soak attack lint lint-frontend format openapi bench clean
+.PHONY: help demo demo-data test sqlite postgres fast browser frontend proxy chaos soak attack lint lint-frontend format openapi bench clean
 
 help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
+	@echo "make demo-data  add CONVERSATIONS=$(CONVERSATIONS) generated conversations to it, also to its search and statistics"
 	@echo "make test     run the tests on SQLite, then on PostgreSQL; WORKERS=$(WORKERS) at once (make sqlite, make postgres: one of them)"
 	@echo "make fast     run the tests that start no process and do not sleep, on SQLite"
 	@echo "make browser  run the browser tests; needs Chromium, openssl, Node.js 20 and npm"
@@ -36,6 +38,9 @@ help:
 
 demo: $(VENV)/demo.stamp
 	@PORT=$(PORT) $(PYTHON) -m chatproject.demo
+
+demo-data: $(VENV)/demo.stamp
+	@$(PYTHON) -m chatproject.demo --conversations $(CONVERSATIONS)
 
 test: $(DATABASES)
 

@@ -1,9 +1,10 @@
 """Serve the example site on this machine, with users and transcripts to look at: `python -m chatproject.demo`.
 
 PORT (default 8000) says where. Data and secret are in demo.sqlite3 and demo.secret, beside manage.py: a restart keeps
-both, so that everybody stays signed in.
+both, so that everybody stays signed in. `--conversations N` adds so many generated conversations and serves nothing.
 """
 
+import argparse
 import contextlib
 import os
 import secrets
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import django
 import uvicorn
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from streaming_chat.conf import conf
 
@@ -22,12 +23,38 @@ HOST = "127.0.0.1"
 
 
 def main() -> None:
-    """Prepare the database, say where the site is, and serve it until SIGINT or SIGTERM."""
-    listener = _listen(os.environ.get("PORT", "8000"))
+    """Serve the site, or add conversations to it."""
+    parser = argparse.ArgumentParser(prog="python -m chatproject.demo", description=__doc__)
+    parser.add_argument("--conversations", metavar="N", help="Add so many generated conversations, and serve nothing.")
+    conversations = parser.parse_args().conversations
+    if conversations is None:
+        _serve()
+    else:
+        _prepare()
+        _add(conversations)
+
+
+def _add(conversations: str) -> None:
+    try:
+        call_command("seedtranscripts", "--conversations", conversations)
+    except CommandError as error:
+        sys.exit(str(error))
+    # Written past the app, as by an import: what the app keeps up by itself is made up for.
+    call_command("rebuildsearch")
+    call_command("rollup")
+
+
+def _prepare() -> None:
     _configure()
     django.setup()
     call_command("migrate", verbosity=0)
     call_command("seeddemo")
+
+
+def _serve() -> None:
+    """Prepare the database, say where the site is, and serve it until SIGINT or SIGTERM."""
+    listener = _listen(os.environ.get("PORT", "8000"))
+    _prepare()
     if conf.STREAMING_CHAT_ALLOW_ANONYMOUS:
         _say("Visitors chat without an account (STREAMING_CHAT_ALLOW_ANONYMOUS=0 ends that).")
     _say(f"\nThe example site is at http://{HOST}:{listener.getsockname()[1]}/ (Ctrl+C ends it)\n")

@@ -14,7 +14,7 @@ from streaming_chat.engine.completion import Completion, end_reply
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, Status
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
-from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event
+from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event, length
 from streaming_chat.providers.base import Usage
 
 LIST_REPLY = """A list keeps an order and can change; a tuple keeps an order and can't.
@@ -142,7 +142,12 @@ class _Transcript:
         message = self._add(
             role=Message.Role.ASSISTANT, parent=parent, status=Status.STREAMING, provider=provider, model=model
         )
-        fields |= usage._asdict() if usage else {}
+        if usage:
+            fields |= usage._asdict()
+        elif received:
+            fields |= _estimate(parent, received)
+        # With the model, it has a cost if there is a price.
+        fields["model"] = model
         self._end(message, ending, received, fields)
         self._stamp(message, fields.get("duration_ms", 200))
         return message
@@ -188,6 +193,12 @@ class _Transcript:
         ended_at = self._time + timedelta(milliseconds=duration_ms)
         Message.objects.filter(pk=message.pk).update(ended_at=ended_at)
         Conversation.objects.filter(pk=message.conversation_id).update(last_activity=ended_at, model=message.model)
+
+
+def _estimate(question: Message, received: Sequence[Event]) -> dict[str, Any]:
+    """Return the tokens of a reply whose provider did not report them, as the app does."""
+    tokens = [-(-count // 4) for count in (len(question.text), length(received))]
+    return {"input_tokens": tokens[0], "output_tokens": tokens[1], "tokens_estimated": True}
 
 
 def _failed(transcript: _Transcript) -> None:

@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from streaming_chat.accounts.owners import user_key
+from streaming_chat.chats.titles import title_of
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, DailyUsage, Feedback, Message, Status
 from streaming_chat.protocol import endings
@@ -35,7 +36,15 @@ _WORDS = (
 _COMMON = _WORDS.split()
 _UNSPACED = ("図書館の開館時間を教えてください。", "我想取消昨天的订单，谢谢。", "ขอเปลี่ยนที่อยู่จัดส่งได้ไหม")
 _OTHERS = ("Wie kündige ich mein Konto?", "كيف أغير عنوان التسليم؟", "Où est ma commande ?", "Где мой заказ?")
-_MODELS = (("openai", "openai:gpt-6-luna"), ("anthropic", "anthropic:claude-sonnet-5-5"), ("demo", "demo:demo"))
+_MODELS = ("openai:gpt-6-luna", "anthropic:claude-sonnet-5-5", "demo:demo")
+# Until a third of the time had passed; then the first of the models took its place.
+_RETIRED = "openai:gpt-5-mini"
+# Answers in place of another model, in one of so many replies.
+_FALLBACK, _ONE_IN = "anthropic:claude-haiku-5", 100
+# Some people choose another model in the middle: one in so many conversations.
+_SWITCHED_ONE_IN = 50
+# Dollars per million tokens of output. That of input costs a fifth of it; the demo's has no price.
+_PRICES = {"openai": 10, "anthropic": 15}
 # (status, end reason, error code): how many in a hundred.
 _ENDINGS = {
     (Status.COMPLETED, "stop", ""): 90,
@@ -105,7 +114,7 @@ def seed(conversations: int, until: datetime, *, number: int = 1) -> Iterator[in
     writer = Writer(chance)
     owners = _owners()
     for start in range(0, conversations, _AT_ONCE):
-        batch = _Batch(chance, writer, owners)
+        batch = _Batch(chance, writer, owners, until - SPAN * 2 / 3)
         for index in range(start, min(start + _AT_ONCE, conversations)):
             batch.add(until - SPAN * (1 - (index + 1) / conversations))
         yield batch.save()
@@ -124,10 +133,11 @@ def _owners() -> Sequence[Any]:
 class _Batch:
     """Rows of one transaction."""
 
-    def __init__(self, chance: random.Random, writer: Writer, owners: Sequence[Any]) -> None:
+    def __init__(self, chance: random.Random, writer: Writer, owners: Sequence[Any], retired_at: datetime) -> None:
         self._chance = chance
         self._writer = writer
         self._owners = owners
+        self._retired_at = retired_at
         self._conversations: list[Conversation] = []
         self._messages: list[Message] = []
         self._feedback: list[Feedback] = []
@@ -139,34 +149,37 @@ class _Batch:
         key = user_key(owner) if owner else f"v:{chance.randbytes(32).hex()}"
         pairs = chance.randint(*_MANY_PAIRS) if chance.random() < 1 / 1_000 else chance.choice(_PAIRS)
         begun = end - timedelta(minutes=2 * pairs)
-        provider, model = chance.choices(_MODELS, (6, 3, 1))[0]
+        model = chance.choices(_MODELS, (6, 3, 1))[0]
+        if model == _MODELS[0] and end < self._retired_at:
+            model = _RETIRED
         conversation = Conversation(
             id=_id(begun, chance),
             owner=owner,
             owner_key=key,
             model=model,
-            metadata={"page": f"/{chance.choice(_COMMON)}/", "version": "1.4"},
+            metadata={"page": f"/{chance.choice(_COMMON)}/", "version": chance.choices(("1.4", "1.3"), (99, 1))[0]},
             created_at=begun,
             last_activity=end,
             message_count=2 * pairs,
+            deleted_at=end + timedelta(hours=1) if chance.random() < 1 / 50 else None,
         )
+        earlier = chance.choice(_MODELS) if pairs > 1 and chance.random() < 1 / _SWITCHED_ONE_IN else model
         parent = None
         for pair in range(pairs):
-            parent = self._turn(conversation, begun + timedelta(minutes=2 * pair), parent, provider, model)
+            parent = self._turn(
+                conversation, begun + timedelta(minutes=2 * pair), parent, earlier if 2 * pair < pairs else model
+            )
         for depth, message in enumerate(self._messages[-2 * pairs :]):
             message.depth = depth
         # A message of later in the transaction: both databases look at its end.
         conversation.head_id = parent
         self._conversations.append(conversation)
 
-    def _turn(
-        self, conversation: Conversation, when: datetime, parent: uuid.UUID | None, provider: str, model: str
-    ) -> uuid.UUID:
-        chance = self._chance
+    def _turn(self, conversation: Conversation, when: datetime, parent: uuid.UUID | None, model: str) -> uuid.UUID:
         asked = self._writer.question()
-        conversation.title = conversation.title or asked[:60]
+        conversation.title = conversation.title or title_of(asked)
         question = Message(
-            id=_id(when, chance),
+            id=_id(when, self._chance),
             conversation=conversation,
             parent_id=parent,
             role=Message.Role.USER,
@@ -176,13 +189,30 @@ class _Batch:
             created_at=when,
             ended_at=when,
         )
+        reply = self._reply(conversation, question, model)
+        conversation.last_status = reply.status
+        conversation.needs_attention = conversation.needs_attention or reply.status in endings.EARLY
+        conversation.input_tokens += reply.input_tokens or 0
+        conversation.output_tokens += reply.output_tokens or 0
+        if reply.cost is not None:
+            conversation.cost = (conversation.cost or 0) + reply.cost
+        self._messages += [question, reply]
+        if reply.text and self._chance.random() < 1 / 20:
+            self._judge(conversation, reply)
+        return reply.pk
+
+    def _reply(self, conversation: Conversation, question: Message, model: str) -> Message:
+        chance = self._chance
         (status, reason, code), *_ = chance.choices(list(_ENDINGS), list(_ENDINGS.values()))
         text = "" if status == Status.FAILED else self._writer.answer()
         if status in (Status.STOPPED, Status.INTERRUPTED):
             text = text[: len(text) // 2]
+        model = _FALLBACK if chance.random() < 1 / _ONE_IN else model
+        # The worker that knew the times and the provider's id has died.
+        is_recovered = reason == "lease_expired"
         duration = 400 + 12 * len(text) + chance.randint(0, 900)
-        reply = Message(
-            id=_id(when + timedelta(milliseconds=1), chance),
+        return Message(
+            id=_id(question.created_at + timedelta(milliseconds=1), chance),
             conversation=conversation,
             parent_id=question.pk,
             role=Message.Role.ASSISTANT,
@@ -193,26 +223,16 @@ class _Batch:
             end_reason=reason,
             error_code=code,
             ref=chance.randbytes(4).hex() if code else "",
-            provider=provider,
+            provider=model.split(":", maxsplit=1)[0],
             model=model,
-            request_id=f"req_{chance.randbytes(9).hex()}",
-            finish_reason="stop" if status == Status.COMPLETED else "",
-            input_tokens=len(asked) // 4 + 200,
-            output_tokens=len(text) // 4,
-            cost=Decimal(len(text)) / 1_000_000 if provider != "demo" else None,
-            first_event_ms=chance.randint(180, 1_500),
-            duration_ms=duration,
-            created_at=when,
-            ended_at=when + timedelta(milliseconds=duration),
+            request_id="" if is_recovered else f"req_{chance.randbytes(9).hex()}",
+            finish_reason=reason if status == Status.COMPLETED else "",
+            first_event_ms=chance.randint(180, 1_500) if text and not is_recovered else None,
+            duration_ms=None if is_recovered else duration,
+            created_at=question.created_at,
+            ended_at=question.created_at + timedelta(milliseconds=duration),
+            **({} if is_recovered else _usage(status, model, question.text, text)),
         )
-        conversation.last_status = status
-        conversation.needs_attention = conversation.needs_attention or status in endings.EARLY
-        conversation.input_tokens += reply.input_tokens or 0
-        conversation.output_tokens += reply.output_tokens or 0
-        self._messages += [question, reply]
-        if text and chance.random() < 1 / 20:
-            self._judge(conversation, reply)
-        return reply.pk
 
     def _judge(self, conversation: Conversation, reply: Message) -> None:
         value = self._chance.choice((1, 1, -1))
@@ -230,6 +250,19 @@ class _Batch:
             Message.objects.using(using).bulk_create(self._messages, batch_size=500)
             Feedback.objects.using(using).bulk_create(self._feedback)
         return len(self._messages)
+
+
+def _usage(status: str, model: str, asked: str, answered: str) -> dict[str, Any]:
+    """Return the tokens and the cost of a reply: none of a failed one, and an estimate without a cost of a broken one."""
+    if status == Status.FAILED:
+        return {}
+    usage = {"input_tokens": len(asked) // 4 + 200, "output_tokens": len(answered) // 4}
+    if status != Status.COMPLETED:
+        return {**usage, "tokens_estimated": True}
+    price = _PRICES.get(model.split(":", maxsplit=1)[0])
+    if price is None:
+        return usage
+    return {**usage, "cost": price * Decimal(usage["input_tokens"] + 5 * usage["output_tokens"]) / 5_000_000}
 
 
 def _id(when: datetime, chance: random.Random) -> uuid.UUID:

@@ -5,17 +5,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextlib.contextmanager
-def demo(folder: str | Path, port: int = 0, **settings: str) -> Iterator[subprocess.Popen]:
+def demo(
+    folder: str | Path, port: int = 0, *, arguments: Sequence[str] = (), **settings: str
+) -> Iterator[subprocess.Popen]:
     """Start the demo with its database in this folder; end it with the block."""
     environment = _environment(folder) | {"PORT": str(port), "PYTHONUNBUFFERED": "1"} | settings
-    command = [sys.executable, "-m", "chatproject.demo"]
+    command = [sys.executable, "-m", "chatproject.demo", *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         try:

@@ -44,6 +44,34 @@ class DemoTests(SimpleTestCase):
         assert conversations[0] == conversations[1]
         assert {status for _, status in conversations[0]} == {"completed", "stopped", "interrupted", "failed"}
 
+    def test_more_data_are_added_to_it_with_their_search_and_statistics(self):
+        arguments = ["--conversations", "40"]
+        with demo(self.folder, arguments=arguments) as process:
+            printed, complaint = process.communicate()
+        with contextlib.closing(sqlite3.connect(f"{self.folder}/demo.sqlite3")) as database:
+
+            def count(table):
+                return database.execute(f"SELECT COUNT(*) FROM streaming_chat_{table}").fetchone()[0]  # noqa: S608
+
+            conversations, entries, messages, days = map(
+                count, ("conversation", "searchentry", "message WHERE text <> ''", "dailyusage")
+            )
+
+        assert (process.returncode, complaint) == (0, "")
+        assert "40 conversations with" in printed
+        assert conversations > 40
+        # Each title has an entry, too.
+        assert entries == messages + conversations
+        assert days >= 280
+
+    def test_a_number_of_conversations_must_be_one(self):
+        with demo(self.folder, arguments=["--conversations", "x"]) as process:
+            _, complaint = process.communicate()
+
+        assert "1 to 10000000 was wanted, got 'x'" in complaint
+        assert "Traceback" not in complaint
+        assert process.returncode == 1
+
     def test_visitors_chat_and_it_says_so(self):
         with demo(self.folder) as process:
             address, printed = read_until_address(process)

@@ -1,9 +1,10 @@
 """`manage.py seedtranscripts`: conversations that look like a site's own."""
 
 from io import StringIO
+from operator import attrgetter
 
 from django.core.management import CommandError, call_command
-from django.db.models import Count
+from django.db.models import Count, F
 from django.test import TestCase
 
 from chatproject import seeds
@@ -16,6 +17,40 @@ def seed(*args: str) -> str:
     out = StringIO()
     call_command("seedtranscripts", *args, stdout=out)
     return out.getvalue()
+
+
+def assert_rules_of_the_app() -> None:
+    """What engine/completion.py, measurements.py and pricing.py make sure of for each reply and each conversation."""
+    for conversation in Conversation.objects.prefetch_related("messages"):
+        replies = [message for message in conversation.messages.all() if message.is_reply]
+        costs = [reply.cost for reply in replies if reply.cost is not None]
+
+        assert conversation.cost == (sum(costs) if costs else None)
+        assert conversation.input_tokens == sum(reply.input_tokens or 0 for reply in replies)
+        assert conversation.output_tokens == sum(reply.output_tokens or 0 for reply in replies)
+        assert conversation.last_status == max(replies, key=attrgetter("ended_at")).status
+        assert conversation.last_activity >= max(reply.ended_at for reply in replies)
+        for reply in replies:
+            assert_rules_of_a_reply(reply)
+
+
+def assert_rules_of_a_reply(reply: Message) -> None:
+    usage = (reply.input_tokens, reply.output_tokens, reply.cost)
+    if reply.status == "failed":
+        assert (reply.text, reply.first_event_ms, *usage) == ("", None, None, None, None)
+        assert (reply.position, bool(reply.error_code), reply.finish_reason) == (1, True, "")
+    if reply.end_reason == "lease_expired":
+        assert (reply.first_event_ms, reply.duration_ms, reply.request_id, *usage) == (None, None, "", None, None, None)
+    elif reply.text:
+        assert None not in (reply.first_event_ms, reply.input_tokens, reply.output_tokens)
+    if reply.status in ("stopped", "interrupted"):
+        assert (reply.finish_reason, reply.cost) == ("", None)
+    if reply.tokens_estimated:
+        assert reply.cost is None
+    if reply.cost is not None:
+        assert None not in (reply.input_tokens, reply.output_tokens)
+    assert bool(reply.ref) <= bool(reply.error_code)
+    assert reply.provider == reply.model.split(":")[0]
 
 
 class SeedTests(TestCase):
@@ -34,6 +69,23 @@ class SeedTests(TestCase):
             assert path[-1].status == conversation.last_status
         assert {conversation.owner is None for conversation in added} == {True, False}
 
+    def test_it_keeps_the_rules_of_the_app(self):
+        seed("--conversations", "400")
+
+        assert_rules_of_the_app()
+        assert Conversation.objects.filter(cost=None).exists()
+        assert Conversation.objects.filter(cost__gt=0).exists()
+        assert Message.objects.filter(tokens_estimated=True).exists()
+        assert Message.objects.filter(end_reason="lease_expired").exists()
+
+    def test_so_do_the_samples_of_the_demo(self):
+        call_command("seeddemo", stdout=StringIO())
+
+        assert_rules_of_the_app()
+        assert set(Conversation.objects.values_list("last_status", flat=True)) == {
+            "completed", "stopped", "interrupted", "failed",
+        }  # fmt: skip
+
     def test_it_has_what_staff_look_for(self):
         seed("--conversations", "300")
 
@@ -42,6 +94,8 @@ class SeedTests(TestCase):
         }  # fmt: skip
         assert set(Feedback.objects.values_list("value", flat=True)) == {1, -1}
         assert Message.objects.filter(text__contains="図書館").exists()
+        assert Conversation.objects.exclude(deleted_at=None).exists()
+        assert Message.objects.exclude(model="").exclude(model=F("conversation__model")).exists()
 
     def test_the_same_number_gives_the_same_texts(self):
         seed("--conversations", "3", "--seed", "7")
