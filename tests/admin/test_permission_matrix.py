@@ -288,6 +288,11 @@ def permissions() -> set[str]:
     return set(Permission.objects.filter(content_type__app_label="streaming_chat").values_list("codename", flat=True))
 
 
+def every_other() -> frozenset[str]:
+    """Return the permissions that open nothing. They are given together: if one of them opened something, so would all."""
+    return frozenset(permissions() - OURS)
+
+
 def make_rows() -> dict[str, str]:
     """Plant a text of each kind. Returns what stands for `{name}` in addresses and forms."""
     owner = make_user("ana")
@@ -423,10 +428,11 @@ class MatrixTests(MatrixTestCase):
         self.check("staff", make_holder("staff", STAFF), STAFF)
 
     def test_each_permission_alone(self):
-        self.check_each({name: frozenset({name}) for name in permissions()})
+        self.check_each({name: frozenset({name}) for name in OURS} | {"every other": every_other()})
 
     def test_each_permission_besides_that_to_see(self):
-        self.check_each({f"see, {name}": SEE | {name} for name in permissions() - SEE})
+        columns = {f"see, {name}": SEE | {name} for name in OURS - SEE}
+        self.check_each({**columns, "see, every other": SEE | every_other()})
 
     def test_each_of_ours_besides_that_to_read(self):
         self.check_each({f"read, {name}": READ | {name} for name in OURS - READ})
