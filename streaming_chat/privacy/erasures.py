@@ -50,7 +50,7 @@ _MIN_NAME_CHARS = 3
 class OwnerData(NamedTuple):
     """How many rows there are of an owner. live: live replies. terms: access records whose search terms name them.
 
-    tokens: access tokens.
+    tokens: access tokens. links: share links.
     """
 
     conversations: int
@@ -60,13 +60,14 @@ class OwnerData(NamedTuple):
     quota_uses: int
     terms: int
     tokens: int
+    links: int
 
 
 def count_data(owner: Owner) -> OwnerData:
     """Return how much `erase` would find."""
     messages = Message.objects.using(live_database()).filter(conversation__owner_key=owner.key)
     of_owner = (_conversations(owner), messages, _live(owner), _feedback(owner), _quota_uses(owner))
-    return OwnerData(*(query.count() for query in (*of_owner, _searches_for(owner), _tokens(owner))))
+    return OwnerData(*(query.count() for query in (*of_owner, _searches_for(owner), _tokens(owner), _links(owner))))
 
 
 def stop(owner: Owner) -> None:
@@ -179,6 +180,10 @@ def _quota_uses(owner: Owner) -> Any:
 
 def _tokens(owner: Owner) -> Any:
     return AccessToken.objects.using(live_database()).filter(owner=owner.user)
+
+
+def _links(owner: Owner) -> Any:
+    return ShareLink.objects.using(live_database()).filter(conversation__owner_key=owner.key)
 
 
 def _searches_for(owner: Owner) -> Any:

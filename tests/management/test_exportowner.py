@@ -5,10 +5,12 @@ import stat
 from io import StringIO
 
 from django.core.management import CommandError, call_command
+from django.utils.dateparse import parse_datetime
 
 from streaming_chat.chats.deletion import delete_for_owner
-from streaming_chat.models import AccessRecord, Conversation, Feedback, QuotaUse
-from tests.factories import make_conversation, make_reply, make_user
+from streaming_chat.chats.sharing import share
+from streaming_chat.models import AccessRecord, AccessToken, Conversation, Feedback, QuotaUse, ShareLink
+from tests.factories import make_conversation, make_reply, make_token, make_user
 from tests.management.base import FolderTestCase
 
 
@@ -35,10 +37,50 @@ class ExportOwnerTests(FolderTestCase):
         assert found["conversations"][4]["messages"][1]["feedback"][0]["comment"] == "Wrong"
         assert AccessRecord.objects.get().owner_key == key
 
+    def test_access_tokens_without_what_recognises_them(self):
+        text = make_token(expires_at=parse_datetime("2027-01-02T03:04:05Z"))
+        make_token(name="Laptop", scope="read")
+        make_token(make_user("bo"), name="Of bo")
+        AccessToken.objects.filter(name="Laptop").update(last_used_at=parse_datetime("2026-11-28T03:04:05Z"))
+        row = AccessToken.objects.get(name="Phone")
+        found = self.export("ana")
+        phone, laptop = found["access_tokens"]
+
+        assert phone == {
+            "token": text[:11],
+            "name": "Phone",
+            "scope": "chat",
+            "created_at": row.created_at.isoformat(),
+            "expires_at": "2027-01-02T03:04:05+00:00",
+            "last_used_at": None,
+        }
+        assert (laptop["name"], laptop["scope"], laptop["expires_at"]) == ("Laptop", "read", None)
+        assert laptop["last_used_at"] == "2026-11-28T03:04:05+00:00"
+        assert text[12:] not in json.dumps(found)
+        assert row.digest not in json.dumps(found)
+
+    def test_shared_links_without_what_recognises_them(self):
+        for user in (make_user(), make_user("bo")):
+            share(make_reply(make_conversation(user)).conversation)
+        link = ShareLink.objects.get(conversation__owner__username="ana")
+        found = self.export("ana")
+
+        assert found["shared_links"] == [
+            {
+                "conversation": str(link.conversation_id),
+                "message": str(link.message_id),
+                "created_at": link.created_at.isoformat(),
+            }
+        ]
+        assert link.token_digest not in json.dumps(found)
+
     def test_a_visitor_by_their_key(self):
         Conversation.objects.create(owner_key="v:1", title="a")
+        make_token()
+        found = self.export("v:1")
 
-        assert [line["title"] for line in self.export("v:1")["conversations"]] == ["a"]
+        assert [line["title"] for line in found["conversations"]] == ["a"]
+        assert (found["access_tokens"], found["shared_links"]) == ([], [])
 
     def test_an_owner_of_nothing(self):
         make_user()

@@ -13,6 +13,7 @@ from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from streaming_chat.chats.deletion import delete_for_owner
+from streaming_chat.chats.sharing import share
 from streaming_chat.management.arguments import find_owner
 from streaming_chat.models import (
     AccessRecord,
@@ -23,6 +24,7 @@ from streaming_chat.models import (
     Message,
     QuotaUse,
     ReplyEvent,
+    ShareLink,
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import erasures
@@ -41,6 +43,13 @@ def erase(*arguments):
     out = StringIO()
     call_command("eraseowner", *arguments, stdout=out)
     return out.getvalue().strip()
+
+
+def make_link(owner):
+    """Return a conversation with a link to it."""
+    conversation = make_reply(make_conversation(owner)).conversation
+    share(conversation)
+    return conversation
 
 
 class EraseTests(TestCase):
@@ -101,6 +110,14 @@ class EraseTests(TestCase):
 
         assert [str(token) for token in AccessToken.objects.all()] == [others[:11]]
 
+    def test_their_share_links_go(self):
+        delete_for_owner(make_link(self.ana).pk)
+        make_link(self.ana)
+        others = make_link(make_user("bo"))
+        erase("ana")
+
+        assert ShareLink.objects.get().conversation == others
+
     def test_terms_by_which_they_were_sought_go_and_who_read_what_stays(self):
         staff, conversation = make_staff("staff"), make_conversation()
         for terms in ("ana", "ANA@example.com", f"q={self.key}", '"ana" refund', "banana", "refund", "ana2", "ana.b"):
@@ -124,15 +141,15 @@ class EraseTests(TestCase):
         assert (found.kind, found.by_name, found.owner_key, found.count) == ("erase", account_name(), self.key, 1)
 
     def test_a_dry_run_changes_nothing(self):
-        make_live(make_conversation(), Event("text", "Hel"))
+        make_live(make_link(self.ana), Event("text", "Hel"))
         QuotaUse.objects.create(day="2026-11-28", key=f"owner {self.key}")
         record("search", "root", terms="ana")
         make_token()
         told = erase("ana", "--dry-run")
 
         assert told == (
-            f"{self.key}: 1 conversations with 2 messages to erase, 1 of them being written; 0 ratings to make "
-            "anonymous; 1 access tokens, 1 quota rows and 1 search terms to remove."
+            f"{self.key}: 1 conversations with 4 messages to erase, 1 of them being written; 0 ratings to make "
+            "anonymous; 1 access tokens, 1 share links, 1 quota rows and 1 search terms to remove."
         )
         assert Conversation.objects.get().title == "Rain in Lisbon"
         assert AccessRecord.objects.get().terms == "ana"

@@ -15,7 +15,14 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.exports.rows import to_json
 from streaming_chat.exports.transcripts import Jsonl, export
 from streaming_chat.management.arguments import find_owner
-from streaming_chat.models import AccessRecord, Conversation, ConversationQuerySet, QuotaUse
+from streaming_chat.models import (
+    AccessRecord,
+    AccessToken,
+    Conversation,
+    ConversationQuerySet,
+    QuotaUse,
+    ShareLink,
+)
 from streaming_chat.privacy.audit import account_name, record
 
 
@@ -23,8 +30,9 @@ class Command(BaseCommand):
     """Includes deleted conversations. First, an access record by the operating system's account is saved."""
 
     help = (
-        "Writes one owner's conversations, with all messages, parts and feedback, and their quota counts as one JSON "
-        "object. It includes conversations that the owner deleted, until they are removed."
+        "Writes one owner's conversations, with all messages, parts and feedback, and their quota counts, access tokens "
+        "and shared links as one JSON object. It includes conversations that the owner deleted, until they are removed, "
+        "but nothing by which a token or a link could be used."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -61,7 +69,21 @@ def _about(owner: Owner) -> dict[str, Any]:
         "username": owner.user.get_username() if owner.user else None,
         "exported_at": timezone.now().isoformat(),
         "quota_uses": [{**use, "day": use["day"].isoformat()} for use in uses.values("day", "replies", "tokens")],
+        "access_tokens": _access_tokens(owner),
+        "shared_links": _shared_links(owner),
     }
+
+
+def _access_tokens(owner: Owner) -> list[dict[str, Any]]:
+    """Return the tokens, without what recognises one. `token` is its public beginning, by which lists name it."""
+    tokens = AccessToken.objects.using(live_database()).filter(owner=owner.user).order_by("created_at", "id")
+    fields = ("name", "scope", "created_at", "expires_at", "last_used_at")
+    return [{"token": str(token), **{field: getattr(token, field) for field in fields}} for token in tokens]
+
+
+def _shared_links(owner: Owner) -> list[dict[str, Any]]:
+    links = ShareLink.objects.using(live_database()).filter(conversation__owner_key=owner.key).order_by("created_at")
+    return [dict(link) for link in links.values("conversation", "message", "created_at")]
 
 
 def _write_conversations(conversations: ConversationQuerySet, write: Callable[[str], object]) -> None:
