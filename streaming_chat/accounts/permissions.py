@@ -135,17 +135,21 @@ def still_may_read(request: HttpRequest, owner: Owner) -> Callable[[], bool] | N
     """
     if token_of(request) is None and type(get_permissions()).may_read is Permissions.may_read:
         return None
-    return partial(_may_read_now, request, owner)
+    return partial(may_read_now, request, owner)
 
 
-def _may_read_now(request: HttpRequest, owner: Owner) -> bool:
+def may_read_now(request: HttpRequest, owner: Owner) -> bool:
+    """Return whether the owner of a request that began some time ago may still read. Blocking.
+
+    False if the access token has expired or was revoked, or the user was deactivated or deleted.
+    """
     token = token_of(request)
     if token is not None and not is_valid_now(token.pk):
         return False
     try:
         if owner.user is None:
             return get_permissions().may_read(request, owner)
-        if (renewed := with_renewed_user(request, owner.user)) is None:
+        if (renewed := with_renewed_user(request, owner.user)) is None or not renewed.user.is_active:
             return False
         return get_permissions().may_read(renewed, Owner(renewed.user, owner.key))
     except APIError:

@@ -2,20 +2,46 @@
 
 import time
 import uuid
+from functools import partial
 
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connections
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from django.utils import timezone
 
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.engine.access_guard import Access, AccessGuard
-from streaming_chat.models import Conversation, LiveReply, Message
-from tests.factories import make_conversation, make_reply, make_staff, make_user
+from streaming_chat.models import AccessToken, Conversation, LiveReply, Message
+from tests.factories import make_conversation, make_reply, make_staff, make_token, make_user
 from tests.provider_server import Gate, Script
 from tests.servers import Browser, ServerTestCase, held, outcome, wait_until
 
 DELTAS = ("Hel", "lo ", "wörld")
 HEARTBEAT = 0.5
+
+
+# Bodies of requests that stream, by path.
+STREAMS = {
+    "api/messages": {"content": "Hi"},
+    "api/chat": {"messages": [{"role": "user", "content": "Hi"}]},
+    "v1/chat/completions": {"model": "openai:any", "messages": [{"role": "user", "content": "Hi"}], "stream": True},
+    "ai/chat": {"id": "one", "message": {"role": "user", "parts": [{"type": "text", "text": "Hi"}]}},
+    "ai/ag_ui": {
+        "threadId": "two",
+        "runId": "1",
+        "messages": [{"id": "1", "role": "user", "content": "Hi"}],
+        "state": {},
+        "tools": [],
+        "context": [],
+        "forwardedProps": {},
+    },
+}
+
+
+def read_until(exchange, data):
+    """Read the answer until it has these bytes."""
+    while data not in b"".join(exchange.writes):
+        assert exchange._write(), exchange.writes
 
 
 class Reading:
@@ -84,6 +110,13 @@ class OpenReaderTests(ServerTestCase):
 
         assert (exchange.status, answer["error"]["code"]) == (403, "forbidden")
 
+    def token_client(self, name):
+        """Return a client that has a token alone."""
+        client = Browser(self.server.port, make_user(name), session="")
+        client.request = partial(client.request, Authorization=f"Bearer {make_token(client.user)}")
+        self.addCleanup(client.close)
+        return client
+
     def test_readers_of_a_deleted_conversation_end(self):
         """Also where nothing stops its reply: a queryset of the site's own, or a copy of it that was put back."""
         gate = Gate()
@@ -133,6 +166,31 @@ class OpenReaderTests(ServerTestCase):
             gate.open()
 
             assert mine.rest().text == "Hello wörld"
+
+    def test_readers_with_a_token_that_is_no_longer_valid_end(self):
+        """Of every address that streams. The token's owner may chat on with a session or another token."""
+        losses = {
+            "revoked": AccessToken.objects.all().delete,
+            "expired": partial(AccessToken.objects.update, expires_at=timezone.now()),
+            "of an inactive owner": partial(User.objects.update, is_active=False),
+        }
+        gate = Gate()
+        with held(gate):
+            self.provider.default = Script(DELTAS, gates={2: gate})
+            for how, lose in losses.items():
+                client = self.token_client(f"user {how}")
+                exchanges = [client.post(path, body) for path, body in STREAMS.items()]
+                for exchange in exchanges:
+                    read_until(exchange, b"lo ")
+                live = Message.objects.filter(status="streaming", conversation__owner=client.user)
+                exchanges.append(client.follow(live.first().pk))
+                read_until(exchanges[-1], b"lo ")
+                lose()
+                for exchange in exchanges:
+                    with self.subTest(how, body=exchange.body()):
+                        assert b"forbidden" in exchange.body()
+                        assert "wörld".encode() not in exchange.body()
+                        assert rb"w\u00f6rld" not in exchange.body()
 
     def test_a_reader_with_access_reads_on_over_many_heartbeats(self):
         gate = Gate()

@@ -1,12 +1,14 @@
 """Downloads for owners: a conversation as a file, and all conversations in one archive.
 
-A file is made while it is sent, a page of messages at a time. Each conversation is as it is when it is read.
+A file is made while it is sent, a page of messages at a time. Each conversation is as it is when it is read. The right to
+read is asked again once a heartbeat, as for streams.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.permissions import get_permissions, still_may_read
+from streaming_chat.accounts.permissions import get_permissions, may_read_now
 from streaming_chat.chats.branches import tree_pages, whole_branch
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
@@ -57,7 +59,7 @@ def export_conversation(request: HttpRequest, owner: Owner, conversation_id: uui
     query = parsing.read_query(request, *_export_fields())
     suffix, content_type, pieces = FORMATS[query.get("format", "json")]
     conversation = find_conversation(owner, conversation_id)
-    data = encoded(pieces(owner, conversation))
+    data = _while_allowed(request, owner, encoded(pieces(owner, conversation)))
     return owner_download(request, owner.key, data, f"{file_stem(conversation)}.{suffix}", content_type)
 
 
@@ -66,22 +68,27 @@ def export_all(request: HttpRequest, owner: Owner) -> Answer:
     """All conversations of the owner in a zip archive, each as Markdown and as JSON."""
     require(get_permissions().may_read(request, owner))
     name = f"chats-{timezone.localdate():%Y-%m-%d}.zip"
-    return owner_download(request, owner.key, archive(_files(request, owner)), name, "application/zip")
+    data = _while_allowed(request, owner, archive(_files(owner)))
+    return owner_download(request, owner.key, data, name, "application/zip")
 
 
-def _files(request: HttpRequest, owner: Owner) -> Iterator[ArchivedFile]:
-    """Yield the files of the archive. Raises APIError 403 when the owner may not read any more."""
-    may_read = still_may_read(request, owner)
+def _while_allowed(request: HttpRequest, owner: Owner, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces. Raises APIError 403, which cuts the connection, when the owner may not read any more."""
+    asked_at = time.monotonic()
+    for piece in pieces:
+        if time.monotonic() - asked_at >= conf.STREAMING_CHAT_HEARTBEAT_SECONDS:
+            require(may_read_now(request, owner))
+            asked_at = time.monotonic()
+        yield piece
+
+
+def _files(owner: Owner) -> Iterator[ArchivedFile]:
     mine = Conversation.objects.using(live_database()).for_owner(owner.key)
     for pk in chain.from_iterable(key_pages(mine, _PAGE_SIZE)):
-        conversation = mine.select_related("owner").filter(pk=pk).first()
-        # Deleted in between.
-        if conversation is None:
-            continue
-        is_active = conversation.owner is None or conversation.owner.is_active
-        require(is_active and (may_read is None or may_read()))
-        for name in _ARCHIVED:
-            yield _archived(owner, conversation, FORMATS[name])
+        # None if it was deleted in between.
+        if conversation := mine.filter(pk=pk).first():
+            for name in _ARCHIVED:
+                yield _archived(owner, conversation, FORMATS[name])
 
 
 def _archived(owner: Owner, conversation: Conversation, chosen: FileFormat) -> ArchivedFile:
