@@ -44,9 +44,12 @@ _INLINE = re.compile(r"<script(?![^>]*\ssrc=)(?![^>]*type=.application/json)|<st
 class ExistingSite:
     """A copy of the site in a folder, with the app added."""
 
-    def __init__(self, folder: Path, python: Path | str = sys.executable, *, path: Path | None = None) -> None:
-        """path: where the app is, for an interpreter in which it is not installed."""
+    def __init__(
+        self, folder: Path, python: Path | str = sys.executable, *, path: Path | None = None, has_admin: bool = True
+    ) -> None:
+        """path: where the app is, for an interpreter in which it is not installed. has_admin: whether it uses the admin."""
         self.folder = folder / "site"
+        self._has_admin = has_admin
         self._python = str(python)
         self._environment = {
             **{name: value for name, value in os.environ.items() if name != "DATABASE_URL"},
@@ -56,8 +59,11 @@ class ExistingSite:
         }
         shutil.copytree(SOURCE, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
         for name, line in (("settings", SETTINGS_LINE), ("urls", URLS_LINE)):
-            with (self.folder / "mysite" / f"{name}.py").open("a") as file:
-                file.write(f"\n{line}\n")
+            module = self.folder / "mysite" / f"{name}.py"
+            lines = module.read_text().splitlines(keepends=True)
+            if not has_admin:
+                lines = [kept for kept in lines if "admin" not in kept]
+            module.write_text("".join([*lines, f"\n{line}\n"]))
         self.manage("migrate", "-v0")
         self.manage("createsuperuser", "--noinput", "--email", EMAIL, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
 
@@ -80,7 +86,9 @@ class ExistingSite:
         with self.serve(server) as serving:
             browser = Browser(serving.port)
             browser.sign_in()
-            _check(browser)
+            start = _check(browser)
+            if self._has_admin:
+                _check_admin(browser, start)
 
     def serve(self, server: str) -> "Serving":
         """Return the site, served in a process of its own."""
@@ -162,7 +170,8 @@ class Browser:
         return Answer(response.status, named, content.decode(), seconds)
 
 
-def _check(browser: Browser) -> None:
+def _check(browser: Browser) -> dict[str, Any]:
+    """Send, read the reply, and look at the chat's pages. Return what the first event of the reply says."""
     refused = browser.ask("POST", "/chat/api/messages", "{}")
 
     assert refused.status == 422, refused
@@ -179,7 +188,9 @@ def _check(browser: Browser) -> None:
     assert streamed.seconds > 0.3, streamed.seconds
 
     _check_saved(browser, start, text)
-    _check_pages(browser, start)
+    for path in ("/chat/", f"/chat/c/{start['conversation']}"):
+        _check_page(browser, path)
+    return start
 
 
 def _check_saved(browser: Browser, start: dict[str, Any], text: str) -> None:
@@ -190,18 +201,19 @@ def _check_saved(browser: Browser, start: dict[str, Any], text: str) -> None:
     assert replayed == text
 
 
-def _check_pages(browser: Browser, start: dict[str, Any]) -> None:
-    for path in (
-        "/chat/",
-        f"/chat/c/{start['conversation']}",
-        f"/admin/streaming_chat/conversation/{start['conversation']}/change/",
-    ):
-        page = browser.ask("GET", path)
+def _check_page(browser: Browser, path: str) -> str:
+    page = browser.ask("GET", path)
 
-        assert page.status == 200, (path, page.status)
-        assert "script-src 'self'" in page.headers["content-security-policy"]
-        assert not _INLINE.search(page.text), (path, _INLINE.search(page.text))
-        assert path.startswith("/chat") or "Will it rain?" in page.text
+    assert page.status == 200, (path, page.status)
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert not _INLINE.search(page.text), (path, _INLINE.search(page.text))
+    return page.text
+
+
+def _check_admin(browser: Browser, start: dict[str, Any]) -> None:
+    transcript = _check_page(browser, f"/admin/streaming_chat/conversation/{start['conversation']}/change/")
+
+    assert "Will it rain?" in transcript
 
     people = browser.ask("GET", "/admin/people/person/").text
     person = re.search(r"/admin/people/person/([0-9a-f-]{36})/change/", people)

@@ -38,6 +38,15 @@ class ExistingSiteTests(SimpleTestCase):
             with self.subTest(server):
                 self.site.check_chat(server)
 
+    def test_it_chats_without_the_admin(self):
+        with tempfile.TemporaryDirectory(prefix="streaming_chat_site_") as folder:
+            site = ExistingSite(Path(folder), path=ROOT, has_admin=False)
+            said = site.manage("check", "--fail-level", "ERROR")
+
+            assert "admin" not in (site.folder / "mysite" / "settings.py").read_text()
+            assert "no issues" in said or "W004" in said
+            site.check_chat("uvicorn with streaming_chat.asgi")
+
     def test_it_answers_the_same_under_both_handlers(self):
         djangos, ours = (Visit(self.site, server).seen for server in SERVERS if server != "runserver")
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 from django import template
 
-from streaming_chat.admin.review_bar import ReviewBar, Verdicts
+if TYPE_CHECKING:
+    # Django imports every template tag of an app, also on a site without django.contrib.admin.
+    from streaming_chat.admin.review_bar import ReviewBar, Verdicts
 
 register = template.Library()
 

@@ -6,5 +6,5 @@ from django.urls import include, path  # noqa: F401  (the README's line needs in
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("login/", LoginView.as_view(template_name="admin/login.html"), name="login"),
+    path("login/", LoginView.as_view(), name="login"),
 ]
