@@ -1,6 +1,6 @@
 """The app's settings: each is declared once, with its default, what it may be, and one sentence.
 
-The declarations give the typed access (`conf.STREAMING_CHAT_…`), the system checks (checks.py) and the tables of
+The declarations give the typed access (`conf.STREAMING_CHAT_…`), the system checks (checks/) and the tables of
 docs/settings.md (docs/tables.py). Code reads a setting at each use: it costs 0.1 µs, and `override_settings` works.
 """
 
