@@ -12,7 +12,7 @@ from django.urls import resolve
 
 from docs import openapi
 from streaming_chat.exceptions import APIError
-from streaming_chat.views.api import parsing
+from streaming_chat.views.api import event_ids, parsing
 from streaming_chat.views.api.openapi import document
 from streaming_chat.views.api.operations import STATUSES, handlers_of, operation_of
 
@@ -212,13 +212,13 @@ def accepts(name: str, check: parsing.Check, sample: Any) -> bool:
     if name == "limit" and isinstance(sample, str):
         # Of a query string, where a number is text.
         return False
-    is_event = check.schema == parsing.EVENT_ID_SCHEMA
+    is_event = check.schema == event_ids.EVENT_ID_SCHEMA
     if is_event and not isinstance(sample, str):
         return False
     try:
         cleaned = check(sample)
         if (is_event or name == "position") and cleaned is not None:
-            parsing.position_of(cleaned, uuid.UUID(int=7))
+            event_ids.position_of(cleaned, uuid.UUID(int=7))
     except (ValueError, APIError):
         return False
     return True

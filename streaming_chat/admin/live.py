@@ -23,7 +23,7 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import AccessRecord, LiveReply, Message
 from streaming_chat.privacy.audit import record
-from streaming_chat.views.api.parsing import requested_position
+from streaming_chat.views.api.event_ids import requested_position
 from streaming_chat.views.api.reply_answers import ReplyAnswer, answer_with_reply, encoder_for, require_reader_slot
 from streaming_chat.views.api.responses import handler_for, private, require, require_found
 from streaming_chat.views.api.streaming import answer_error_in_json, reply_view

@@ -34,8 +34,6 @@ _BYTES_PER_CHAR = 12
 # A body may have 100,000 unknown fields; the answer must not be longer than what it is about.
 _MAX_REPORTED = 10
 _TOO_LONG = "Must have at most {longest} characters, got {count}."
-# What position_of() takes.
-EVENT_ID_SCHEMA = {"type": "string", "pattern": "^(([0-9a-f-]{36}/)?(end|[0-9]{1,9}))?$"}
 
 
 @dataclass(frozen=True)
@@ -266,36 +264,6 @@ def page_limit(largest: int) -> Check:
         return value
 
     return clean
-
-
-def requested_position(request: HttpRequest, message_id: uuid.UUID) -> int | None:
-    """Return the position that a request wants to read from, as `position_of`."""
-    return position_of(request.headers.get("Last-Event-ID") or request.GET.get("after", ""), message_id)
-
-
-def position_of(event_id: str, message_id: uuid.UUID) -> int | None:
-    """Return the position that an event's id names, or its number alone; None for the ending, 0 for "".
-
-    Raises APIError: 422 for a malformed id and one of another message.
-    """
-    if not event_id:
-        return 0
-    head, slash, number = event_id.rpartition("/")
-    if slash and head != str(message_id):
-        raise APIError(422, "invalid", fields={"position": f"Must be an id of message {message_id}."})
-    if number == "end":
-        return None
-    if not (number.isascii() and number.isdecimal() and len(number) <= 9):
-        raise APIError(422, "invalid", fields={"position": "Must be an id, <message>/<number>."})
-    return int(number)
-
-
-@check(anyOf=[EVENT_ID_SCHEMA, {"type": "integer", "minimum": 0, "maximum": 999_999_999}])
-def event_id(value: Any) -> str:
-    """Check an event's id or its number, and return it as position_of() takes it."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("Must be an event's id or its number.")
-    return str(value)
 
 
 @check(type="object")

@@ -22,7 +22,7 @@ from streaming_chat.models import Message
 from streaming_chat.outputs import Output, output_named
 from streaming_chat.providers.model_options import EFFORTS
 
-from . import parsing
+from . import event_ids, parsing
 from .lookups import find_message, find_reply
 from .operations import SENDING, operation
 from .reply_answers import (
@@ -138,7 +138,7 @@ def output_of(reply: Message) -> Output | None:
 
 
 def _follow_fields() -> parsing.Fields:
-    return parsing.Fields({"after": parsing.Check(str, parsing.EVENT_ID_SCHEMA)})
+    return parsing.Fields({"after": parsing.Check(str, event_ids.EVENT_ID_SCHEMA)})
 
 
 @operation(query=_follow_fields, headers=("Last-Event-ID",), answers={204: None}, streams=True)
@@ -146,7 +146,7 @@ def follow(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAn
     """A reply's stream from a position, while it is written and after."""
     require(get_permissions().may_read(request, owner))
     encoder = encoder_for(request)
-    position = parsing.requested_position(request, message_id)
+    position = event_ids.requested_position(request, message_id)
     reply = find_reply(owner, message_id)
     if position is None:
         # How EventSource is told to stop.
@@ -165,14 +165,14 @@ def answer_with_existing(
 
 
 def _stop_fields() -> parsing.Fields:
-    return parsing.Fields({"position": parsing.optional(parsing.event_id)})
+    return parsing.Fields({"position": parsing.optional(event_ids.event_id)})
 
 
 @operation(body=_stop_fields, answers={200: "Message", 202: "Message"})
 def stop(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
     """End a reply, and wait for the ending."""
     event_id = parsing.read_body(request, *_stop_fields()).get("position")
-    position = None if event_id is None else parsing.position_of(event_id, message_id)
+    position = None if event_id is None else event_ids.position_of(event_id, message_id)
     return stop_reply(request, owner, find_reply(owner, message_id), position)
 
 
@@ -198,7 +198,7 @@ def _resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
     event_id = request.headers.get("Last-Event-ID", "")
     if not event_id.startswith(f"{message_id}/"):
         return 0
-    return parsing.position_of(event_id, message_id) or 0
+    return event_ids.position_of(event_id, message_id) or 0
 
 
 # Answers at an ending. 202: the reply has not ended in the time that the server may wait.
