@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -20,7 +21,7 @@ from streaming_chat.chats.titles import title_of
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.follower import FollowedReply, follower
-from streaming_chat.engine.growing_output import growing_objects
+from streaming_chat.engine.growing_output import agrowing_objects, growing_objects
 from streaming_chat.engine.output_check import output_error
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.stream import LoopWaiter, ReplyStream
@@ -91,6 +92,14 @@ def growing_output(reply: Message) -> Iterator[dict[str, Any]]:
     Every value is a prefix of the last one (see `protocol/json_objects.py`); none is validated. It needs the extra `output`.
     """
     return growing_objects(_followed(reply))
+
+
+async def agrowing_output(reply: Message) -> AsyncGenerator[dict[str, Any], None]:
+    """Do the same as `growing_output`, without blocking the event loop."""
+    stream = await sync_to_async(_followed)(reply)
+    async with aclosing(agrowing_objects(stream)) as objects:
+        async for value in objects:
+            yield value
 
 
 def _checked(text: str) -> str:

@@ -1,22 +1,25 @@
 """Objects instead of text, through every API: the request, the growing object, the ending, the row and the message."""
 
 import json
+from contextlib import aclosing
 from typing import Annotated
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.test import TestCase, override_settings
 from pydantic import AfterValidator, BaseModel, create_model
 
 from chatproject.schemas import Recipe
+from streaming_chat.engine.runner import runner
 from streaming_chat.models import Message
-from streaming_chat.shortcuts import growing_output, send_message
+from streaming_chat.shortcuts import agrowing_output, growing_output, send_message
 from streaming_chat.testing import read_stream
 from tests.factories import make_user
 from tests.native import Api
 from tests.protocol.test_json_objects import is_prefix
 from tests.provider_server import Gate, Script
-from tests.servers import Exchange, ServerTestCase, held
+from tests.servers import Exchange, ServerTestCase, held, wait_until
 
 RECIPE = {
     "title": "Käsekuchen 🥞",
@@ -192,6 +195,33 @@ class FromPythonTests(ServerTestCase):
             assert len(seen) >= 2
             assert self.ended(reply.pk).output == RECIPE
             assert list(growing_output(reply)) == [RECIPE]
+
+    async def test_it_can_be_followed_in_an_event_loop(self):
+        gate = Gate()
+        seen = []
+        with held(gate):
+            reply = await sync_to_async(self.send)(Script(PIECES, gates={len(PIECES) // 2: gate}))
+            async for recipe in agrowing_output(reply):
+                seen.append(recipe)
+                if "ingredients" in recipe:
+                    gate.open()
+
+        assert all(is_prefix(one, RECIPE) for one in seen)
+        assert seen[-1] == RECIPE
+        assert len(seen) >= 2
+        assert [recipe async for recipe in agrowing_output(reply)] == [RECIPE]
+
+    async def test_a_loop_need_not_follow_it_to_its_end(self):
+        gate = Gate()
+        with held(gate):
+            reply = await sync_to_async(self.send)(Script(PIECES, gates={len(PIECES) // 2: gate}))
+            async with aclosing(agrowing_output(reply)) as growing:
+                assert is_prefix(await anext(growing), RECIPE)
+            stream = runner.find(reply.pk).stream
+            await sync_to_async(wait_until)(lambda: not stream.readers)
+        ended = await sync_to_async(self.ended)(reply.pk)
+
+        assert ended.output == RECIPE
 
     def test_a_name_of_the_settings_is_used(self):
         with override_settings(STREAMING_CHAT_OUTPUTS=OUTPUTS):
