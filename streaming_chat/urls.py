@@ -60,6 +60,7 @@ urlpatterns = [
     # A chat id may have a slash.
     path("ai/chat/<path:chat_id>/stream", ai_chat.stream_view, name="ai-chat-stream"),
     path("ai/chat/<path:chat_id>/stop", ai_chat.stop_view, name="ai-chat-stop"),
+    path("ai/chat/<path:chat_id>", ai_chat.messages_view, name="ai-chat-messages"),
     path("ai/ag_ui", ag_ui.ag_ui_view, name="ai-ag-ui"),
     path("v1/chat/completions", chat_completions.chat_completions_view, name="openai-chat-completions"),
     path("v1/models", openai_models.models_view, name="openai-models"),

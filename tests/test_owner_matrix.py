@@ -59,6 +59,7 @@ KINDS = {
     "chat/ai/chat": OWN,
     f"chat/ai/chat/{CHAT}/stream": LIVE,
     f"chat/ai/chat/{CHAT}/stop": OF,
+    f"chat/ai/chat/{CHAT}": OF,
     "chat/ai/ag_ui": OWN,
     "chat/v1/chat/completions": OWN,
     "chat/v1/models": OWN,

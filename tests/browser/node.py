@@ -12,6 +12,20 @@ from .bundles import ROOT
 
 CLIENTS = ROOT / "tests" / "clients"
 _SECONDS = 60
+# What each script runs.
+_PACKAGES = {
+    "ag_ui": "@ag-ui/client",
+    "event_source": "eventsource",
+    "fetch_event_source": "@microsoft/fetch-event-source",
+    "parser": "eventsource-parser",
+}
+
+
+def print_versions(*packages: str) -> None:
+    """Print which versions are tested, for `pytest -s`. packages: as tests/clients/package.json names them."""
+    for package in packages:
+        described = json.loads((CLIENTS / "node_modules" / package / "package.json").read_text())
+        print(described["name"], described["version"])  # noqa: T201
 
 
 def run_client(name: str, config: dict[str, Any] | None = None, *, stdin: bytes = b"") -> Any:
@@ -20,6 +34,7 @@ def run_client(name: str, config: dict[str, Any] | None = None, *, stdin: bytes 
     assert node, "these tests need Node.js 20 on PATH."
     assert (CLIENTS / "node_modules").exists(), "run `npm --prefix tests/clients ci` first."
 
+    print_versions(_PACKAGES[name])
     command = [node, f"{name}.mjs", json.dumps(config or {})]
     done = subprocess.run(command, cwd=CLIENTS, input=stdin, capture_output=True, timeout=_SECONDS, check=False)
 

@@ -268,5 +268,68 @@ class ResumeTests(AISDKTestCase):
         self.each(check)
 
 
+class LoadTests(AISDKTestCase):
+    def test_a_page_that_is_loaded_again_shows_the_same_chat(self):
+        """With its reasoning, its tool call, and a reply that was cut off, in parts that the AI SDK accepts."""
+
+        def check(client):
+            self.provider.script(
+                Script(["Four"], reasoning=["Two and two"], tool_calls=[("weather", '{"city": "Köln"}')]),
+                Script(["a", "b"], fault="cut", after=1),
+                Script([], fault="status", status=400, error={"message": "No."}),
+            )
+            for text, status in (("One", "ready"), ("Two", "error"), ("Three", "error")):
+                client.do("send", text=text)
+                shown = client.do("wait", status=status)["messages"]
+                self.ended(shown[-1]["id"])
+            loaded = client.do("load", tab="two", id=CHAT)["messages"]
+
+            assert [_without_id(message) for message in loaded[::2]] == [_without_id(message) for message in shown[::2]]
+            assert loaded[1::2] == shown[1::2]
+            assert [part["type"] for part in loaded[1]["others"]] == ["dynamic-tool"]
+            assert [message["metadata"]["status"] for message in loaded[1::2]] == [
+                *("completed", "interrupted", "failed")
+            ]
+
+        self.each(check)
+
+    def test_it_goes_on_where_it_was(self):
+        def check(client):
+            gate = Gate()
+            self.provider.script(
+                Script(["One"]), Script(["Tw", "o"], gates={1: gate}), Script(["Again"]), Script(["Next"])
+            )
+            client.do("send", text="First")
+            client.do("wait", status="ready", text="One")
+            with held(gate):
+                client.do("send", text="Second")
+                client.do("wait", text="Tw")
+                begun = client.do("load", tab="two", id=CHAT)["messages"]
+                client.do("follow", tab="two")
+                client.do("wait", tab="two", text="Tw")
+                gate.open()
+                client.do("wait", tab="two", status="ready", text="Two")
+            self.reply_to("Second")
+            client.do("load", tab="three", id=CHAT)
+            client.do("regenerate", tab="three")
+            client.do("wait", tab="three", status="ready", text="Again")
+            client.do("send", tab="three", text="Third")
+            shown = client.do("wait", tab="three", status="ready", text="Next")["messages"]
+            reply = Message.objects.get(text="Next")
+
+            assert [message["text"] for message in begun] == ["First", "One", "Second"]
+            assert [message.text for message in branch(reply.conversation, reply.pk)] == [
+                *("First", "One", "Second", "Again", "Third", "Next")
+            ]
+            assert [message["text"] for message in shown] == ["First", "One", "Second", "Again", "Third", "Next"]
+
+        self.each(check)
+
+
+def _without_id(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of the user's, to which a client gives an id of its own until it is loaded again."""
+    return {**message, "id": ""}
+
+
 def _text(text: str) -> dict[str, str]:
     return {"type": "text", "text": text}

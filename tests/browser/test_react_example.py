@@ -10,7 +10,7 @@ from tests.provider_server import Gate, ProviderServer, Script
 from tests.servers import held
 
 from .bundles import ROOT, bundle
-from .node import CLIENTS
+from .node import CLIENTS, print_versions
 
 EXAMPLE = ROOT / "docs" / "examples" / "react"
 HTML = '<!doctype html><title>Example</title><div id="chat"></div><script type="module" src="/example.js"></script>'
@@ -32,25 +32,30 @@ def send(page: Page, text: str) -> None:
 
 @pytest.mark.parametrize("name", ["use-chat.jsx", "assistant-ui.jsx"])
 def test_it_streams_and_shows_the_chat_again(page: Page, site: str, provider: ProviderServer, name: str) -> None:
+    print_versions("@ai-sdk/react", "@assistant-ui/ai-sdk", "@assistant-ui/react", "react")
     gate = Gate()
     provider.script(Script(["Hel", "lo"], reasoning=["Hm"], gates={1: gate}), Script(["Second"]))
     example = opened(page, site, EXAMPLE / name)
     with held(gate):
         send(example, "One")
         expect(example.get_by_text("Hel", exact=True)).to_be_visible()
-        expect(example).to_have_url(f"{site}/example/?chat={Conversation.objects.get().pk}")
+        expect(example).to_have_url(f"{site}/example/?chat={Conversation.objects.get().chat_id}")
         example.reload()
         expect(example.get_by_text("Hel", exact=True)).to_be_visible()
         gate.open()
         expect(example.get_by_text("Hello", exact=True)).to_be_visible()
     send(example, "Two")
     expect(example.get_by_text("Second")).to_be_visible()
+    example.reload()
+    for text in ("One", "Hello", "Two", "Second"):
+        expect(example.get_by_text(text, exact=True)).to_be_visible()
 
     assert Conversation.objects.count() == 1
     assert Message.objects.get(text="Second").parent.text == "Two"
 
 
 def test_react_data_stream(page: Page, site: str, provider: ProviderServer) -> None:
+    print_versions("@assistant-ui/react-data-stream")
     provider.script(Script(["Hel", "lo"], reasoning=["Hm"]), Script(["Second"]))
     chat = opened(page, site, CLIENTS / "data_stream.jsx")
     send(chat, "One")

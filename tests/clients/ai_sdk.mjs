@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 
 const PATIENCE = 20_000;
 const [name, options] = process.argv.slice(2);
-const { AbstractChat, DefaultChatTransport } = await import(name);
+const { AbstractChat, DefaultChatTransport, validateUIMessages } = await import(name);
 const tabs = new Map();
 
 /** What a framework's store is for a chat. */
@@ -69,8 +69,18 @@ function shownMessage({ id, role, metadata, parts }) {
   return { id, role, metadata: metadata ?? null, text: of("text"), reasoning: of("reasoning"), others, isDone };
 }
 
+/** @returns {Promise<object[]>} the stored messages of a chat, which the AI SDK has found to be valid. */
+async function storedMessages(id) {
+  const { api, headers } = JSON.parse(options);
+  const response = await fetch(`${api}/${encodeURIComponent(id)}`, { headers });
+  if (!response.ok) throw new Error(await response.text());
+  const { messages } = await response.json();
+  return validateUIMessages({ messages });
+}
+
 const commands = {
   open: ({ tab, id, messages }) => tabs.set(tab, new Chat({ id, messages })),
+  load: async ({ tab, id }) => tabs.set(tab, new Chat({ id, messages: await storedMessages(id) })),
   send: ({ tab, text, ...rest }) => void tabs.get(tab).sendMessage({ text, ...rest.message }, rest.options),
   regenerate: ({ tab, ...rest }) => void tabs.get(tab).regenerate(rest),
   resume: ({ tab }) => tabs.get(tab).resumeStream(),

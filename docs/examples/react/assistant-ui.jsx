@@ -3,9 +3,8 @@
 import { useChat } from "@ai-sdk/react";
 import { useAISDKRuntime } from "@assistant-ui/ai-sdk";
 import { AssistantRuntimeProvider, ComposerPrimitive, MessagePrimitive, ThreadPrimitive } from "@assistant-ui/react";
-import { useEffect } from "react";
 import { createRoot } from "react-dom/client";
-import { chatOptions, rememberChat } from "./chat.js";
+import { chatOptions } from "./chat.js";
 
 const Message = () => (
   <MessagePrimitive.Root asChild>
@@ -21,7 +20,6 @@ const Message = () => (
 function Chat({ options }) {
   const chat = useChat(options);
   const runtime = useAISDKRuntime(chat);
-  useEffect(() => rememberChat(chat));
   return (
     <AssistantRuntimeProvider runtime={runtime}>
       <ThreadPrimitive.Root>

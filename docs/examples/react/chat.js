@@ -1,4 +1,4 @@
-/** What the pages need of the app: the options of useChat, and the conversation of the address, `?chat=<uuid>`. */
+/** What the pages need of the app: the options of useChat for the chat that the address names, `?chat=<id>`. */
 
 import { DefaultChatTransport } from "ai";
 
@@ -26,31 +26,24 @@ const chatAddress = (id) => `${root}/ai/chat/${encodeURIComponent(id)}`;
 
 /** @returns {Promise<object>} the options of useChat, with the messages so far. A live reply is resumed, from its beginning. */
 export async function chatOptions() {
-  const id = new URLSearchParams(location.search).get("chat");
-  if (!id) return { transport, id: crypto.randomUUID() };
-  const response = await fetch(`${root}/api/conversations/${id}`);
-  if (!response.ok) throw new Error((await response.json()).error.message);
-  const { messages } = await response.json();
-  const ended = messages.filter(({ status }) => status !== "streaming");
-  return { transport, id, resume: true, messages: ended.map(uiMessage) };
+  const address = new URL(location.href);
+  const known = address.searchParams.get("chat");
+  const id = known ?? crypto.randomUUID();
+  address.searchParams.set("chat", id);
+  history.replaceState(null, "", address);
+  return { transport, id, resume: Boolean(known), messages: known ? await storedMessages(id) : [] };
+}
+
+async function storedMessages(id) {
+  const response = await fetch(`${chatAddress(id)}?sdk=6`);
+  // Nothing has been sent yet.
+  if (response.status === 404) return [];
+  if (!response.ok) throw new Error(await response.text());
+  return (await response.json()).messages;
 }
 
 /** Ends the reply, also where the site lets it go on without a reader. */
 export async function stopReply({ id, stop }) {
   await fetch(`${chatAddress(id)}/stop`, { method: "POST", headers: await headers() });
   await stop();
-}
-
-/** Puts the conversation into the address: its id names the chat, too, so that a reload shows it again. */
-export function rememberChat({ messages }) {
-  const address = new URL(location.href);
-  const conversation = messages.at(-1)?.metadata?.conversation;
-  if (!conversation || address.searchParams.has("chat")) return;
-  address.searchParams.set("chat", conversation);
-  history.replaceState(null, "", address);
-}
-
-function uiMessage({ id, role, parts }) {
-  const known = parts.filter(({ kind }) => kind === "text" || kind === "reasoning");
-  return { id, role, parts: known.map(({ kind, text }) => ({ type: kind, text, state: "done" })) };
 }

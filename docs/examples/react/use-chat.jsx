@@ -1,9 +1,9 @@
 /** A chat with useChat and nothing else. */
 
 import { useChat } from "@ai-sdk/react";
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { createRoot } from "react-dom/client";
-import { chatOptions, rememberChat, stopReply } from "./chat.js";
+import { chatOptions, stopReply } from "./chat.js";
 
 function Part({ part }) {
   if (part.type === "reasoning") return <details><summary>Reasoning</summary>{part.text}</details>;
@@ -14,7 +14,6 @@ function Part({ part }) {
 function Chat({ options }) {
   const chat = useChat(options);
   const [text, setText] = useState("");
-  useEffect(() => rememberChat(chat));
   const isBusy = chat.status === "submitted" || chat.status === "streaming";
   const send = (event) => {
     event.preventDefault();

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.chats.branches import PAGE_MESSAGES, branch_page
 from streaming_chat.chats.chat_ids import find_chat
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.tree import messages_of
@@ -24,8 +25,9 @@ from .messages import option_checks, options_of
 from .operations import operation
 from .replies import answer_with_existing, begin_reply, output_of, stop_reply
 from .reply_answers import ReplyAnswer
-from .responses import private, require, require_found, text_error_response
+from .responses import Answer, private, require, require_found, text_error_response
 from .streaming import streaming, waiting
+from .ui_serializers import serialize_ui_page
 
 _FIRST_SDK = 5
 
@@ -40,6 +42,11 @@ def _chat_fields() -> parsing.Fields:
 
 def _sdk_fields() -> parsing.Fields:
     return parsing.Fields({"sdk": _sdk})
+
+
+def _page_fields() -> parsing.Fields:
+    checks = {"before": parsing.identifier, "limit": parsing.page_limit(PAGE_MESSAGES)}
+    return parsing.Fields({**checks, **_sdk_fields().checks})
 
 
 @operation(
@@ -74,6 +81,23 @@ def send(request: HttpRequest, owner: Owner) -> ReplyAnswer:
         **options,
     )
     return begin_reply(request, owner, send_request, **encoding)
+
+
+@operation(
+    query=_page_fields,
+    answers={200: "UIMessagePage"},
+    failures=_failures(401, 403, 404, 422, 429, 500, 503),
+)
+def load(request: HttpRequest, owner: Owner, chat_id: str) -> Answer:
+    """The messages of a chat that have ended, on the branch in view, as `useChat` has them."""
+    require(get_permissions().may_read(request, owner))
+    query = parsing.read_query(request, *_page_fields())
+    conversation = require_found(find_chat(owner, chat_id))
+    try:
+        page = branch_page(conversation, before=query.get("before"), most=query.get("limit", PAGE_MESSAGES))
+    except Message.DoesNotExist:
+        raise APIError(422, "invalid", fields={"before": "Must be a message of this chat."}) from None
+    return serialize_ui_page(page, sdk=query.get("sdk", _FIRST_SDK))
 
 
 @operation(
@@ -129,5 +153,6 @@ def _answer_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -
 
 
 send_view = streaming(on_error=_answer_error, POST=send)
+messages_view = streaming(on_error=_answer_error, GET=load)
 stream_view = streaming(on_error=_answer_error, GET=follow)
 stop_view = waiting(on_error=_answer_error, POST=stop)

@@ -75,6 +75,19 @@ _PARTS = (
     part("tool_call", id=STRING, name=STRING, arguments=STRING, complete=BOOLEAN),
     part("source", url=STRING, title=STRING, id=STRING, text=STRING, origin={"enum": ["provider", "context"]}),
 )
+_UI_PARTS = (
+    record(type={"enum": ["text", "reasoning"]}, text=STRING, state={"const": "done"}),
+    record({"title": STRING}, type={"const": "source-url"}, sourceId=STRING, url=STRING),
+    record(type={"const": "source-document"}, sourceId=STRING, mediaType=STRING, title=STRING),
+    record(
+        {"errorText": STRING},
+        type={"const": "dynamic-tool"},
+        state={"enum": ["input-available", "output-error"]},
+        toolCallId=STRING,
+        toolName=STRING,
+        input={},
+    ),
+)
 _TOKENS = nullable(COUNT)
 _NEXT = {**nullable(STRING), "description": "What to pass for the next page; null on the last one."}
 
@@ -155,6 +168,19 @@ SCHEMAS: dict[str, Schema] = {
             "next": {**nullable(ID), "description": "Otherwise: what to pass as `after` for the next page."},
         },
         results=list_of(ref("Message")),
+    ),
+    "UIMessagePage": record(
+        messages={
+            **list_of(ref("UIMessage")),
+            "description": "The newest messages of the branch in view that have ended.",
+        },
+        earlier={**nullable(ID), "description": "`before` of the page of messages before these."},
+    ),
+    "UIMessage": record(
+        {"metadata": {"type": "object", "description": "What the stream of a reply says of it."}},
+        id=ID,
+        role={"type": "string", "enum": Message.Role.values},
+        parts={**list_of({"anyOf": list(_UI_PARTS)}), "description": "Parts of the AI SDK.", "minItems": 1},
     ),
     "Turn": record(conversation=ref("Conversation"), user_message=nullable(ref("Message")), message=ref("Message")),
     "Offer": record(conversations=COUNT, titles=list_of(STRING)),

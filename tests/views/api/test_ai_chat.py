@@ -11,7 +11,9 @@ from streaming_chat.accounts.owners import Owner, user_key
 from streaming_chat.chats.branches import branch
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.models import Conversation, LiveReply, Message
-from tests.factories import make_conversation, make_live, make_user
+from streaming_chat.protocol.events import Event
+from streaming_chat.testing import Script
+from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
 from tests.native import Api, ApiTestCase
 from tests.servers import ServerTestCase
 
@@ -292,6 +294,102 @@ class StopAndFollowTests(AIChatTestCase):
         assert bob.get(f"ai/chat/{CHAT}/stream").status_code == 204
         assert bob.post(f"ai/chat/{CHAT}/stop").status_code == 404
         assert LiveReply.objects.get(pk=live.pk).stop is None
+
+
+class LoadTests(AIChatTestCase):
+    """`GET ai/chat/<chat id>`. tests/browser/test_ai_sdk.py compares it with what the clients make of the stream."""
+
+    def load(self, query="", *, api=None, chat=CHAT):
+        response = (api or self.api).get(f"ai/chat/{chat}{query}")
+
+        assert response.status_code == 200, response.content
+        assert response["Cache-Control"] == "no-store"
+
+        return response.json()
+
+    def test_the_messages_have_the_ids_and_the_metadata_of_the_stream(self):
+        start, *_text, finish = self.chunks(user("One"))
+        loaded = self.load()
+        question, reply = loaded["messages"]
+
+        assert loaded["earlier"] is None
+        assert question == {
+            "id": start["messageMetadata"]["user_message"],
+            "role": "user",
+            "parts": [{"type": "text", "text": "One", "state": "done"}],
+        }
+        assert reply == {
+            "id": start["messageId"],
+            "role": "assistant",
+            "metadata": {**start["messageMetadata"], **finish["messageMetadata"]},
+            "parts": [{"type": "text", "text": "Hello, world", "state": "done"}],
+        }
+
+    def test_the_branch_in_view_is_shown_a_page_at_a_time(self):
+        first = self.reply(user("One"))
+        self.reply(user("One"), assistant(first), user("Elsewhere"))
+        self.reply(user("One"), assistant(first), user("Here"))
+        newest = self.load("?limit=3")
+        before = self.load(f"?limit=3&before={newest['earlier']}")
+        texts = [message["parts"][0]["text"] for page in (before, newest) for message in page["messages"]]
+
+        assert texts == ["One", "Hello, world", "Here", "Hello, world"]
+        assert before["earlier"] is None
+
+    def test_a_reply_that_is_being_written_is_left_to_the_stream(self):
+        self.reply(user("One"))
+        conversation = Conversation.objects.get()
+        make_message(conversation, "Two")
+        make_live(conversation, Event("text", "so far"))
+
+        assert [message["role"] for message in self.load()["messages"]] == ["user", "assistant", "user"]
+
+    def test_a_reply_without_a_part_has_an_empty_text(self):
+        """The AI SDK refuses a message without parts, and without this message the next one would be a branch."""
+        self.provider.script(Script([], error="provider_unavailable"))
+        self.chunks(user("One"))
+        failed = self.load()["messages"][-1]
+
+        assert failed["parts"] == [{"type": "text", "text": "", "state": "done"}]
+        assert failed["metadata"]["status"] == "failed"
+        assert failed["metadata"]["error"]["code"] == "provider_unavailable"
+
+    def test_what_its_owner_has_stopped_ends_there(self):
+        reply = make_reply(make_conversation(chat_id=CHAT), "Hello, world", cut_position=6, status="stopped")
+
+        assert self.load()["messages"][-1]["parts"][0]["text"] == "Hello"
+        assert Message.objects.get(pk=reply.pk).parts[0]["text"] == "Hello, world"
+
+    def test_a_call_that_no_client_can_read_is_there_for_later_ones(self):
+        call = {"kind": "tool_call", "id": "c", "name": "f", "arguments": "{", "complete": False}
+        make_reply(make_conversation(chat_id=CHAT), "", parts=[call])
+        [shown] = self.load("?sdk=6")["messages"][-1]["parts"]
+
+        assert self.load()["messages"][-1]["parts"][0]["type"] == "text"
+        assert (shown["type"], shown["state"], shown["input"]) == ("dynamic-tool", "output-error", "{")
+        assert shown["errorText"].startswith("The arguments of this call are incomplete")
+
+    def test_it_is_there_for_its_owner_alone(self):
+        self.reply(user("Secret"))
+        conversation = Conversation.objects.get()
+        bob = Api(make_user("bob"))
+        refused = [bob.get(f"ai/chat/{chat}") for chat in (CHAT, conversation.pk, "unknown")]
+
+        assert {(response.status_code, response.content) for response in refused} == {(404, refused[0].content)}
+        assert refused[0]["Content-Type"] == "text/plain; charset=utf-8"
+        assert self.load(chat=conversation.pk) == self.load()
+        assert Api().get(f"ai/chat/{CHAT}").status_code == 401
+        delete_for_owner(conversation.pk)
+        assert self.api.get(f"ai/chat/{CHAT}").status_code == 404
+
+    def test_what_is_refused(self):
+        self.reply(user("One"))
+        elsewhere = self.api.reply("In another conversation")
+        for query in ("?limit=0", "?limit=51", "?before=x", f"?before={elsewhere.pk}", "?sdk=4"):
+            with self.subTest(query):
+                assert self.api.get(f"ai/chat/{CHAT}{query}").status_code == 422
+        assert self.api.get("ai/chat/%00").status_code == 404
+        assert self.api.post(f"ai/chat/{CHAT}").status_code == 405
 
 
 class TwoAtOnceTests(ServerTestCase):
