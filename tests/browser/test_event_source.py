@@ -78,6 +78,7 @@ class TestEventSource:
     def test_nothing_is_lost_or_repeated_where_a_proxy_cuts_after_every_event(
         self, chromium: Browser, site: str, user, provider
     ):
+        print("Chromium", chromium.version)  # noqa: T201  (for -s)
         gates = {number: Gate() for number in range(1, 6)}
         script = Script(["a\n", "bb", "🎈", "d ", "e", "f"], gates=gates)
         provider.script(script)

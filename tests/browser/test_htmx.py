@@ -24,7 +24,10 @@ class TestHtmx:
             "text => document.querySelector('.text')?.textContent === text", arg=script.text, timeout=15_000
         )
 
-        assert page.evaluate("htmx.version").startswith(f"{version}.")
+        loaded = page.evaluate("htmx.version")
+        print("htmx", loaded)  # noqa: T201  (for -s)
+
+        assert loaded.startswith(f"{version}.")
         assert text.locator("b").count() == 0
         gate.open()
         expect(text).to_have_count(0)

@@ -1,17 +1,21 @@
 """Real clients in Node.js: @ag-ui/client, fetch-event-source, eventsource and eventsource-parser."""
 
+import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 
-from streaming_chat.models import Conversation, Message
+from streaming_chat.models import Conversation, Message, ReplyEvent
 from tests.database import database_url
 from tests.encoders.formats import FORMATS, sse_events
 from tests.encoders.golden import FOLDER
 from tests.hostile import HOSTILE
-from tests.provider_server import Script
+from tests.provider_server import Gate, Script
+from tests.servers import Exchange, held, wait_until
 
 from .conftest import serve
 from .line import Line
@@ -56,6 +60,35 @@ class TestAGUI:
         [call] = ran["messages"][-1]["toolCalls"]
 
         assert call["function"] == {"name": "weather", "arguments": '{"city": "Köln"}'}
+        assert ran["runs"][0]["events"][-1]["outcome"] == {"type": "success", "pendingToolCallIds": [call["id"]]}
+        assert ran["runs"][0]["finished"] == {"outcome": "success", "pendingToolCallIds": [call["id"]]}
+
+    def test_reasoning_and_text_in_turn_are_steps_of_one_run(self, site: str, user, provider):
+        provider.script(Script(["Hello"], reasoning=["Hm"]))
+        [run] = self.run(site, user, "Hi")["runs"]
+        steps = [(event["type"], event["stepName"]) for event in run["events"] if event["type"].startswith("STEP")]
+
+        assert steps == [
+            *(("STEP_STARTED", "reasoning"), ("STEP_FINISHED", "reasoning")),
+            *(("STEP_STARTED", "answer"), ("STEP_FINISHED", "answer")),
+        ]
+
+    def test_a_run_that_its_user_stops_is_cancelled(self, site: str, user, provider):
+        gate = Gate()
+        provider.script(Script(["Hel", "lo"], gates={1: gate}))
+        headers = headers_of(user)
+        config = {"url": f"{site}/chat/ai/ag_ui", "headers": headers, "texts": ["Hi"], "threadId": "t"}
+        with held(gate), ThreadPoolExecutor() as pool:
+            running = pool.submit(run_client, "ag_ui", config)
+            wait_until(ReplyEvent.objects.filter(kind="text").exists)
+            stopped = Exchange(urlsplit(site).port, "POST", "/chat/ai/chat/t/stop", headers, b"")
+            assert stopped.status == 200
+            ran = running.result()
+
+        assert "error" not in ran["runs"][0]
+        assert ran["runs"][0]["finished"] == {"outcome": "cancelled"}
+        assert ran["messages"][-1]["content"] == "Hel"
+        assert Message.objects.get(role="assistant").status == "stopped"
 
     def test_an_error_rejects_the_run(self, site: str, user, provider):
         provider.script(Script(["Hel", "lo"], fault="cut", after=1))
@@ -80,16 +113,30 @@ def beating_site(chromium, loopback, transactional_db) -> Iterator[str]:
         yield root
 
 
+class HeartbeatLine(Line):
+    """Counts the heartbeats."""
+
+    heartbeats = 0
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._forward(reader, writer, self._count)
+
+    def _count(self, data: bytes) -> bytes:
+        self.heartbeats += data.count(b"\r\n:\n\r\n")
+        return data
+
+
 class TestFetchEventSource:
     def test_one_post_with_heartbeats_every_20_ms(self, beating_site: str, user, provider):
         """It sends the request again at a blank line without data, which `: ping` and two line breaks are."""
         provider.script(Script(["a", "b", "c", "d"], pause=0.3))
-        with Line(beating_site) as line:
+        with HeartbeatLine(beating_site) as line:
             config = {"headers": headers_of(user), "body": {"content": "Hi"}}
             got = run_client("fetch_event_source", {**config, "url": f"{line.url}/chat/api/messages"})
             posts = line.asked("POST", "/chat/api/messages")
 
         assert (got["opened"], posts) == (1, 1)
+        assert line.heartbeats >= 10
         assert [event["event"] for event in got["events"]] == ["start", "", "", "", "", "done", ""]
         assert all(event["data"] for event in got["events"])
         assert Message.objects.filter(role="assistant").count() == 1

@@ -1,18 +1,22 @@
-// Runs a thread with HttpAgent of @ag-ui/client: one message after another. Prints the messages and the events of each run.
+// Runs a thread with HttpAgent of @ag-ui/client: one message after another. Prints the messages, and of each run the events and
+// how the client says that it finished.
 import { HttpAgent } from "@ag-ui/client";
 
-const { url, headers, texts } = JSON.parse(process.argv[2]);
-const agent = new HttpAgent({ url, headers });
+const { texts, ...config } = JSON.parse(process.argv[2]);
+const agent = new HttpAgent(config);
 const runs = [];
 for (const text of texts) {
   agent.addMessage({ id: crypto.randomUUID(), role: "user", content: text });
-  const events = [];
-  const seen = { onEvent: ({ event }) => void events.push(event) };
+  const run = { events: [] };
+  runs.push(run);
+  const seen = {
+    onEvent: ({ event }) => void run.events.push(event),
+    onRunFinishedEvent: ({ outcome, pendingToolCallIds }) => void (run.finished = { outcome, pendingToolCallIds }),
+  };
   try {
     await agent.runAgent({}, seen);
-    runs.push({ events });
   } catch (error) {
-    runs.push({ events, error: error.message });
+    run.error = error.message;
   }
 }
 console.log(JSON.stringify({ thread: agent.threadId, messages: agent.messages, runs }));
