@@ -26,14 +26,15 @@ from pathlib import Path
 _PORTS = range(20_000, 32_000)
 _START_SECONDS = 60
 
-# Nothing here outlives a crash, so nothing waits for the disk; 300 connections are for the tests of many readers.
+# Nothing here outlives a crash, so nothing waits for the disk; 400 connections are for the tests of many readers, of which
+# each worker may run one.
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "max_connections": "300",
+    "max_connections": "400",
     "shared_buffers": "128MB",
 }
 
