@@ -114,6 +114,7 @@ class TwoNotifiers:
         return f"{{streaming_chat}}:reply:{self.reply.hex}"
 
 
+@pytest.mark.once
 class CarryingTests(TwoNotifiers, SimpleTestCase):
     def test_events_arrive_in_order_at_their_positions(self):
         """Start and ending are not carried: followers know the one, and the database has the other."""
@@ -212,6 +213,7 @@ class CarryingTests(TwoNotifiers, SimpleTestCase):
         assert self.receiver.text == "Hello"
 
 
+@pytest.mark.once
 class BoundsTests(TwoNotifiers, SimpleTestCase):
     options = {"expire_seconds": 1.5}
 
@@ -319,6 +321,7 @@ class NotifyingTests(TwoNotifiers, TransactionTestCase):
         return self.valkey.command("INFO", "clients")["blocked_clients"]
 
 
+@pytest.mark.once
 class FaultTests(TwoNotifiers, SimpleTestCase):
     """What Redis does costs latency: nobody gets an error, and it heals by itself."""
 
@@ -508,6 +511,7 @@ class FaultTests(TwoNotifiers, SimpleTestCase):
         assert self.following.is_connected
 
 
+@pytest.mark.once
 class ForeignTests(TwoNotifiers, SimpleTestCase):
     """What others write to the streams may be shown while a reply is written, but breaks nothing."""
 
@@ -538,6 +542,7 @@ class ForeignTests(TwoNotifiers, SimpleTestCase):
         assert self.receiver.woken == [self.reply]
 
 
+@pytest.mark.once
 class LifeTests(TwoNotifiers, SimpleTestCase):
     def test_there_is_no_thread_before_it_is_used_nor_after_it_is_closed(self):
         # One of an earlier test may be about to end.
@@ -589,6 +594,7 @@ class LifeTests(TwoNotifiers, SimpleTestCase):
         return int(self.valkey.command("INFO", "clients")["connected_clients"])
 
 
+@pytest.mark.once
 class ConfigurationTests(SimpleTestCase):
     def test_a_url_of_another_scheme_is_refused(self):
         for url, got in [
@@ -613,6 +619,7 @@ class ConfigurationTests(SimpleTestCase):
         assert not notifier.is_connected
 
 
+@pytest.mark.once
 class EntryTests(SimpleTestCase):
     def test_an_entry_is_what_was_received(self):
         events = [Event(TEXT, "Hel"), Event(TEXT, "lo"), CALL, Event(REASONING, "\ud83d 日本 \x00"), DONE]
