@@ -83,12 +83,7 @@ def cells(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode().removeprefix("\ufeff"), newline="")))
 
 
-class CsvTests(TestCase):
-    @classmethod
-    def setUpTestData(cls):
-        cls.rows = [make_rows(text, number) for number, text in enumerate(TEXTS)]
-        cls.cells = {row["message"]: row for row in cells(written("csv"))}
-
+class CsvFacts:
     def test_no_cell_of_any_column_is_a_formula(self):
         """By the rule of https://owasp.org/www-community/attacks/CSV_Injection, and what a program may leave out before."""
         hidden = "\u034f\u115f\u1160\u180e\u2800\u3164\ufe0f\uffa0\ufffb\U000e0041"
@@ -146,11 +141,7 @@ class CsvTests(TestCase):
         assert written("csv").startswith(b"\xef\xbb\xbf")
 
 
-class JsonlTests(TestCase):
-    @classmethod
-    def setUpTestData(cls):
-        cls.rows = [make_rows(text, number) for number, text in enumerate(TEXTS)]
-
+class JsonlFacts:
     def test_each_line_is_an_object_with_what_is_stored(self):
         """A line ends at a line feed, and nowhere else; the lines of some readers end at U+2028, too, which is in none."""
         lines = written("jsonl").split(b"\n")
@@ -212,11 +203,7 @@ class HalfCharacterTests(TestCase):
         assert "Rain \ufffd" in page.content.decode()
 
 
-class MarkdownTests(TestCase):
-    @classmethod
-    def setUpTestData(cls):
-        cls.rows = [make_rows(text, number) for number, text in enumerate(TEXTS)]
-
+class MarkdownFacts:
     def test_no_text_is_a_heading_a_fact_or_the_end_of_another(self):
         """Read as CommonMark: the headings are those of the messages, and each block is one text, whole."""
         for rows in self.rows:
@@ -270,6 +257,15 @@ class MarkdownTests(TestCase):
             blocks = [token.content for token in tokens if token.type == "fence"]
 
             assert blocks == [self.read(each) for each in ("Will it rain?", "a", text, text)]
+
+
+class FileTests(CsvFacts, JsonlFacts, MarkdownFacts, TestCase):
+    """The facts share their rows, because making these takes longer than writing a file."""
+
+    @classmethod
+    def setUpTestData(cls):
+        cls.rows = [make_rows(text, number) for number, text in enumerate(TEXTS)]
+        cls.cells = {row["message"]: row for row in cells(written("csv"))}
 
 
 _STRUCTURE = {
