@@ -43,7 +43,8 @@ Gate 0 holds the first delta, gate `len(deltas)` the finish; the headers are out
     endless     the deltas again and again, until the client leaves (`after` does not matter)
 
 Anthropic's API refuses blank texts, as the real one does, and a prompt that ends with an assistant's turn if
-that has trailing white space, or the model is of the generation 4.6 or later.
+that has trailing white space, or the model is of the generation 4.6 or later. All three refuse calls of tools and
+results that are not in pairs (tests/tool_pairs.py), and Anthropic's a budget for thinking where there cannot be one.
 
 `status` other than 200 answers with `body` (bytes, or anything JSON) and `headers` instead. With `framing` "chunked" or
 "length" and one of these faults, the body goes on after that; `call.sent` counts its bytes:
@@ -73,6 +74,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+from . import tool_pairs
 
 TIMEOUT = 10.0  # Seconds after which a wait fails its test.
 
@@ -589,7 +592,13 @@ class OpenAIWire:
     headers = {"x-request-id": "req_loopback"}
 
     def refusal(self, body: Any) -> Script | None:
-        return None
+        """Return the answer to a request that the API rejects for its tools."""
+        problem = tool_pairs.problem_with_messages(body)
+        return (
+            Script(status=400, body={"error": {"type": "invalid_request_error", "message": problem}})
+            if problem
+            else None
+        )
 
     def opening(self, script: Script) -> bytes:
         return self._chunk({"role": "assistant", "content": ""})
@@ -649,8 +658,10 @@ class AnthropicWire:
     headers = {"request-id": "req_loopback"}
 
     def refusal(self, body: dict[str, Any]) -> Script | None:
-        """Return the answer to a request that the API rejects for its texts."""
-        texts = [text_in(turn["content"]) for turn in body["messages"]]
+        """Return the answer to a request that the API rejects for its texts or its tools."""
+        if problem := tool_pairs.problem_with_blocks(body):
+            return self._invalid(problem)
+        texts = [text for turn in body["messages"] for text in texts_in(turn["content"])]
         if not all(text.strip() for text in [*texts, text_in(body.get("system", "x"))]):
             return self._invalid("messages: text content blocks must contain non-whitespace text")
         if body["messages"][-1]["role"] == "user":
@@ -851,6 +862,13 @@ def _parsed(body: bytes) -> Any:
 def _last_text(body: Any) -> str:
     messages = (body.get("messages") or body.get("input")) if isinstance(body, dict) else None
     return text_in(messages[-1].get("content", "")) if messages else ""
+
+
+def texts_in(content: Any) -> list[str]:
+    """Return the texts of a message's content."""
+    if not isinstance(content, list):
+        return [content or ""]
+    return [part["text"] for part in content if part["type"] == "text"]
 
 
 def text_in(content: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from . import tool_pairs
 from .provider_server import Script
 
 _CONTENT_TYPES = {"user": "input_text", "assistant": "output_text"}
@@ -23,7 +24,11 @@ class ResponsesWire:
 
     def refusal(self, body: dict[str, Any]) -> Script | None:
         """Return the answer to a request whose messages the API rejects."""
+        if problem := tool_pairs.problem_with_items(body):
+            return Script(status=400, body={"error": {"type": "invalid_request_error", "message": problem}})
         for message in body["input"]:
+            if "role" not in message:
+                continue
             wanted = _CONTENT_TYPES[message["role"]]
             if any(part["type"] != wanted for part in message["content"]):
                 error = {"type": "invalid_request_error", "code": "invalid_value", "message": f"It must be {wanted!r}."}

@@ -19,10 +19,13 @@ def fallbacks_of(prompt: Prompt, continuation: Continuation | None, send_request
 
     One that cannot be given the client's tools is left out.
     """
-    names = prompt.options.fallback
-    if prompt.tools:
-        names = [name for name in names if get_provider(split_model(name)[0]).takes_tools]
-    return tuple(_target(name, prompt, continuation, send_request) for name in names)
+    targets = (_target(name, prompt, continuation, send_request) for name in prompt.options.fallback)
+    return tuple(target for target in targets if _takes_tools_of(target))
+
+
+def _takes_tools_of(target: Target) -> bool:
+    model, tools = target.prompt.model, target.prompt.tools
+    return tools is None or not target.provider.problem_with_tools(model, tools)
 
 
 def _target(name: str, prompt: Prompt, continuation: Continuation | None, send_request: SendRequest) -> Target:
@@ -36,7 +39,7 @@ def _target(name: str, prompt: Prompt, continuation: Continuation | None, send_r
         turns = turns[: -len(continuation.turns)]
         # Its provider may have another way to continue a turn.
         continuation = Continuation.of(continuation.message, is_prefilled=provider.prefills(model))
-        quote, max_chars = continuation.quote, max_chars - sum(len(turn.text) for turn in continuation.turns)
+        quote, max_chars = continuation.quote, max_chars - sum(turn.chars for turn in continuation.turns)
     kept, _omitted = prompts.fit(turns, max_chars)
     kept += continuation.turns if continuation else ()
     return Target(provider, prompt.replace(model=model, options=options, turns=tuple(kept)), quote)

@@ -178,7 +178,7 @@ class _Preparation:
             system=system,
             turns=tuple(turns),
             options=self._options(model, provider, continuation),
-            tools=tuple(self._send_request.tools),
+            tools=self._send_request.tools,
             output=self._send_request.output,
             context=self._run_context(conversation),
         )
@@ -187,7 +187,7 @@ class _Preparation:
     def _options(self, model: str, provider: Provider, continuation: Continuation | None) -> ModelOptions:
         """Return the options of the model, with what was asked for. Raises APIError: 422."""
         options = options_of(model, provider.max_output_tokens)
-        self._require_allowed(options, provider)
+        self._require_allowed(options, provider, split_model(model)[1])
         options = self._send_request.applied_to(options)
         effort = self._send_request.effort
         if effort and effort not in options.efforts:
@@ -197,11 +197,11 @@ class _Preparation:
             effort = continuation.message.effort
         return replace(options, effort=effort) if effort else options
 
-    def _require_allowed(self, options: ModelOptions, provider: Provider) -> None:
+    def _require_allowed(self, options: ModelOptions, provider: Provider, model: str) -> None:
         refused = [name for name in self._send_request.parameters if name not in options.client_parameters]
         fields = dict.fromkeys(refused, "This site does not let clients set it for this model.")
-        if self._send_request.tools and not provider.takes_tools:
-            fields["tools"] = "This model cannot be given tools by a client."
+        if (tools := self._send_request.tools) and (problem := provider.problem_with_tools(model, tools)):
+            fields["tools"] = problem
         if fields:
             raise APIError(422, "invalid", fields=fields)
 

@@ -10,8 +10,9 @@ from django.utils.module_loading import import_string
 from streaming_chat.conf import conf
 from streaming_chat.db.rows import with_defaults
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol.events import TOOL_CALL, TOOL_RESULT, is_blank, to_parts
+from streaming_chat.protocol.events import is_blank, to_parts
 from streaming_chat.providers.base import Turn
+from streaming_chat.providers.turns import joined
 
 from .prompt_start import start_of_prompt
 
@@ -33,7 +34,7 @@ def prompt(
     that contains one. continuation: turns that follow the history, which are never left out. keeps_calls: send a message
     without text if it has tool calls or the result of one.
     """
-    max_chars -= sum(len(turn.text) for turn in continuation)
+    max_chars -= sum(turn.chars for turn in continuation)
     history = history[start_of_prompt(history, max_chars) :]
     system = conversation.system_prompt
     messages: Iterable[Message | Turn] = history
@@ -51,7 +52,7 @@ def prompt(
     ]
     kept, omitted = fit(turns, max_chars)
     omitted += history[0].depth
-    return "" if not system or is_blank(system) else system, _join([*kept, *continuation]), omitted
+    return "" if not system or is_blank(system) else system, joined([*kept, *continuation]), omitted
 
 
 def _turn_of(message: Message | Turn) -> Turn:
@@ -64,7 +65,7 @@ def _turn_of(message: Message | Turn) -> Turn:
 
 
 def _is_of_tools(message: Message | Turn) -> bool:
-    return any(part["kind"] in (TOOL_CALL, TOOL_RESULT) for part in _turn_of(message).parts)
+    return bool((turn := _turn_of(message)).calls or turn.results)
 
 
 def _greeting(first: Message) -> str:
@@ -76,7 +77,7 @@ def fit(turns: Sequence[Turn], chars: int) -> tuple[list[Turn], int]:
     """Return the newest turns that fit, whole, and how many were left out; the last is never left out."""
     kept: list[Turn] = []
     for turn in reversed(turns):
-        chars -= len(turn.text)
+        chars -= turn.chars
         if chars < 0 and kept:
             break
         kept.append(turn)
@@ -85,14 +86,3 @@ def fit(turns: Sequence[Turn], chars: int) -> tuple[list[Turn], int]:
     while len(kept) > 1 and kept[0].role == Message.Role.ASSISTANT:
         kept.pop(0)
     return kept, len(turns) - len(kept)
-
-
-def _join(turns: list[Turn]) -> list[Turn]:
-    """Return the turns with neighbours of one role joined: providers reject two turns of a user in a row."""
-    joined: list[Turn] = []
-    for turn in turns:
-        if joined and joined[-1].role == turn.role:
-            joined[-1] = joined[-1].followed_by(turn)
-        else:
-            joined.append(turn)
-    return joined

@@ -12,7 +12,7 @@ from typing import Any, Self
 from streaming_chat.engine.run import Order
 from streaming_chat.outputs import Output
 from streaming_chat.protocol.events import TOOL_RESULT
-from streaming_chat.providers.base import Turn
+from streaming_chat.providers.base import Tools, Turn
 from streaming_chat.providers.model_options import ModelOptions
 
 _FIELDS = ("content", "model", "effort", "parent", "client_id")
@@ -61,8 +61,7 @@ class SendRequest:
     system: str = ""
     max_output_tokens: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    tools: Sequence[Any] = ()
-    tool_parameters: Mapping[str, Any] = field(default_factory=dict)
+    tools: Tools | None = None
     client_id: str = ""
     body: dict[str, Any] = field(default_factory=dict)
     stateless: bool = False
@@ -87,8 +86,8 @@ class SendRequest:
     def applied_to(self, options: ModelOptions) -> ModelOptions:
         """Return the options of a model with the client's parameters, as far as the site lets clients set them."""
         allowed = {name: value for name, value in self.parameters.items() if name in options.client_parameters}
-        if parameters := {**allowed, **self.tool_parameters}:
-            options = replace(options, parameters={**options.parameters, **parameters})
+        if allowed:
+            options = replace(options, parameters={**options.parameters, **allowed})
         most = self.max_output_tokens
         return replace(options, max_output_tokens=min(most, options.max_output_tokens)) if most else options
 

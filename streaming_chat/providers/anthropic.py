@@ -20,15 +20,17 @@ from streaming_chat.protocol.events import REASONING, TEXT, Event
 
 from . import anthropic_cache
 from .anthropic_batches import AnthropicBatches
+from .anthropic_messages import messages_of, tool_parameters
 from .anthropic_state import ThinkingBlocks
 from .anthropic_thinking import knows_schemas, thinking_parameters
-from .base import Prompt, Provider, ProviderOptions, Usage
+from .base import Prompt, Provider, ProviderOptions, Tools, Usage
 from .citations import CitedPages
 from .clients import Address, Clients, Secret
 from .errors import is_bare_error
 from .http import HttpStream
 from .output_schemas import anthropic_format, has_any_keys
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, objects_in, parse_objects
+from .turns import in_pairs
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -56,6 +58,7 @@ class AnthropicProvider(Provider):
     """
 
     telemetry_name = "anthropic"
+    takes_tools = True
 
     def __init__(
         self,
@@ -87,6 +90,11 @@ class AnthropicProvider(Provider):
     def prefills(self, model: str) -> bool:
         return bool(_PREFILLED.search(model)) if self.prefill is None else self.prefill
 
+    def problem_with_tools(self, model: str, tools: Tools) -> str:
+        if any(function.get("strict") for function in tools.functions) and not knows_schemas(model):
+            return "This model cannot be held to the schema of a tool, so strict must not be true."
+        return ""
+
     def sends_output(self, prompt: Prompt) -> bool:
         if prompt.output is None or has_any_keys(prompt.output):
             return False
@@ -106,7 +114,7 @@ class AnthropicProvider(Provider):
         """Return the request's body."""
         parameters: dict[str, Any] = {
             "model": prompt.model,
-            "messages": [{"role": turn.role, "content": turn.text} for turn in prompt.turns],
+            "messages": messages_of(prompt.turns),
             "max_tokens": prompt.options.max_output_tokens,
             "stream": True,
         }
@@ -114,12 +122,14 @@ class AnthropicProvider(Provider):
             parameters["system"] = prompt.system
         if prompt.context.owner_hash:
             parameters["metadata"] = {"user_id": prompt.context.owner_hash}
+        parameters |= tool_parameters(prompt)
         parameters |= thinking_parameters(prompt)
         if prompt.output and self.sends_output(prompt):
             config = parameters.get("output_config", {})
             parameters["output_config"] = {**config, "format": anthropic_format(prompt.output)}
         if duration := self._cache_duration(prompt):
-            anthropic_cache.mark(parameters, duration, anthropic_cache.lasting_turns(prompt))
+            lasting = in_pairs(prompt.turns[: anthropic_cache.lasting_turns(prompt)])
+            anthropic_cache.mark(parameters, duration, len(lasting))
         return prompt.options.apply_parameters(parameters)
 
     def _cache_duration(self, prompt: Prompt) -> str | None:

@@ -3,8 +3,8 @@
 From Claude 4.6 on, thinking adapts itself and `output_config.effort` guides it. Before, and at most compatible servers, it
 has a budget of tokens. Some models cannot do without. If a later model differs, a site's `parameters` replace all this.
 
-Sources: https://platform.claude.com/docs/en/build-with-claude/thinking and /effort, and the migration guides of Opus, Sonnet
-and Haiku 5.5 below https://platform.claude.com/docs/en/models, as of November 2026.
+Sources: https://platform.claude.com/docs/en/build-with-claude/thinking, /thinking-tool-workflows and /effort, and the
+migration guides of Opus, Sonnet and Haiku 5.5 below https://platform.claude.com/docs/en/models, as of November 2026.
 """
 
 from __future__ import annotations
@@ -93,7 +93,17 @@ def _budgeted(prompt: Prompt) -> dict[str, Any]:
     if effort == "none":
         return {"thinking": {"type": "disabled"}}
     budget = max(_LEAST_BUDGET, int(longest * _SHARES[effort or "medium"]))
-    # The budget must be smaller than the reply, and a model that thinks cannot continue an assistant's turn.
-    if budget >= longest or (prompt.turns and prompt.turns[-1].role == "assistant"):
+    # The budget must be smaller than the reply.
+    if budget >= longest or _cannot_begin_with_thoughts(prompt):
         return {}
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def _cannot_begin_with_thoughts(prompt: Prompt) -> bool:
+    """Return whether the API refuses a budget: for a call that must come, and in an assistant's turn that is continued.
+
+    The latter goes on after the results of tools, and would have to begin with the thoughts that came before the calls.
+    """
+    last = prompt.turns[-1] if prompt.turns else None
+    is_continued = last is not None and (last.role == "assistant" or bool(last.results))
+    return is_continued or (prompt.tools is not None and prompt.tools.must_be_called)

@@ -17,6 +17,7 @@ from streaming_chat.protocol.events import PART_WEIGHT, Event
 
 from .model_options import MAX_OUTPUT_TOKENS
 from .prompt import Prompt, RunContext, Turn
+from .tools import Tools
 
 if TYPE_CHECKING:
     from .batches import ProviderBatches
@@ -28,6 +29,7 @@ __all__ = [
     "ProviderOptions",
     "ProviderStream",
     "RunContext",
+    "Tools",
     "Turn",
     "Usage",
     "longest_reply",
@@ -161,6 +163,10 @@ class Provider(Backend, ABC):
     def prefills(self, model: str) -> bool:
         """Return whether this model continues an assistant's turn at the end of a prompt; else it gets an instruction."""
         return False
+
+    def problem_with_tools(self, model: str, tools: Tools) -> str:
+        """Return why this model cannot be given these tools of a client, "" if it can."""
+        return "" if self.takes_tools else "This model cannot be given tools by a client."
 
     def sends_output(self, prompt: Prompt) -> bool:
         """Return whether the request tells the API what object the reply must be; else the system prompt tells the model."""

@@ -26,7 +26,7 @@ from .http import HttpStream
 from .model_names import is_model_name, split_model
 from .openai_api import hashes_of, is_openai, make_clients, price_source
 from .openai_batches import OpenAIBatches
-from .openai_messages import messages_of
+from .openai_messages import messages_of, tool_parameters
 from .openai_reasoning import nearest_effort, thinks
 from .openai_tool_calls import ToolCalls
 from .output_schemas import openai_format
@@ -137,7 +137,7 @@ class OpenAIProvider(Provider):
                 parameters |= {"continue_final_message": True, "add_generation_prompt": False}
         parameters[self.max_tokens_parameter] = prompt.options.max_output_tokens
         if prompt.tools:
-            parameters["tools"] = list(prompt.tools)
+            parameters |= tool_parameters(prompt.tools)
         if self.include_usage:
             parameters["stream_options"] = {"include_usage": True}
         if effort := prompt.options.effort:

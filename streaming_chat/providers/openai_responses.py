@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from streaming_chat.protocol.events import REASONING, TEXT, Event
 
-from .base import Prompt, Provider, ProviderOptions, Turn
+from .base import Prompt, Provider, ProviderOptions
 from .citations import CitedPages
 from .errors import is_bare_error
 from .http import HttpStream
 from .openai_api import hashes_of, is_openai, make_clients, price_source
 from .openai_batches import OpenAIBatches
+from .openai_items import items_of, tool_parameters
 from .openai_reasoning import nearest_effort, thinks
 from .output_schemas import openai_format
 from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, merged, objects_in, parse_objects
@@ -27,7 +28,6 @@ from .parsing import MAX_ID, MAX_NAME, HeldCalls, ToolCall, clean, count, merged
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
-_CONTENT_TYPES = {"user": "input_text", "assistant": "output_text"}
 # What is sent back of a call, besides what its event has: where among the reasoning it came.
 _KEPT_OF_A_CALL = ("type", "id", "call_id")
 
@@ -43,6 +43,7 @@ class OpenAIResponsesProvider(Provider):
     """
 
     telemetry_name = "openai"
+    takes_tools = True
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class OpenAIResponsesProvider(Provider):
         """Return the request's body."""
         parameters: dict[str, Any] = {
             "model": prompt.model,
-            "input": [_message(turn) for turn in prompt.turns],
+            "input": items_of(prompt.turns),
             "max_output_tokens": prompt.options.max_output_tokens,
             "store": False,
             "stream": True,
@@ -93,6 +94,8 @@ class OpenAIResponsesProvider(Provider):
         }
         if prompt.system:
             parameters["instructions"] = prompt.system
+        if prompt.tools:
+            parameters |= tool_parameters(prompt.tools)
         if thinks(prompt.model):
             parameters["include"] = ["reasoning.encrypted_content"]
             parameters |= _reasoning(prompt)
@@ -101,10 +104,6 @@ class OpenAIResponsesProvider(Provider):
         if self.is_openai:
             parameters |= hashes_of(prompt.context)
         return prompt.options.apply_parameters(parameters)
-
-
-def _message(turn: Turn) -> dict[str, Any]:
-    return {"role": turn.role, "content": [{"type": _CONTENT_TYPES[turn.role], "text": turn.text}]}
 
 
 def _reasoning(prompt: Prompt) -> dict[str, Any]:

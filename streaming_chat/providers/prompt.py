@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, Self
 from django.utils.crypto import salted_hmac
 
 from streaming_chat.outputs import Output
-from streaming_chat.protocol.events import TEXT, TOOL_RESULT, text_length
+from streaming_chat.protocol.events import TEXT, TOOL_CALL, TOOL_RESULT, text_length
 
 from .model_options import ModelOptions
 from .output_schemas import instruction
+from .tools import Tools
 
 # As in `Message.parts`: {"kind": "text", "text": …}, or another kind with keys of its own.
 Part = Mapping[str, Any]
@@ -47,6 +48,31 @@ class Turn:
         if self._parts is None:
             return ({"kind": TEXT, "text": self.text},) if self.text else ()
         return self._parts
+
+    @property
+    def calls(self) -> tuple[Part, ...]:
+        """The calls of tools: their `id`, `name` and `arguments`, which are JSON text."""
+        return self._parts_of(TOOL_CALL)
+
+    @property
+    def results(self) -> tuple[Part, ...]:
+        """The results of a client's tools: the `id` of the call, and the `text`."""
+        return self._parts_of(TOOL_RESULT)
+
+    @property
+    def text_beside_results(self) -> str:
+        """What the user says, without the results of tools."""
+        if not self.results:
+            return self.text
+        return "".join(part["text"] for part in self._parts_of(TEXT)).lstrip("\n")
+
+    @property
+    def chars(self) -> int:
+        """The code points of the text and of the arguments of calls."""
+        return len(self.text) + sum(text_length(part.get("arguments", "")) for part in self.calls)
+
+    def _parts_of(self, kind: str) -> tuple[Part, ...]:
+        return () if self._parts is None else tuple(part for part in self._parts if part["kind"] == kind)
 
     def followed_by(self, other: Turn) -> Turn:
         """Return this turn and another one of the same role as one, with a blank line between their texts."""
@@ -98,7 +124,7 @@ class Prompt:
 
     model: the name after the colon in `alias:model`. system: the system prompt, or "". turns: oldest first; the last is
     the user's, or the assistant's that the model is to continue (see `Provider.prefills`). options: of the model; its
-    `max_output_tokens` is the most tokens that the reply may have. tools: that the model may call, as in chat completions.
+    `max_output_tokens` is the most tokens that the reply may have. tools: of the client, None for none.
     output: the object that the reply must be, with its JSON schema; None for text. context: for whom it is. lasting_turns:
     how many turns the next prompt will begin with, None for all; the one after them has documents that were looked up for
     it alone.
@@ -113,7 +139,7 @@ class Prompt:
         system: str = "",
         turns: tuple[Turn, ...] = (),
         options: ModelOptions = ModelOptions(),  # noqa: B008  (frozen)
-        tools: tuple[Any, ...] = (),
+        tools: Tools | None = None,
         output: Output | None = None,
         context: RunContext = RunContext(),  # noqa: B008  (a tuple)
         lasting_turns: int | None = None,
@@ -131,8 +157,8 @@ class Prompt:
     def chars(self) -> int:
         """The code points of the system prompt, the tools and all turns."""
         output = len(instruction(self.output)) if self.output else 0
-        tools = text_length(self.tools) if self.tools else 0
-        return len(self.system) + output + tools + sum(len(turn.text) for turn in self.turns)
+        tools = self.tools.chars if self.tools else 0
+        return len(self.system) + output + tools + sum(turn.chars for turn in self.turns)
 
     def with_instruction(self) -> Self:
         """Return the same prompt, with what the reply must be at the end of the system prompt: for an API without a word for

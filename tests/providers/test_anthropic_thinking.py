@@ -3,7 +3,7 @@
 from django.test import SimpleTestCase
 
 from streaming_chat.providers.anthropic_thinking import thinking_parameters
-from streaming_chat.providers.base import Prompt, Turn
+from streaming_chat.providers.base import Prompt, Tools, Turn
 from streaming_chat.providers.model_options import EFFORTS, ModelOptions
 
 ADAPTIVE = {"type": "adaptive"}
@@ -11,8 +11,8 @@ SHOWN = {"type": "adaptive", "display": "summarized"}
 OFF = {"thinking": {"type": "disabled"}}
 
 
-def asked(model, *, turns=(), **options):
-    return thinking_parameters(Prompt(model=model, turns=turns, options=ModelOptions(**options)))
+def asked(model, *, turns=(), tools=None, **options):
+    return thinking_parameters(Prompt(model=model, turns=turns, tools=tools, options=ModelOptions(**options)))
 
 
 def budget(tokens):
@@ -88,3 +88,18 @@ class BudgetTests(SimpleTestCase):
         turns = (Turn("user", "a"), Turn("assistant", "b"))
 
         assert asked("claude-haiku-4-5", effort="low", turns=turns) == {}
+
+    def test_a_call_that_must_come_is_without_a_budget(self):
+        """The API refuses both together; thinking that adapts itself it allows."""
+        for tools in (Tools(({"name": "time"},), "required"), Tools(({"name": "time"},), function="time")):
+            assert asked("claude-haiku-4-5", effort="low", tools=tools) == {}
+            assert asked("claude-opus-5-5", effort="low", tools=tools)["thinking"] == ADAPTIVE
+        assert asked("claude-haiku-4-5", effort="low", tools=Tools(({"name": "time"},), "auto")) == budget(2_048)
+
+    def test_after_the_results_of_tools_there_is_no_budget(self):
+        """With one, the API wants the thinking before the call."""
+        result = Turn("user", [{"kind": "tool_result", "id": "1", "text": "12:00"}])
+
+        assert asked("claude-haiku-4-5", effort="low", turns=(result,)) == {}
+        assert asked("claude-opus-5-5", effort="low", turns=(result,))["thinking"] == ADAPTIVE
+        assert asked("claude-haiku-4-5", effort="low", turns=(result, Turn("assistant", "Noon."), Turn("user", "Hi")))

@@ -1,20 +1,14 @@
-"""Turns as messages of chat completions: a client's tool calls and their results go along if both are there."""
+"""Turns and tools in the form of chat completions."""
 
 from django.test import SimpleTestCase
 
-from streaming_chat.providers.base import Turn
-from streaming_chat.providers.openai_messages import messages_of
+from streaming_chat.providers.base import Tools, Turn
+from streaming_chat.providers.openai_messages import messages_of, tool_parameters
 
-ASKED = Turn("user", "Weather in Rome and Oslo?")
-USER = {"role": "user", "content": "Weather in Rome and Oslo?"}
+from .test_turns import ASKED, assistant, call, result, text, user
 
-
-def call(id):
-    return {"kind": "tool_call", "id": id, "name": "weather", "arguments": "{}", "complete": True}
-
-
-def result(id, text):
-    return Turn("user", [{"kind": "tool_result", "id": id, "text": text}])
+USER = {"role": "user", "content": ASKED.text}
+WEATHER = {"name": "weather", "description": "Of a city.", "parameters": {"type": "object"}, "strict": True}
 
 
 def called(*ids, content=None):
@@ -33,31 +27,45 @@ class MessagesTests(SimpleTestCase):
         assert messages_of(turns) == [{"role": turn.role, "content": turn.text} for turn in turns]
 
     def test_calls_and_results(self):
-        results = result("1", "Sunny").followed_by(result("2", ""))
+        turns = [ASKED, assistant(call("1"), call("2")), user(result("1", "Sunny"), result("2", ""))]
 
-        assert messages_of([ASKED, Turn("assistant", [call("1"), call("2")]), results]) == [
-            USER,
-            called("1", "2"),
-            told("1", "Sunny"),
-            told("2", ""),
-        ]
+        assert messages_of(turns) == [USER, called("1", "2"), told("1", "Sunny"), told("2", "")]
 
     def test_what_the_user_says_after_a_result(self):
-        after = result("1", "Sunny").followed_by(Turn("user", "Thanks"))
-        reply = Turn("assistant", [{"kind": "text", "text": "I look."}, call("1")])
+        after = user(result("1", "Sunny")).followed_by(Turn("user", "Thanks"))
 
-        assert messages_of([ASKED, reply, after]) == [
+        assert messages_of([ASKED, assistant(text("I look."), call("1")), after]) == [
             USER,
             called("1", content="I look."),
             told("1", "Sunny"),
             {"role": "user", "content": "Thanks"},
         ]
 
-    def test_a_call_without_a_result_is_left_out(self):
-        assert messages_of([ASKED, Turn("assistant", [call("1")]), Turn("user", "Never mind")]) == [
-            USER,
-            {"role": "user", "content": "Never mind"},
-        ]
+    def test_what_is_not_in_pairs(self):
+        assert messages_of([user(result("1", "Sunny")), assistant(call("2"))]) == [{"role": "user", "content": "Sunny"}]
 
-    def test_a_result_without_its_call_is_the_users_text(self):
-        assert messages_of([result("1", "Sunny")]) == [{"role": "user", "content": "Sunny"}]
+
+class ToolsTests(SimpleTestCase):
+    def test_the_form_of_chat_completions(self):
+        tools = [{"type": "function", "function": each} for each in (WEATHER, {"name": "time"})]
+
+        assert tool_parameters(Tools((WEATHER, {"name": "time"}))) == {"tools": tools}
+
+    def test_how_they_may_be_called(self):
+        for tools, sent in (
+            (Tools((WEATHER,), "required"), {"tool_choice": "required"}),
+            (Tools((WEATHER,), "none", parallel=True), {"tool_choice": "none", "parallel_tool_calls": True}),
+            (Tools((WEATHER,), parallel=False), {"parallel_tool_calls": False}),
+            (
+                Tools((WEATHER,), function="weather"),
+                {"tool_choice": {"type": "function", "function": {"name": "weather"}}},
+            ),
+        ):
+            with self.subTest(sent):
+                parameters = tool_parameters(tools)
+                del parameters["tools"]
+
+                assert parameters == sent
+
+    def test_no_repr_shows_what_a_client_has_written(self):
+        assert repr(Tools((WEATHER,), function="weather")) == "Tools()"

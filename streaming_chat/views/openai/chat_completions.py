@@ -25,7 +25,7 @@ from streaming_chat.views.api.replies import begin_reply
 from streaming_chat.views.api.reply_answers import ReplyAnswer
 
 from .answers import answer_whole, late_reply, openai_view, refused_reply
-from .parameters import OF_THE_MODEL, OF_TOOLS, fields
+from .parameters import OF_THE_MODEL, fields, tools_of
 from .transcripts import Transcript
 
 # Closing the connection is the only way in which such a client can stop its reply.
@@ -46,8 +46,6 @@ def complete(request: HttpRequest, owner: Owner) -> ReplyAnswer:
     body = {name: value for name, value in given.items() if value is not None}
     transcript: Transcript = body["messages"]
     _require_may_set(request, owner, transcript)
-    if not body.get("tools") and (named := [name for name in OF_TOOLS if name in body]):
-        raise APIError(422, "invalid", fields={named[0]: "Needs tools."})
     send_request = _send_request(request, owner, body, transcript)
     if not body.get("stream"):
         return begin_reply(request, owner, send_request, stream=False, answer_whole=_answer_whole)
@@ -78,8 +76,7 @@ def _send_request(request: HttpRequest, owner: Owner, body: dict[str, Any], tran
         effort=body.get("reasoning_effort", ""),
         max_output_tokens=body.get("max_completion_tokens", body.get("max_tokens")),
         parameters={name: body[name] for name in OF_THE_MODEL if name in body},
-        tools=body.get("tools", ()),
-        tool_parameters={name: body[name] for name in OF_TOOLS if name in body},
+        tools=tools_of(body),
         client_id=_client_id(request),
         body=_compared(body, transcript),
         stateless=True,

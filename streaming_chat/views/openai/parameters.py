@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from streaming_chat.exceptions import APIError
+from streaming_chat.providers.base import Tools
 from streaming_chat.providers.model_options import EFFORTS
 from streaming_chat.views.api import parsing
 
@@ -16,16 +18,10 @@ from .transcripts import transcript
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_TOOLS = 128
 _MAX_STOPS = 4
-_FUNCTION = {
+_NAMED = {"type": "object", "properties": {"name": {"type": "string", "pattern": f"^{_NAME.pattern}$"}}}
+_CHOICE = {
     "type": "object",
-    "properties": {
-        "type": {"const": "function"},
-        "function": {
-            "type": "object",
-            "properties": {"name": {"type": "string", "pattern": f"^{_NAME.pattern}$"}},
-            "required": ["name"],
-        },
-    },
+    "properties": {"type": {"const": "function"}, "function": {**_NAMED, "required": ["name"]}},
     "required": ["type", "function"],
 }
 
@@ -84,29 +80,72 @@ def _stream_options(value: Any) -> bool:
     return options.get("include_usage", False)
 
 
-@parsing.check(type="array", items=_FUNCTION, minItems=1, maxItems=_MAX_TOOLS)
-def _tools(value: Any) -> list[Any]:
+# Of a function: what each key may be, besides null.
+_KEYS: dict[str, type] = {"name": str, "description": str, "parameters": dict, "strict": bool}
+_TYPES = {str: "string", dict: "object", bool: "boolean"}
+_PROPERTIES = {name: {"type": [_TYPES[kind], "null"]} for name, kind in _KEYS.items()} | _NAMED["properties"]
+_TOOL = {
+    "type": "object",
+    "properties": {
+        "type": {"const": "function"},
+        "function": {
+            "type": "object",
+            "properties": _PROPERTIES,
+            "required": ["name"],
+            "additionalProperties": {"type": "null"},
+        },
+    },
+    "required": ["type", "function"],
+}
+
+
+@parsing.check(type="array", items=_TOOL, minItems=1, maxItems=_MAX_TOOLS)
+def _tools(value: Any) -> list[dict[str, Any]]:
+    """Return the functions, without keys that are null."""
     if not isinstance(value, list) or not 0 < len(value) <= _MAX_TOOLS:
         raise ValueError(f"Must be a list of 1 to {_MAX_TOOLS} tools.")
-    for tool in value:
-        if not isinstance(tool, dict) or tool.get("type") != "function" or not _is_function(tool.get("function")):
-            raise ValueError(
-                'Each tool must be {"type": "function", "function": {"name", "description", "parameters"}}.'
-            )
-    return value
+    functions = [_function(tool) for tool in value]
+    if len({function["name"] for function in functions}) < len(functions):
+        raise ValueError("Two tools must not have the same name.")
+    return functions
 
 
-def _is_function(value: Any) -> bool:
+def _function(tool: Any) -> dict[str, Any]:
+    if not isinstance(tool, dict) or tool.get("type") != "function" or not _has_name(tool.get("function")):
+        raise ValueError('Each tool must be {"type": "function", "function": {"name", "description", "parameters"}}.')
+    function = {name: value for name, value in tool["function"].items() if value is not None}
+    for name, value in function.items():
+        if name not in _KEYS:
+            raise ValueError(f"A function must not have {name[:64]}.")
+        if not isinstance(value, _KEYS[name]):
+            raise ValueError(f"The {name} of a function must be of the type {_TYPES[_KEYS[name]]}.")
+    return function
+
+
+def _has_name(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("name"), str) and bool(_NAME.fullmatch(value["name"]))
 
 
-@parsing.check(anyOf=[{"enum": ["none", "auto", "required"]}, _FUNCTION])
+@parsing.check(anyOf=[{"enum": ["none", "auto", "required"]}, _CHOICE])
 def _tool_choice(value: Any) -> Any:
     if isinstance(value, str) and value in ("none", "auto", "required"):
         return value
-    if not isinstance(value, dict) or value.get("type") != "function" or not _is_function(value.get("function")):
+    if not isinstance(value, dict) or value.get("type") != "function" or not _has_name(value.get("function")):
         raise ValueError('Must be "none", "auto", "required", or the name of a function as an object.')
     return value
+
+
+def tools_of(body: dict[str, Any]) -> Tools | None:
+    """Return the tools of a request, None without any. Raises APIError: 422."""
+    if "tools" not in body:
+        if named := [name for name in _OF_TOOLS if name in body]:
+            raise APIError(422, "invalid", fields={named[0]: "Needs tools."})
+        return None
+    functions, choice = tuple(body["tools"]), body.get("tool_choice", "")
+    function = choice["function"]["name"] if isinstance(choice, dict) else ""
+    if function and function not in [each["name"] for each in functions]:
+        raise APIError(422, "invalid", fields={"tool_choice": "Must name one of the tools."})
+    return Tools(functions, "" if function else choice, function, body.get("parallel_tool_calls"))
 
 
 # Those of the model, which the site lets clients set or not: CLIENT_PARAMETERS.
@@ -120,7 +159,7 @@ OF_THE_MODEL: dict[str, parsing.Check] = {
     "logit_bias": _object,
     "response_format": _object,
 }
-OF_TOOLS: dict[str, parsing.Check] = {"tool_choice": _tool_choice, "parallel_tool_calls": parsing.boolean}
+_OF_TOOLS: dict[str, parsing.Check] = {"tool_choice": _tool_choice, "parallel_tool_calls": parsing.boolean}
 _OTHERS: dict[str, parsing.Check] = {
     "model": parsing.text(255, shortest=1),
     "messages": transcript,
@@ -140,7 +179,7 @@ _REQUIRED = ("model", "messages")
 
 def fields() -> parsing.Fields:
     """Return the parameters. Null is what a client sends for one that it does not set."""
-    checks = _OTHERS | OF_TOOLS | OF_THE_MODEL
+    checks = _OTHERS | _OF_TOOLS | OF_THE_MODEL
     return parsing.Fields(
         {name: check if name in _REQUIRED else parsing.optional(check) for name, check in checks.items()}, _REQUIRED
     )

@@ -5,7 +5,7 @@ Each role may have the keys that the SDKs give their own answers; those without 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from streaming_chat.conf import conf
@@ -66,6 +66,7 @@ def transcript(value: Any) -> Transcript:
         raise ValueError("Messages of the roles system and developer must come first.")
     if messages[-1][0] not in ("user", "tool"):
         raise ValueError("The last message must have the role user or tool.")
+    _require_calls([turn for _, turn in messages])
     return Transcript("\n\n".join(turn.text for _, turn in messages[:first]), [turn for _, turn in messages[first:]])
 
 
@@ -87,6 +88,18 @@ def _turn(role: str, item: dict[str, Any]) -> Turn:
     if role == "tool":
         return Turn("user", [{"kind": TOOL_RESULT, "id": _id(item.get("tool_call_id")), "text": text}])
     return Turn("user", text)
+
+
+def _require_calls(turns: Sequence[Turn]) -> None:
+    """Raise ValueError for a result of a tool without a call in the message of the assistant before it."""
+    waiting: set[str] = set()
+    for turn in turns:
+        for result in turn.results:
+            if result["id"] not in waiting:
+                raise ValueError("A message of the role tool must answer one of the tool_calls before it, each once.")
+            waiting.remove(result["id"])
+        if not turn.results:
+            waiting = {call["id"] for call in turn.calls}
 
 
 def _text(content: Any, longest: int, *, shortest: int) -> str:

@@ -8,8 +8,8 @@ from django.test import override_settings
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.chats.branches import branch
 from streaming_chat.models import Conversation, Message
-from streaming_chat.providers.base import Usage
-from streaming_chat.testing import Script
+from streaming_chat.providers.base import Tools, Usage
+from streaming_chat.testing import Script, ScriptedProvider
 from tests.factories import make_token, make_user
 from tests.native import ApiTestCase
 
@@ -191,6 +191,7 @@ class ParameterTests(CompletionsTestCase):
             "stream_options": {"x": True},
             "tools": [{"type": "web_search"}],
             "tool_choice": "auto",
+            "parallel_tool_calls": False,
             "reasoning_effort": "huge",
         }.items():
             with self.subTest(name):
@@ -259,11 +260,71 @@ class MessagesTests(CompletionsTestCase):
         self.whole(user("Weather?"), assistant(None, tool_calls=[CALL]), tool, tools=[WEATHER], tool_choice="auto")
         _question, called, result = self.prompt().turns
 
-        assert self.prompt().tools == (WEATHER,)
-        assert self.prompt().options.parameters == {"tool_choice": "auto"}
+        assert self.prompt().tools == Tools((WEATHER["function"],), "auto")
         assert called.parts[0]["name"] == "weather"
         assert result.parts == ({"kind": "tool_result", "id": "call_1", "text": "Sunny"},)
         assert Message.objects.get(text="Sunny").role == "user"
+
+    def test_a_result_answers_a_call_before_it(self):
+        """As at OpenAI."""
+        tool = {"role": "tool", "tool_call_id": "call_1", "content": "Sunny"}
+        called = assistant(None, tool_calls=[CALL])
+        for messages in (
+            [tool],
+            [user("Hi"), assistant("Ho"), tool],
+            [user("Hi"), called, user("Ho"), tool],
+            [user("Hi"), called, {**tool, "tool_call_id": "call_2"}],
+            [user("Hi"), called, tool, tool],
+        ):
+            with self.subTest(messages=messages):
+                assert self.refused(*messages) == (400, "invalid", "messages")
+
+
+class ToolsTests(CompletionsTestCase):
+    def tool(self, **function):
+        return {"type": "function", "function": {"name": "weather", **function}}
+
+    def test_how_tools_may_be_called(self):
+        named = {"type": "function", "function": {"name": "weather"}}
+        for body, tools in (
+            ({}, {}),
+            ({"tool_choice": "required"}, {"choice": "required"}),
+            ({"tool_choice": named, "parallel_tool_calls": False}, {"function": "weather", "parallel": False}),
+        ):
+            self.whole(tools=[WEATHER], **body)
+
+            assert self.prompt().tools == Tools((WEATHER["function"],), **tools)
+
+    def test_what_is_null_counts_as_absent(self):
+        self.whole(tools=[self.tool(description=None, parameters=None, strict=None, x=None)])
+
+        assert self.prompt().tools == Tools(({"name": "weather"},))
+
+    def test_tools_that_are_refused(self):
+        """By the name of what is wrong with them."""
+        for name, tool in (
+            ("name", {"type": "function", "function": {"description": "Of a city."}}),
+            ("strict", self.tool(strict=1)),
+            ("parameters", self.tool(parameters=[])),
+            ("description", self.tool(description={})),
+            ("cache_control", self.tool(cache_control={})),
+        ):
+            with self.subTest(name):
+                error = self.ask(tools=[tool]).json()["error"]
+
+                assert (error["code"], error["param"]) == ("invalid", "tools")
+                assert name in error["message"]
+
+        assert self.refused(tools=[WEATHER, WEATHER]) == (400, "invalid", "tools")
+
+    def test_a_choice_of_a_tool_that_is_not_there(self):
+        choice = {"type": "function", "function": {"name": "time"}}
+
+        assert self.refused(tools=[WEATHER], tool_choice=choice) == (400, "invalid", "tool_choice")
+
+    def test_a_provider_that_takes_no_tools(self):
+        with mock.patch.object(ScriptedProvider, "takes_tools", False):
+            assert self.refused(tools=[WEATHER]) == (400, "invalid", "tools")
 
 
 class IdempotencyTests(CompletionsTestCase):
