@@ -60,7 +60,9 @@ class InPairsTests(SimpleTestCase):
             [assistant(call("1")), user(), assistant(call("2"))],
         ):
             with self.subTest(turns=len(turns)):
-                assert in_pairs([ASKED, *turns, Turn("user", "Well?")]) == [ASKED.followed_by(Turn("user", "Well?"))]
+                [turn] = in_pairs([ASKED, *turns, Turn("user", "Well?")])
+
+                assert (turn.role, turn.text) == ("user", f"{ASKED.text}\n\nWell?")
 
     def test_a_result_without_its_call_is_the_users_text(self):
         for before in (
