@@ -2,6 +2,7 @@
 
 from django.test import override_settings
 
+from streaming_chat.chats.prompts import fit
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, Message
 from streaming_chat.providers.base import Turn
@@ -121,6 +122,14 @@ class HistoryTests(ApiTestCase):
 
         assert self.turns("abcdef") == [("user", "5678"), ("assistant", "90"), ("user", "abcdef")]
         assert self.reply.omitted_messages == 2
+
+    def test_the_arguments_of_a_call_count(self):
+        """Where the length of what is stored is not known: in a fallback, and in what a hook says."""
+        call = {"kind": "tool_call", "id": "1", "name": "weather", "arguments": "x" * 20, "complete": True}
+        turns = [Turn("user", "a"), Turn("assistant", [call]), Turn("user", "b")]
+
+        assert fit(turns, 22) == (turns, 0)
+        assert fit(turns, 20) == (turns[2:], 2)
 
     def test_a_prompt_does_not_begin_with_a_reply(self):
         self.provider.max_prompt_chars = 12

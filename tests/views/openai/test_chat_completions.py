@@ -9,7 +9,7 @@ from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.chats.branches import branch
 from streaming_chat.models import Conversation, Message
 from streaming_chat.providers.base import Tools, Usage
-from streaming_chat.testing import Script, ScriptedProvider
+from streaming_chat.testing import Script
 from tests.factories import make_token, make_user
 from tests.native import ApiTestCase
 
@@ -322,9 +322,12 @@ class ToolsTests(CompletionsTestCase):
 
         assert self.refused(tools=[WEATHER], tool_choice=choice) == (400, "invalid", "tool_choice")
 
+    @override_settings(
+        STREAMING_CHAT_PROVIDERS={"demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"}},
+        STREAMING_CHAT_MODELS=["demo:demo"],
+    )
     def test_a_provider_that_takes_no_tools(self):
-        with mock.patch.object(ScriptedProvider, "takes_tools", False):
-            assert self.refused(tools=[WEATHER]) == (400, "invalid", "tools")
+        assert self.refused(model="demo:demo", tools=[WEATHER]) == (400, "invalid", "tools")
 
 
 class IdempotencyTests(CompletionsTestCase):
