@@ -18,7 +18,7 @@ from .transcripts import transcript
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_TOOLS = 128
 _MAX_STOPS = 4
-_NAMED = {"type": "object", "properties": {"name": {"type": "string", "pattern": f"^{_NAME.pattern}$"}}}
+_NAMED: dict[str, Any] = {"type": "object", "properties": {"name": {"type": "string", "pattern": f"^{_NAME.pattern}$"}}}
 _CHOICE = {
     "type": "object",
     "properties": {"type": {"const": "function"}, "function": {**_NAMED, "required": ["name"]}},
