@@ -3,6 +3,7 @@
 from django.test import override_settings
 
 from streaming_chat.models import Conversation, Message, ReplyEvent
+from streaming_chat.providers import get_provider
 
 from .provider_server import Gate, Script
 from .servers import held, outcome, site
@@ -16,6 +17,12 @@ OLD, NEW = "claude-opus-4-5", "claude-sonnet-4-6"
 
 
 class Continuing(Endings):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # The import of its SDK takes longer than a read may wait for, on a busy machine.
+        get_provider("anthropic").prepare()
+
     def cut_off(self, model: str = f"anthropic:{OLD}", script: Script | None = None) -> Message:
         """Return a reply that was cut off at its greatest length."""
         finish = "max_tokens" if model.startswith("anthropic") else "length"
