@@ -89,7 +89,16 @@ KINDS = {
     **{
         f"admin/streaming_chat/conversation/{rest}": TRANSCRIPTS
         for rest in (
-            *("", "add/", "find/", "numbers/", "search/", "review/next/", "<uuid:pk>/review/"),
+            *(
+                "",
+                "add/",
+                "find/",
+                "numbers/",
+                "search/",
+                "review/next/",
+                "<uuid:pk>/review/",
+                "<uuid:pk>/review/undo/",
+            ),
             *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
         )
     },

@@ -31,7 +31,7 @@ from streaming_chat.privacy.audit import record
 from streaming_chat.review.queues import Queue
 from streaming_chat.search.query import MAX_LISTED_HITS
 
-from . import dashboard, list_search, review_bar, reviews, search_page
+from . import dashboard, list_search, review_actions, review_bar, reviews, search_page
 from .exports import ExportMixin, may_export
 from .filters import CONVERSATION_FILTERS
 from .formats import money, owner_name
@@ -81,7 +81,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     search_help_text = _(
         "Owner, reference, id of a conversation, a message or a provider's request, or words in texts of the last 90 days."
     )
-    actions = (reviews.mark_done, reviews.assign_to_me, "export_jsonl", "export_csv")
+    actions = (*review_actions.ACTIONS, "export_jsonl", "export_csv")
 
     @property
     def media(self) -> forms.Media:

@@ -112,9 +112,19 @@ class ReviewBar:
         return describe_state(self.conversation)
 
     @property
+    def is_done(self) -> bool:
+        """Whether the review is finished."""
+        return self.conversation.review_state == ReviewState.DONE
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the user has taken the conversation."""
+        return self.conversation.review_state == ReviewState.IN_REVIEW and self.review.reviewer_id == self.user.pk
+
+    @property
     def is_reopened(self) -> bool:
         """Whether something was added after the review was done."""
-        return bool(self.review.done_at) and self.conversation.review_state != ReviewState.DONE
+        return bool(self.review.done_at) and not self.is_done
 
     @property
     def on_conversation(self) -> Verdicts:

@@ -1,4 +1,4 @@
-"""Reviewing in the admin: the form of the review bar, "Next", and actions on several conversations of the list.
+"""Reviewing in the admin: the form of the review bar, "Next", and "Undo".
 
 All of it needs `view_conversation`, `view_transcript` and `review_conversation`. Everything works without JavaScript, which
 only adds keyboard shortcuts.
@@ -6,35 +6,35 @@ only adds keyboard shortcuts.
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import OperationalError
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_busy
 from streaming_chat.models import AccessRecord, Conversation, Review
 from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.storable_text import storable
-from streaming_chat.review import reviews
-from streaming_chat.review.reviews import Snapshot, StaleReviewError, VerdictChange
+from streaming_chat.review import queues, reviews
+from streaming_chat.review.reopening import reopen
+from streaming_chat.review.reviews import Snapshot, StaleReviewError
+from streaming_chat.review.verdicts import VerdictChange
 
 from .pages import as_uuid, lock_timeout_page, post_only, render_page, retry_on_lock_timeout, transcript_url
 from .review_bar import may_review, persistent_query, queue_of
 
-# Two pages of the list: each conversation is a transaction of its own.
-MAX_SELECTED = 100
-_ACTIONS = ("save", "done", "done_next", "next")
+_ACTIONS = ("save", "done", "done_next", "next", "release", "reopen")
 # Fields of the form that the page about a conflict replaces.
 _REPLACED = frozenset({"csrfmiddlewaretoken", "version", "notes", "base", "action"})
 
@@ -48,77 +48,104 @@ def urls(model_admin: Any) -> list[Any]:
     return [
         path("review/next/", guarded(next_view), name="streaming_chat_conversation_review_next"),
         path("<uuid:pk>/review/", guarded(review_view), name="streaming_chat_conversation_review"),
+        path("<uuid:pk>/review/undo/", guarded(undo_view), name="streaming_chat_conversation_review_undo"),
     ]
-
-
-@admin.action(permissions=["review"], description=gettext_lazy("Mark as reviewed"))
-def mark_done(model_admin: Any, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
-    """Mark the selected conversations as reviewed as they are."""
-    selected = _selected(request, queryset)
-    done = sum(reviews.finish_as_is(pk, request.user) for pk in selected)
-    text = ngettext("{count} conversation is done.", "{count} conversations are done.", done)
-    _show_result(request, text.format(count=done), skipped=len(selected) - done)
-
-
-@admin.action(permissions=["review"], description=gettext_lazy("Assign to me"))
-def assign_to_me(model_admin: Any, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
-    """Take the selected conversations."""
-    selected = _selected(request, queryset)
-    taken = sum(reviews.take(pk, request.user) for pk in selected)
-    text = ngettext("{count} conversation is assigned to you.", "{count} conversations are assigned to you.", taken)
-    _show_result(request, text.format(count=taken), skipped=len(selected) - taken)
-
-
-def _selected(request: HttpRequest, queryset: QuerySet[Conversation]) -> list[uuid.UUID]:
-    ids = list(queryset.values_list("pk", flat=True)[: MAX_SELECTED + 1])
-    if len(ids) > MAX_SELECTED:
-        text = _("You can select at most {count} conversations. The first {count} were used.")
-        messages.warning(request, text.format(count=MAX_SELECTED))
-    return ids[:MAX_SELECTED]
-
-
-def _show_result(request: HttpRequest, text: str, *, skipped: int) -> None:
-    messages.info(request, text)
-    if skipped:
-        text = ngettext(
-            "{count} was skipped: it is done, or another reviewer has it.",
-            "{count} were skipped: they are done, or another reviewer has them.",
-            skipped,
-        )
-        messages.warning(request, text.format(count=skipped))
 
 
 def next_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Take the next conversation of a queue and redirect to it."""
     _require_permission(request)
-    return _redirect_to_next(request, as_uuid(request.POST.get("leaving", "")))
+    return _redirect_to_next(request, as_uuid(request.POST.get("leaving", "")), _version(request.POST.get("done", "")))
+
+
+def undo_view(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Reopen the review that "Done and next" has finished, release the conversation that it opened, and redirect back."""
+    _require_permission(request)
+    _require_conversation(pk)
+    if (version := _version(request.POST.get("version", ""))) is None:
+        raise BadRequest("version must be a number.")
+    if opened := as_uuid(request.POST.get("opened", "")):
+        reviews.release(opened, request.user)
+    try:
+        is_reopened = reopen(pk, request.user, version=version, takes=True)
+    except StaleReviewError:
+        is_reopened = False
+    _show_reopened(request, is_reopened)
+    return HttpResponseRedirect(transcript_url(pk, queue=queue_of(request.POST).value))
+
+
+def _version(text: str) -> int | None:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def review_view(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Save the form of the review bar and redirect."""
     _require_permission(request)
-    if not Conversation.objects.using(live_database()).filter(pk=pk).exists():
-        raise Http404
+    _require_conversation(pk)
     try:
         form = ReviewForm.parse(request.POST)
-        is_outdated = not form.save(pk, request.user)
+        is_saved = form.save(pk, request.user)
     except StaleReviewError as error:
         return _conflict_page(model_admin, request, pk, error.review)
     except Conversation.DoesNotExist:
         raise Http404 from None
     except ValueError as error:
         raise BadRequest(str(error)) from error
-    if is_outdated:
+    return _answer(model_admin, request, pk, form, is_saved=is_saved)
+
+
+def _answer(model_admin: Any, request: HttpRequest, pk: uuid.UUID, form: ReviewForm, *, is_saved: bool) -> HttpResponse:
+    """Redirect after a form was saved. is_saved: what `ReviewForm.save` returned."""
+    if form.is_finished and not is_saved:
         text = _("Something was added while you were reading. Your notes are saved. Read it, then submit again.")
         messages.warning(request, text)
         return _redirect_to_newest(request, pk)
     if form.action in ("next", "done_next"):
-        return _redirect_to_next_after_save(model_admin, request, pk)
-    if form.action == "done":
+        return _redirect_to_next_after_save(
+            model_admin, request, pk, form.snapshot.version + 1 if form.is_finished else None
+        )
+    if form.action == "reopen":
+        _show_reopened(request, is_saved)
+    elif form.action == "release":
+        _show_released(request, is_saved)
+    elif form.is_finished:
         messages.success(request, _("The conversation is reviewed."))
     elif not form.pressed:
         messages.success(request, _("Saved."))
     return _redirect_back(request, pk, form.pressed)
+
+
+def _show_reopened(request: HttpRequest, is_reopened: bool) -> None:
+    if is_reopened:
+        messages.success(request, _("The review is reopened, and the conversation is assigned to you."))
+        return
+    text = _("Nothing was reopened: another reviewer changed the review, or something was added to the conversation.")
+    messages.warning(request, text)
+
+
+def _show_released(request: HttpRequest, is_released: bool) -> None:
+    if is_released:
+        messages.success(request, _("The conversation is released. Other reviewers can take it now."))
+    else:
+        messages.warning(request, _("Nothing was released: the conversation is not assigned to you."))
+
+
+def _show_undo(request: HttpRequest, pk: uuid.UUID, version: int, opened: uuid.UUID | None) -> None:
+    """Say that a review is finished, with a form that undoes it. version: of the review. opened: what came next."""
+    context = {
+        "text": _("The conversation is reviewed."),
+        "url": reverse("admin:streaming_chat_conversation_review_undo", args=[pk]),
+        "version": version,
+        "queue": queue_of(request.POST).value,
+        "opened": opened,
+    }
+    template = "admin/streaming_chat/conversation/review_undo.html"
+    messages.success(request, render_to_string(template, context, request))
+
+
+def _require_conversation(pk: uuid.UUID) -> None:
+    if not Conversation.objects.using(live_database()).filter(pk=pk).exists():
+        raise Http404
 
 
 def _require_permission(request: HttpRequest) -> None:
@@ -139,6 +166,16 @@ class ReviewForm:
     verdicts: dict[uuid.UUID | None, VerdictChange]
     pressed: uuid.UUID | None = None
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the review is to be finished."""
+        return self.action in ("done", "done_next")
+
+    @property
+    def finished_version(self) -> int | None:
+        """The version of the review after it was finished; None if it is not to be."""
+        return self.snapshot.version + 1 if self.is_finished else None
+
     @classmethod
     def parse(cls, data: QueryDict) -> ReviewForm:
         """Return the form. Raises ValueError for data that the app's own pages never send."""
@@ -153,18 +190,17 @@ class ReviewForm:
         return cls(action, _parse_snapshot(data), notes if notes_changed else None, verdicts, pressed)
 
     def save(self, pk: uuid.UUID, by: Any) -> bool:
-        """Save the form; False if something was added after the snapshot, so the review is not done.
+        """Save the form; False if the action could not be performed, since something else came before it.
 
         Raises StaleReviewError, and ValueError for messages of other conversations.
         """
-        if self.action in ("done", "done_next"):
-            return reviews.finish(pk, by, self.snapshot, self.notes, self.verdicts)
-        if self.action == "save" or self.notes is not None:
-            reviews.save(pk, by, self.snapshot, self.notes, self.verdicts)
-        else:
-            # "Next" does not take the conversation that it leaves.
-            reviews.save_verdicts(pk, by, self.verdicts)
-        return True
+        arguments = (pk, by, self.snapshot, self.notes, self.verdicts)
+        if self.is_finished:
+            return reviews.finish(*arguments)
+        if self.action in ("next", "release"):
+            return reviews.leave(*arguments)
+        reviews.save(*arguments)
+        return self.action != "reopen" or reopen(pk, by, takes=True)
 
 
 def _parse_snapshot(data: QueryDict) -> Snapshot:
@@ -218,24 +254,31 @@ def _conflict_page(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review
     return render_page(model_admin, request, "review_conflict", context, status=409)
 
 
-def _redirect_to_next_after_save(model_admin: Any, request: HttpRequest, leaving: uuid.UUID) -> HttpResponse:
+def _redirect_to_next_after_save(
+    model_admin: Any, request: HttpRequest, leaving: uuid.UUID, done: int | None
+) -> HttpResponse:
     """Redirect to the next conversation. On a lock timeout only that is retried, since the form is saved."""
     try:
-        return _redirect_to_next(request, leaving)
+        return _redirect_to_next(request, leaving, done)
     except OperationalError as error:
         if not is_busy(error):
             raise
-        form = [("queue", queue_of(request.POST).value), ("leaving", str(leaving))]
+        form = [("queue", queue_of(request.POST).value), ("leaving", str(leaving)), ("done", str(done or ""))]
         url = reverse("admin:streaming_chat_conversation_review_next")
         return lock_timeout_page(model_admin, request, url=url, form=form)
 
 
-def _redirect_to_next(request: HttpRequest, leaving: uuid.UUID | None) -> HttpResponse:
+def _redirect_to_next(request: HttpRequest, leaving: uuid.UUID | None, done: int | None) -> HttpResponse:
+    """Take the next conversation. done: version of the review of the one that was left, if it was finished."""
     queue = queue_of(request.POST)
     found = reviews.take_next(queue, request.user, leaving=leaving)
+    if leaving and done:
+        _show_undo(request, leaving, done, found)
     if found:
         return HttpResponseRedirect(transcript_url(found, queue=queue.value))
     messages.info(request, _("This is the end of the queue “{queue}”.").format(queue=queue.label))
+    if queues.unreviewed(queue).exists():
+        messages.info(request, _("Conversations that you skipped come again half an hour later."))
     return HttpResponseRedirect(reverse("admin:streaming_chat_conversation_changelist"))
 
 

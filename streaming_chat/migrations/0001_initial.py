@@ -296,6 +296,7 @@ class Migration(migrations.Migration):
                 ('conversation', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='review', serialize=False, to='streaming_chat.conversation', verbose_name='conversation')),
                 ('taken_at', models.DateTimeField(blank=True, null=True, verbose_name='taken')),
                 ('done_at', models.DateTimeField(blank=True, null=True, verbose_name='reviewed')),
+                ('needed_attention', models.BooleanField(default=False, verbose_name='needed attention')),
                 ('notes', models.TextField(blank=True, verbose_name='notes')),
                 ('version', models.PositiveIntegerField(default=0, verbose_name='version')),
                 ('changed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='changed by')),

@@ -36,6 +36,8 @@ def random_sample_number() -> int:
 class Review(models.Model):
     """How far a conversation was reviewed and by whom, with notes.
 
+    reviewer, taken_at: who has or last had it, and since when; while it is unreviewed, when they released it.
+    needed_attention: whether it needed attention when it was reviewed, and will if the review is reopened.
     version: increases with each change that another reviewer must see before saving theirs.
     """
 
@@ -59,6 +61,7 @@ class Review(models.Model):
     through = models.ForeignKey(
         "Message", models.SET_NULL, verbose_name=_("reviewed through"), null=True, blank=True, related_name="+"
     )
+    needed_attention = models.BooleanField(_("needed attention"), default=False)
     notes = models.TextField(_("notes"), blank=True)
     version = models.PositiveIntegerField(_("version"), default=0)
     changed_by = models.ForeignKey(

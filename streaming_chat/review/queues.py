@@ -49,6 +49,11 @@ def expired(queue: str | None = None) -> QuerySet[Conversation]:
     return rows if queue is None else _in_queue(rows, queue)
 
 
+def without_released(rows: QuerySet[Conversation], by: Any) -> QuerySet[Conversation]:
+    """Leave out what a reviewer has released within TAKE_TIMEOUT: "Next" would go back and forth between two of them."""
+    return rows.exclude(review__reviewer=by, review__taken_at__gte=Now() - TAKE_TIMEOUT)
+
+
 def _in_queue(rows: QuerySet[Conversation], queue: str) -> QuerySet[Conversation]:
     rows = rows.filter(deleted_at=None, message_count__gt=0).exclude(last_status=Status.STREAMING)
     if queue == Queue.ATTENTION:

@@ -1,4 +1,4 @@
-"""Reviewing conversations: who takes one, their verdicts and notes, and when a review is done.
+"""Reviewing conversations: who takes and releases one, their notes, and when a review is done.
 
 Every change is a transaction that begins with a write to the conversation, which locks it on both databases. The review is
 read after it, so the second of two simultaneous reviewers sees what the first one did.
@@ -7,23 +7,23 @@ read after it, so the second of two simultaneous reviewers sees what the first o
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, OperationalError, connections
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.db.models.functions import Now
 
-from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_away, is_locked
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import Conversation, Message, Review, ReviewState, Verdict
+from streaming_chat.models import Conversation, Review, ReviewState
 
 from . import queues
+from .rows import conversation_rows, lock, message_rows, review_of, save_change
+from .verdicts import VerdictChanges, save_verdicts
 
 MAX_NOTES_CHARS = 20_000
 _CANDIDATES = 20
@@ -48,36 +48,16 @@ class Snapshot:
     needs_attention: bool = False
 
 
-@dataclass(frozen=True)
-class VerdictChange:
-    """What a reviewer changes of a verdict; None leaves it as it is. A verdict without value and labels is deleted.
-
-    Raises ValueError for a value or labels that do not exist.
-    """
-
-    value: str | None = None
-    labels: Sequence[str] | None = None
-
-    def __post_init__(self) -> None:
-        if self.value and self.value not in Verdict.Value.values:
-            raise ValueError(f"verdict must be one of {', '.join(Verdict.Value.values)}, got {self.value!r}.")
-        unknown = set(self.labels or ()) - set(conf.STREAMING_CHAT_REVIEW_LABELS)
-        if unknown:
-            raise ValueError(f"labels must be in STREAMING_CHAT_REVIEW_LABELS, got {sorted(unknown)}.")
-
-
-# By message; None is the conversation as a whole.
-VerdictChanges = Mapping[uuid.UUID | None, VerdictChange]
-
-
 def take_next(queue: str, by: Any, *, leaving: uuid.UUID | None = None) -> uuid.UUID | None:
     """Take the first conversation of a queue for a reviewer and return its id; None at the end of the queue. Blocking.
 
-    leaving: the conversation that the reviewer comes from, which is skipped. Two reviewers never get the same one.
+    leaving: the conversation that the reviewer comes from, which is skipped, as are those that they released within
+    TAKE_TIMEOUT. Two reviewers never get the same one.
     """
     release_expired()
     skipped = {leaving} if leaving else set()
-    while ids := list(queues.unreviewed(queue).exclude(pk__in=skipped).values_list("pk", flat=True)[:_CANDIDATES]):
+    rows = queues.without_released(queues.unreviewed(queue), by)
+    while ids := list(rows.exclude(pk__in=skipped).values_list("pk", flat=True)[:_CANDIDATES]):
         for pk in ids:
             if _take(pk, by):
                 return pk
@@ -134,15 +114,15 @@ def _take(pk: uuid.UUID, by: Any, *, or_has_it: bool = False) -> bool:
 
 def _assign_if_unreviewed(pk: uuid.UUID, by: Any) -> bool:
     # The update is the lock, and makes sure that only one reviewer gets it.
-    free = _conversation(pk).filter(review_state=ReviewState.UNREVIEWED)
+    free = conversation_rows(pk).filter(review_state=ReviewState.UNREVIEWED)
     if not free.update(review_state=ReviewState.IN_REVIEW):
         return False
-    _assign(_review(pk), by)
+    _assign(review_of(pk), by)
     return True
 
 
 def _has_taken(pk: uuid.UUID, by: Any) -> bool:
-    return _conversation(pk).filter(review_state=ReviewState.IN_REVIEW, review__reviewer=by).exists()
+    return conversation_rows(pk).filter(review_state=ReviewState.IN_REVIEW, review__reviewer=by).exists()
 
 
 def save(pk: uuid.UUID, by: Any, snapshot: Snapshot, notes: str | None, verdicts: VerdictChanges) -> None:
@@ -154,15 +134,48 @@ def save(pk: uuid.UUID, by: Any, snapshot: Snapshot, notes: str | None, verdicts
     save_verdicts(pk, by, verdicts)
 
     def write() -> None:
-        _lock(pk)
-        review = _review(pk)
-        if notes is not None and notes != review.notes:
-            _require_current(review, snapshot)
-            review.notes = notes
-            _save_change(review, by)
+        lock(pk)
+        review = review_of(pk)
+        _save_notes(review, by, snapshot, notes)
         _take_or_extend(pk, review, by)
 
     write_transaction(write)
+
+
+def leave(pk: uuid.UUID, by: Any, snapshot: Snapshot, notes: str | None, verdicts: VerdictChanges) -> bool:
+    """Save verdicts and notes, and release the conversation; False if the reviewer does not have it. Raises as `save` does.
+
+    Others can take it at once. `take_next` returns it to this reviewer again after TAKE_TIMEOUT.
+    """
+    save_verdicts(pk, by, verdicts)
+
+    def write() -> bool:
+        lock(pk)
+        review = review_of(pk)
+        _save_notes(review, by, snapshot, notes)
+        return _release_claim(review, by, taken_at=Now())
+
+    return write_transaction(write)
+
+
+def release(pk: uuid.UUID, by: Any) -> None:
+    """Release a conversation if the reviewer has it, as if they had never taken it."""
+
+    def write() -> None:
+        # The update is the lock.
+        if conversation_rows(pk).update(review_state=F("review_state")):
+            _release_claim(review_of(pk), by, taken_at=None, reviewer=None)
+
+    write_transaction(write)
+
+
+def _release_claim(review: Review, by: Any, **columns: Any) -> bool:
+    """Release a conversation if this reviewer has it. columns: to set in the review, which is no new version of it."""
+    if review.reviewer_id != by.pk:
+        return False
+    taken = conversation_rows(review.pk).filter(review_state=ReviewState.IN_REVIEW)
+    Review.objects.using(live_database()).filter(pk=review.pk).update(**columns)
+    return bool(taken.update(review_state=ReviewState.UNREVIEWED))
 
 
 def finish(pk: uuid.UUID, by: Any, snapshot: Snapshot, notes: str | None, verdicts: VerdictChanges) -> bool:
@@ -174,15 +187,16 @@ def finish(pk: uuid.UUID, by: Any, snapshot: Snapshot, notes: str | None, verdic
     save_verdicts(pk, by, verdicts)
 
     def write() -> bool:
-        _lock(pk)
-        review = _review(pk)
+        lock(pk)
+        review = review_of(pk)
         _require_current(review, snapshot)
         if notes is not None:
             review.notes = notes
-        is_done = _is_unchanged(pk, snapshot)
+        conversation = conversation_rows(pk).only("last_activity", "needs_attention", "review_state").get()
+        is_done = _is_unchanged(conversation, snapshot)
         if is_done:
-            _mark_done(pk, review, by, snapshot)
-        _save_change(review, by)
+            _mark_done(conversation, review, by, snapshot)
+        save_change(review, by)
         if not is_done:
             _take_or_extend(pk, review, by)
         return is_done
@@ -196,69 +210,16 @@ def finish_as_is(pk: uuid.UUID, by: Any) -> bool:
         return False
     columns = ("review__version", "last_activity", "needs_attention")
     try:
-        version, last_activity, needs_attention = _conversation(pk).values_list(*columns).get()
+        version, last_activity, needs_attention = conversation_rows(pk).values_list(*columns).get()
         snapshot = Snapshot(version, last_activity, newest_message(pk), needs_attention)
         return finish(pk, by, snapshot, None, {})
     except (StaleReviewError, Conversation.DoesNotExist):
         return False
 
 
-def save_verdicts(pk: uuid.UUID, by: Any, verdicts: VerdictChanges) -> None:
-    """Save one reviewer's verdicts on a conversation and its messages. Verdicts that are not named stay.
-
-    Raises ValueError for messages of other conversations, Conversation.DoesNotExist.
-    """
-    if verdicts:
-        write_transaction(lambda: _save_verdicts(pk, by, verdicts))
-
-
-def _save_verdicts(pk: uuid.UUID, by: Any, verdicts: VerdictChanges) -> None:
-    _lock(pk)
-    messages = {message for message in verdicts if message}
-    if messages and _messages(pk).filter(pk__in=messages).count() != len(messages):
-        raise ValueError(f"verdicts must be on messages of conversation {pk}.")
-    saved = Verdict.objects.using(live_database()).filter(conversation_id=pk, by=by)
-    mine = {verdict.message_id: verdict for verdict in saved}
-    for message, change in verdicts.items():
-        _apply(change, mine.get(message) or Verdict(conversation_id=pk, message_id=message, by=by))
-
-
-def _apply(change: VerdictChange, verdict: Verdict) -> None:
-    using = live_database()
-    value = verdict.value if change.value is None else change.value
-    labels = verdict.labels if change.labels is None else list(change.labels)
-    if (verdict.value, verdict.labels) == (value, labels):
-        return
-    verdict.value, verdict.labels, verdict.updated_at = value, labels, Now()
-    if value or labels:
-        verdict.save(using=using)
-    elif verdict.pk:
-        verdict.delete(using=using)
-
-
 def newest_message(pk: uuid.UUID) -> uuid.UUID | None:
     """Return the newest message of a conversation, on any branch."""
-    return _messages(pk).order_by("-created_at", "-pk").values_list("pk", flat=True).first()
-
-
-def _conversation(pk: uuid.UUID) -> QuerySet[Conversation]:
-    return Conversation.objects.using(live_database()).filter(pk=pk)
-
-
-def _messages(pk: uuid.UUID) -> QuerySet[Message]:
-    return Message.objects.using(live_database()).filter(conversation_id=pk)
-
-
-def _lock(pk: uuid.UUID) -> None:
-    """Lock a conversation until the end of the transaction. Raises Conversation.DoesNotExist if it was deleted."""
-    if not _conversation(pk).update(review_state=F("review_state")):
-        raise Conversation.DoesNotExist
-
-
-def _review(pk: uuid.UUID) -> Review:
-    """Return the review, or a new one. The caller has locked the conversation."""
-    saved = Review.objects.using(live_database()).select_related("changed_by").filter(pk=pk).first()
-    return saved or Review(conversation_id=pk)
+    return message_rows(pk).order_by("-created_at", "-pk").values_list("pk", flat=True).first()
 
 
 def _require_current(review: Review, snapshot: Snapshot) -> None:
@@ -266,35 +227,39 @@ def _require_current(review: Review, snapshot: Snapshot) -> None:
         raise StaleReviewError(review)
 
 
-def _is_unchanged(pk: uuid.UUID, snapshot: Snapshot) -> bool:
+def _is_unchanged(conversation: Conversation, snapshot: Snapshot) -> bool:
     """Return whether nothing was added after the snapshot. The caller has locked the conversation."""
     # Compared here: SQLite compares times as text, where its clock writes a whole second as `.000` and Django as nothing.
-    last_activity, needs_attention = _conversation(pk).values_list("last_activity", "needs_attention").get()
-    return last_activity <= snapshot.last_activity and (snapshot.needs_attention or not needs_attention)
+    is_seen = conversation.last_activity <= snapshot.last_activity
+    return is_seen and (snapshot.needs_attention or not conversation.needs_attention)
 
 
-def _mark_done(pk: uuid.UUID, review: Review, by: Any, snapshot: Snapshot) -> None:
-    _conversation(pk).update(review_state=ReviewState.DONE, needs_attention=False)
+def _mark_done(conversation: Conversation, review: Review, by: Any, snapshot: Snapshot) -> None:
+    pk = conversation.pk
+    if conversation.review_state != ReviewState.DONE:
+        review.needed_attention = conversation.needs_attention
+    conversation_rows(pk).update(review_state=ReviewState.DONE, needs_attention=False)
     review.done_by, review.done_at = by, Now()
-    is_ours = snapshot.through and _messages(pk).filter(pk=snapshot.through).exists()
+    is_ours = snapshot.through and message_rows(pk).filter(pk=snapshot.through).exists()
     review.through_id = snapshot.through if is_ours else None
     review.reviewer = review.taken_at = None
 
 
+def _save_notes(review: Review, by: Any, snapshot: Snapshot, notes: str | None) -> None:
+    if notes is not None and notes != review.notes:
+        _require_current(review, snapshot)
+        review.notes = notes
+        save_change(review, by)
+
+
 def _assign(review: Review, by: Any) -> None:
     review.reviewer, review.taken_at = by, Now()
-    _save_change(review, by)
+    save_change(review, by)
 
 
 def _take_or_extend(pk: uuid.UUID, review: Review, by: Any) -> None:
     """Take an unreviewed conversation, or restart TAKE_TIMEOUT for the reviewer who has it. That is no new version."""
-    if _conversation(pk).filter(review_state=ReviewState.UNREVIEWED).update(review_state=ReviewState.IN_REVIEW):
+    if conversation_rows(pk).filter(review_state=ReviewState.UNREVIEWED).update(review_state=ReviewState.IN_REVIEW):
         _assign(review, by)
     elif review.reviewer_id == by.pk and review.taken_at:
         Review.objects.using(live_database()).filter(pk=pk).update(taken_at=Now())
-
-
-def _save_change(review: Review, by: Any) -> None:
-    review.version += 1
-    review.changed_by = by
-    review.save(using=live_database(), force_insert=review._state.adding)

@@ -64,6 +64,7 @@ LIST = "conversation/"
 ROW = "conversation/<path:object_id>/"
 CHANGE_ROW = f"{ROW}change/"
 REVIEW_ROW = "conversation/<uuid:pk>/review/"
+UNDO_ROW = "conversation/<uuid:pk>/review/undo/"
 NEXT = "conversation/review/next/"
 REPLY = "conversation/<uuid:object_id>/messages/<uuid:message_id>/"
 REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/redact/"
@@ -72,7 +73,7 @@ EXPORT_LIST = "conversation/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
 REVOKE_ROW = "sharelink/<uuid:link>/revoke/"
 ACTIONS = {
-    "conversation": {"mark_done", "assign_to_me", "export_jsonl", "export_csv"},
+    "conversation": {"mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"},
     "message": set(),
     "sharelink": set(),
     "accessrecord": set(),
@@ -98,7 +99,8 @@ class Case:
     needs: the permissions that it requires. status: for users who have them. query, form: with placeholders such as
     {conversation} and {reply} for ids. words: of the search that the address names. shows: the texts that it shows to users
     who may read. reads: the access record that it leaves for them; does: the one that it leaves for every user. changes:
-    whether it changes rows. live: whether it is about the conversation with a live reply.
+    whether it changes rows. of: what the conversation that it is about is called in the ids: "live " has a live reply, the
+    review of "finished " is finished.
     """
 
     method: str
@@ -112,13 +114,11 @@ class Case:
     reads: tuple[str, ...] = ()
     does: tuple[str, ...] = ()
     changes: bool = False
-    live: bool = False
+    of: str = ""
     format: str = "jsonl"
 
     def __str__(self) -> str:
-        return " ".join(
-            [self.method, self.route, self.query, self.words, str(self.form or ""), "live" * self.live]
-        ).strip()
+        return " ".join([self.method, self.route, self.query, self.words, str(self.form or ""), self.of]).strip()
 
 
 def chosen(action: str, **more: Any) -> dict[str, Any]:
@@ -152,12 +152,14 @@ CASES = [
     Case("GET", LIST, SEE, 200, words="{reply}", shows={"title"}, reads=("list",)),
     Case("GET", LIST, SEE, 200, query="?q=gone"),
     Case("POST", "conversation/find/", SEE, 302, form={"q": "whistle"}),
-    Case("GET", LIST, SEE, 200, query="?review=done"),
+    Case("GET", LIST, SEE, 200, query="?review=done", shows={"title"}, reads=("list",)),
     Case("GET", LIST, SEE, 400, query="?action=export_jsonl&_selected_action={conversation}&index=0"),
     # Its actions.
     Case("POST", LIST, REVIEW, 302, form=chosen("mark_done"), changes=True),
-    Case("POST", LIST, REVIEW, 302, form=chosen("mark_done", select_across="1"), changes=True),
+    Case("POST", LIST, REVIEW, 200, form=chosen("mark_done", select_across="1")),
     Case("POST", LIST, REVIEW, 302, form=chosen("assign_to_me"), changes=True),
+    Case("POST", LIST, REVIEW, 302, form=chosen("reopen_reviews", _selected_action="{finished}"), changes=True),
+    Case("POST", LIST, REVIEW, 200, form=chosen("reopen_reviews", select_across="1")),
     Case("POST", LIST, REVIEW, 200, form=chosen("assign_to_me", _save="Save"), shows={"title"}, reads=("list",)),
     Case("POST", LIST, EXPORT, 200, form=chosen("export_jsonl"), shows=SPOKEN, reads=("export",)),
     Case("POST", LIST, EXPORT, 200, form=chosen("export_csv"), shows={"title", "answer"}, reads=("export",)),
@@ -176,7 +178,7 @@ CASES = [
     Case("GET", ROW, STAFF, 302),
     Case("GET", CHANGE_ROW, SEE, 200, shows=SPOKEN, reads=("open",)),
     Case("GET", CHANGE_ROW, SEE, 200, query="?message={question}", shows=SPOKEN, reads=("open",)),
-    Case("GET", CHANGE_ROW, SEE, 200, live=True, shows={"live"}, reads=("open",)),
+    Case("GET", CHANGE_ROW, SEE, 200, of="live ", shows={"live"}, reads=("open",)),
     Case("HEAD", CHANGE_ROW, SEE, 200, reads=("open",)),
     Case("GET", f"{ROW}history/", SEE, 200),
     Case("GET", "conversation/add/", NOBODY, 403),
@@ -185,7 +187,7 @@ CASES = [
     Case("GET", f"{REPLY}events", READ, 200, shows={"answer", "reasoning", "tool"}, reads=("follow",)),
     Case("HEAD", f"{REPLY}events", READ, 200),
     Case("POST", f"{REPLY}stop/", STOP, 302),
-    Case("POST", f"{REPLY}stop/", STOP, 302, live=True, does=("stop",), changes=True),
+    Case("POST", f"{REPLY}stop/", STOP, 302, of="live ", does=("stop",), changes=True),
     # Its forms.
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="save", notes="Taken"), changes=True),
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="done"), changes=True),
@@ -193,6 +195,9 @@ CASES = [
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="next", verdict="bad"), changes=True),
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(mark="{reply}:bad"), changes=True),
     Case("POST", REVIEW_ROW, REVIEW, 409, form=judged(version="0", notes="x"), shows={"notes"}, reads=("open",)),
+    Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="release", notes="Taken"), changes=True),
+    Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="reopen"), changes=True, of="finished "),
+    Case("POST", UNDO_ROW, REVIEW, 302, form={"version": "1", "queue": "attention"}, changes=True, of="finished "),
     Case("POST", NEXT, REVIEW, 302, form={"queue": "attention"}, changes=True),
     Case("POST", REDACT_ROW, REDACT, 200),
     Case("POST", REDACT_ROW, REDACT, 302, form={"confirmed": "yes", "terms": "on"}, does=("redact",), changes=True),
@@ -224,8 +229,8 @@ CASES = [
 
 # What a page holds for who has these permissions, and for nobody else: the ways on, and what reviewers say.
 OFFERS = {
-    (LIST, False): {"/review/next/": REVIEW, 'value="mark_done"': REVIEW, "/export/": EXPORT, "/search/": READ},
-    (CHANGE_ROW, False): {
+    (LIST, ""): {"/review/next/": REVIEW, 'value="mark_done"': REVIEW, "/export/": EXPORT, "/search/": READ},
+    (CHANGE_ROW, ""): {
         "/review/": REVIEW,
         CANARIES["notes"]: REVIEW,
         CANARIES["label"]: REVIEW,
@@ -233,8 +238,8 @@ OFFERS = {
         "/redact/": REDACT,
         "/revoke/": REVOKE_LINK,
     },
-    ("sharelink/", False): {"/revoke/": REVOKE_LINK},
-    (CHANGE_ROW, True): {"/stop/": STOP, "data-follow=": READ},
+    ("sharelink/", ""): {"/revoke/": REVOKE_LINK},
+    (CHANGE_ROW, "live "): {"/stop/": STOP, "data-follow=": READ},
 }
 
 
@@ -324,6 +329,9 @@ def make_rows() -> dict[str, str]:
         )
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
+    finished = make_conversation(owner, title=CANARIES["title"], review_state="done")
+    finished_reply = make_reply(finished, CANARIES["answer"])
+    Review.objects.create(conversation=finished, version=1, done_by=rita, done_at=finished_reply.created_at)
     record("search", make_user("curious"), terms=CANARIES["terms"])
     make_token(owner)
     index()
@@ -334,6 +342,9 @@ def make_rows() -> dict[str, str]:
         "reply": str(reply.pk),
         "live conversation": str(live.conversation_id),
         "live reply": str(live.pk),
+        "finished conversation": str(finished.pk),
+        "finished reply": str(finished_reply.pk),
+        "finished": str(finished.pk),
         "owner": "ana",
         "activity": Conversation.objects.get(pk=conversation.pk).last_activity.isoformat(),
     }
@@ -396,14 +407,14 @@ class MatrixTestCase(TestCase):
         cls.ids = make_rows()
         cls.before = rows()
 
-    def path(self, route: str, *, live: bool = False, form: str = "jsonl") -> str:
-        conversation, reply = (self.ids[("live " if live else "") + name] for name in ("conversation", "reply"))
+    def path(self, route: str, *, of: str = "", form: str = "jsonl") -> str:
+        conversation, reply = (self.ids[of + name] for name in ("conversation", "reply"))
         route = route.replace(REVOKE, f"accesstoken/{self.ids['token']}/delete/")
         route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id|link)>", conversation, route)
         return f"/{APP}{route}".replace("<uuid:message_id>", reply).replace("<str:form>", form)
 
     def ask(self, client: Client, case: Case) -> Any:
-        path = self.path(case.route, live=case.live, form=case.format) + case.query.format(**self.ids)
+        path = self.path(case.route, of=case.of, form=case.format) + case.query.format(**self.ids)
         if case.words:
             path += f"?q={kept(client, case.words.format(**self.ids))}"
         if case.method == "POST":
@@ -487,7 +498,7 @@ class MatrixTests(MatrixTestCase):
         assert recorded == ((case.reads if may_read else ()) + case.does)
         assert changed == case.changes
         if case.method == "GET" and case.status == 200:
-            offers = OFFERS.get((case.route, case.live), {})
+            offers = OFFERS.get((case.route, case.of), {})
             assert {mark for mark in offers if mark in said} == {mark for mark in offers if offers[mark] <= held}
         if may_read:
             assert {name for name in case.shows if CANARIES[name] not in said} == set()
@@ -657,7 +668,7 @@ class InferenceTests(MatrixTestCase):
         self.check([f"{path}?{query}" for path in self.lists() for query in asked], expected={200, 302, 400})
 
     def test_a_conversations_pages_tell_nothing(self):
-        pages = [self.path(route, live=live) for route in (CHANGE_ROW, f"{ROW}history/") for live in (False, True)]
+        pages = [self.path(route, of=of) for route in (CHANGE_ROW, f"{ROW}history/") for of in ("", "live ")]
         queries = ("", "?page=2", "?_to_field=title", "?_popup=1", "?_changelist_filters=q%3Dcanaryanswer")
 
         self.check([page + query for page in pages for query in queries], expected={200})

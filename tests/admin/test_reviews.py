@@ -12,11 +12,12 @@ from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from streaming_chat.admin.reviews import MAX_SELECTED
+from streaming_chat.admin.review_actions import MAX_SELECTED
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.models import AccessRecord, Conversation, Review, ReviewState, Verdict
 from streaming_chat.review import reviews
-from streaming_chat.review.reviews import VerdictChange
+from streaming_chat.review.reopening import reopen
+from streaming_chat.review.verdicts import VerdictChange
 from tests.factories import make_conversation, make_message, make_reply, make_staff, make_steady
 from tests.hostile import HOSTILE
 from tests.review.factories import (
@@ -69,6 +70,11 @@ class Elements(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+def hidden(page, name):
+    """Return the values of the hidden fields of this name."""
+    return re.findall(rf'<input type="hidden" name="{name}" value="([^"]*)">', page)
 
 
 def form_of(page):
@@ -144,6 +150,143 @@ class TranscriptTests(PageTestCase):
         assert str(second.pk) in response.url
         assert state(first) == "unreviewed"
         assert Verdict.objects.get().value == "good"
+
+    def test_next_releases_it_and_saves_notes(self):
+        conversation = make_waiting()
+        reviews.take(conversation.pk, self.rita)
+        self.say(conversation, action="next", queue="all", notes="Not mine to say")
+
+        assert state(conversation) == "unreviewed"
+        assert Review.objects.get().notes == "Not mine to say"
+
+    def test_what_was_skipped_is_said_at_the_end_of_a_queue(self):
+        conversation = make_waiting()
+        self.client.post(NEXT, {"queue": "all"})
+        response = self.client.post(f"{LIST}{conversation.pk}/review/", self.next_form(conversation), follow=True)
+
+        assert "Conversations that you skipped come again half an hour later." in response.content.decode()
+
+    def next_form(self, conversation):
+        return {**self.form(conversation, queue="all"), "action": "next"}
+
+    def test_it_is_released(self):
+        """The button is there for who has it, and only then."""
+        conversation = make_waiting()
+
+        assert 'value="release"' not in self.page(conversation)
+
+        reviews.take(conversation.pk, self.rita)
+        form = self.form(conversation)
+
+        assert 'value="release"' in self.page(conversation)
+
+        response = self.say(conversation, form, action="release", notes="Typed", verdict="bad")
+        page = self.client.get(response.url).content.decode()
+
+        assert "The conversation is released." in page
+        assert 'value="release"' not in page
+        assert (state(conversation), Review.objects.get().notes) == ("unreviewed", "Typed")
+        assert Verdict.objects.get().value == "bad"
+
+    def test_what_another_has_taken_since_is_not_released(self):
+        conversation = make_waiting()
+        reviews.take(conversation.pk, self.rita)
+        form = self.form(conversation)
+        expire(conversation)
+        reviews.take(conversation.pk, make_reviewer("bo"))
+        response = self.say(conversation, form, action="release")
+
+        assert "Nothing was released" in self.client.get(response.url).content.decode()
+        assert Review.objects.get().reviewer.username == "bo"
+
+    def test_a_finished_review_is_reopened(self):
+        conversation = make_waiting(needs_attention=True)
+
+        assert 'value="reopen"' not in self.page(conversation)
+
+        finish(conversation, make_reviewer("bo"))
+
+        assert 'value="reopen"' in self.page(conversation)
+
+        response = self.say(conversation, action="reopen", notes="Look again")
+        page = self.client.get(response.url).content.decode()
+
+        assert "The review is reopened, and the conversation is assigned to you." in page
+        assert "in review: rita" in page
+        assert "something was added since the review" not in page
+        assert (state(conversation), Review.objects.get().notes) == ("in_review", "Look again")
+        assert Conversation.objects.get().needs_attention
+
+    def test_what_another_has_reopened_stays_theirs(self):
+        conversation = make_waiting()
+        finish(conversation, self.rita)
+        form = self.form(conversation)
+        reopen(conversation.pk, make_reviewer("bo"), takes=True)
+        response = self.say(conversation, form, action="reopen")
+
+        assert "Nothing was reopened" in self.client.get(response.url).content.decode()
+        assert Review.objects.get().reviewer.username == "bo"
+
+    def done_and_next(self, conversation, **said):
+        """Return the page that comes next, and what its Undo sends."""
+        response = self.say(conversation, action="done_next", queue="all", **said)
+        page = self.client.get(response.url).content.decode()
+        form = re.search(r'<form class="review-undo".*?</form>', page, re.DOTALL)[0]
+        url = re.search(r'action="([^"]*)"', form)[1]
+        version = re.search(r'name="version" value="(\d+)"', form)[1]
+        return page, url, {"version": version, **{name: hidden(form, name)[0] for name in ("queue", "opened")}}
+
+    def test_done_and_next_is_undone(self):
+        """As it was: needing attention, in review by who undoes it; what came next is free."""
+        first, second = (make_waiting(last_activity=Now() - timedelta(days=days)) for days in (1, 2))
+        Conversation.objects.filter(pk=first.pk).update(needs_attention=True)
+        page, url, form = self.done_and_next(first, notes="Done", verdict="bad")
+
+        assert "The conversation is reviewed." in page
+        assert [state(first), state(second)] == ["done", "in_review"]
+
+        response = self.client.post(url, form)
+        page = self.client.get(response.url).content.decode()
+
+        assert response.url == f"{LIST}{first.pk}/change/?queue=all"
+        assert "The review is reopened" in page
+        assert [state(first), state(second)] == ["in_review", "unreviewed"]
+        assert Conversation.objects.get(pk=first.pk).needs_attention
+        assert form_of(page)["notes"] == "Done"
+        assert form_of(page)["verdict"] == "bad"
+        assert reviews.take_next("all", self.rita) == second.pk
+
+    def test_the_last_of_a_queue_is_undone_on_the_list(self):
+        conversation = make_waiting()
+        page, url, form = self.done_and_next(conversation)
+
+        assert "This is the end of the queue" in page
+        assert "admin/review.js" in page
+
+        self.client.post(url, form)
+
+        assert state(conversation) == "in_review"
+
+    def test_what_another_has_changed_is_not_undone(self):
+        conversation, bo = make_waiting(), make_reviewer("bo")
+        _page, url, form = self.done_and_next(conversation)
+        reopen(conversation.pk, bo)
+        finish(conversation, bo)
+        response = self.client.post(url, form)
+
+        assert "Nothing was reopened" in self.client.get(response.url).content.decode()
+        assert (state(conversation), Review.objects.get().done_by) == ("done", bo)
+
+    def test_forged_undos_are_refused(self):
+        conversation = make_waiting()
+        _page, url, form = self.done_and_next(conversation)
+        for change in ({"version": "x"}, {"version": ""}, {"version": "9" * 5_000}, {"version": "-1"}):
+            with self.subTest(change):
+                assert self.client.post(url, {**form, **change}).status_code == 400
+        unknown = url.replace(str(conversation.pk), "00000000-0000-7000-8000-000000000000")
+
+        assert self.client.post(unknown, form).status_code == 404
+        assert state(conversation) == "done"
 
     def test_the_end_of_a_queue_is_said(self):
         response = self.client.post(NEXT, {"queue": "sample"}, follow=True)
@@ -389,9 +532,50 @@ class ListTests(PageTestCase):
         assert Review.objects.get(pk=free.pk).reviewer == self.rita
         assert Review.objects.get(pk=theirs.pk).reviewer.username == "bo"
 
+    def test_several_reviews_are_reopened(self):
+        bo = make_reviewer("bo")
+        done, attention, theirs, free = (make_waiting(needs_attention=True) for _ in range(4))
+        for conversation in (done, attention):
+            finish(conversation, bo)
+        reviews.take(theirs.pk, bo)
+        page = self.act("reopen_reviews", done, attention, theirs, free)
+
+        assert "2 reviews are reopened." in page
+        assert "2 were skipped: their reviews are not finished." in page
+        assert [state(row) for row in (done, attention, theirs, free)] == [
+            *("unreviewed", "unreviewed", "in_review", "unreviewed")
+        ]
+
+    def test_all_pages_are_confirmed_with_their_number(self):
+        """Exactly what was counted is done, whatever the list has by then."""
+        conversations = [make_conversation(title="x", review_state="unreviewed") for _ in range(60)]
+        data = {"action": "mark_done", "_selected_action": str(conversations[0].pk), "index": "0", "select_across": "1"}
+        asked = self.client.post(f"{LIST}?review=unreviewed", data)
+        page = asked.content.decode()
+        later = make_waiting()
+
+        assert asked.status_code == 200
+        assert "This applies to 60 conversations on all pages of the list." in page
+        assert 'action="/admin/streaming_chat/conversation/?review=unreviewed"' in page
+        assert not Conversation.objects.filter(review_state="done").exists()
+
+        form = {"action": "mark_done", "index": "0", "_selected_action": hidden(page, "_selected_action")}
+        confirmed = self.client.post(f"{LIST}?review=unreviewed", form)
+
+        self.assertRedirects(confirmed, f"{LIST}?review=unreviewed")
+        assert Conversation.objects.filter(review_state="done").count() == 60
+        assert state(later) == "unreviewed"
+
     def test_there_is_a_limit(self):
-        conversations = [make_conversation() for _ in range(MAX_SELECTED + 1)]
-        page = self.act("assign_to_me", conversations[0], select_across="1")
+        for _ in range(MAX_SELECTED + 1):
+            chosen = make_conversation()
+        page = self.act("assign_to_me", chosen, select_across="1")
+
+        assert f"This applies to {MAX_SELECTED} conversations on all pages of the list." in page
+        assert "The list has more, but an action takes no more at once: these are the first." in page
+
+        everything = Conversation.objects.all()
+        page = self.act("assign_to_me", *everything)
 
         assert f"You can select at most {MAX_SELECTED} conversations." in page
         assert Conversation.objects.filter(review_state="in_review").count() == MAX_SELECTED
@@ -403,6 +587,7 @@ class ListTests(PageTestCase):
         assert [name for name, _words in response.context["action_form"].fields["action"].choices if name] == [
             "mark_done",
             "assign_to_me",
+            "reopen_reviews",
         ]
         self.act("delete_selected", conversation, post="yes")
 

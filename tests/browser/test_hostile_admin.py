@@ -390,6 +390,14 @@ class Tour:
         self.press("Done and next")
         expect(self.page.locator(".messagelist")).to_contain_text("This is the end of the queue")
 
+    def conversation_review_undo(self) -> None:
+        chosen = self.rows[4].conversation
+        self.page.goto(url("conversation_change", chosen.pk))
+        self.press("Done and next")
+        self.press("Undo")
+        expect(self.page.locator(".messagelist")).to_contain_text("The review is reopened")
+        self.expect_read([self.rows[4].conversation.title])
+
     def conversation_redact(self) -> None:
         chosen = self.rows[2].conversation
         self.page.goto(url("conversation_change", chosen.pk))

@@ -8,6 +8,7 @@ from django.conf import settings
 from playwright.sync_api import Page, expect
 
 from streaming_chat.models import Conversation, Review, Verdict
+from streaming_chat.review import reviews
 from tests.factories import make_conversation, make_reply, make_staff
 from tests.hostile import CANARY, HOSTILE
 
@@ -144,10 +145,12 @@ class TestKeys:
 
         assert message_in_focus(page) == f"m-{ids[0]}"
 
-    def test_each_key_is_a_button_too(self, page):
+    def test_each_key_is_a_button_too(self, page, reviewer):
         conversation = make_waiting()
+        reviews.take(conversation.pk, reviewer)
         page.goto(url_of(conversation))
-        for name, key in {"Previous message": "k", "Next message": "j", "Flag": "f", "Done and next": "d"}.items():
+        keys = {"Previous message": "k", "Next message": "j", "Flag": "f", "Done and next": "d", "Release": "r"}
+        for name, key in keys.items():
             button = page.locator(".review-bar").get_by_role("button", name=name)
             expect(button).to_be_visible()
             expect(button).to_have_attribute("aria-keyshortcuts", key)
@@ -157,6 +160,163 @@ class TestKeys:
 
         page.get_by_text("Keyboard shortcuts", exact=True).click()
         expect(page.get_by_text("Shortcuts are off while you type in a field.")).to_be_visible()
+
+
+class TestUndo:
+    """After a hasty key, at any point of a queue: by the same hand, or by the button."""
+
+    def test_d_is_undone_by_u(self, page, reviewer):
+        second, first = make_waiting("Second"), make_waiting("First")
+        page.goto(LIST)
+        page.get_by_role("button", name="Review the next one").click()
+        expect(page.locator("h1", has_text="First")).to_be_visible()
+        expect_keys(page)
+        page.keyboard.press("d")
+        expect(page.locator("h1", has_text="Second")).to_be_visible()
+        expect(page.get_by_text("The conversation is reviewed.")).to_be_visible()
+        expect_keys(page)
+        page.keyboard.press("u")
+        expect(page.locator("h1", has_text="First")).to_be_visible()
+        expect(page.get_by_text("The review is reopened, and the conversation is assigned to you.")).to_be_visible()
+        expect(page.get_by_text("1 left · 0 done today")).to_be_visible()
+        expect(page.locator(".review-state")).to_contain_text("in review: rita")
+
+        assert Conversation.objects.get(pk=first.pk).needs_attention
+        assert Conversation.objects.get(pk=second.pk).review_state == "unreviewed"
+
+        expect_keys(page)
+        page.keyboard.press("d")
+        expect(page.locator("h1", has_text="Second")).to_be_visible()
+
+    def test_the_last_one_is_undone_from_the_list(self, page):
+        for way in ("key", "button"):
+            conversation = make_waiting(way)
+            page.goto(url_of(conversation))
+            expect_keys(page)
+            page.keyboard.press("d")
+            expect(page.get_by_text("This is the end of the queue")).to_be_visible()
+            undo = page.get_by_role("button", name="Undo")
+            expect(undo.locator("kbd")).to_be_visible()
+            if way == "key":
+                page.keyboard.press("u")
+            else:
+                undo.click()
+            expect(page.locator("h1", has_text=way)).to_be_visible()
+            expect(page.locator(".review-state")).to_contain_text("in review: rita")
+
+            assert Conversation.objects.get(pk=conversation.pk).needs_attention
+
+            Conversation.objects.all().delete()
+
+    def test_a_finished_one_is_reopened_by_key_and_button(self, page):
+        conversation = make_waiting()
+        page.goto(url_of(conversation))
+        for way in ("key", "button"):
+            expect_keys(page)
+            page.get_by_role("button", name="Done", exact=True).click()
+            expect(page.locator(".review-state")).to_contain_text("done: rita")
+            expect_keys(page)
+            if way == "key":
+                page.keyboard.press("u")
+            else:
+                page.get_by_role("button", name="Reopen").click()
+            expect(page.locator(".review-state")).to_contain_text("in review: rita")
+
+        assert Review.objects.get().done_by is None
+
+    def test_it_works_without_script(self, chromium, site, reviewer):
+        conversation = make_waiting()
+        with watched(chromium, base_url=site, java_script_enabled=False) as context:
+            sign_in(context, site, reviewer)
+            page = context.new_page()
+            page.goto(url_of(conversation))
+            page.get_by_role("button", name="Done and next").click()
+            page.get_by_role("button", name="Undo").click()
+            expect(page.locator(".review-state")).to_contain_text("in review: rita")
+            page.get_by_role("button", name="Release").click()
+            expect(page.locator(".review-state")).to_have_text("unreviewed")
+
+    def test_what_another_reviewer_changed_is_not_undone(self, page, chromium, site):
+        """Bo reopens what Rita has finished, and takes it, before she presses u."""
+        conversation = make_waiting()
+        page.goto(url_of(conversation))
+        expect_keys(page)
+        page.keyboard.press("d")
+        expect(page.get_by_role("button", name="Undo")).to_be_visible()
+        with watched(chromium, base_url=site) as context:
+            sign_in(context, site, make_staff("bo", *REVIEWER))
+            other = context.new_page()
+            other.goto(url_of(conversation))
+            expect_keys(other)
+            other.keyboard.press("u")
+            expect(other.locator(".review-state")).to_contain_text("in review: bo")
+        page.keyboard.press("u")
+        expect(page.get_by_text("Nothing was reopened")).to_be_visible()
+        expect(page.locator(".review-state")).to_contain_text("in review: bo")
+
+
+class TestReleasing:
+    def test_r_and_next_let_another_reviewer_have_it(self, page, chromium, site):
+        second, first = make_waiting("Second"), make_waiting("First")
+        with watched(chromium, base_url=site) as context:
+            sign_in(context, site, make_staff("bo", *REVIEWER))
+            other = context.new_page()
+            page.goto(LIST)
+            page.get_by_role("button", name="Review the next one").click()
+            expect(page.locator("h1", has_text="First")).to_be_visible()
+            page.get_by_role("button", name="Next", exact=True).click()
+            expect(page.locator("h1", has_text="Second")).to_be_visible()
+            other.goto(LIST)
+            other.get_by_role("button", name="Review the next one").click()
+            expect(other.locator("h1", has_text="First")).to_be_visible()
+            expect_keys(page)
+            page.keyboard.press("r")
+            expect(page.get_by_text("The conversation is released.")).to_be_visible()
+            expect(page.get_by_role("button", name="Release")).to_have_count(0)
+            expect_keys(other)
+            other.keyboard.press("d")
+            expect(other.locator("h1", has_text="Second")).to_be_visible()
+
+        assert Review.objects.get(pk=first.pk).done_by.username == "bo"
+        assert Review.objects.get(pk=second.pk).reviewer.username == "bo"
+
+    def test_what_was_typed_is_saved(self, page, reviewer):
+        conversation = make_waiting()
+        reviews.take(conversation.pk, reviewer)
+        page.goto(url_of(conversation))
+        page.get_by_text("Notes and labels").click()
+        page.locator("textarea[name=notes]").fill("For somebody who knows Lisbon")
+        page.get_by_role("button", name="Release").click()
+        expect(page.get_by_text("The conversation is released.")).to_be_visible()
+
+        assert Review.objects.get().notes == "For somebody who knows Lisbon"
+
+
+class TestAllPages:
+    def test_the_number_is_confirmed(self, page):
+        """Django's own link selects all pages."""
+        for number in range(55):
+            make_conversation(title=f"Chat {number}")
+        page.goto(LIST)
+        self.mark_all(page)
+
+        assert violations(page, "#content") == []
+        assert not Conversation.objects.exclude(review_state="unreviewed").exists()
+
+        page.get_by_role("link", name="Cancel").click()
+        expect(page).to_have_url(re.compile(f"{LIST}$"))
+        self.mark_all(page)
+        page.get_by_role("button", name="Mark as reviewed").click()
+        expect(page.get_by_text("55 conversations are done.")).to_be_visible()
+
+        assert set(Conversation.objects.values_list("review_state", flat=True)) == {"done"}
+
+    def mark_all(self, page):
+        page.locator("#action-toggle").check()
+        page.locator(".actions .question a").click()
+        page.select_option("select[name=action]", "mark_done")
+        page.locator("button[name=index]").click()
+        expect(page.get_by_text("This applies to 55 conversations on all pages of the list.")).to_be_visible()
 
 
 class TestDrafts:

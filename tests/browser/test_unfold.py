@@ -77,6 +77,27 @@ class TestUnfold:
 
         expect_readable(staff, ".transcript", "Will it rain?")
 
+    def test_undo(self, staff, conversation):
+        staff.goto(f"{LIST}{conversation.pk}/change/")
+        staff.get_by_role("button", name="Done and next").click()
+        expect(staff.get_by_text("The conversation is reviewed.")).to_be_visible()
+        expect_readable(staff, ".review-undo", "This is the end of the queue")
+        staff.keyboard.press("u")
+
+        expect(staff.locator(".review-state")).to_contain_text("in review: reviewer")
+
+    def test_all_pages_of_the_list(self, staff, conversation):
+        for number in range(55):
+            make_conversation(title=f"Chat {number}")
+        staff.goto(LIST)
+        form = staff.locator("#changelist-form")
+        staff.locator("input.action-select").first.check()
+        form.locator("input[name=select_across]").first.evaluate("field => { field.value = '1' }")
+        form.locator("select[name=action]").first.select_option("assign_to_me")
+        form.locator("button[name=index]").first.evaluate("button => button.click()")
+
+        expect_readable(staff, ".review-conflict", "This applies to 56 conversations")
+
     def test_the_search(self, staff, conversation):
         list(entries.rebuild("default"))
         staff.goto(f"{LIST}search/")

@@ -1,11 +1,9 @@
 """Reviews: who takes a conversation, who finishes it, verdicts, and two reviewers at the same moment."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test import TestCase, TransactionTestCase
 from django.utils import timezone
@@ -13,8 +11,10 @@ from django.utils import timezone
 from streaming_chat.models import Conversation, Feedback, Message, Review, Verdict
 from streaming_chat.protocol.endings import completed
 from streaming_chat.review import reviews
-from streaming_chat.review.reviews import Snapshot, StaleReviewError, VerdictChange
+from streaming_chat.review.reviews import Snapshot, StaleReviewError
+from streaming_chat.review.verdicts import VerdictChange
 from tests.factories import end_live, make_live, make_message
+from tests.review.at_once import at_once
 from tests.review.factories import LABELS, expire, finish, make_reviewer, make_waiting, needs_attention, snapshot, state
 
 
@@ -187,22 +187,6 @@ class StaleTests(TestCase):
 class AtOnceTests(TransactionTestCase):
     """Threads, each with a connection of its own, on the database of the suite."""
 
-    def at_once(self, *calls):
-        """Return what the calls returned or raised, begun at the same moment."""
-        barrier = threading.Barrier(len(calls))
-
-        def run(call):
-            try:
-                barrier.wait(20)
-                return call()
-            except StaleReviewError as stale:
-                return stale
-            finally:
-                connections.close_all()
-
-        with ThreadPoolExecutor(len(calls)) as pool:
-            return list(pool.map(run, calls))
-
     def test_no_two_get_the_same(self):
         wanted = {make_waiting(title=str(number)).pk for number in range(24)}
         reviewers = [make_reviewer(f"reviewer{number}") for number in range(4)]
@@ -213,7 +197,7 @@ class AtOnceTests(TransactionTestCase):
                 found.append(pk)
             return found
 
-        taken = self.at_once(*(lambda by=by: all_of(by) for by in reviewers))
+        taken = at_once(*(lambda by=by: all_of(by) for by in reviewers))
         flat = [pk for found in taken for pk in found]
 
         assert len(flat) == len(set(flat))
@@ -228,7 +212,7 @@ class AtOnceTests(TransactionTestCase):
             conversation = make_waiting()
             reviews.take(conversation.pk, rita)
             expire(conversation)
-            taken = self.at_once(*(lambda by=by: reviews.take_next("all", by) for by in reviewers))
+            taken = at_once(*(lambda by=by: reviews.take_next("all", by) for by in reviewers))
 
             assert sorted(map(str, taken)) == [str(conversation.pk), "None", "None", "None"]
             Conversation.objects.all().delete()
@@ -243,7 +227,7 @@ class AtOnceTests(TransactionTestCase):
             def say(by, before=before, pk=conversation.pk):
                 return reviews.finish(pk, by, before, f"By {by.pk}", {None: VerdictChange("bad")})
 
-            said = self.at_once(lambda say=say: say(rita), lambda say=say: say(bo))
+            said = at_once(lambda say=say: say(rita), lambda say=say: say(bo))
             review = Review.objects.get(pk=conversation.pk)
 
             assert sorted(map(str, said)) == sorted(["True", str(StaleReviewError(review))])
@@ -257,7 +241,7 @@ class AtOnceTests(TransactionTestCase):
             conversation = make_waiting()
             before = snapshot(conversation)
             live = make_live(conversation)
-            self.at_once(
+            at_once(
                 lambda before=before, pk=conversation.pk: reviews.finish(pk, rita, before, None, {}),
                 lambda live=live: end_now(live),
             )

@@ -1,6 +1,7 @@
-// The keys of reviewing: j and k go from message to message, f flags the outlined one, d is done and next. Every key presses
-// a button of the page, which works without this module, too, but for those that only move the outline. Besides, notes that
-// are typed are kept in the tab until they are saved.
+// The keys of reviewing: j and k go from message to message, f flags the outlined one, d is done and next, u undoes it or
+// reopens a review, r releases the conversation. Every key presses a button of the page, which works without this module, too,
+// but for those that only move the outline. Besides, notes that are typed are kept in the tab until they are saved. The list of
+// conversations, which is shown at the end of a queue, has only u.
 
 const form = document.getElementById("review");
 const FIELDS = "input, textarea, select, [contenteditable]";
@@ -45,10 +46,16 @@ function move(step) {
 
 const press = (selector, within = form) => within?.querySelector(selector)?.click();
 
-const KEYS = {
+const undo = document.querySelector(".review-undo button");
+
+const LIST_KEYS = { u: () => undo?.click() };
+
+const TRANSCRIPT_KEYS = {
+    u: () => (undo ? undo.click() : press('button[value="reopen"]')),
     j: () => move(1),
     k: () => move(-1),
     d: () => press('button[value="done_next"]'),
+    r: () => press('button[value="release"]'),
     f: () => {
         const message = current();
         if (message) choose(message);
@@ -56,10 +63,15 @@ const KEYS = {
     },
 };
 
+const KEYS = form ? TRANSCRIPT_KEYS : LIST_KEYS;
+
+// A second press while the answer is awaited would be one of the next page's.
+let isSubmitted = false;
+
 function onKey(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.isComposing || event.repeat) return;
     const act = Object.hasOwn(KEYS, event.key) ? KEYS[event.key] : null;
-    if (!act || event.target.closest?.(FIELDS) || form.dataset.sent) return;
+    if (!act || event.target.closest?.(FIELDS) || isSubmitted) return;
     event.preventDefault();
     act();
 }
@@ -86,6 +98,17 @@ function bringBackDraft() {
     notes.closest("details").open = true;
 }
 
+for (const each of document.querySelectorAll("#review, .review-undo"))
+    each.addEventListener("submit", (event) => {
+        if (isSubmitted) event.preventDefault();
+        isSubmitted = true;
+    });
+addEventListener("pageshow", () => {
+    isSubmitted = false;
+});
+document.addEventListener("keydown", onKey);
+undo?.querySelector("kbd").removeAttribute("hidden");
+
 if (form) {
     document.querySelector(".transcript").classList.add("transcript-keys");
     bringBackDraft();
@@ -94,14 +117,7 @@ if (form) {
     for (const button of form.querySelectorAll("[data-review-move]"))
         button.addEventListener("click", () => move(Number(button.dataset.reviewMove)));
     form.querySelector("[data-review-flag]").addEventListener("click", KEYS.f);
-    document.addEventListener("keydown", onKey);
-    // A second press while the answer is awaited would be one of the next page's.
-    form.addEventListener("submit", (event) => {
-        if (form.dataset.sent) event.preventDefault();
-        form.dataset.sent = "1";
-        if (sessionStorage.getItem(DRAFT)) keepDraft(true);
-    });
-    addEventListener("pageshow", () => delete form.dataset.sent);
+    form.addEventListener("submit", () => sessionStorage.getItem(DRAFT) && keepDraft(true));
     // What is scrolled to comes to stand below the bar, however many lines it has.
     new ResizeObserver(() => {
         document.documentElement.style.scrollPaddingBlockStart = `${form.offsetHeight + 8}px`;

@@ -1,0 +1,72 @@
+"""Each reviewer's own verdicts and labels for a conversation and its messages."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models.functions import Now
+
+from streaming_chat.conf import conf
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
+from streaming_chat.models import Verdict
+
+from .rows import lock, message_rows
+
+
+@dataclass(frozen=True)
+class VerdictChange:
+    """What a reviewer changes of a verdict; None leaves it as it is. A verdict without value and labels is deleted.
+
+    Raises ValueError for a value or labels that do not exist.
+    """
+
+    value: str | None = None
+    labels: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.value and self.value not in Verdict.Value.values:
+            raise ValueError(f"verdict must be one of {', '.join(Verdict.Value.values)}, got {self.value!r}.")
+        unknown = set(self.labels or ()) - set(conf.STREAMING_CHAT_REVIEW_LABELS)
+        if unknown:
+            raise ValueError(f"labels must be in STREAMING_CHAT_REVIEW_LABELS, got {sorted(unknown)}.")
+
+
+# By message; None is the conversation as a whole.
+VerdictChanges = Mapping[uuid.UUID | None, VerdictChange]
+
+
+def save_verdicts(pk: uuid.UUID, by: Any, verdicts: VerdictChanges) -> None:
+    """Save one reviewer's verdicts on a conversation and its messages. Verdicts that are not named stay.
+
+    Raises ValueError for messages of other conversations, Conversation.DoesNotExist.
+    """
+    if verdicts:
+        write_transaction(lambda: _save_verdicts(pk, by, verdicts))
+
+
+def _save_verdicts(pk: uuid.UUID, by: Any, verdicts: VerdictChanges) -> None:
+    lock(pk)
+    messages = {message for message in verdicts if message}
+    if messages and message_rows(pk).filter(pk__in=messages).count() != len(messages):
+        raise ValueError(f"verdicts must be on messages of conversation {pk}.")
+    saved = Verdict.objects.using(live_database()).filter(conversation_id=pk, by=by)
+    mine = {verdict.message_id: verdict for verdict in saved}
+    for message, change in verdicts.items():
+        _apply(change, mine.get(message) or Verdict(conversation_id=pk, message_id=message, by=by))
+
+
+def _apply(change: VerdictChange, verdict: Verdict) -> None:
+    using = live_database()
+    value = verdict.value if change.value is None else change.value
+    labels = verdict.labels if change.labels is None else list(change.labels)
+    if (verdict.value, verdict.labels) == (value, labels):
+        return
+    verdict.value, verdict.labels, verdict.updated_at = value, labels, Now()
+    if value or labels:
+        verdict.save(using=using)
+    elif verdict.pk:
+        verdict.delete(using=using)
