@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from streaming_chat.accounts.owners import Owner, session_key
-from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.accounts.permissions import get_permissions, may_create_tokens
 from streaming_chat.chats import page_context
 from streaming_chat.conf import conf
 from streaming_chat.exceptions import APIError
@@ -159,6 +159,7 @@ def _request_context(request: HttpRequest) -> dict[str, Any]:
         "client_id": secrets.token_urlsafe(16),
         "may_chat": owner is not None,
         "may_share": owner is not None and _may_share(request, owner),
+        "may_create_tokens": owner is not None and may_create_tokens(request, owner),
         "owner": _draft_key(owner),
         # The setting has the WSGI name, "HTTP_X_CSRFTOKEN".
         "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),

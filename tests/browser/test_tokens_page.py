@@ -9,9 +9,12 @@ from streaming_chat.models import AccessToken
 from tests.factories import make_token
 
 from .axe import violations
+from .chat import ChatPage
 from .conftest import sign_in, watched
+from .test_accessibility import expect_accessible
 
 PHONE = {"width": 360, "height": 740}
+LINKS = {"en": "Access tokens", "de": "Zugriffstokens", "ar": "رموز الوصول"}
 
 
 @pytest.fixture(params=["en", "ar"])
@@ -19,6 +22,27 @@ def page(request, chromium, site, user) -> Iterator[Page]:
     with watched(chromium, base_url=site, locale=request.param, viewport=PHONE) as context:
         sign_in(context, site, user)
         yield context.new_page()
+
+
+class TestLink:
+    @pytest.mark.parametrize("language", LINKS)
+    def test_it_is_reached_with_the_keyboard_alone(self, chromium, site, user, language):
+        with watched(chromium, base_url=site, locale=language, viewport=PHONE) as context:
+            sign_in(context, site, user)
+            chat = ChatPage(context.new_page()).open()
+            chat.press(chat.page.locator("[data-part=menu]"), by="Shift+Tab")
+            link = chat.page.get_by_role("link", name=LINKS[language], exact=True)
+            chat.reach(link)
+            expect_accessible(chat.page)
+            box = link.bounding_box()
+            chat.page.keyboard.press("Enter")
+            chat.page.wait_for_url("**/chat/tokens")
+
+            # The sidebar is on the side where lines begin.
+            is_at_the_right = box["x"] > PHONE["width"] - box["x"] - box["width"]
+
+            assert is_at_the_right == (language == "ar")
+            expect(chat.page.locator("h1")).to_have_text(LINKS[language])
 
 
 class TestTokensPage:

@@ -98,15 +98,21 @@ class TokensPageTests(TestCase):
 
         assert '<h2 class="scp-token-name" dir="auto">&lt;b&gt;\u202ex</h2>' in self.client.get(PAGE).text
 
+    def test_the_chat_leads_to_it(self):
+        for address in ("/chat/", "/chat/?view=plain"):
+            assert f'href="{PAGE}"' in self.client.get(address).text
+
     def test_nobody_else_may(self):
         stranger = Client()
         for response in (stranger.get(PAGE), post(stranger, FORM)):
             assert (response.status_code, response["Location"]) == (302, f"/accounts/login/?next={PAGE}")
         with override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True):
             assert stranger.get(PAGE).status_code == 302
+            assert PAGE not in stranger.get("/chat/").text
         with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.Forbidding"}):
             assert self.client.get(PAGE).status_code == post(self.client, FORM).status_code == 403
-            assert PAGE not in self.client.get("/chat/?view=plain").text
+            for address in ("/chat/", "/chat/?view=plain"):
+                assert PAGE not in self.client.get(address).text
         assert not AccessToken.objects.exists()
 
     def test_a_token_creates_no_other(self):
