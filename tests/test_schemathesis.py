@@ -63,12 +63,7 @@ class SchemathesisTests(ServerTestCase):
     def described(self) -> dict[str, Any]:
         """Return the document, with ids of rows that are there, and of one that is not."""
         described = document()
-        ids = {
-            "message_id": self.messages,
-            "conversation_id": self.conversations,
-            # The id of a conversation names its chat.
-            "chat_id": self.conversations,
-        }
+        ids = {"message_id": self.messages, "conversation_id": self.conversations}
         for operations in described["paths"].values():
             for operation in operations.values():
                 for parameter in operation["parameters"]:
