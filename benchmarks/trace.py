@@ -148,6 +148,8 @@ class Trace:
             _replace(path, partial(_timed, stage))
         _replace(_BOUNDARY, self._as_boundary)
         ThreadPoolExecutor.submit = self._with_hop(ThreadPoolExecutor.submit)
+        # With this, an attribute is asked for in the class first, so that settings that are known are counted, too.
+        Setting.__set__ = None
         Setting.__get__ = self._counted(Setting.__get__, lambda setting, *_: setting.name, "settings")
         LazySettings.__getattr__ = self._counted(LazySettings.__getattr__, lambda _, name: name, "unset_settings")
         connection_created.connect(self._watch_connection, weak=False)

@@ -1,7 +1,8 @@
 """The app's settings: each is declared once, with its default, what it may be, and one sentence.
 
 The declarations give the typed access (`conf.STREAMING_CHAT_…`), the system checks (checks/) and the tables of
-docs/settings.md (docs/tables.py). Code reads a setting at each use: it costs 0.1 µs, and `override_settings` works.
+docs/settings.md (docs/tables.py). Code reads a setting at each use: it costs no more than an attribute, and
+`override_settings` works.
 """
 
 from __future__ import annotations
@@ -83,10 +84,6 @@ TABLE = Kind(dict, "a dict", lambda value: isinstance(value, dict))
 
 SETTINGS: dict[str, Setting[Any]] = {}
 
-# Where Django keeps the settings that have been read. It forgets one that is assigned or deleted, and all of them when
-# `override_settings` begins or ends. It does not keep that the site has not set one, and looks for it for 2 µs each time.
-_known: dict[str, Any] = vars(settings)
-
 
 class Setting(Generic[T]):
     """One setting, as an attribute of `conf` with its full name. meaning: the text of its row in docs/settings.md."""
@@ -112,10 +109,7 @@ class Setting(Generic[T]):
     def __get__(self, instance: object, owner: type) -> Self | T:
         if instance is None:
             return self
-        try:
-            return _known[self.name]
-        except KeyError:
-            return _known.setdefault(self.name, getattr(settings, self.name, self.default))
+        return vars(instance).setdefault(self.name, getattr(settings, self.name, self.default))
 
 
 Entry = dict[str, Any]  # {"BACKEND": dotted path, "OPTIONS": {…}}
@@ -290,6 +284,12 @@ class Review:
 
 class Conf(Backends, Models, Page, Limits, Timing, Review):
     """The settings, by their full names."""
+
+    def __init__(self) -> None:
+        # Where Django keeps the settings that have been read: what is there is found without calling `Setting`, 40 times a
+        # send. Django forgets one that is assigned or deleted, and all of them when `override_settings` begins or ends. It
+        # does not keep that the site has not set one, and would look for it for 2 µs each time.
+        self.__dict__ = vars(settings)
 
 
 conf = Conf()

@@ -27,6 +27,9 @@ from .views.openai import models as openai_models
 app_name = "streaming_chat"
 
 urlpatterns = [
+    # First, since addresses are tried in this order.
+    path("api/messages", messages.messages_view, name="api-messages"),
+    path("api/chat", chat.chat_view, name="api-chat"),
     path("", pages.chat, name="chat"),
     path("c/<uuid:conversation_id>", pages.conversation, name="conversation"),
     path("tokens", tokens.tokens_view, name="tokens"),
@@ -47,7 +50,6 @@ urlpatterns = [
         name="api-conversation-messages",
     ),
     path("api/conversations/<uuid:conversation_id>/share", sharing.share_view, name="api-share"),
-    path("api/messages", messages.messages_view, name="api-messages"),
     path("api/messages/<uuid:message_id>", messages.message_view, name="api-message"),
     path("api/messages/<uuid:message_id>/html", formatted.formatted_message_view, name="api-message-html"),
     path("api/messages/<uuid:message_id>/events", replies.events_view, name="api-events"),
@@ -55,7 +57,6 @@ urlpatterns = [
     path("api/messages/<uuid:message_id>/regenerate", replies.regenerate_view, name="api-regenerate"),
     path("api/messages/<uuid:message_id>/continue", replies.continue_view, name="api-continue"),
     path("api/messages/<uuid:message_id>/feedback", feedback.feedback_view, name="api-feedback"),
-    path("api/chat", chat.chat_view, name="api-chat"),
     path("ai/chat", ai_chat.send_view, name="ai-chat"),
     # A chat id may have a slash.
     path("ai/chat/<path:chat_id>/stream", ai_chat.stream_view, name="ai-chat-stream"),

@@ -19,10 +19,13 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import NoneType
 from typing import Any, TypeAlias
 
 from django.db import connections
 from django.db.models import (
+    AutoField,
+    BigAutoField,
     BigIntegerField,
     BooleanField,
     CharField,
@@ -54,11 +57,9 @@ _KEPT_UUIDS = 1024
 # allowed 999.
 MOST_ROWS = 20
 # The fields that pass on values of these types as they are.
-_UNCHANGED: dict[type, type] = {CharField: str, TextField: str, BooleanField: bool}
-_UNCHANGED_ON_SQLITE: dict[type, type] = {
-    **_UNCHANGED,
-    **dict.fromkeys((BigIntegerField, IntegerField, PositiveBigIntegerField, PositiveIntegerField), int),
-}
+_UNCHANGED: dict[type, type] = {CharField: str, TextField: str, BooleanField: bool, UUIDField: uuid.UUID}
+_INTEGERS = (AutoField, BigAutoField, BigIntegerField, IntegerField, PositiveBigIntegerField, PositiveIntegerField)
+_UNCHANGED_ON_SQLITE: dict[type, type] = {**_UNCHANGED, **dict.fromkeys(_INTEGERS, int)}
 
 
 class Argument(Expression):
@@ -73,8 +74,8 @@ class Argument(Expression):
         """Return the place of a parameter, and as the parameter itself, which `_Compiled` replaces."""
         return "%s", (self,)
 
-    def preparation(self, vendor: str) -> Preparation:
-        """Return what turns a value into one for the driver of this vendor's database."""
+    def preparation(self, vendor: str) -> tuple[tuple[type, ...], Preparation]:
+        """Return the types that the driver of this vendor's database takes as they are, and what prepares other values."""
         return _preparation(self.output_field, vendor)
 
 
@@ -86,28 +87,26 @@ class Arguments(Argument):
             return f"(SELECT unnest(%s::{self.output_field.rel_db_type(connection)}[]))", (self,)
         return "(SELECT value FROM json_each(%s))", (self,)
 
-    def preparation(self, vendor: str) -> Preparation:
-        prepare = super().preparation(vendor)
+    def preparation(self, vendor: str) -> tuple[tuple[type, ...], Preparation]:
+        unchanged, prepare = super().preparation(vendor)
 
         def prepare_all(values: Iterable[Any], connection: Any) -> Any:
-            prepared = [prepare(value, connection) for value in values]
+            prepared = [value if isinstance(value, unchanged) else prepare(value, connection) for value in values]
             return prepared if vendor == "postgresql" else json.dumps(prepared)
 
-        return prepare_all
+        return (), prepare_all
 
 
-def _preparation(field: Field[Any, Any], vendor: str) -> Preparation:
-    """Return what does what the field itself does; for the usual types of its values, at a tenth of the cost."""
+def _preparation(field: Field[Any, Any], vendor: str) -> tuple[tuple[type, ...], Preparation]:
+    """Return what together does what the field itself does; for the usual types of its values, at no cost."""
     prepare = field.get_db_prep_save
     kind = type(field.target_field if isinstance(field, ForeignKey) else field)
     if kind is UUIDField and vendor == "sqlite":
-        return lambda value, connection: value.hex if type(value) is uuid.UUID else prepare(value, connection)
-    unchanged = uuid.UUID if kind is UUIDField else _UNCHANGED.get(kind)
-    if vendor == "sqlite":
-        unchanged = _UNCHANGED_ON_SQLITE.get(kind)
-    if unchanged is None:
-        return prepare
-    return lambda value, connection: value if isinstance(value, unchanged) else prepare(value, connection)
+        return (NoneType,), lambda value, connection: (
+            value.hex if type(value) is uuid.UUID else prepare(value, connection)
+        )
+    unchanged = (_UNCHANGED_ON_SQLITE if vendor == "sqlite" else _UNCHANGED).get(kind)
+    return (unchanged, NoneType) if unchanged else (), prepare
 
 
 def arguments(name: str, output_field: Field[Any, Any], count: int) -> list[Argument]:
@@ -158,7 +157,7 @@ class _Compiled:
         self._parameters = list(parameters)
         vendor = compiler.connection.vendor
         self._arguments = [
-            (at, each.name, each.index, each.preparation(vendor))
+            (at, each.name, each.index, *each.preparation(vendor))
             for at, each in enumerate(self._parameters)
             if isinstance(each, Argument)
         ]
@@ -190,9 +189,11 @@ class _Compiled:
 
     def _parameters_of(self, connection: Any, arguments: Mapping[Any, Any]) -> list[Any]:
         parameters = self._parameters.copy()
-        for at, name, index, prepare in self._arguments:
+        for at, name, index, unchanged, prepare in self._arguments:
             value = arguments[name]
-            parameters[at] = prepare(value if index is None else value[index], connection)
+            if index is not None:
+                value = value[index]
+            parameters[at] = value if isinstance(value, unchanged) else prepare(value, connection)
         return parameters
 
     def _in_python(self, rows: Sequence[tuple[Any, ...]], connection: Any) -> list[tuple[Any, ...]]:

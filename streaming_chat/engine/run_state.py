@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from enum import Enum
+from enum import StrEnum
 
 
-class RunState(Enum):
+class RunState(StrEnum):
     """Where a run is in its life.
 
     starting    the provider has sent nothing yet
