@@ -2,9 +2,10 @@
  * Builds the files in streaming_chat/static/streaming_chat/: `npm ci && npm run build`.
  *
  * A page loads chat.js first, markdown.js with the first reply, highlighter.js with the first code in a reply, and
- * typesetter.js with the first formula. client.js is for front ends of others (docs/client.md). LICENSES.txt has the licences of the
- * packages in them. The build prints the size of each file, and fails if one is larger than its budget. With `--check` it writes
- * nothing, and fails if a file differs from what the source gives.
+ * typesetter.js with the first formula. The admin shows a live reply with markdown.js and markdown.css, without the rest of the chat.
+ * client.js is for front ends of others (docs/client.md). LICENSES.txt has the licences of the packages in them. The build prints
+ * the size of each file, and fails if one is larger than its budget. With `--check` it writes nothing, and fails if a file differs
+ * from what the source gives.
  */
 
 import { readdir, readFile, writeFile } from "node:fs/promises";
@@ -35,7 +36,8 @@ const { outputFiles, metafile } = await build({
   target: "es2022",
   metafile: true,
 });
-const style = await build({ ...common, entryPoints: { chat: "src/style/chat.css" }, outdir: "out", target: "es2022" });
+const STYLES = { chat: "src/style/chat.css", markdown: "src/markdown/markdown.css" };
+const style = await build({ ...common, entryPoints: STYLES, outdir: "out", target: "es2022" });
 
 const built = [...outputFiles, ...style.outputFiles].map(({ path, contents }) => [path.slice(path.lastIndexOf("/") + 1), contents]);
 const sizes = {};

@@ -37,7 +37,7 @@ from .filters import CONVERSATION_FILTERS
 from .formats import money, owner_name
 from .kept_searches import words_of
 from .lists import may_read, may_see, record_list
-from .live import follow_view, stop_view
+from .live import follow_view, live_words, stop_view
 from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
 from .share_links import may_revoke
@@ -225,6 +225,8 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             "may_redact": may_redact(request),
             "may_revoke": may_revoke(request),
             "may_stop": request.user.has_perm("streaming_chat.stop_reply"),
+            "live_words": live_words() if transcript.live and transcript.may_read else "",
+            "kept": review_bar.kept_query(request.GET),
         }
 
 

@@ -5,6 +5,7 @@ Staff who follow a reply do not keep it alive: it ends as usual after its owner 
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,8 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import AccessRecord, LiveReply, Message
 from streaming_chat.privacy.audit import record
+from streaming_chat.rendering.element import WORDS
+from streaming_chat.rendering.ending_sentences import staff_sentences
 from streaming_chat.views.api.event_ids import requested_position
 from streaming_chat.views.api.reply_answers import ReplyAnswer, answer_with_reply, encoder_for, require_reader_slot
 from streaming_chat.views.api.responses import handler_for, private, require, require_found
@@ -31,6 +34,7 @@ from streaming_chat.views.api.streaming import answer_error_in_json, reply_view
 from .pages import retry_on_lock_timeout, transcript_url
 
 _FOLLOW_PERMISSIONS = ("streaming_chat.view_conversation", "streaming_chat.view_transcript")
+_MARKDOWN_WORDS = ("copy", "copied", "code", "table", "image", "done", "not_done", "format", "not_formatted")
 
 
 def follow_view(site: admin.AdminSite) -> Callable[..., Any]:
@@ -61,6 +65,11 @@ def _follow(
     # Also after a lost connection: a position only says how far the client has read.
     record(AccessRecord.Kind.FOLLOW, request.user, conversation=conversation_id, message=message_id)
     return answer_with_reply(message_id, None, access, position=position, encoder=encoder)
+
+
+def live_words() -> str:
+    """Return the texts that the script of a live reply inserts, as JSON: those of Markdown, and how a reply ends."""
+    return json.dumps({name: str(WORDS[name]) for name in _MARKDOWN_WORDS} | staff_sentences())
 
 
 def _may_still_follow(site: admin.AdminSite, request: HttpRequest) -> bool:

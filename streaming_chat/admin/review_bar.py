@@ -229,6 +229,14 @@ def persistent_query(query: QueryDict) -> QueryDict:
     return kept
 
 
+def kept_query(query: QueryDict) -> str:
+    """Return how the address of each link to a message begins: with the queue and the list that the transcript is from."""
+    kept = persistent_query(query)
+    for name in ("message", "page"):
+        kept.pop(name, None)
+    return f"{kept.urlencode()}&" if kept else ""
+
+
 def queue_of(form: QueryDict) -> Queue:
     """Return the queue that a form or an address names, by default the one of what needs attention."""
     name = form.get("queue")

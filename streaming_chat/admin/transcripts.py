@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
@@ -25,6 +25,7 @@ from streaming_chat.models import Conversation, Feedback, LiveReply, Message, St
 from streaming_chat.protocol.storable_text import storable_value
 from streaming_chat.rendering.ending_sentences import describe_to_staff
 
+from .flags import Flag, Row, find_flags, read_rows
 from .formats import money, owner_name
 from .parts import Part, PartRenderer, facts_of
 
@@ -85,24 +86,14 @@ class Bubble:
 _Parts = dict[uuid.UUID, tuple[list[Part], list[Part]]]
 
 
-class Row(NamedTuple):
-    """A message of the tree. is_bad: somebody rated it bad."""
-
-    id: uuid.UUID
-    parent: uuid.UUID | None
-    request_id: str
-    ref: str
-    status: str
-    is_bad: bool
-
-
 @dataclass(frozen=True)
 class Transcript:
     """A page of one branch of a conversation.
 
     bubbles: its messages in order. page: of the ids on the branch. last: the last message of the branch. onward: the
-    messages that follow it. focus: the message that was asked for, or else the first flagged one. flagged: the messages
-    of the branch that need attention, and why, in words.
+    messages that follow it. focus: the message that was asked for, else the first flagged one, else the live one. flags: of
+    all branches. live: the reply that is being written, on any branch. owners: the last message of the branch that its owner
+    sees; None if that is this branch.
     """
 
     conversation: Conversation
@@ -112,7 +103,9 @@ class Transcript:
     last: Message | None
     onward: list[uuid.UUID]
     focus: uuid.UUID | None
-    flagged: list[tuple[uuid.UUID, str]]
+    flags: list[Flag]
+    live: uuid.UUID | None
+    owners: uuid.UUID | None
 
     @classmethod
     def open(
@@ -134,14 +127,15 @@ class Transcript:
         """
         recover_abandoned(LiveReply.objects.filter(conversation_id=pk))
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
-        rows = {row.id: row for row in _rows(pk)}
+        rows = {row.id: row for row in read_rows(pk)}
         if conversation is None or (through is not None and through not in rows):
             return None
         tree = Tree((row.id, row.parent) for row in rows.values())
-        focus = through or _message_found(rows.values(), query)
-        branch = tree.path_through(focus) if focus else tree.path_to(conversation.head_id or tree.newest())
-        flagged = _flagged([rows[pk] for pk in branch])
-        focus = focus or next((pk for pk, _reason in flagged), None)
+        owners = tree.path_to(conversation.head_id or tree.newest())
+        flags = find_flags(list(rows.values()), tree, owners)
+        live = next((row.id for row in rows.values() if row.status == Status.STREAMING), None)
+        focus = through or _message_found(rows.values(), query) or (flags[0].message if flags else live)
+        branch = tree.path_through(focus) if focus else owners
         last = branch[-1] if branch else None
         shown = _page(branch, page, focus)
         messages = _load(conversation.pk, {*shown.object_list, *branch[-1:]}, may_read=may_read)
@@ -154,7 +148,9 @@ class Transcript:
             last=messages.get(last) if last else None,
             onward=tree.children.get(last, []) if last else [],
             focus=focus,
-            flagged=flagged,
+            flags=flags,
+            live=live,
+            owners=owners[-1] if owners and owners[-1] not in branch else None,
         )
 
     @property
@@ -208,12 +204,6 @@ def _messages(conversation: uuid.UUID) -> Any:
     return Message.objects.using(live_database()).filter(conversation_id=conversation)
 
 
-def _rows(conversation: uuid.UUID) -> list[Row]:
-    is_bad = Exists(Feedback.objects.filter(message=OuterRef("pk"), value__lt=0))
-    columns = ("pk", "parent_id", "request_id", "ref", "status", is_bad)
-    return [Row(*values) for values in _messages(conversation).values_list(*columns)]
-
-
 def _load(conversation: uuid.UUID, ids: set[uuid.UUID], *, may_read: bool) -> dict[uuid.UUID, Message]:
     feedback = Feedback.objects.using(live_database()).select_related("by").order_by("created_at", "pk")
     messages = _messages(conversation).defer("text", "parts")
@@ -244,17 +234,6 @@ def _page(branch: list[uuid.UUID], number: str | None, focus: uuid.UUID | None) 
     """Return a page of a branch by its number, or by default the one with the message in focus."""
     number_of_focus = branch.index(focus) // PAGE_SIZE + 1 if focus else 1
     return Paginator(branch, PAGE_SIZE).get_page(number or number_of_focus)
-
-
-def _flagged(rows: list[Row]) -> list[tuple[uuid.UUID, str]]:
-    """Return the messages that need attention, and why. Those that somebody rated bad come first."""
-    reasons: dict[str, str] = {
-        Status.FAILED: _("failed"),
-        Status.INTERRUPTED: _("interrupted"),
-        Status.STOPPED: _("stopped early"),
-    }
-    bad = [(row.id, _("rated bad")) for row in rows if row.is_bad]
-    return bad + [(row.id, reasons[row.status]) for row in rows if row.status in reasons and not row.is_bad]
 
 
 def _bubbles(messages: list[Message], tree: Tree, parts: _Parts, may_read: bool) -> list[Bubble]:

@@ -1,6 +1,7 @@
 """How a reply ended, in words: for its owner and for staff. The only table of these words.
 
-The chat element looks them up in `owner_sentences`, the plain page and the admin by the message.
+The scripts of the chat and of the transcript look them up in `owner_sentences` and `staff_sentences`, the plain page and the
+transcript by the message.
 """
 
 from __future__ import annotations
@@ -67,14 +68,27 @@ def describe_to_owner(message: Message) -> str:
 def describe_to_staff(message: Message) -> str:
     """Return how a reply ended, for staff. An outcome of a newer version is described by its status."""
     sentence = str(_outcome(message.status, message.error_code or message.end_reason).staff)
-    return sentence or _("The reply is {status}.").format(status=message.get_status_display())
+    return sentence or _status_sentence(message.get_status_display())
 
 
 def owner_sentences() -> dict[str, str]:
     """Return the sentences for the owner by `status.reason`, with an error's code as the reason, and by status alone."""
+    return {key: str(outcome.owner) for key, outcome in _all_outcomes().items()}
+
+
+def staff_sentences() -> dict[str, str]:
+    """Return the sentences for staff by `status.reason`, with an error's code as the reason, and by status alone."""
+    by_status = {str(value): _status_sentence(str(label)) for value, label in Status.choices}
+    return by_status | {key: str(outcome.staff) for key, outcome in _all_outcomes().items()}
+
+
+def _status_sentence(status: str) -> str:
+    return _("The reply is {status}.").format(status=status)
+
+
+def _all_outcomes() -> dict[str, Outcome]:
     broken = [(status, code) for status in _BROKEN for code in ("", *ENDING_CODES)]
-    sentences = {key: str(_outcome(*key).owner) for key in [*_OUTCOMES, *broken]}
-    return {f"{status}.{reason}".rstrip("."): sentence for (status, reason), sentence in sentences.items()}
+    return {f"{status}.{reason}".rstrip("."): _outcome(status, reason) for status, reason in [*_OUTCOMES, *broken]}
 
 
 def _outcome(status: str, reason: str) -> Outcome:

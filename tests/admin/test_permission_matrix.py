@@ -237,9 +237,10 @@ OFFERS = {
         "/export/": EXPORT,
         "/redact/": REDACT,
         "/revoke/": REVOKE_LINK,
+        'class="transcript-flagged"': SEE,
     },
     ("sharelink/", ""): {"/revoke/": REVOKE_LINK},
-    (CHANGE_ROW, "live "): {"/stop/": STOP, "data-follow=": READ},
+    (CHANGE_ROW, "live "): {"/stop/": STOP, "data-follow=": READ, "admin/live.js": READ},
 }
 
 

@@ -160,7 +160,7 @@ class TranscriptTests(AdminTestCase):
         page = self.client.get(transcript_url(conversation)).content.decode()
         flags = re.search(r'<ul class="transcript-flagged".*?</ul>', page, re.DOTALL)[0]
 
-        assert re.findall(r">([^<>]+)</a>", flags) == ["Rated bad", "Failed"]
+        assert re.findall(r">([^<>,]+), [^<>]+</a>", flags) == ["Rated bad", "Failed"]
         assert re.findall(r"\?message=([\w-]+)#", flags) == [str(bad.pk), str(failed.pk)]
         assert re.findall(r'id="m-([\w-]+)" class="transcript-message transcript-focus"', page) == [str(bad.pk)]
 

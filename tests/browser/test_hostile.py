@@ -23,7 +23,7 @@ STRAY = """(markup) => {
     const group = ["tabindex", "role", "aria-label"];
     const ours = { a: ["rel", "target"], button: ["class", "type"], div: ["class", ...group], span: ["class"] };
     ours.pre = ["dir", ...group];
-    const classes = /^(sc-(code|code-bar|code-language|copy|table)|language-\\S+|hljs-[\\w -]+)$/;
+    const classes = /^(sc-(code|code-bar|code-language|copy|table|plain|format)|language-\\S+|hljs-[\\w -]+)$/;
     const isStray = (element) => {
         const { localName } = element;
         const known = [...(markup.attributes[localName] ?? []), ...(ours[localName] ?? [])];
@@ -32,7 +32,7 @@ STRAY = """(markup) => {
         return [...element.attributes].some(({ name, value }) => !known.includes(name)
             || (name === "href" && !address.test(value)) || (name === "class" && !classes.test(value)));
     };
-    const rendered = [...document.querySelectorAll(":is(.sc-prose, .scp-text) *")].filter(isStray);
+    const rendered = [...document.querySelectorAll(":is(.sc-prose, .scp-text, .sc-markdown) *")].filter(isStray);
     const texts = ".sc-bubble, .sc-title, .sc-name, .sc-calls :is(summary, pre), option, .scp-title, bdi";
     // A search marks its words in titles and snippets.
     const found = ":is(.sc-name, .sc-snippet) > mark:not([id], [class], [style], :has(*))";

@@ -1,11 +1,13 @@
 """The admin's transcript page in Chromium: a reply that is written before the eyes of staff."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from streaming_chat.models import Message
+from streaming_chat.admin.transcripts import PAGE_SIZE
+from streaming_chat.models import Feedback, Message
 from tests.factories import make_conversation, make_message, make_reply, make_staff
 from tests.hostile import HOSTILE
 from tests.provider_server import Gate, Script
@@ -49,9 +51,9 @@ class TestLive:
             expect(shown).to_have_text("One")
             first.open()
             expect(shown).to_have_text("One <b>two</b>")
-            expect(staff.get_by_text("The reply has ended.")).to_be_hidden()
+            expect(staff.get_by_role("status")).to_have_text("The reply is being written.")
             second.open()
-            expect(staff.get_by_text("The reply has ended.")).to_be_visible()
+            expect(staff.get_by_role("status")).to_have_text("The model finished the reply.")
 
         expect(shown).to_have_text(script.text)
         expect(staff.get_by_text("being written")).to_have_count(0)
@@ -86,11 +88,45 @@ class TestReading:
 
         expect(staff.locator(".transcript-focus")).to_be_in_viewport()
 
+    def test_what_was_flagged_on_another_branch_is_in_view(self, staff, user):
+        """Thumbs down, then Regenerate: a chip leads to each, also on another page, and back to the owner's branch."""
+        conversation = make_conversation(user)
+        first = make_reply(conversation, "The first.")
+        for number in range(PAGE_SIZE):
+            make_message(conversation, f"Before {number}. " * 20)
+        bad = make_reply(conversation, "Nonsense.")
+        Feedback.objects.create(message=bad, value=-1, owner_key=conversation.owner_key)
+        make_reply(conversation, "Better.", parent=bad.parent)
+        failed = make_reply(conversation, "", parent=first.parent, status="failed", error_code="provider_timeout")
+        make_reply(conversation, "Good.", parent=first.parent)
+        open_transcript(staff, conversation.pk)
+        expect(staff.locator(".transcript-focus")).to_have_id(f"m-{bad.pk}")
+        expect(staff.locator(".transcript-focus")).to_be_in_viewport()
+        chips = staff.get_by_role("list", name="Messages that need attention").get_by_role("link")
+        expect(chips).to_have_text(
+            [re.compile("^Rated bad, version 1 of 2, "), re.compile("^Failed, version 2 of 3, ")]
+        )
+        expect(chips.first).to_have_attribute("aria-current", "true")
+        chips.last.focus()
+        staff.keyboard.press("Enter")
+        expect(staff.locator(".transcript-focus")).to_have_id(f"m-{failed.pk}")
+        expect(staff.locator(".transcript-focus")).to_be_in_viewport()
+        expect(chips.last).to_have_attribute("aria-current", "true")
+        chips.first.click()
+        expect(staff.locator(f"#m-{bad.pk}")).to_be_in_viewport()
+        staff.get_by_role("link", name="Show the owner’s branch").click()
+
+        expect(staff.get_by_text("Good.")).to_be_in_viewport()
+        expect(chips).to_have_count(2)
+
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_axe_finds_nothing(self, chromium, site, user, scheme):
         conversation = make_conversation(user, metadata={"page": "/weather/"})
         make_message(conversation)
-        make_reply(conversation, "## Yes\n\n- today\n\n```py\nx = 1\n```", status="stopped", end_reason="user")
+        text = "## Yes\n\n- today\n\n```py\nx = 1\n```"
+        stopped = make_reply(conversation, text, status="stopped", end_reason="user")
+        for _ in range(11):
+            make_reply(conversation, "", parent=stopped.parent, status="failed", error_code="provider_timeout")
         # axe puts a style element into the admin's page for a moment.
         context = chromium.new_context(base_url=site, color_scheme=scheme, bypass_csp=True)
         sign_in(context, site, make_staff("reviewer", *READER))

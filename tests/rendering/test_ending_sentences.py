@@ -5,7 +5,12 @@ from django.test import SimpleTestCase
 from streaming_chat.exceptions import ENDING_CODES
 from streaming_chat.models import Message
 from streaming_chat.protocol.endings import END_REASONS
-from streaming_chat.rendering.ending_sentences import describe_to_owner, describe_to_staff, owner_sentences
+from streaming_chat.rendering.ending_sentences import (
+    describe_to_owner,
+    describe_to_staff,
+    owner_sentences,
+    staff_sentences,
+)
 
 
 class OutcomeTests(SimpleTestCase):
@@ -36,8 +41,8 @@ class OutcomeTests(SimpleTestCase):
         self.assert_words("The reply failed before anything arrived.", "failed", "", "of a newer version")
 
 
-class OwnerSentenceTests(SimpleTestCase):
-    """The element looks a sentence up by the status, and the error's code or else the reason."""
+class SentenceTests(SimpleTestCase):
+    """Scripts look a sentence up by the status, and the error's code or else the reason."""
 
     def rows(self):
         completed = ("stop", "length", "content_filter", "tool_calls", "length_cap")
@@ -52,6 +57,18 @@ class OwnerSentenceTests(SimpleTestCase):
         for row in self.rows():
             with self.subTest(status=row.status, reason=row.end_reason, code=row.error_code):
                 assert sentences[f"{row.status}.{row.error_code or row.end_reason}"] == describe_to_owner(row)
+
+    def test_every_ending_has_the_sentence_of_the_transcript(self):
+        sentences = staff_sentences()
+        for row in self.rows():
+            with self.subTest(status=row.status, reason=row.end_reason, code=row.error_code):
+                assert sentences[f"{row.status}.{row.error_code or row.end_reason}"] == describe_to_staff(row)
+
+    def test_staff_are_told_the_status_of_an_ending_of_a_newer_version(self):
+        for status in ("completed", "stopped", "interrupted", "failed"):
+            row = Message(status=status, end_reason="of a newer version")
+
+            assert staff_sentences()[status] == describe_to_staff(row)
 
     def test_only_an_ordinary_reply_has_none(self):
         silent = [(row.status, row.end_reason) for row in self.rows() if not describe_to_owner(row)]

@@ -118,10 +118,6 @@ if (form) {
         button.addEventListener("click", () => move(Number(button.dataset.reviewMove)));
     form.querySelector("[data-review-flag]").addEventListener("click", KEYS.f);
     form.addEventListener("submit", () => sessionStorage.getItem(DRAFT) && keepDraft(true));
-    // What is scrolled to comes to stand below the bar, however many lines it has.
-    new ResizeObserver(() => {
-        document.documentElement.style.scrollPaddingBlockStart = `${form.offsetHeight + 8}px`;
-    }).observe(form);
     for (const type of ["pointerdown", "focusin"])
         document.addEventListener(type, (event) => {
             const message = event.target.closest?.('li[id^="m-"]');
