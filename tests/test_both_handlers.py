@@ -32,6 +32,7 @@ ENGINES = ["db", "cached_db", "cache", "file", "signed_cookies"]
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 ELSEWHERE = "elsewhere"
 PASSWORD = "correct horse"
+HI = {"role": "user", "content": "Hi"}
 # What differs from one visit to the next, and what it is shown as.
 VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[\d.]+(?:Z|\+00:00)"), "TIME"),
@@ -39,6 +40,7 @@ VARYING = [
     (re.compile(r"127\.0\.0\.1:\d+"), "HOST"),
     (re.compile(r'_ms": \d+'), '_ms": MS'),
     (re.compile(r'"created": ?\d{10}\b'), '"created": TIME'),
+    (re.compile(r'"ref": ?"\w{12}"'), '"ref": REF'),
     (re.compile(r"\b(?:[A-Za-z0-9]{64}|[A-Za-z0-9]{32})\b"), "TOKEN"),
     (re.compile(r'name="client_id" value="[\w-]+"'), "CLIENT_ID"),
 ]
@@ -113,7 +115,10 @@ def site(engine, backend=MODEL_BACKEND, **others):
 
 
 class Visit:
-    """Somebody's requests. seen: by step, the status, headers, cookies and body of the answer, and what the router read."""
+    """The requests of one person or program.
+
+    seen: by step, the status, headers, cookies and body of the answer, and what the router read.
+    """
 
     def __init__(self, get_application):
         self.client = ASGIClient(get_application, enforce_csrf_checks=True)
@@ -168,9 +173,13 @@ class Visit:
         )
         return body
 
-    def without_token(self, step):
+    def complete(self, step, messages, **body):
+        body = {"model": "scripted:model", "messages": messages, **body}
+        return self.ask(step, "POST", "/chat/v1/chat/completions", json.dumps(body))
+
+    def without_token(self, step, address="/chat/api/messages", body=None):
         token, self._token = self._token, ""
-        self.post(step, "messages", {"content": "Hi"})
+        self.ask(step, "POST", address, json.dumps(body or {"content": "Hi"}))
         self._token = token
 
     def _plain_cookie(self, cookie):
@@ -250,16 +259,51 @@ class BothHandlersTests(TestCase):
         visit.get("with another token", reply)
 
     def visit_as_a_program_of_openais_api(self, visit):
-        body = {"model": "scripted:model", "messages": [{"role": "user", "content": "Hi"}], "n": 2}
         visit.authorization = f"Bearer {make_token(self.user)}"
         visit.ask("models", "GET", "/chat/v1/models")
-        visit.ask("refused", "POST", "/chat/v1/chat/completions", json.dumps(body))
+        whole = json.loads(visit.complete("whole", [HI]))["choices"][0]["message"]
+        visit.complete("streamed", [HI, whole, HI], stream=True, stream_options={"include_usage": True})
+        self.provider.script(Script("", error="provider_auth"), Script("", error="provider_auth"))
+        visit.complete("failed", [HI])
+        visit.complete("failed before the stream", [HI], stream=True)
+        self.provider.script(Script("Half", error="provider_error"))
+        visit.complete("failed in the stream", [HI], stream=True)
+        visit.complete("refused", [HI], n=2)
         visit.authorization += "x"
         visit.ask("with another token", "GET", "/chat/v1/models")
+        visit.complete("send with another token", [HI])
+
+    def visit_with_other_clients(self, visit):
+        """As a stateless client, `useChat` of the AI SDK, and one of AG-UI: sends, a repeated one and refusals."""
+        visit.sign_in("ana")
+        visit.post("api/chat", "chat", {"messages": [HI]})
+        visit.post("api/chat again", "chat", {"messages": [HI, {"role": "assistant", "content": "Hello"}, HI]})
+        visit.post("api/chat refused", "chat", {"messages": []})
+        for step, body in {
+            "ai/chat": {"id": "mine", "messages": [HI]},
+            "ai/chat of the same chat": {"id": "mine", "messages": [HI]},
+            "ai/chat regenerate": {"id": "mine", "messages": [HI], "trigger": "regenerate-message"},
+            "ai/chat refused": {"id": "mine"},
+        }.items():
+            visit.ask(step, "POST", "/chat/ai/chat?sdk=6", json.dumps(body))
+        visit.ask("resume", "GET", "/chat/ai/chat/mine/stream")
+        visit.ask("stop", "POST", "/chat/ai/chat/mine/stop", "{}")
+        visit.ask("stop an unknown chat", "POST", "/chat/ai/chat/other/stop", "{}")
+        run = {"threadId": "mine", "runId": "1", "messages": [{"id": "m", **HI}]}
+        for step, body in {"ai/ag_ui": run, "ai/ag_ui repeated": run, "ai/ag_ui refused": {**run, "runId": ""}}.items():
+            visit.ask(step, "POST", "/chat/ai/ag_ui", json.dumps(body))
+        visit.without_token("ai/chat without a token", "/chat/ai/chat", {"id": "mine", "messages": [HI]})
+        visit.without_token("ai/ag_ui without a token", "/chat/ai/ag_ui", run)
 
     def test_programs(self):
         assert self.check(self.visit_as_a_program).statuses == [200] * 5 + [403, 401]
-        assert self.check(self.visit_as_a_program_of_openais_api).statuses == [200, 400, 401]
+        answered = self.check(self.visit_as_a_program_of_openais_api)
+        assert answered.statuses == [200, 200, 200, 502, 502, 200, 400, 401, 401]
+
+    def test_other_clients(self):
+        statuses = self.check(self.visit_with_other_clients).statuses
+
+        assert statuses[3:] == [200, 200, 422, 200, 200, 200, 422, 204, 204, 404, 200, 200, 422, 403, 403]
 
     def test_users(self):
         backends = {MODEL_BACKEND: 200, f"{__name__}.LeavingBackend": 401}

@@ -10,9 +10,11 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import django
+from asgiref.sync import sync_to_async
 from django.core.exceptions import RequestAborted
 
 from streaming_chat.conf import conf
@@ -36,6 +38,8 @@ _WRITES_PER_TURN = 8
 _PIECE_BYTES = 65_536
 # Django 6.1 sends in the server's own task, earlier versions in one of Django's.
 _SENDS_IN_SERVER_TASK = django.VERSION >= (6, 1)
+
+_save_in_transaction = sync_to_async(writer.save_in_transaction)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -215,7 +219,7 @@ class Reader(_BaseReader):
                 if self._task is None:
                     await self._open()
                 while not self._has_ending:
-                    await self._waiter.wait()
+                    await self._wait_in_view()
         except TimeoutError:
             # The client asks again for the rest.
             self._leave(RECONNECT_SECONDS)
@@ -233,7 +237,7 @@ class Reader(_BaseReader):
                 if self._task is None:
                     await self._open()
                 while not self._has_content:
-                    await self._waiter.wait()
+                    await self._wait_in_view()
         except TimeoutError:
             pass
         except asyncio.CancelledError:
@@ -277,6 +281,19 @@ class Reader(_BaseReader):
             self._is_disconnected = False
             task.uncancel()
             raise RequestAborted
+
+    async def _wait_in_view(self) -> None:
+        """Wait for a change, before there is a response.
+
+        If the reply is in a transaction of this request's thread, nothing but the view may reach that thread: a synchronous
+        middleware keeps it for the view.
+        """
+        if not writer.saves_in_transaction(self.message_id):
+            await self._waiter.wait()
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._waiter.wait(), _SHORTEST_WAIT_SECONDS)
+        await _save_in_transaction()
 
     async def _begin(self) -> None:
         await self._open()

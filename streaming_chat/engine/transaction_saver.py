@@ -97,6 +97,10 @@ class TransactionSaver:
         task.add_done_callback(self._tasks.discard)
         return True
 
+    def has(self, message_id: uuid.UUID) -> bool:
+        """Return whether the ending of this reply is to be saved here."""
+        return message_id in self._runs
+
     def save(self) -> None:
         """Save the runs that are due in the calling thread's transaction. Raises the database's error."""
         for uncommitted in list(self._runs.values()):
@@ -117,7 +121,8 @@ class TransactionSaver:
         """Save at each interval and at the ending, if the loop's requests are handled by the transaction's thread.
 
         That is so under ASGI. A background loop has another thread, and leaves it to the readers and the next requests.
-        So does a request that has ended, where `streaming_chat.asgi` has chosen its thread.
+        So does a request that has ended, where `streaming_chat.asgi` has chosen its thread. A synchronous middleware keeps
+        the thread until the view has answered; meanwhile, the reader for which the view waits saves the reply.
         """
         is_reached, is_ended = True, False
         while is_reached and not is_ended:

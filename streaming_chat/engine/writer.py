@@ -104,6 +104,10 @@ class Writer:
         if own:
             self.flush_soon()
 
+    def saves_in_transaction(self, message_id: uuid.UUID) -> bool:
+        """Return whether the rows of this reply are in a transaction of a caller's, as in a `TestCase`."""
+        return self._transaction_saver.has(message_id)
+
     def save_in_transaction(self) -> None:
         """Save the runs whose rows are in a transaction of the calling thread, as in a `TestCase`; else do nothing."""
         self._transaction_saver.save()

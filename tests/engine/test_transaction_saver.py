@@ -19,11 +19,13 @@ from streaming_chat.testing import (
     scripted_provider,
     wait_until_saved,
 )
-from tests.factories import make_user
+from tests.factories import make_token, make_user
 from tests.provider_server import TIMEOUT
 from tests.servers import wait_until
 
-SEND = "/chat/api/messages"
+SEND, COMPLETIONS = "/chat/api/messages", "/chat/v1/chat/completions"
+COMPLETION = {"model": "scripted:model", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+SYNCHRONOUS = f"{__name__}.synchronous"
 
 
 def send(client, content="Hi"):
@@ -80,7 +82,29 @@ class BlockingTests(TestCase):
         assert runs == {}
 
 
+def synchronous(get_response):
+    """A middleware of the site's, which keeps the thread until the view has answered."""
+
+    def middleware(request):
+        return get_response(request)
+
+    return middleware
+
+
 class AsyncTests(TestCase):
+    async def test_an_answer_at_the_ending_comes_through_a_synchronous_middleware(self):
+        """Also one that fails before it begins, where a stream waits for the first content."""
+        client = AsyncClient()
+        await client.aforce_login(await sync_to_async(make_user)())
+        failing = Script("", error="provider_auth")
+        with scripted_provider(Script("Hello"), failing), self.modify_settings(MIDDLEWARE={"append": SYNCHRONOUS}):
+            answer = await client.post(SEND, {"content": "Hi", "stream": False}, content_type="application/json")
+            bearer = {"Authorization": f"Bearer {await sync_to_async(make_token)()}"}
+            refused = await client.post(COMPLETIONS, COMPLETION, content_type="application/json", headers=bearer)
+
+        assert answer.json()["message"]["text"] == "Hello"
+        assert refused.status_code == 502
+
     async def test_a_task_saves_what_no_reader_reads(self):
         client = AsyncClient()
         await client.aforce_login(await sync_to_async(make_user)())
