@@ -21,6 +21,7 @@ from .views.api import (
     replies,
     sharing,
 )
+from .views.openai import answers as openai_answers
 from .views.openai import chat_completions
 from .views.openai import models as openai_models
 
@@ -73,5 +74,6 @@ urlpatterns = [
     path("api/diagnosis", diagnosis.diagnosis_view, name="api-diagnosis"),
     # Any path, also with a line break in it.
     re_path(r"^api(?:/[\s\S]*)?\Z", lookups.unknown_view, name="api-unknown"),
+    re_path(r"^v1(?:/[\s\S]*)?\Z", openai_answers.unknown_view, name="openai-unknown"),
     path(health.ROUTE, health.health_view, name="health"),
 ]

@@ -6,10 +6,11 @@ from typing import Any
 
 from django.core.handlers.asgi import get_script_prefix
 from django.http import HttpResponse
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, ResolverMatch, resolve
 
 from streaming_chat.exceptions import APIError
 
+from .api.operations import error_responses_of
 from .api.parsing import max_body_bytes
 from .api.responses import error_response
 
@@ -37,7 +38,9 @@ def declared_length(scope: dict[str, Any]) -> int:
 
 def refusal(scope: dict[str, Any], code: str) -> HttpResponse:
     """Return the response for too_large or too_slow, which closes the connection: the rest of the body is not read."""
-    response = error_response(APIError(_STATUSES[code], code))
+    match = _match(scope)
+    respond = (match and error_responses_of(match.func)) or error_response
+    response = respond(APIError(_STATUSES[code], code))
     # HTTP/2 ends the stream alone, and has no such header.
     if scope["http_version"].startswith("1"):
         response.headers["Connection"] = "close"
@@ -50,8 +53,13 @@ def _header(scope: dict[str, Any], name: bytes) -> bytes:
 
 def is_ours(scope: dict[str, Any]) -> bool:
     """Return whether the request is for a view of the app."""
+    match = _match(scope)
+    return match is not None and "streaming_chat" in match.app_names
+
+
+def _match(scope: dict[str, Any]) -> ResolverMatch | None:
     path: str = scope["path"]
     try:
-        return "streaming_chat" in resolve(path.removeprefix(get_script_prefix(scope))).app_names
+        return resolve(path.removeprefix(get_script_prefix(scope)))
     except Resolver404:
-        return False
+        return None

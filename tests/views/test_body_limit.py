@@ -68,6 +68,23 @@ class BodyLimitTests(SimpleTestCase):
 
                 assert (status, json.loads(body)["error"]["code"]) == (TOO_LARGE, "too_large")
 
+    def test_each_api_has_its_own_errors(self):
+        """The SDKs of other APIs show what they can read."""
+        text = b"That is larger than this site accepts."
+        for target, expected in (("/chat/ai/chat", text), ("/chat/ai/chat/mine/stop", text)):
+            with self.subTest(target), self.upload(target, "Content-Length: 209715200") as upload:
+                assert upload.answer() == (TOO_LARGE, expected)
+        with self.upload("/chat/v1/chat/completions", "Content-Length: 209715200") as upload:
+            status, body = upload.answer()
+        with (
+            mock.patch.object(body_limit, "BODY_SECONDS", 0),
+            self.upload("/chat/v1/chat/completions", "Content-Length: 2") as upload,
+        ):
+            slow, slow_body = upload.answer()
+
+        assert (status, json.loads(body)["error"]["type"]) == (TOO_LARGE, "invalid_request_error")
+        assert (slow, json.loads(slow_body)["error"]["code"]) == (TOO_SLOW, "too_slow")
+
     def test_chunks_are_read_up_to_the_limit(self):
         """The request never ends: the answer comes nevertheless."""
         with self.upload("/chat/api/messages", "Transfer-Encoding: chunked") as upload:

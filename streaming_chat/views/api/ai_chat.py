@@ -135,7 +135,7 @@ def _encoding(request: HttpRequest) -> dict[str, Any]:
     return {"encoder": AISDKEncoder, "encoder_options": {"sdk": sdk}}
 
 
-@parsing.check(type="integer", minimum=_FIRST_SDK)
+@parsing.check(type="integer", minimum=_FIRST_SDK, maximum=999)
 def _sdk(value: str) -> int:
     if not (value.isascii() and value.isdecimal() and len(value) <= 3 and int(value) >= _FIRST_SDK):
         raise ValueError(f"Must be a version of the AI SDK, {_FIRST_SDK} or later.")
@@ -148,11 +148,7 @@ def _live_reply(owner: Owner, chat_id: str) -> Message | None:
     return messages_of(conversation).select_related("conversation").filter(live__isnull=False).first()
 
 
-def _answer_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
-    return text_error_response(error)
-
-
-send_view = streaming(on_error=_answer_error, POST=send)
-messages_view = streaming(on_error=_answer_error, GET=load)
-stream_view = streaming(on_error=_answer_error, GET=follow)
-stop_view = waiting(on_error=_answer_error, POST=stop)
+send_view = streaming(respond_to_error=text_error_response, POST=send)
+messages_view = streaming(respond_to_error=text_error_response, GET=load)
+stream_view = streaming(respond_to_error=text_error_response, GET=follow)
+stop_view = waiting(respond_to_error=text_error_response, POST=stop)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from django.http import HttpResponse
+
 from .parsing import Fields
 
 # Every code of an error response, in the order in which a request is checked, with its status.
@@ -65,6 +67,8 @@ SENDING = (
 Content = str | tuple[str, ...] | None
 Handler = Callable[..., Any]
 View = Callable[..., Any]
+# (error) -> the response to it.
+RespondToError = Callable[[Exception], HttpResponse]
 H = TypeVar("H", bound=Handler)
 
 
@@ -106,6 +110,7 @@ class Operation:
 
 _operations: dict[Handler, Operation] = {}
 _handlers: dict[View, Mapping[str, Handler]] = {}
+_error_responses: dict[View, RespondToError] = {}
 
 
 def operation(**described: Any) -> Callable[[H], H]:
@@ -118,9 +123,16 @@ def operation(**described: Any) -> Callable[[H], H]:
     return describe
 
 
-def register(view: View, handlers: Mapping[str, Handler]) -> None:
-    """Note the handlers of a view, by method."""
+def register(view: View, handlers: Mapping[str, Handler], respond_to_error: RespondToError | None = None) -> None:
+    """Note the handlers of a view, by method. respond_to_error: None if its errors have the native API's format."""
     _handlers[view] = handlers
+    if respond_to_error:
+        _error_responses[view] = respond_to_error
+
+
+def error_responses_of(view: View) -> RespondToError | None:
+    """Return what makes the responses to a view's errors; None for the native API's."""
+    return _error_responses.get(view)
 
 
 def handlers_of(view: View) -> Mapping[str, Handler]:

@@ -23,6 +23,7 @@ from streaming_chat.views import in_thread
 from streaming_chat.views.work_shares import MeasuredWork, charged_to
 
 from . import operations
+from .operations import RespondToError
 from .reply_answers import (
     ReplyAnswer,
     note_loop,
@@ -51,18 +52,26 @@ def answer_error_in_json(request: HttpRequest, error: Exception, url: dict[str, 
     return error_response(error)
 
 
-def streaming(*, on_error: OnError = answer_error_in_json, **handlers: Handler) -> Callable[..., Any]:
+def streaming(*, respond_to_error: RespondToError = error_response, **handlers: Handler) -> Callable[..., Any]:
     """Return an API view that streams replies, unless `"stream": false` is asked for. handlers: one for each method."""
-    return _described(reply_view(prepare_with(handlers), on_error, fits=_streams), handlers)
+    return api_view(prepare_with(handlers), handlers, respond_to_error, fits=_streams)
 
 
-def waiting(*, on_error: OnError = answer_error_in_json, **handlers: Handler) -> Callable[..., Any]:
+def waiting(*, respond_to_error: RespondToError = error_response, **handlers: Handler) -> Callable[..., Any]:
     """Return an API view that answers at a reply's ending. handlers: one for each method."""
-    return _described(reply_view(prepare_with(handlers), on_error), handlers)
+    return api_view(prepare_with(handlers), handlers, respond_to_error)
 
 
-def _described(view: Callable[..., Any], handlers: dict[str, Handler]) -> Callable[..., Any]:
-    operations.register(view, handlers)
+def api_view(
+    prepare: Prepare,
+    handlers: dict[str, Handler],
+    respond_to_error: RespondToError,
+    *,
+    fits: in_thread.Fits | None = None,
+) -> Callable[..., Any]:
+    """Return a view of an API whose errors have a format of its own. fits: as for `reply_view`."""
+    view = reply_view(prepare, lambda request, error, url: respond_to_error(error), fits=fits)
+    operations.register(view, handlers, respond_to_error)
     return view
 
 

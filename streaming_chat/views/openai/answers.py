@@ -8,13 +8,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from streaming_chat.accounts.owners import Owner
 from streaming_chat.exceptions import error_text
 from streaming_chat.models import Message
 from streaming_chat.protocol import openai_objects
 from streaming_chat.protocol.events import REASONING, TOOL_CALL
-from streaming_chat.views.api import operations
-from streaming_chat.views.api.responses import api_error_from, error_response, private
-from streaming_chat.views.api.streaming import Handler, prepare_with, reply_view
+from streaming_chat.views import in_thread
+from streaming_chat.views.api.responses import Answer, api_error_from, error_response, private, require_found
+from streaming_chat.views.api.streaming import Handler, api_view, prepare_with
 
 # What the native API calls them.
 _PARAMETERS = {"effort": "reasoning_effort", "client_id": "Idempotency-Key"}
@@ -22,13 +23,16 @@ _PARAMETERS = {"effort": "reasoning_effort", "client_id": "Idempotency-Key"}
 
 def openai_view(fits: Any = None, **handlers: Handler) -> Callable[..., Any]:
     """Return a view. fits: as for `reply_view`. handlers: one for each method."""
-    view = reply_view(prepare_with(handlers, bearer_only=True), answer_error, fits=fits)
-    operations.register(view, handlers)
-    return view
+    return api_view(prepare_with(handlers, bearer_only=True), handlers, openai_error_response, fits=fits)
 
 
-def answer_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -> HttpResponse:
-    """Answer an error as OpenAI does. Statuses are the native API's, but for what OpenAI has another one for."""
+def not_found(request: HttpRequest, owner: Owner) -> Answer:
+    """404, for an address of OpenAI's that is not here: the SDKs show the message of an error, and not a page."""
+    return require_found(None)
+
+
+def openai_error_response(error: Exception) -> HttpResponse:
+    """Return an error as OpenAI does. Statuses are the native API's, but for what OpenAI has another one for."""
     api_error = api_error_from(error)
     response = error_response(api_error)
     status, code, param = api_error.status, api_error.code, None
@@ -93,3 +97,6 @@ def _message(reply: Message) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
     message |= {"reasoning_content": reasoning} if reasoning else {}
     return message | ({"tool_calls": calls} if calls else {})
+
+
+unknown_view = openai_view(in_thread.always, **dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), not_found))

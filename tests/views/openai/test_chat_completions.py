@@ -394,6 +394,20 @@ class RefusalTests(CompletionsTestCase):
         assert form.status_code == 415
         assert {response.json()["error"]["type"] for response in (wrong, form)} == {"invalid_request_error"}
 
+    def test_addresses_that_are_not_here(self):
+        """The SDKs show the message; a page of the site would be all of it."""
+        for method, path in (
+            ("POST", "v1/responses"),
+            ("POST", "v1/embeddings"),
+            ("GET", "v1/models/x"),
+            ("GET", "v1"),
+        ):
+            response = self.api.ask(method, path, {} if method == "POST" else b"", headers=self.bearer)
+            error = response.json()["error"]
+
+            assert (response.status_code, error["code"]) == (404, "not_found")
+            assert error["type"] == "invalid_request_error"
+
     def test_no_valid_token(self):
         """A session's cookie does not count."""
         for headers, code in (({}, "token_required"), ({"Authorization": "Bearer x"}, "invalid_token")):
