@@ -36,11 +36,14 @@ def error_of(response: Any) -> dict[str, Any]:
 
 
 def code_of(response: Any) -> str:
-    """Return the code of an error. The addresses of the AI SDK answer with its text."""
-    if response.headers["Content-Type"] != "text/plain; charset=utf-8":
-        return error_of(response)["code"]
+    """Return the code of an error in the shape of any of the APIs: that of the AI SDK is the text alone."""
     assert response.headers["Cache-Control"] == "no-store"
-    return next(code for code in ERRORS if error_text(code) == response.content.decode())
+    if response.headers["Content-Type"] == "text/plain; charset=utf-8":
+        text = response.content.decode()
+        return next(code for code in ERRORS if text.startswith(error_text(code)))
+    error = response.json()["error"]
+    # OpenAI's errors have a type, all others say whether the request may be repeated.
+    return error["code"] if "type" in error else error_of(response)["code"]
 
 
 def make_client(**options: Any) -> Client:

@@ -4,19 +4,25 @@ import json
 import re
 import uuid
 from typing import Any, ClassVar
+from unittest import mock
 
 import jsonschema_rs
+from django.db import InterfaceError
 from django.http import HttpResponse, JsonResponse, QueryDict
 from django.test import SimpleTestCase, override_settings
 from django.urls import resolve
 
 from docs import openapi
+from streaming_chat.accounts.permissions import Permissions
+from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.exceptions import APIError
-from streaming_chat.views.api import event_ids, parsing
+from streaming_chat.models import Conversation
+from streaming_chat.testing import Gate, Script
+from streaming_chat.views.api import event_ids, parsing, replies
 from streaming_chat.views.api.openapi import document
 from streaming_chat.views.api.operations import STATUSES, handlers_of, operation_of
 
-from .factories import make_conversation, make_reply
+from .factories import make_conversation, make_live, make_reply, make_token
 from .native import ROOT, Api, ApiTestCase, error_of
 from .openapi import check_answer, validator
 from .routes import routes
@@ -197,7 +203,7 @@ def all_fields() -> list[tuple[str, parsing.Check]]:
     """Return the fields of all bodies and queries, but for the cursor of a page, which is any string to its client."""
     handlers = {
         handler
-        for _method, path, _described in native_operations()
+        for _method, path, _described in operations()
         for handler in handlers_of(resolve(filled(path, uuid.UUID(int=7))).func).values()
     }
     described = [operation_of(handler) for handler in handlers]
@@ -209,9 +215,11 @@ def all_fields() -> list[tuple[str, parsing.Check]]:
 
 def accepts(name: str, check: parsing.Check, sample: Any) -> bool:
     """Return whether a field may have this value."""
-    if name == "limit" and isinstance(sample, str):
+    if name in ("limit", "sdk") and isinstance(sample, str):
         # Of a query string, where a number is text.
         return False
+    if name == "sdk":
+        sample = str(sample)
     is_event = check.schema == event_ids.EVENT_ID_SCHEMA
     if is_event and not isinstance(sample, str):
         return False
@@ -222,6 +230,156 @@ def accepts(name: str, check: parsing.Check, sample: Any) -> bool:
     except (ValueError, APIError):
         return False
     return True
+
+
+class OtherAPITests(ApiTestCase):
+    """The addresses of other APIs describe their errors by status: each is answered, and no other."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bearer = {"Authorization": f"Bearer {make_token(self.user)}"}
+        self.statuses: set[int] = set()
+
+    def ask(self, method: str, path: str, body: Any = None, *, user: bool = True, **options: Any) -> int:
+        """Send a request, whose answer must be described, and note its status."""
+        api, headers = self.api if user else Api(), options.pop("headers", {})
+        if path.startswith("v1/") and user:
+            headers = {**self.bearer, **headers}
+        response = api.ask(method, path, body, headers=headers, **options)
+        if response.streaming:
+            response.getvalue()
+        self.statuses.add(response.status_code)
+        return response.status_code
+
+    def check(self, method: str, path: str, body: Any = None) -> None:
+        """Assert that the address has answered with each status that is described, and with no other."""
+        described = next(
+            described
+            for described_method, pattern, described in operations()
+            if described_method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), f"/{path}")
+        )
+        self.fail_in_every_way(method, path, body)
+
+        # Too slow: tests/views/test_body_limit.py.
+        assert {str(status) for status in self.statuses | ({408} if method == "POST" else set())} == set(
+            described["responses"]
+        )
+
+    def fail_in_every_way(self, method: str, path: str, body: Any) -> None:
+        """Have the address refuse a request for every reason that is not its own."""
+        self.ask(method, path, body, user=False)
+        self.ask(method, path, body, headers={"Authorization": "Bearer wrong"})
+        with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.Closed"}):
+            self.ask(method, path, body)
+        with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.Busy"}):
+            self.ask(method, path, body)
+        with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.Broken"}):
+            self.ask(method, path, body)
+        with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.Away"}):
+            self.ask(method, path, body)
+        if method == "POST":
+            self.ask(method, path, "a=b", content_type="text/plain")
+            self.ask(method, path, {"id": "x" * parsing.max_body_bytes()})
+            self.ask(method, path, {"messages": 1, "unknown": 1} if body else {"unknown": 1})
+
+    def say(self, **body: Any) -> dict[str, Any]:
+        return {"id": "mine", "messages": [{"role": "user", "content": "Hi"}], **body}
+
+    def test_ai_chat(self):
+        self.ask("POST", "ai/chat", self.say())
+        delete_for_owner(Conversation.objects.get().pk)
+        assert self.ask("POST", "ai/chat", self.say()) == 404
+        live = make_live(make_conversation(self.user))
+        assert self.ask("POST", "ai/chat", self.say(id=str(live.conversation_id))) == 409
+        self.check("POST", "ai/chat", self.say())
+
+    def test_the_messages_of_a_chat(self):
+        assert self.ask("GET", "ai/chat/mine") == 404
+        self.ask("POST", "ai/chat", self.say())
+        assert [self.ask("GET", f"ai/chat/mine?limit={limit}") for limit in (1, 0)] == [200, 422]
+        self.check("GET", "ai/chat/mine")
+
+    def test_the_stream_of_a_chat(self):
+        assert self.ask("GET", "ai/chat/mine/stream") == 204
+        assert self.ask("GET", "ai/chat/mine/stream?sdk=x") == 422
+        live = make_live(make_conversation(self.user))
+        assert self.ask("HEAD", f"ai/chat/{live.conversation_id}/stream") == 200
+        self.check("GET", "ai/chat/mine/stream")
+
+    def test_stopping_a_chat(self):
+        assert self.ask("POST", "ai/chat/mine/stop", {}) == 404
+        self.ask("POST", "ai/chat", self.say())
+        assert self.ask("POST", "ai/chat/mine/stop", {}) == 204
+        self.provider.script(Script(gates={0: Gate()}))
+        begun = self.api.post("ai/chat", self.say(id="live"))
+        assert self.ask("POST", "ai/chat/live/stop", {}) == 200
+        begun.getvalue()
+        elsewhere = make_live(make_conversation(self.user))
+        with mock.patch.object(replies, "_STOP_TIMEOUT", 0.01):
+            assert self.ask("POST", f"ai/chat/{elsewhere.conversation_id}/stop", {}) == 202
+        self.check("POST", "ai/chat/mine/stop", {})
+
+    def test_ag_ui(self):
+        run = {"threadId": "mine", "runId": "r", "messages": [{"id": "m", "role": "user", "content": "Hi"}]}
+        assert self.ask("POST", "ai/ag_ui", run) == 200
+        delete_for_owner(Conversation.objects.get().pk)
+        assert self.ask("POST", "ai/ag_ui", {**run, "runId": "s"}) == 404
+        live = make_live(make_conversation(self.user))
+        assert self.ask("POST", "ai/ag_ui", {**run, "threadId": str(live.conversation_id)}) == 409
+        self.check("POST", "ai/ag_ui", run)
+
+    def test_chat_completions(self):
+        body = {"model": "scripted:model", "messages": [{"role": "user", "content": "Hi"}]}
+        path = "v1/chat/completions"
+        assert [self.ask("POST", path, {**body, "stream": stream}) for stream in (True, False)] == [200, 200]
+        assert self.ask("POST", path, {**body, "model": "other:model"}) == 404
+        for code, status in (("provider_auth", 502), ("provider_timeout", 504), ("provider_unavailable", 503)):
+            self.provider.script(Script("", error=code))
+            assert self.ask("POST", path, body) == status
+        # Two requests at once may be in each other's way.
+        self.statuses.add(409)
+        self.check("POST", path, body)
+
+    def test_the_models(self):
+        assert self.ask("GET", "v1/models") == 200
+        self.check("GET", "v1/models")
+
+    def test_what_openais_api_does_not_know_is_refused_by_its_name(self):
+        """With the names that the document has."""
+        _method, _path, described = next(each for each in operations() if each[1] == "/v1/chat/completions")
+        response = self.api.post("v1/chat/completions", {"unknown": 1}, headers=self.bearer)
+        known = re.search("unknown: Unknown field; the fields are: (.*?)\\.", response.json()["error"]["message"])[1]
+
+        assert known.split(", ") == list(body_schema(described)["properties"])
+
+
+class Closed(Permissions):
+    """Forbids everything."""
+
+    def authenticate(self, request: Any) -> Any:
+        super().authenticate(request)
+        raise APIError(403, "forbidden")
+
+
+class Busy(Permissions):
+    """A site that limits requests itself."""
+
+    def authenticate(self, request: Any) -> Any:
+        raise APIError(429, "too_many_requests", retry_after=1)
+
+
+class Broken(Permissions):
+    """Has a fault."""
+
+    def authenticate(self, request: Any) -> Any:
+        raise RuntimeError("on purpose")
+
+
+class Away(Permissions):
+    """Cannot reach its database."""
+
+    def authenticate(self, request: Any) -> Any:
+        raise InterfaceError("connection already closed")
 
 
 class Recorded(QueryDict):

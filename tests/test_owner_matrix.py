@@ -13,8 +13,9 @@ from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, ShareLink
 from streaming_chat.protocol.events import Event
+from streaming_chat.testing import ScriptedCall
 
-from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_user
+from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_token, make_user
 from .native import Api, ApiTestCase
 from .routes import routes
 
@@ -22,8 +23,8 @@ from .routes import routes
 # reply, about which nothing is said, as about one that has ended; the admin, in which one address streams.
 OPEN, PAGE, PAGE_OF, OWN, OF, ADMIN, TRANSCRIPTS = "open", "page", "page of", "own", "of", "admin", "transcripts"
 LIVE, WATCH = "live", "watch"
-# A page for users alone.
-ACCOUNT = "account"
+# A page for users alone; an address for access tokens alone.
+ACCOUNT, PROGRAM = "account", "program"
 C, M, THEIRS = "<uuid:conversation_id>", "<uuid:message_id>", "<uuid:object_id>"
 # The conversation's own id is one, too.
 CHAT = "<path:chat_id>"
@@ -56,13 +57,15 @@ KINDS = {
     f"chat/api/messages/{M}/continue": OF,
     f"chat/api/messages/{M}/feedback": OF,
     "chat/api/chat": OWN,
-    "chat/ai/chat": OWN,
     f"chat/ai/chat/{CHAT}/stream": LIVE,
     f"chat/ai/chat/{CHAT}/stop": OF,
     f"chat/ai/chat/{CHAT}": OF,
+    # After these: a send begins a chat with the id that it names.
+    "chat/ai/chat": OWN,
     "chat/ai/ag_ui": OWN,
-    "chat/v1/chat/completions": OWN,
-    "chat/v1/models": OWN,
+    "chat/v1/chat/completions": PROGRAM,
+    "chat/v1/models": PROGRAM,
+    "chat/^v1(?:/[\\s\\S]*)?\\Z": PROGRAM,
     "chat/api/claim": OWN,
     "chat/api/export": OWN,
     "chat/api/models": OWN,
@@ -118,27 +121,53 @@ KINDS = {
     f"admin/streaming_chat/conversation/{C}/export/<str:form>/": TRANSCRIPTS,
     f"admin/streaming_chat/conversation/{C}/messages/{M}/redact/": TRANSCRIPTS,
 }
-# What visitors get, at rows of others.
-VISITING = {PAGE: {200, 303}, ACCOUNT: {302}, PAGE_OF: {404}, OF: {404}, ADMIN: {302}, TRANSCRIPTS: {302}}
+# What visitors get, at rows of others; what is there for nobody who has an account.
+VISITING = {
+    PAGE: {200, 303},
+    ACCOUNT: {302},
+    PAGE_OF: {404},
+    OF: {404},
+    PROGRAM: {401},
+    ADMIN: {302},
+    TRANSCRIPTS: {302},
+}
+NOBODY = {
+    PAGE: {302, 401},
+    PAGE_OF: {302, 401},
+    OWN: {401},
+    PROGRAM: {401},
+    ACCOUNT: {302},
+    OF: {401},
+    ADMIN: {302},
+    TRANSCRIPTS: {302},
+}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SECRET = "Rosebud"
-# A body that its owner's request could have.
+# What a client of ana's has said, and the ids that it has chosen.
+SAID, CHAT_ID, RUN_ID, CLIENT_ID = "Mine", "theirs", "r", "sled"
+HISTORY = [
+    {"role": "user", "content": SAID},
+    {"role": "assistant", "content": "Hello, world"},
+    {"role": "user", "content": "Taken"},
+]
+# A body that its owner's request could have: the ids and texts of ana's clients, who is the owner.
 BODIES: dict[str, Any] = {
     "PATCH chat/api/conversations/<uuid:conversation_id>": {"title": "Taken"},
     "PUT chat/api/messages/<uuid:message_id>/feedback": {"value": -1},
     "POST chat/api/conversations/<uuid:conversation_id>/messages": {"content": "Taken"},
     "POST chat/api/messages": {"content": "Taken"},
     "POST chat/api/conversations/search": {"search": SECRET},
-    "POST chat/ai/chat": {"id": "theirs", "messages": [{"role": "user", "parts": [{"type": "text", "text": "Taken"}]}]},
+    "POST chat/ai/chat": {"id": CHAT_ID, "messages": [{"role": "user", "parts": [{"type": "text", "text": "Taken"}]}]},
     "POST chat/ai/ag_ui": {
-        "threadId": "t",
-        "runId": "r",
+        "threadId": CHAT_ID,
+        "runId": RUN_ID,
         "messages": [{"id": "m", "role": "user", "content": "Taken"}],
     },
-    "POST chat/v1/chat/completions": {"model": "scripted:model", "messages": [{"role": "user", "content": "Taken"}]},
-    "POST chat/api/chat": {"messages": [{"role": "user", "content": "Taken"}]},
+    "POST chat/v1/chat/completions": {"model": "scripted:model", "messages": HISTORY},
+    "POST chat/api/chat": {"messages": HISTORY},
 }
-CLIENT_ID = "sled"
+# What names a conversation in the body of a send.
+NAMES = {"chat/ai/chat": "id", "chat/ai/ag_ui": "threadId"}
 # Who asks as a visitor, in place of a user: one who has sent something, or who has not.
 KNOWN, NEW = "known visitor", "new visitor"
 
@@ -160,41 +189,40 @@ class OwnerMatrixTests(ApiTestCase):
         live = make_live(make_conversation(title=SECRET), Event("text", SECRET))
         deleted = make_conversation(title=SECRET)
         delete_for_owner(deleted.pk)
+        self.tokens: dict[Any, str] = {}
+        self.hold_chats()
         # Each of ana's rows that an address may name: ended, live, deleted.
         self.conversations = [conversation.pk, live.conversation_id, deleted.pk]
         self.live = live
         self.messages = [reply.pk, live.pk]
 
+    def hold_chats(self) -> None:
+        """Let ana hold a chat with each kind of client that has its own ids, or none."""
+        said = {"role": "user", "content": SAID}
+        sent = [
+            self.api.post("api/chat", {"messages": [said]}),
+            self.api.post(
+                "v1/chat/completions",
+                {"model": "scripted:model", "messages": [said]},
+                headers={"Authorization": f"Bearer {self.token_of(self.user)}", "Idempotency-Key": CLIENT_ID},
+            ),
+            self.api.post("ai/chat", {"id": CHAT_ID, "messages": [said]}),
+            self.api.post("ai/ag_ui", {"threadId": f"ag {CHAT_ID}", "runId": RUN_ID, "messages": [said]}),
+        ]
+
+        assert [response.status_code for response in sent] == [200] * 4
+        for response in sent:
+            body(response)
+        Conversation.objects.update(title=SECRET)
+
     def test_every_address_is_entered(self):
         assert set(routes()) == set(KINDS)
 
     def test_anonymous(self):
-        self.check(
-            None,
-            {
-                PAGE: {302, 401},
-                PAGE_OF: {302, 401},
-                OWN: {401},
-                ACCOUNT: {302},
-                OF: {401},
-                ADMIN: {302},
-                TRANSCRIPTS: {302},
-            },
-        )
+        self.check(None, NOBODY)
 
     def test_an_inactive_owner(self):
-        self.check(
-            self.user,
-            {
-                PAGE: {302, 401},
-                PAGE_OF: {302, 401},
-                OWN: {401},
-                ACCOUNT: {302},
-                OF: {401},
-                ADMIN: {302},
-                TRANSCRIPTS: {302},
-            },
-        )
+        self.check(self.user, NOBODY)
 
     def test_another_user(self):
         """Their own list is theirs: empty."""
@@ -237,17 +265,11 @@ class OwnerMatrixTests(ApiTestCase):
                     self.check(asking, {**statuses, ADMIN: {302}, TRANSCRIPTS: {302}})
         for asking in (KNOWN, None):
             with self.subTest(asking):
-                self.check(
-                    asking,
-                    {PAGE: {302, 401}, PAGE_OF: {302, 401}, OWN: {401}, ACCOUNT: {302}, OF: {401}, TRANSCRIPTS: {302}},
-                )
+                self.check(asking, NOBODY)
 
     def test_an_inactive_user_is_no_visitor(self):
         with override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True):
-            self.check(
-                self.user,
-                {PAGE: {302, 401}, PAGE_OF: {302, 401}, OWN: {401}, ACCOUNT: {302}, OF: {401}, TRANSCRIPTS: {302}},
-            )
+            self.check(self.user, NOBODY)
 
     def give_to_a_visitor(self) -> None:
         """Let all rows be another visitor's."""
@@ -258,28 +280,32 @@ class OwnerMatrixTests(ApiTestCase):
 
     def check(self, user: Any, statuses: dict[str, set[int]], *, reads: bool = False) -> None:
         """Ask every address in every method; compare all rows before and after, statuses and what is shown."""
-        before = rows(user)
+        before, calls = rows(user), len(self.provider.calls)
         for route, kind in KINDS.items():
             if reads and route == STOP:
                 # Theirs to do: tests/admin/test_live.py.
                 continue
             for method in METHODS:
-                for path in self.paths(route, reads=reads):
-                    with self.subTest(method=method, path=path):
-                        response = self.ask(user, method, route, path)
-                        others = {401, 403} if kind == WATCH else {200, 201, 204, 302, 401, 403, 404}
+                for path, sent in self.requests(method, route, reads=reads):
+                    with self.subTest(method=method, path=path, sent=sent):
+                        response = self.ask(user, method, route, path, sent)
+                        others = {PROGRAM: {200, 404}, WATCH: {401, 403}}.get(kind, {200, 201, 204, 302, 401, 403, 404})
                         allowed = ({204, 401} if kind == LIVE else statuses.get(kind, others)) | {405}
 
                         assert response.status_code in allowed, (response.status_code, response.content[:200])
                         if not (reads and kind in (TRANSCRIPTS, WATCH)):
                             assert SECRET.encode() not in body(response)
                         if kind == LIVE or (kind == OF and response.status_code == 404):
-                            assert response.content == self.unknown(user, method, route).content
+                            assert response.content == self.unknown(user, method, route, sent).content
         assert rows(user) == before
+        assert SECRET not in "".join(map(prompt_text, self.provider.calls[calls:]))
 
-    def ask(self, user: Any, method: str, route: str, path: str) -> Any:
-        client = Client(raise_request_exception=False)
-        if user == KNOWN:
+    def ask(self, user: Any, method: str, route: str, path: str, sent: Any = None) -> Any:
+        client, headers = Client(raise_request_exception=False), {"Accept": "*/*"}
+        if KINDS[route] == PROGRAM and user not in (None, KNOWN, NEW):
+            headers |= {"Authorization": f"Bearer {self.token_of(user)}", "Idempotency-Key": CLIENT_ID}
+            get_user_model().objects.filter(pk=user.pk).update(is_active=user != self.user)
+        elif user == KNOWN:
             client.cookies.update(self.visitor.client.cookies)
         elif user not in (None, NEW):
             get_user_model().objects.filter(pk=user.pk).update(is_active=True)
@@ -287,12 +313,31 @@ class OwnerMatrixTests(ApiTestCase):
             get_user_model().objects.filter(pk=user.pk).update(is_active=user != self.user)
         if method == "POST" and KINDS.get(route) in (PAGE, PAGE_OF, ACCOUNT):
             return client.post(f"/{path}", "content=Taken", "application/x-www-form-urlencoded")
-        return client.generic(
-            method, f"/{path}", *encoded(client, BODIES.get(f"{method} {route}", {})), headers={"Accept": "*/*"}
-        )
+        return client.generic(method, f"/{path}", *encoded(client, sent or {}), headers=headers)
 
-    def unknown(self, user: Any, method: str, route: str) -> Any:
-        return self.ask(user, method, route, filled(route, uuid.UUID(int=7), uuid.UUID(int=7)))
+    def token_of(self, user: Any) -> str:
+        if user.pk not in self.tokens:
+            self.tokens[user.pk] = make_token(user)
+        return self.tokens[user.pk]
+
+    def unknown(self, user: Any, method: str, route: str, sent: Any) -> Any:
+        return self.ask(user, method, route, filled(route, uuid.UUID(int=7), uuid.UUID(int=7)), sent)
+
+    def requests(self, method: str, route: str, *, reads: bool) -> list[tuple[str, Any]]:
+        """Return paths and bodies that name ana's rows, where they can."""
+        sent = [BODIES.get(f"{method} {route}")]
+        if method == "POST" and route in NAMES:
+            sent += self.naming(sent[0], NAMES[route])
+        return [(path, each) for path in self.paths(route, reads=reads) for each in sent]
+
+    def naming(self, sent: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        """Return bodies of a send that name ana's conversations and replies by our ids."""
+        bodies = []
+        for conversation, reply in zip(self.conversations, [*self.messages, self.messages[0]], strict=True):
+            known = {"id": str(reply), "role": "assistant", "content": "", "parts": []}
+            named = {**sent, name: str(conversation), "messages": [known, *sent["messages"]]}
+            bodies += [named, {**named, "trigger": "regenerate-message", "messageId": str(reply)}]
+        return bodies
 
     def paths(self, route: str, *, reads: bool) -> list[str]:
         if THEIRS in route:
@@ -304,7 +349,8 @@ class OwnerMatrixTests(ApiTestCase):
         if C in route and M in route:
             return [filled(route.replace(M, str(pk)), self.conversations[0], pk) for pk in self.messages]
         if C in route or CHAT in route:
-            return [filled(route, pk, pk) for pk in self.conversations]
+            named = [CHAT_ID] if CHAT in route else []
+            return [filled(route, pk, pk) for pk in [*self.conversations, *named]]
         if M in route:
             return [filled(route, pk, pk) for pk in self.messages]
         if route == "chat/api/messages":
@@ -327,6 +373,7 @@ def filled(route: str, row: Any, user: Any) -> str:
         "<path:token>": str(row),
         "<uuid:link>": row,
         "^api(?:/[\\s\\S]*)?\\Z": "api/none",
+        "^v1(?:/[\\s\\S]*)?\\Z": "v1/none",
         "^(?P<app_label>streaming_chat|auth)/$": "streaming_chat/",
         "(?P<url>.*)$": "none/",
     }.items():
@@ -336,6 +383,11 @@ def filled(route: str, row: Any, user: Any) -> str:
 
 def encoded(client: Client, value: Any) -> tuple[str, str]:
     return client._encode_json(value, "application/json"), "application/json"
+
+
+def prompt_text(call: ScriptedCall) -> str:
+    """Return all that a provider was sent."""
+    return "".join([call.prompt.system, *(turn.text for turn in call.prompt.turns)])
 
 
 def body(response: Any) -> bytes:

@@ -4,7 +4,7 @@ from django.contrib.auth.models import Group
 from django.test import override_settings
 
 from streaming_chat.accounts.permissions import Permissions
-from tests.factories import make_conversation, make_reply, make_staff
+from tests.factories import make_conversation, make_reply, make_staff, make_token
 from tests.provider_server import Gate, Script
 from tests.servers import Browser, Exchange, ServerTestCase, held
 
@@ -33,6 +33,9 @@ class PermissionTests(ServerTestCase):
         turns = {"messages": [{"role": "user", "content": "Hello?"}]}
         with held(self.gate):
             sent = self.browser.send("mine").until_text("Hello ")
+            others = [self.browser.post(path, body, **headers) for path, body, headers in self.sends_of_other_apis()]
+            assert [stream.status for stream in others] == [200] * len(others)
+            others.append(self.browser.get("ai/chat/mine/stream"))
             streams = [
                 sent,
                 self.browser.follow(sent.message_id),
@@ -44,7 +47,21 @@ class PermissionTests(ServerTestCase):
             self.browser.user.groups.clear()
             codes = [self.code(stream) for stream in streams]
 
+            endings = [stream.body() for stream in others]
+
         assert codes == ["forbidden"] * len(streams)
+        assert [b'"forbidden"' in ending for ending in endings] == [True] * len(others)
+
+    def sends_of_other_apis(self):
+        """Return the path, the body and the headers of a send for each."""
+        messages = [{"id": "m", "role": "user", "content": "Hello?"}]
+        bearer = {"Authorization": f"Bearer {make_token(self.browser.user)}"}
+        turns = [{"role": "user", "content": "Hello?"}]
+        return [
+            ("ai/chat", {"id": "mine", "messages": messages}, {}),
+            ("ai/ag_ui", {"threadId": "run", "runId": "r", "messages": messages}, {}),
+            ("v1/chat/completions", {"model": "openai:any", "messages": turns, "stream": True}, bearer),
+        ]
 
     def test_staff_are_disconnected_and_the_owner_reads_on(self):
         staff = Browser(self.server.port, make_staff("staff", "view_conversation", "view_transcript"))
