@@ -1,6 +1,6 @@
 """OpenAI's SDK for Python as a client: real servers on both sides, and what each exchange leaves in the database.
 
-`python -m pytest -rP tests/test_openai_clients.py` shows its version.
+`python -m pytest -s tests/test_openai_clients.py` shows its version.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from openai import AsyncOpenAI, OpenAI
 from streaming_chat.asgi import get_asgi_application
 from streaming_chat.chats.branches import branch
 from streaming_chat.models import Conversation, Message
+from streaming_chat.protocol.events import REASONING
 
 from .factories import make_token
 from .provider_server import Gate, Script
@@ -28,6 +29,10 @@ HI = [{"role": "user", "content": "Hi"}]
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 # What the app asks for before it gives up, when a provider is busy.
 ATTEMPTS = 3
+# What a reply of the provider's default leaves: see `transcripts`.
+ANSWER = ("Hello, wörld!", "", "completed", "stop", "")
+CUT = ("interrupted", "provider_truncated", "provider_truncated")
+BUSY = Script(status=429, body={"error": {"message": "Busy."}}, headers={"retry-after": "0"})
 
 
 def run(*command, **options):
@@ -43,18 +48,19 @@ def user(content):
 
 
 class ClientsTestCase(ServerTestCase):
-    """addresses: from which requests have come, with the port, one for each."""
+    """addresses: from which requests have come, with the port, one for each. connections: the same, by the header X-Step."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.addresses = []
+        cls.addresses, cls.connections = [], {}
         server = cls.enterClassContext(ThreadServer(cls.recording(get_asgi_application())))
         cls.root = f"http://127.0.0.1:{server.port}/chat/"
 
     def setUp(self):
         super().setUp()
         self.addresses.clear()
+        self.connections.clear()
         self.token = make_token()
         self.options = {"base_url": f"{self.root}v1", "api_key": self.token}
 
@@ -62,19 +68,44 @@ class ClientsTestCase(ServerTestCase):
     def recording(cls, application):
         async def recorded(scope, receive, send):
             cls.addresses.append(scope.get("client"))
+            step = dict(scope["headers"]).get(b"x-step", b"").decode("latin-1")
+            cls.connections[step] = scope.get("client")
             await application(scope, receive, send)
 
         return recorded
 
-    def reply(self):
-        """Return the only reply, whose ending is saved by now."""
-        return Message.objects.get(origin="server")
+    def transcripts(self, text="Hi"):
+        """Return the replies to a message: text, reasoning, status, reason and code of the ending, and the tokens."""
+        replies = Message.objects.filter(parent__text=text, origin="server").order_by("id")
+        return [
+            (
+                reply.text,
+                "".join(event.payload for event in reply.events() if event.kind == REASONING),
+                *outcome(reply),
+                reply.input_tokens,
+                reply.output_tokens,
+            )
+            for reply in replies
+        ]
 
-    def check_saved(self, text="Hello, wörld!"):
-        reply = self.reply()
+    def outcome_of(self, text):
+        """Return how the only reply to a message has ended."""
+        return outcome(Message.objects.get(parent__text=text, origin="server"))
 
-        assert (reply.text, *outcome(reply)) == (text, "completed", "stop", "")
-        assert (reply.input_tokens, reply.output_tokens) == (7, 4)
+    def branch_to(self, conversation, text):
+        """Return the roles and texts of the branch that ends with the reply to a message."""
+        reply = Message.objects.get(conversation=conversation, parent__text=text)
+        return [(message.role, message.text) for message in branch(conversation, reply.pk)]
+
+    def check_saved(self, text="Hello, wörld!", *, reasoning="", ending=("completed", "stop", ""), usage=(7, 4)):
+        """Assert that the database has one question and this reply to it. usage: None if it does not count."""
+        conversation = Conversation.objects.get()
+        [(*transcript, tokens_in, tokens_out)] = self.transcripts()
+
+        assert transcript == [text, reasoning, *ending]
+        assert usage is None or (tokens_in, tokens_out) == usage
+        assert self.branch_to(conversation, "Hi") == [("user", "Hi"), ("assistant", text)]
+        assert conversation.message_count == 2
 
     def check_example(self, *command, folder=ROOT):
         """Run an example with two messages."""
@@ -93,7 +124,7 @@ class PythonTests(ClientsTestCase):
     def setUp(self):
         super().setUp()
         self.client = self.enterContext(OpenAI(**self.options))
-        print("openai-python", openai.__version__)  # noqa: T201  (for -rP)
+        print("openai-python", openai.__version__)  # noqa: T201  (the version tested)
 
     def create(self, messages=HI, **options):
         return self.client.chat.completions.create(model=MODEL, messages=messages, **options)
@@ -124,14 +155,18 @@ class PythonTests(ClientsTestCase):
             rest = text_of(chunks)
 
         assert (first, rest) == (["", "a"], "b")
+        self.check_saved("ab")
 
     def test_reasoning(self):
-        self.provider.script(Script(["Yes"], reasoning=["Let me", " think."]))
+        self.provider.default = Script(["Yes"], reasoning=["Let me", " think."])
+        self.addCleanup(setattr, self.provider, "default", Script())
         chunks = list(self.create(stream=True))
         reasoning = [getattr(chunk.choices[0].delta, "reasoning_content", "") for chunk in chunks]
 
         assert ("".join(reasoning), text_of(chunks)) == ("Let me think.", "Yes")
-        self.check_saved("Yes")
+        self.check_saved("Yes", reasoning="Let me think.")
+        assert self.create([user("Again")]).choices[0].message.reasoning_content == "Let me think."
+        assert self.transcripts("Again") == self.transcripts("Hi")
 
     def test_the_stream_helper(self):
         with self.client.chat.completions.stream(model=MODEL, messages=HI) as stream:
@@ -142,26 +177,20 @@ class PythonTests(ClientsTestCase):
         assert answer.choices[0].message.content == "Hello, wörld!"
         self.check_saved()
 
-    def test_async(self):
-        async def ask():
-            async with AsyncOpenAI(**self.options) as client:
-                stream = await client.chat.completions.create(model=MODEL, messages=HI, stream=True)
-                return text_of([chunk async for chunk in stream])
-
-        assert asyncio.run(ask()) == "Hello, wörld!"
-        self.check_saved()
-
     def test_raw(self):
         response = self.client.chat.completions.with_raw_response.create(model=MODEL, messages=HI)
 
         assert response.headers["content-type"] == "application/json"
         assert response.parse().choices[0].message.content == "Hello, wörld!"
-        with self.client.chat.completions.with_streaming_response.create(
-            model=MODEL, messages=HI, stream=True
-        ) as streamed:
+        self.check_saved()
+
+    def test_a_raw_stream(self):
+        create = self.client.chat.completions.with_streaming_response.create
+        with create(model=MODEL, messages=HI, stream=True) as streamed:
             lines = list(streamed.iter_lines())
 
         assert [line for line in lines if line][-1] == "data: [DONE]"
+        self.check_saved()
 
     def test_tools_are_passed_through(self):
         self.provider.script(Script([], tool_calls=[("weather", '{"city":"Rome"}')]), Script(["Sunny."]))
@@ -178,7 +207,12 @@ class PythonTests(ClientsTestCase):
         assert second.body["messages"][1]["tool_calls"] == [call.to_dict()]
         assert second.body["messages"][2] == result
         assert answer.choices[0].message.content == "Sunny."
-        assert Conversation.objects.get().message_count == 4
+        conversation = Conversation.objects.get()
+        [called] = self.transcripts("Weather in Rome?")
+        assert (conversation.message_count, called[:5]) == (4, ("", "", "completed", "tool_calls", ""))
+        assert [text for _role, text in self.branch_to(conversation, "25 °C")] == [
+            *("Weather in Rome?", "", "25 °C", "Sunny.")
+        ]
 
     def test_the_calls_of_a_stream(self):
         self.provider.script(Script([], tool_calls=[("weather", '{"city":"Rome"}'), ("weather", "{}")]))
@@ -187,20 +221,22 @@ class PythonTests(ClientsTestCase):
 
         assert choice.finish_reason == "tool_calls"
         assert [call.function.arguments for call in choice.message.tool_calls] == ['{"city":"Rome"}', "{}"]
+        self.check_saved("", ending=("completed", "tool_calls", ""), usage=None)
+        saved = [event.payload["arguments"] for event in Message.objects.get(origin="server").events()]
+        assert saved == ['{"city":"Rome"}', "{}"]
 
     def test_an_error_before_the_stream_is_not_repeated_by_the_client(self):
         """The app itself has repeated it; the SDK would do so twice."""
-        busy = Script(status=429, body={"error": {"message": "Busy."}}, headers={"retry-after": "0"})
         for stream in (True, False):
             with self.subTest(stream=stream):
                 self.provider.clear()
-                self.provider.script(*[busy] * 9)
+                self.provider.script(*[BUSY] * 9)
                 with self.assertRaises(openai.RateLimitError) as raised:
                     self.create(stream=stream)
 
                 assert raised.exception.code == "provider_rate_limited"
                 assert len(self.provider.calls) == ATTEMPTS
-        assert Conversation.objects.count() == 2
+        assert [row[:5] for row in self.transcripts()] == [("", "", "failed", "", "provider_rate_limited")] * 2
 
     def test_an_error_that_could_be_billed_is_not_repeated(self):
         self.provider.script(Script(status=400, body={"error": {"message": "No."}}), Script())
@@ -209,6 +245,7 @@ class PythonTests(ClientsTestCase):
 
         assert raised.exception.code == "provider_rejected"
         assert len(self.provider.calls) == 1
+        self.check_saved("", ending=("failed", "", "provider_rejected"), usage=None)
 
     def test_a_refusal_by_the_app_is_repeated_by_the_client(self):
         """Nothing was billed; it comes after the time that the app has named."""
@@ -225,6 +262,10 @@ class PythonTests(ClientsTestCase):
             assert first.result().choices[0].message.content == "One"
             assert second.result().choices[0].message.content == "Hello, wörld!"
         assert len(self.provider.calls) == 2
+        assert [self.transcripts(text)[0][:3] for text in ("One", "Two")] == [
+            ("One", "", "completed"),
+            ("Hello, wörld!", "", "completed"),
+        ]
 
     def test_an_error_in_the_middle_of_a_stream(self):
         self.provider.script(Script(["Half", " of it"], fault="cut", after=1))
@@ -232,8 +273,8 @@ class PythonTests(ClientsTestCase):
             list(self.create(stream=True))
 
         assert raised.exception.code == "provider_truncated"
-        assert outcome(self.reply()) == ("interrupted", "provider_truncated", "provider_truncated")
         assert len(self.provider.calls) == 1
+        self.check_saved("Half", ending=CUT, usage=None)
 
     def test_errors_of_the_request(self):
         with self.assertRaises(openai.NotFoundError) as unknown:
@@ -246,16 +287,17 @@ class PythonTests(ClientsTestCase):
         assert unknown.exception.code == "model_not_found"
         assert refused.exception.param == "temperature"
         assert self.provider.calls == []
+        assert not Message.objects.exists()
 
     def test_a_client_that_leaves_stops_the_reply(self):
         self.provider.script(Script(["a"], fault="endless"))
         with self.create(stream=True) as stream:
             next(iter(stream))
 
-        wait_until(lambda: outcome(self.reply()) == ("stopped", "disconnect", ""))
+        wait_until(lambda: self.outcome_of("Hi") == ("stopped", "disconnect", ""))
+        self.check_saved(self.transcripts()[0][0], ending=("stopped", "disconnect", ""), usage=None)
 
     def test_the_connection_is_used_again(self):
-        """But for streams: the SDK closes theirs as soon as it has read [DONE], before the end of the body."""
         self.create()
         with self.assertRaises(openai.BadRequestError):
             self.create(n=2)
@@ -267,8 +309,84 @@ class PythonTests(ClientsTestCase):
         assert len(self.addresses) == 4
         assert len(set(self.addresses)) == 1
 
+    def test_the_connection_of_a_stream_is_used_again_if_it_is_read_to_its_end(self):
+        """`create` closes its connection as soon as it has read [DONE], before it looks for the end of the body."""
+        create = self.client.chat.completions.with_streaming_response.create
+        for text in ("one", "two"):
+            with create(model=MODEL, messages=[user(text)], stream=True) as streamed:
+                assert "data: [DONE]" in list(streamed.iter_lines())
+        self.create()
+
+        assert len(self.addresses) == 3
+        assert len(set(self.addresses)) == 1
+        assert self.transcripts("one") == self.transcripts("two") == self.transcripts() == [(*ANSWER, 7, 4)]
+
     def test_models(self):
         assert [model.id for model in self.client.models.list()] == ["openai:any", "anthropic:any", "responses:any"]
+
+
+class AsyncTests(ClientsTestCase):
+    def run_with(self, function):
+        """Return what a function of a client returns."""
+
+        async def called():
+            async with AsyncOpenAI(**self.options) as client:
+                return await function(client.chat.completions)
+
+        return asyncio.run(called())
+
+    def test_whole(self):
+        answer = self.run_with(lambda completions: completions.create(model=MODEL, messages=HI))
+
+        assert (answer.choices[0].message.content, answer.usage.total_tokens) == ("Hello, wörld!", 11)
+        self.check_saved()
+
+    def test_streamed(self):
+        async def ask(completions):
+            return [chunk async for chunk in await completions.create(model=MODEL, messages=HI, stream=True)]
+
+        assert text_of(self.run_with(ask)) == "Hello, wörld!"
+        self.check_saved()
+
+    def test_the_stream_helper(self):
+        async def ask(completions):
+            async with completions.stream(model=MODEL, messages=HI) as stream:
+                return await stream.get_final_completion()
+
+        assert self.run_with(ask).choices[0].message.content == "Hello, wörld!"
+        self.check_saved()
+
+    def test_an_error_before_the_stream_is_not_repeated(self):
+        self.provider.script(*[BUSY] * 9)
+        with self.assertRaises(openai.RateLimitError):
+            self.run_with(lambda completions: completions.create(model=MODEL, messages=HI, stream=True))
+
+        assert len(self.provider.calls) == ATTEMPTS
+        self.check_saved("", ending=("failed", "", "provider_rate_limited"), usage=None)
+
+    def test_an_error_in_the_middle_of_a_stream(self):
+        async def ask(completions):
+            return [chunk async for chunk in await completions.create(model=MODEL, messages=HI, stream=True)]
+
+        self.provider.script(Script(["Half", " of it"], fault="cut", after=1))
+        with self.assertRaises(openai.APIError) as raised:
+            self.run_with(ask)
+
+        assert raised.exception.code == "provider_truncated"
+        self.check_saved("Half", ending=CUT, usage=None)
+
+    def test_the_connection_is_used_again(self):
+        async def ask(completions):
+            for text in ("one", "two"):
+                await completions.create(model=MODEL, messages=[user(text)])
+            create = completions.with_streaming_response.create
+            async with create(model=MODEL, messages=HI, stream=True) as streamed:
+                lines = [line async for line in streamed.iter_lines()]
+            await completions.create(model=MODEL, messages=[user("three")])
+            return lines
+
+        assert "data: [DONE]" in self.run_with(ask)
+        assert (len(self.addresses), len(set(self.addresses))) == (4, 1)
 
 
 class TranscriptTests(ClientsTestCase):

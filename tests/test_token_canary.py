@@ -1,14 +1,20 @@
-"""An access token is in no log, page, export or table, whatever its requests do: ten places are searched for it."""
+"""An access token is in no log, page, export or table, whatever its requests do. Eleven places are searched for it.
+
+The log of the server, the log of the app with its SQL, what `chatdoctor` prints, Django's error page in HTML and in text,
+the mail about an error, all tables, the pages of the chat and of the admin, all exports, telemetry, and what the provider
+is sent.
+"""
 
 import logging.config
 import re
 import tempfile
 from contextlib import contextmanager
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import urlencode
+from zipfile import ZipFile
 
 import pytest
 from django.conf import settings
@@ -31,6 +37,13 @@ from .test_searches_in_logs import LOGGING
 TOKENS = "/chat/tokens"
 ADD = "/admin/streaming_chat/accesstoken/add/"
 FORM = {"name": "Phone", "scope": "chat", "days": "30"}
+MESSAGES = [{"role": "user", "content": "Hi"}]
+BODIES = {
+    "api/messages": {"content": "Hi", "stream": False},
+    "v1/chat/completions": {"model": "demo:demo", "messages": MESSAGES},
+    "ai/chat": {"id": "mine", "messages": MESSAGES},
+    "ai/ag_ui": {"threadId": "mine", "runId": "r", "messages": MESSAGES},
+}
 # As the page and the admin show a new token.
 SHOWN = re.compile(r'<code[^>]*dir="ltr">(sc_\w{8}_\w{32})</code>')
 
@@ -80,10 +93,14 @@ class LogTests(TransactionTestCase):
                 for method, path in (
                     ("GET", "api/conversations"),
                     ("POST", "api/messages"),
+                    ("POST", "v1/chat/completions"),
+                    ("GET", "v1/models"),
+                    ("POST", "ai/chat"),
+                    ("POST", "ai/ag_ui"),
                     ("GET", ""),
                     ("GET", "/x"),
                 ):
-                    body = {"content": "Hi", "stream": False} if method == "POST" else None
+                    body = BODIES.get(path) if method == "POST" else None
                     # The next request is sent when the answer to this one has begun.
                     assert browser.request(method, path, body, Authorization=header).status
             out = StringIO()
@@ -181,6 +198,11 @@ class KeptTests(TestCase):
             api.client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {token}"
             with scripted_provider():
                 api.send("Hi")
+                for path, body in BODIES.items():
+                    response = api.post(path, {**body, "model": "scripted:model"})
+
+                    assert response.status_code == 200
+                    response.getvalue()
 
     def test_the_database_has_none_of_them(self):
         """All tables: sessions, messages, access records and the admin's log are among them."""
@@ -211,6 +233,14 @@ class KeptTests(TestCase):
                 call_command(*command, "--output", f"{folder}/{name}", stdout=StringIO())
             exported = [path.read_text() for path in Path(folder).iterdir() if not path.suffix]
 
+        for token in self.tokens:
+            api = Api()
+            api.client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+            archive = ZipFile(BytesIO(api.get("api/export").getvalue()))
+            downloads = [archive.read(name).decode() for name in archive.namelist()]
+
+            assert downloads
+            self.absent("".join([*archive.namelist(), *downloads]))
         assert len(exported) == 2
         for text in exported:
             assert "Rain in Lisbon" in text
@@ -230,3 +260,17 @@ class TelemetryTests(ServerTestCase):
         wait_until(lambda: any(span.name == "streaming_chat.reply" for span in telemetry.SPANS.get_finished_spans()))
 
         assert secret_of(token) not in telemetry.everything()
+
+    def test_no_request_to_the_provider_has_it(self):
+        token = make_token()
+        browser = Browser(self.server.port, session="")
+        self.addCleanup(browser.close)
+        for path, body in BODIES.items():
+            sent = browser.post(path, {**body, "model": "openai:any"}, Authorization=f"Bearer {token}")
+
+            assert sent.status == 200
+            sent.json() if "content-length" in sent.headers else sent.body()
+        calls = self.provider.calls
+
+        assert len(calls) == len(BODIES)
+        assert secret_of(token) not in "".join(f"{call.headers} {call.body}" for call in calls)
