@@ -102,9 +102,9 @@ def _preparation(field: Field[Any, Any], vendor: str) -> tuple[tuple[type, ...],
     prepare = field.get_db_prep_save
     kind = type(field.target_field if isinstance(field, ForeignKey) else field)
     if kind is UUIDField and vendor == "sqlite":
-        return (NoneType,), lambda value, connection: (
-            value.hex if type(value) is uuid.UUID else prepare(value, connection)
-        )
+        return (
+            NoneType,
+        ), lambda value, connection: value.hex if type(value) is uuid.UUID else prepare(value, connection)
     unchanged = (_UNCHANGED_ON_SQLITE if vendor == "sqlite" else _UNCHANGED).get(kind)
     return (unchanged, NoneType) if unchanged else (), prepare
 
