@@ -8,6 +8,7 @@ a table.
 import argparse
 import os
 import time
+from datetime import timedelta
 from statistics import median, quantiles
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -25,6 +26,10 @@ def pages() -> dict[str, str]:
     message = Message.objects.filter(role="assistant").order_by("-id")[500]
     reference = Message.objects.exclude(ref="").order_by("-id").first().ref
     owner = Conversation.objects.exclude(owner=None).order_by("-id").first().owner_key
+    # In the middle of the data: far from the newest rows.
+    newest = Conversation.objects.order_by("-last_activity").first().last_activity
+    first, last = ((newest - timedelta(days=days)).date() for days in (140, 134))
+    week = f"from={first}&until={last}"
     conversations = {
         "newest": "",
         "page 10": "?p=10",
@@ -36,8 +41,22 @@ def pages() -> dict[str, str]:
         "of visitors": "?owned_by=visitor",
         "a common model": "?model=openai:gpt-6-luna",
         "a model that nobody asked": "?model=openai:none",
+        "a retired model": "?model=openai:gpt-5-mini",
+        "a model that only steps in": "?model=anthropic:claude-haiku-5",
+        "of a week": f"?{week}",
+        "of a week, a common model": f"?{week}&model=openai:gpt-6-luna",
+        "of a week, rated bad": f"?{week}&feedback=bad",
+        "of a week, an error": f"?{week}&error=lease_expired",
+        "of a page": "?metadata=page=/order/",
+        "of a common version": "?metadata=version=1.4",
+        "of a rare version": "?metadata=version=1.3",
+        "of a page that there is not": "?metadata=page=/none/",
+        "of a page, of a week": f"?metadata=page=/order/&{week}",
+        "deleted": "?deleted=1",
+        "not deleted": "?deleted=0",
         "by the id of a message": f"?q={message.pk}",
         "by a reference": f"?q={reference}",
+        "by an owner key": f"?q={owner}",
         "of one owner": f"?owner_key={owner}",
         # More owners than are looked at, each with hundreds.
         "by what many owners are called": "?q=1",
@@ -55,6 +74,9 @@ def pages() -> dict[str, str]:
         "a model that nobody asked": "?model=openai:none",
         "of 7 days": "?days=7",
         "failed, of 7 days": "?status=failed&days=7",
+        "of a week": f"?{week}",
+        "failed, of a week": f"?status=failed&{week}",
+        "a common model, of a week": f"?model=openai:gpt-6-luna&{week}",
         "by a reference": f"?q={reference}",
     }
     searches = {
@@ -83,12 +105,18 @@ def pages() -> dict[str, str]:
 
 
 def with_search(client: Any, url: str) -> str:
-    """Return an address with the id of a search in place of its words, which are sent as the page's form sends them."""
+    """Return an address with the ids of words in place of a search and of metadata, sent as the page's forms send them."""
     path, _mark, query = url.partition("?")
     parameters = dict(parse_qsl(query))
-    if (words := parameters.pop("q", None)) is None:
+    form = {}
+    if "q" in parameters:
+        form = {"q": parameters.pop("q")}
+    elif "metadata" in parameters:
+        key, _separator, value = parameters.pop("metadata").partition("=")
+        form = {"key": key, "meta": value}
+    if not form:
         return url
-    found = client.post(path if path.endswith("search/") else f"{path}find/", {"q": words})["Location"]
+    found = client.post(path if path.endswith("search/") else f"{path}find/", form)["Location"]
     return f"{found}&{urlencode(parameters)}" if parameters else str(found)
 
 

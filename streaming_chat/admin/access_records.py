@@ -11,10 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from streaming_chat.models import AccessRecord
+from streaming_chat.models import AccessRecord, Conversation
 
 from .lists import ListAdmin, may_read, record_list
-from .pages import as_uuid, retry_on_lock_timeout, transcript_url
+from .pages import as_uuid, owner_keys, retry_on_lock_timeout, transcript_url
+
+# Of an owner, the newest.
+_MAX_CONVERSATIONS = 1_000
 
 
 @admin.register(AccessRecord)
@@ -49,7 +52,11 @@ class AccessRecordAdmin(ListAdmin):
         """Search by conversation, message, owner key or name."""
         if (pk := as_uuid(words)) is not None:
             return queryset.filter(Q(conversation=pk) | Q(message=pk))
-        return queryset.filter(Q(by_name=words) | Q(owner_key=words))
+        if keys := owner_keys(words):
+            owned = Conversation.objects.filter(owner_key__in=keys).order_by("-last_activity", "-pk")
+            ids = list(owned.values_list("pk", flat=True)[:_MAX_CONVERSATIONS])
+            return queryset.filter(Q(owner_key__in=keys) | Q(conversation__in=ids))
+        return queryset.filter(by_name=words)
 
     @admin.display(description=_("by"))
     def named(self, record: AccessRecord) -> SafeString:

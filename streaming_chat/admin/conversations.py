@@ -33,7 +33,7 @@ from streaming_chat.search.query import MAX_LISTED_HITS
 
 from . import dashboard, list_search, review_actions, review_bar, reviews, search_page
 from .exports import ExportMixin, may_export
-from .filters import CONVERSATION_FILTERS
+from .filters import CONVERSATION_FILTERS, CONVERSATION_FORMS, parameters_of
 from .formats import money, owner_name
 from .kept_searches import words_of
 from .lists import may_read, may_see, record_list
@@ -48,7 +48,7 @@ from .transcripts import Transcript
 _LOOKUPS = frozenset(
     {
         *("last_status__exact", "last_activity__gte", "last_activity__lt", "owner_key"),
-        *(each.parameter_name for each in CONVERSATION_FILTERS),
+        *parameters_of(*CONVERSATION_FILTERS, *CONVERSATION_FORMS),
     }
 )
 
@@ -73,13 +73,14 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         "tokens",
         "spent",
     )
-    list_filter = ("last_status", *CONVERSATION_FILTERS, "last_activity")
+    list_filter = (*CONVERSATION_FORMS, "last_status", *CONVERSATION_FILTERS, "last_activity")
     list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
     allowed_lookups = _LOOKUPS
     sortable_by = ("last_activity",)
     search_help_text = _(
-        "Owner, reference, id of a conversation, a message or a provider's request, or words in texts of the last 90 days."
+        "Owner or owner key, reference, id of a conversation, a message or a provider's request, or words in texts of the "
+        "last 90 days."
     )
     actions = (*review_actions.ACTIONS, "export_jsonl", "export_csv")
 
@@ -221,6 +222,8 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             "media": forms.Media(css={"all": styles}),
             "transcript": transcript,
             "review": review_bar.review_bar(request, transcript.conversation),
+            "back": review_bar.persistent_query(request.GET).urlencode(),
+            "list_filters": request.GET.get("_changelist_filters", ""),
             "may_export": may_export(request),
             "may_redact": may_redact(request),
             "may_revoke": may_revoke(request),

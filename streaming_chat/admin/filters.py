@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -15,12 +16,26 @@ from django.utils.translation import gettext_lazy as _
 from streaming_chat.conf import conf
 from streaming_chat.db.uuid7 import first_of
 from streaming_chat.exceptions import ENDING_CODES
-from streaming_chat.models import Feedback, LiveReply, Message, ReviewState, Status
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReviewState, Status
 from streaming_chat.protocol import endings
+from streaming_chat.protocol.storable_text import storable
 from streaming_chat.review.reviews import release_expired
+from streaming_chat.usage.used_models import used_models
+
+from .form_filters import DateRange, DateRangeFilter, MetadataFilter
 
 # A list ends after a thousand rows (see lists.py), so newer rows suffice. All of 8,000 ratings took 0.2 s on SQLite.
-_NEWEST = 2_000
+NEWEST = 2_000
+
+
+def _newest(rows: QuerySet[Any], request: HttpRequest, message: str = "pk") -> QuerySet[Any]:
+    """Return the newest rows of messages, one more than NEWEST, or of those before the end of the list's range of dates.
+
+    message: the column with the message's id, which begins with its time.
+    """
+    if end := DateRange.of(request.GET.dict()).end:
+        rows = rows.filter(**{f"{message}__lt": first_of(end.timestamp())})
+    return rows.order_by("-pk")[: NEWEST + 1]
 
 
 class _ChoiceFilter(admin.SimpleListFilter):
@@ -35,7 +50,7 @@ class _ChoiceFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Filter by the choice, if there is one."""
         value = self.value()
-        return self.choose(queryset, value, request) if value else queryset
+        return self.choose(queryset, storable(value), request) if value else queryset
 
     def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows of a choice, or all of them for a value that is none."""
@@ -45,7 +60,7 @@ class _ChoiceFilter(admin.SimpleListFilter):
 class OwnerFilter(_ChoiceFilter):
     """Whether the owner has an account. Each kind of owner is found by the column that has an index for it."""
 
-    title = _("owner")
+    title = _("kind of owner")
     parameter_name = "owned_by"
     options = (("user", _("user")), ("visitor", _("visitor")), ("erased", _("erased")))
 
@@ -83,21 +98,57 @@ class ReviewFilter(_ChoiceFilter):
 
 
 class ModelFilter(_ChoiceFilter):
-    """One model, or with `alias:*` all models of a provider. The choices are the models that are offered now."""
+    """The model of a reply, or of any reply of a conversation; with `alias:*`, all models of a provider.
+
+    The choices are all models that have ever written a reply, and STREAMING_CHAT_MODELS.
+    """
 
     title = _("model")
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return STREAMING_CHAT_MODELS."""
-        return [(model, model) for model in conf.STREAMING_CHAT_MODELS]
+        """Return the choices."""
+        return [(model, model) for model in sorted({*used_models(), *conf.STREAMING_CHAT_MODELS})]
 
     def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
-        if queryset.model is Message:
-            queryset = queryset.exclude(model="")
         if value.endswith(":*"):
-            return queryset.filter(model__startswith=value[:-1])
-        return queryset.filter(model=value)
+            return _of_replies(queryset).filter(model__startswith=value[:-1])
+        if queryset.model is Message:
+            return _of_replies(queryset).filter(model=value)
+        return queryset.filter(_used(value, request))
+
+
+def _of_replies(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """Repeat the condition of the partial index of messages, which SQLite does not infer."""
+    return queryset.exclude(model="") if queryset.model is Message else queryset
+
+
+def _used(model: str, request: HttpRequest) -> Q:
+    """Return the condition of conversations with a reply by this model.
+
+    Of a model with more than NEWEST replies, those are the conversations that are set to it, and of its newest replies.
+    The newest are read first: a single query for both sorts all conversations of the model.
+    """
+    replies = _newest(Message.objects.exclude(model="").filter(model=model), request)
+    columns = ("conversation", "conversation__model", "conversation__last_activity")
+    found: list[tuple[uuid.UUID, str, datetime]] = list(replies.values_list(*columns))
+    if len(found) <= NEWEST:
+        return Q(pk__in={pk for pk, _current, _time in found})
+    others = {pk: last for pk, current, last in found if current != model}
+    return _set_to_or_among(model, others) if others else Q(model=model)
+
+
+def _set_to_or_among(model: str, others: dict[uuid.UUID, datetime]) -> Q:
+    """Return the condition of conversations that are set to a model or are one of these, given with their last activity.
+
+    The databases go through all conversations from the newest on. With the newest time of both, they begin there, which
+    matters for a model that is no longer in use.
+    """
+    chosen = Conversation.objects.filter(model=model).order_by("-last_activity")
+    newest = max(
+        *others.values(), *chosen.values_list("last_activity", flat=True)[:1], datetime.min.replace(tzinfo=UTC)
+    )
+    return Q(last_activity__lte=newest) & (Q(model=model) | Q(pk__in=others))
 
 
 class FeedbackFilter(_ChoiceFilter):
@@ -112,16 +163,16 @@ class FeedbackFilter(_ChoiceFilter):
         if value not in self._VALUES:
             return queryset
         column = "message" if queryset.model is Message else "message__conversation"
-        newest = Feedback.objects.filter(value=self._VALUES[value]).order_by("-pk")[:_NEWEST]
-        return queryset.filter(pk__in=newest.values(column))
+        rated = Feedback.objects.filter(value=self._VALUES[value])
+        return queryset.filter(pk__in=_newest(rated, request, "message").values(column))
 
 
 class LiveFilter(_ChoiceFilter):
     """Whether a reply is live."""
 
-    title = _("now")
+    title = _("live replies")
     parameter_name = "live"
-    options = (("1", _("being written")),)
+    options = (("1", _("Live now")),)
 
     def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
         column = "message" if queryset.model is Message else "conversation"
@@ -140,7 +191,7 @@ class ErrorFilter(_ChoiceFilter):
         if queryset.model is Message:
             return queryset.exclude(error_code="").filter(error_code=value)
         broken = Message.objects.exclude(error_code="").filter(error_code=value)
-        return queryset.filter(pk__in=broken.order_by("-pk").values("conversation")[:_NEWEST])
+        return queryset.filter(pk__in=_newest(broken, request).values("conversation"))
 
 
 class ReplyStatusFilter(_ChoiceFilter):
@@ -179,7 +230,28 @@ class MessageDateFilter(_ChoiceFilter):
         return queryset.filter(pk__gte=first_of(since.timestamp()))
 
 
-CONVERSATION_FILTERS = (ReviewFilter, LiveFilter, FeedbackFilter, ErrorFilter, OwnerFilter, ModelFilter)
+class DeletionFilter(_ChoiceFilter):
+    """Whether the owner has deleted a conversation. The deleted ones have an index."""
+
+    title = _("deletion")
+    parameter_name = "deleted"
+    options = (("1", _("deleted by their owners")), ("0", _("not deleted")))
+
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        return queryset.filter(deleted_at__isnull=value == "0") if value in ("0", "1") else queryset
+
+
+CONVERSATION_FILTERS = (
+    ReviewFilter, LiveFilter, FeedbackFilter, ErrorFilter, OwnerFilter, ModelFilter, DeletionFilter,
+)  # fmt: skip
+CONVERSATION_FORMS = (DateRangeFilter, MetadataFilter)
 MESSAGE_FILTERS = (
     ReplyStatusFilter, EndReasonFilter, ErrorFilter, LiveFilter, FeedbackFilter, ModelFilter, MessageDateFilter,
 )  # fmt: skip
+MESSAGE_FORMS = (DateRangeFilter,)
+
+
+def parameters_of(*filters: Any) -> set[str]:
+    """Return the parameters that filters have in the address of a list."""
+    names = (getattr(each, "parameters", None) or (each.parameter_name,) for each in filters)
+    return {name for some in names for name in some}

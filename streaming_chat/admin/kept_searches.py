@@ -14,6 +14,9 @@ from django.http import HttpRequest
 from streaming_chat.protocol.storable_text import storable
 
 SESSION_KEY = "streaming_chat_searches"
+# Of the filter by metadata, whose value is text as well. Not the column's name, which is no lookup in any list.
+METADATA_VAR = "meta"
+KEPT_VARS = (SEARCH_VAR, METADATA_VAR)
 # Longer than any id.
 MAX_CHARS = 500
 # A session in a cookie has room for 4 KB.
@@ -27,8 +30,18 @@ def clean_query(text: str) -> str:
 
 
 def keep_search(request: HttpRequest) -> str:
-    """Keep the words that a form has sent, in place of the oldest ones, and return their id; "" for no words."""
-    words = clean_query(request.POST.get(SEARCH_VAR, ""))
+    """Keep the words that the form of a search has sent, and return their id; "" for no words."""
+    return keep_words(request, clean_query(request.POST.get(SEARCH_VAR, "")))
+
+
+def keep_metadata(request: HttpRequest) -> str:
+    """Keep the key and the value that the filter by metadata has sent, as key=value, and return their id; "" for none."""
+    value = clean_query(request.POST.get(METADATA_VAR, ""))
+    return keep_words(request, clean_query(f"{request.POST.get('key', '')}={value}") if value else "")
+
+
+def keep_words(request: HttpRequest, words: str) -> str:
+    """Keep words in place of the oldest ones, and return their id; "" for no words."""
     if not words:
         return ""
     key = secrets.token_urlsafe(9)

@@ -20,7 +20,7 @@ from streaming_chat.privacy.audit import record
 from streaming_chat.search import query
 from streaming_chat.search.tokenizer import terms
 
-from .pages import as_uuid
+from .pages import as_uuid, owner_keys
 
 # A request id or reference belongs to one message; a proxy that reuses its ids must not make the query endless.
 _MAX_MESSAGES = 100
@@ -34,7 +34,7 @@ def search(queryset: QuerySet[Conversation], term: str, *, request: Any = None) 
 
     request: of a user who may read texts; None: texts are not searched.
     """
-    condition = _by_id(term) or _by_visitor(term) or _by_reference(term)
+    condition = _by_id(term) or _by_owner_key(term) or _by_reference(term)
     if condition is None:
         # In queries of their own: a single query with all of it reads every row (SQLite, 200,000: 390 ms and more).
         in_texts = _in_texts(term, request) if request is not None else set()
@@ -60,14 +60,15 @@ def _by_id(term: str) -> Q | None:
     return Q(pk__in=conversations | {pk}) | Q(owner_key=f"u:{pk}")
 
 
-def _by_visitor(term: str) -> Q | None:
-    """Match a visitor's owner key, which is in the address of the list of their conversations."""
-    return Q(owner_key=term) if term.startswith("v:") else None
+def _by_owner_key(term: str) -> Q | None:
+    """Match an owner key, unless it owns nothing: a username may look like one."""
+    keys = owner_keys(term)
+    return Q(owner_key__in=keys) if keys and Conversation.objects.filter(owner_key__in=keys).exists() else None
 
 
 def _by_reference(term: str) -> Q | None:
     # Each condition repeats that of its partial index: SQLite does not infer it, and read a million rows in 260 ms.
-    condition = (Q(request_id=term) & ~Q(request_id="")) | (Q(ref=term) & ~Q(ref=""))
+    condition = (Q(request_id=term) & ~Q(request_id="")) | (Q(ref=term.lower()) & ~Q(ref=""))
     messages = Message.objects.filter(condition).order_by()
     found = set(messages.values_list("conversation", flat=True)[:_MAX_MESSAGES])
     return Q(pk__in=found) if found else None

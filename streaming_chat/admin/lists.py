@@ -20,7 +20,7 @@ from streaming_chat.models import AccessRecord
 from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.storable_text import storable
 
-from .kept_searches import SearchedList, keep_search, words_of
+from .kept_searches import KEPT_VARS, METADATA_VAR, SearchedList, keep_metadata, keep_search, words_of
 from .pages import post_only
 
 if TYPE_CHECKING:
@@ -53,13 +53,17 @@ def record_list(request: HttpRequest, response: Any) -> None:
 
 
 def query_on_record(request: HttpRequest) -> str:
-    """Return the query of a list for its access record, with the words of a search that has no record of its own."""
+    """Return the query of a list for its access record, with the words that it names by an id.
+
+    Those of a search that has a record of its own are left out.
+    """
     query = request.GET.copy()
-    words = words_of(request, query.get(SEARCH_VAR, ""))
-    if getattr(request, "searched_texts", False) or not words:
-        query.pop(SEARCH_VAR, None)
-    else:
-        query[SEARCH_VAR] = words
+    for name in KEPT_VARS:
+        words = words_of(request, query.get(name, ""))
+        if not words or (name == SEARCH_VAR and getattr(request, "searched_texts", False)):
+            query.pop(name, None)
+        else:
+            query[name] = words
     # Unquoted, so that an erasure finds the names in it.
     return storable(unquote_plus(query.urlencode()))
 
@@ -114,13 +118,18 @@ class ReadOnlyAdmin(ModelAdmin):
         return [path("find/", post_only(self, self.find_view), name=name), *super().get_urls()]
 
     def find_view(self, request: HttpRequest) -> HttpResponse:
-        """Keep the words of a search, and redirect to the list with its id and the filters of this address."""
+        """Keep the words of a search or of the filter by metadata, and redirect to the list with their id.
+
+        The list keeps the other filters of this address.
+        """
         if not self.has_view_permission(request):
             raise PermissionDenied
         query = request.GET.copy()
-        query.pop(SEARCH_VAR, None)
-        if key := keep_search(request):
-            query[SEARCH_VAR] = key
+        is_filter = METADATA_VAR in request.POST
+        parameter, keep = (METADATA_VAR, keep_metadata) if is_filter else (SEARCH_VAR, keep_search)
+        query.pop(parameter, None)
+        if key := keep(request):
+            query[parameter] = key
         name = f"admin:streaming_chat_{self.opts.model_name}_changelist"
         return HttpResponseRedirect(reverse(name, query=query or None, current_app=self.admin_site.name))
 

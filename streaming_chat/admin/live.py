@@ -32,6 +32,7 @@ from streaming_chat.views.api.responses import handler_for, private, require, re
 from streaming_chat.views.api.streaming import answer_error_in_json, reply_view
 
 from .pages import retry_on_lock_timeout, transcript_url
+from .review_bar import list_query
 
 _FOLLOW_PERMISSIONS = ("streaming_chat.view_conversation", "streaming_chat.view_transcript")
 _MARKDOWN_WORDS = ("copy", "copied", "code", "table", "image", "done", "not_done", "format", "not_formatted")
@@ -94,7 +95,7 @@ def stop_view(model_admin: Any, request: HttpRequest, object_id: uuid.UUID, mess
         messages.success(request, _("The reply is being stopped."))
     else:
         messages.info(request, _("The reply had ended already."))
-    return HttpResponseRedirect(transcript_url(object_id, message_id))
+    return HttpResponseRedirect(transcript_url(object_id, message_id, **list_query(request)))
 
 
 def _reply(conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message | None:

@@ -13,10 +13,10 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.models import Feedback, Message
 
-from .filters import MESSAGE_FILTERS, ReplyStatusFilter
+from .filters import MESSAGE_FILTERS, MESSAGE_FORMS, ReplyStatusFilter, parameters_of
 from .formats import money, owner_name
 from .lists import ListAdmin, may_see
-from .pages import as_uuid, transcript_url
+from .pages import as_uuid, owner_keys, transcript_url
 
 _COLUMNS = (
     "role", "status", "end_reason", "error_code", "provider", "model", "input_tokens", "output_tokens", "cost",
@@ -40,9 +40,9 @@ class MessageAdmin(ListAdmin):
         "duration_ms",
         "ratings",
     )
-    list_filter = MESSAGE_FILTERS
+    list_filter = (*MESSAGE_FORMS, *MESSAGE_FILTERS)
     # Other lookups would reveal a text letter by letter.
-    allowed_lookups = frozenset(each.parameter_name for each in MESSAGE_FILTERS)
+    allowed_lookups = frozenset(parameters_of(*MESSAGE_FILTERS, *MESSAGE_FORMS))
     list_per_page = 50
     search_help_text = _("The id of a message, a conversation or a provider's request, a reference, or an owner key.")
 
@@ -69,11 +69,11 @@ class MessageAdmin(ListAdmin):
         """Search by ids and references, each in its index."""
         if (pk := as_uuid(words)) is not None:
             return queryset.filter(Q(pk=pk) | Q(conversation=pk))
-        if words.startswith(("u:", "v:")):
-            return queryset.filter(conversation__owner_key=words)
+        if keys := owner_keys(words):
+            return queryset.filter(conversation__owner_key__in=keys)
         messages = Message.objects.order_by()
         by_request = messages.exclude(request_id="").filter(request_id=words)
-        by_reference = messages.exclude(ref="").filter(ref=words)
+        by_reference = messages.exclude(ref="").filter(ref=words.lower())
         found = {*by_request.values_list("pk", flat=True)[:100], *by_reference.values_list("pk", flat=True)[:100]}
         return queryset.filter(pk__in=found)
 

@@ -53,6 +53,12 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
+def owner_keys(text: str) -> list[str]:
+    """Return the owner keys that a text can mean in whichever case it was typed; [] for other texts."""
+    key = text[:2].lower() + text[2:]
+    return sorted({key, key.lower()}) if key.startswith(("u:", "v:")) else []
+
+
 def uuid_or_404(text: str) -> uuid.UUID:
     """Return a text as a UUID. Raises Http404."""
     if (pk := as_uuid(text)) is None:

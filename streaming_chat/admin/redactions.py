@@ -17,6 +17,7 @@ from streaming_chat.privacy.redactions import StillLiveError, redact, searches_q
 
 from .lists import ReadOnlyAdmin, may_read
 from .pages import post_only, render_page, retry_on_lock_timeout, transcript_url
+from .review_bar import list_query
 
 
 def may_redact(request: HttpRequest) -> bool:
@@ -54,15 +55,19 @@ class RedactionMixin(ReadOnlyAdmin):
                 message.status = "streaming"
             else:
                 self.message_user(request, _("The message is redacted."), messages.SUCCESS)
-                return self._redirect_to_transcript(conversation_id, message_id)
+                return self._redirect_to_transcript(request, message)
         if message.is_live:
             text = _("The reply is still being written. Stop it before you redact it.")
             self.message_user(request, text, messages.ERROR)
-            return self._redirect_to_transcript(conversation_id, message_id)
+            return self._redirect_to_transcript(request, message)
         return self._confirmation(request, message)
 
-    def _redirect_to_transcript(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> HttpResponse:
-        return HttpResponseRedirect(transcript_url(conversation_id, message_id, site=self.admin_site.name))
+    def _redirect_to_transcript(self, request: HttpRequest, message: Message) -> HttpResponse:
+        return HttpResponseRedirect(self._url(request, message))
+
+    def _url(self, request: HttpRequest, message: Message) -> str:
+        query = list_query(request)
+        return transcript_url(message.conversation_id, message.pk, site=self.admin_site.name, **query)
 
     def _confirmation(self, request: HttpRequest, message: Message) -> HttpResponse:
         comments = Feedback.objects.using(live_database()).filter(message=message).exclude(comment="")
@@ -70,6 +75,9 @@ class RedactionMixin(ReadOnlyAdmin):
             "title": _("Redact a message"),
             "message": message,
             "conversation": Conversation(pk=message.conversation_id),
+            "back": request.POST.get("back", ""),
+            "list_filters": list_query(request).get("_changelist_filters", ""),
+            "cancel": self._url(request, message),
             "comments": comments.count(),
             # Their number would reveal something about the text.
             "searches": searches_quoting(message).count() if may_read(request) else None,

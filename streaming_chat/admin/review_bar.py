@@ -26,7 +26,8 @@ from streaming_chat.review.queues import Queue
 from .lists import MaxCount
 
 # Parameters of the transcript's address that survive the submission of a form.
-_PERSISTENT = ("message", "page", "_changelist_filters", "queue")
+_OF_LIST = ("_changelist_filters", "queue")
+_PERSISTENT = ("message", "page", *_OF_LIST)
 
 
 def may_review(request: HttpRequest) -> bool:
@@ -235,6 +236,12 @@ def kept_query(query: QueryDict) -> str:
     for name in ("message", "page"):
         kept.pop(name, None)
     return f"{kept.urlencode()}&" if kept else ""
+
+
+def list_query(request: HttpRequest) -> dict[str, str]:
+    """Return the filters and the queue from which a transcript was opened, as a form has sent them in `back`."""
+    sent = persistent_query(QueryDict(request.POST.get("back", "")))
+    return {name: str(sent[name]) for name in _OF_LIST if name in sent}
 
 
 def queue_of(form: QueryDict) -> Queue:

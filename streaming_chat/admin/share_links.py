@@ -22,7 +22,7 @@ from streaming_chat.privacy.audit import record
 
 from .formats import owner_name
 from .lists import ListAdmin, may_see
-from .pages import as_uuid, post_only, retry_on_lock_timeout, transcript_url
+from .pages import as_uuid, owner_keys, post_only, retry_on_lock_timeout, transcript_url
 
 _COLUMNS = ("created_at", "message", "conversation__owner_key", "conversation__erased_at")
 
@@ -87,7 +87,7 @@ class ShareLinkAdmin(ListAdmin):
         """Search by conversation or owner key."""
         if (pk := as_uuid(words)) is not None:
             return queryset.filter(pk=pk)
-        return queryset.filter(conversation__owner_key=words)
+        return queryset.filter(conversation__owner_key__in=owner_keys(words))
 
     @admin.display(description=gettext_lazy("owner"))
     def owned_by(self, link: ShareLink) -> str:

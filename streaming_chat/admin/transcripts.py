@@ -227,7 +227,8 @@ def _message_found(rows: Iterable[Row], query: str) -> uuid.UUID | None:
     """Return the message whose id, request id or reference is a search query; None for any other query."""
     if not query:
         return None
-    return next((row.id for row in rows if query.lower() == str(row.id) or query in (row.request_id, row.ref)), None)
+    lowered = query.lower()
+    return next((row.id for row in rows if lowered in (str(row.id), row.ref) or query == row.request_id), None)
 
 
 def _page(branch: list[uuid.UUID], number: str | None, focus: uuid.UUID | None) -> Page[uuid.UUID]:

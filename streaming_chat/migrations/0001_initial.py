@@ -2,6 +2,8 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import django.db.models.lookups
+import streaming_chat.db.json_text
 import streaming_chat.db.uuid7
 import streaming_chat.models.reviews
 import streaming_chat.models.search
@@ -415,6 +417,18 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='conversation',
             index=models.Index(condition=models.Q(('needs_attention', True)), fields=['-last_activity', '-id'], name='streaming_chat_attention'),
+        ),
+        migrations.AddIndex(
+            model_name='conversation',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['-last_activity', '-id'], name='streaming_chat_deleted_recent'),
+        ),
+        migrations.AddIndex(
+            model_name='conversation',
+            index=models.Index(streaming_chat.db.json_text.JSONText('metadata', key='page'), models.OrderBy(models.F('last_activity'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(django.db.models.lookups.IsNull(streaming_chat.db.json_text.JSONText('metadata', key='page'), False)), name='streaming_chat_page_recent'),
+        ),
+        migrations.AddIndex(
+            model_name='conversation',
+            index=models.Index(streaming_chat.db.json_text.JSONText('metadata', key='version'), models.OrderBy(models.F('last_activity'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(django.db.models.lookups.IsNull(streaming_chat.db.json_text.JSONText('metadata', key='version'), False)), name='streaming_chat_version_recent'),
         ),
         migrations.AddConstraint(
             model_name='conversation',

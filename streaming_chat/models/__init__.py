@@ -2,7 +2,15 @@
 
 from .access_tokens import AccessToken
 from .audit import AccessRecord
-from .conversations import Conversation, ConversationQuerySet, Message, MessageQuerySet, Status, usage_of
+from .conversations import (
+    METADATA_KEYS,
+    Conversation,
+    ConversationQuerySet,
+    Message,
+    MessageQuerySet,
+    Status,
+    usage_of,
+)
 from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewState, Verdict
@@ -11,6 +19,7 @@ from .share_links import ShareLink
 from .usage import DailyUsage, ModelTitle
 
 __all__ = [
+    "METADATA_KEYS",
     "AccessRecord",
     "AccessToken",
     "Conversation",

@@ -13,11 +13,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.db.models.lookups import IsNull
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from streaming_chat.db.json_text import JSONText
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
@@ -44,6 +46,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def owned_by(self, owner_key: str) -> ConversationQuerySet:
         """Return an owner's conversations, including deleted ones; none for "", the key of erased ones."""
         return self.filter(owner_key=owner_key) if owner_key else self.none()
+
+
+# What staff find conversations by.
+METADATA_KEYS = ("page", "version")
 
 
 class Conversation(models.Model):
@@ -140,6 +146,21 @@ class Conversation(models.Model):
             ),
             models.Index(
                 fields=["-last_activity", "-id"], name="streaming_chat_attention", condition=Q(needs_attention=True)
+            ),
+            models.Index(
+                fields=["-last_activity", "-id"],
+                name="streaming_chat_deleted_recent",
+                condition=Q(deleted_at__isnull=False),
+            ),
+            *(
+                models.Index(
+                    JSONText("metadata", key=key),
+                    F("last_activity").desc(),
+                    F("id").desc(),
+                    name=f"streaming_chat_{key}_recent",
+                    condition=Q(IsNull(JSONText("metadata", key=key), False)),
+                )
+                for key in METADATA_KEYS
             ),
         )
 

@@ -129,9 +129,9 @@ class ConversationListTests(AdminTestCase):
         assert not [query["sql"] for query in queries if "DISTINCT" in query["sql"]]
 
     @override_settings(STREAMING_CHAT_MODELS=["openai:gpt-5-mini", "demo:*"])
-    def test_filter_by_model(self):
+    def test_all_models_of_a_provider_can_be_chosen(self):
         for model in ("openai:gpt-5-mini", "openai:gpt-5", "demo:a", "demo:b"):
-            make_conversation(model=model, title=model)
+            make_reply(make_conversation(model=model, title=model), model=model)
 
         assert self.names(model="openai:gpt-5-mini") == ["openai:gpt-5-mini"]
         assert self.names(model="demo:*") == ["demo:b", "demo:a"]
@@ -162,9 +162,30 @@ class ConversationListTests(AdminTestCase):
         reply = make_reply(conversation, request_id="req_1", ref="8f3ac21b")
         make_reply(make_conversation(title="req_1 8f3ac21b"), request_id="req_2")
 
-        for term in (conversation.pk, reply.pk, conversation.pk.hex, "req_1", "8f3ac21b", " req_1 "):
+        for term in (conversation.pk, reply.pk, conversation.pk.hex, "req_1", "8f3ac21b", "8F3AC21B", " req_1 "):
             with self.subTest(term):
                 assert self.names(q=str(term)) == ["a"]
+
+    def test_search_by_owner_key(self):
+        user = make_user("ana")
+        make_conversation(user, title="a")
+        make_conversation(make_user("bo"), title="b")
+        Conversation.objects.create(owner_key="v:0af", title="c")
+        for term, titles in (
+            (f"u:{user.pk}", ["a"]),
+            (f"U:{user.pk}", ["a"]),
+            ("v:0af", ["c"]),
+            ("V:0AF", ["c"]),
+            ("u:0", []),
+            ("u:", []),
+        ):
+            with self.subTest(term):
+                assert self.names(q=term) == titles
+
+    def test_a_username_may_look_like_an_owner_key(self):
+        make_conversation(make_user("u:ana"), title="a")
+
+        assert self.names(q="u:ana") == ["a"]
 
     def test_search_by_title(self):
         for title in ("Rain in Lisbon", "Snow in Oslo"):

@@ -158,10 +158,11 @@ class SearchTests(ListTestCase):
     def test_by_ids_and_references(self):
         reply = make_reply(make_conversation(), request_id="req_1", ref="8f3ac21b")
         other = make_reply(make_conversation(make_user("bo")))
-        for term in (str(reply.pk), str(reply.conversation_id), "req_1", "8f3ac21b"):
+        for term in (str(reply.pk), str(reply.conversation_id), "req_1", "8f3ac21b", "8F3AC21B"):
             with self.subTest(term):
                 assert self.shown(q=term) == [reply]
         assert self.shown(q=other.conversation.owner_key) == [other]
+        assert self.shown(q=other.conversation.owner_key.upper()) == [other]
         assert self.shown(q="Rain") == []
 
     def test_references_are_found_by_their_index(self):

@@ -40,6 +40,7 @@ from streaming_chat.models import (
 from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import entries
+from streaming_chat.usage import used_models
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_token, make_user
 from tests.routes import routes
 
@@ -153,6 +154,11 @@ CASES = [
     Case("GET", LIST, SEE, 200, query="?q=gone"),
     Case("POST", "conversation/find/", SEE, 302, form={"q": "whistle"}),
     Case("GET", LIST, SEE, 200, query="?review=done", shows={"title"}, reads=("list",)),
+    Case("GET", LIST, SEE, 200, query="?from=2020-01-01&deleted=0&model=demo:demo", shows={"title"}, reads=("list",)),
+    Case("GET", LIST, SEE, 200, query="?from=x"),
+    # Not a lookup in the table, whose metadata are text.
+    Case("GET", LIST, SEE, 400, query="?metadata__page=x"),
+    Case("POST", "conversation/find/", SEE, 302, form={"key": "page", "meta": CANARIES["metadata"]}),
     Case("GET", LIST, SEE, 400, query="?action=export_jsonl&_selected_action={conversation}&index=0"),
     # Its actions.
     Case("POST", LIST, REVIEW, 302, form=chosen("mark_done"), changes=True),
@@ -200,6 +206,7 @@ CASES = [
     Case("POST", UNDO_ROW, REVIEW, 302, form={"version": "1", "queue": "attention"}, changes=True, of="finished "),
     Case("POST", NEXT, REVIEW, 302, form={"queue": "attention"}, changes=True),
     Case("POST", REDACT_ROW, REDACT, 200),
+    Case("POST", REDACT_ROW, REDACT, 200, form={"back": "_changelist_filters=deleted%3D0"}),
     Case("POST", REDACT_ROW, REDACT, 302, form={"confirmed": "yes", "terms": "on"}, does=("redact",), changes=True),
     Case("POST", EXPORT_ROW, EXPORT, 200, shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_ROW, EXPORT, 200, format="csv", shows={"title", "answer", "comment"}, reads=("export",)),
@@ -209,6 +216,7 @@ CASES = [
     # The list of replies has no text, that of access records what was sought.
     Case("GET", "message/", SEE, 200),
     Case("GET", "message/", SEE, 200, words="{reply}"),
+    Case("GET", "message/", SEE, 200, query="?from=2020-01-01&until=2020-01-01&model=demo:demo"),
     Case("POST", "message/find/", SEE, 302, form={"q": "{reply}"}),
     # Nor has that of links to shared conversations.
     Case("GET", "sharelink/", SEE, 200),
@@ -301,6 +309,8 @@ def every_other() -> frozenset[str]:
 
 def make_rows() -> dict[str, str]:
     """Plant a text of each kind. Returns what stands for `{name}` in addresses and forms."""
+    # The names of models that other tests have used.
+    used_models._read.cache_clear()
     owner = make_user("ana")
     conversation = make_conversation(
         owner,

@@ -117,6 +117,25 @@ class TestUnfold:
         expect(staff.locator("#searchbar")).to_have_value("ana")
         assert "ana" not in staff.url
 
+    def test_the_filters_with_fields(self, staff, conversation):
+        staff.set_viewport_size({"width": 1680, "height": 900})
+        staff.goto(LIST)
+        staff.get_by_label("Value").fill("/weather/")
+        staff.get_by_label("Value").press("Enter")
+        staff.wait_for_url("**/conversation/?meta=*")
+
+        expect_readable(staff, ".list-form-filter", conversation.title)
+        expect(staff.get_by_label("Value")).to_have_value("/weather/")
+        assert "weather" not in staff.url
+
+        staff.get_by_label("From").fill("2020-01-01")
+        staff.get_by_label("Until").fill("2020-12-31")
+        staff.locator(".list-form-filter", has=staff.get_by_label("Until")).get_by_role("button").click()
+        staff.wait_for_url("**/conversation/?*until=2020-12-31")
+
+        assert "meta=" in staff.url
+        expect(staff.locator("body")).not_to_contain_text(conversation.title)
+
     def test_the_numbers(self, staff, conversation):
         staff.goto(f"{LIST}numbers/")
 
