@@ -19,7 +19,7 @@ from streaming_chat.models import Feedback, Message, Status
 
 
 class Row(NamedTuple):
-    """A message of the tree. is_bad: somebody rated it bad."""
+    """A message of the tree. is_bad: a person rated it bad."""
 
     id: uuid.UUID
     parent: uuid.UUID | None
@@ -67,7 +67,7 @@ def read_rows(conversation: uuid.UUID) -> list[Row]:
 def find_flags(rows: Sequence[Row], tree: Tree, owners_branch: list[uuid.UUID]) -> list[Flag]:
     """Return the messages that need attention.
 
-    rows: all messages, oldest first. Messages that somebody rated bad come first, then the branch that the owner sees.
+    rows: all messages, oldest first. Messages with a bad rating come first, then the branch that the owner sees.
     """
     reasons: dict[str, str] = {
         Status.FAILED: _("failed"),

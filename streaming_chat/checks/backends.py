@@ -21,7 +21,7 @@ from .tag import TAG
 
 @register(TAG)
 def check_backends(**kwargs: Any) -> list[CheckMessage]:
-    """Create every configured backend, and find those that are not usable (E003) or cannot be created (E004)."""
+    """Create every configured backend, and report each one that is not usable (E003) or cannot be created (E004)."""
     found = [message for name, base in _BASES.items() for message in _check_setting(name, base)]
     for name, wanted in _FUNCTIONS.items():
         hook = getattr(conf, name)

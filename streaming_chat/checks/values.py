@@ -1,4 +1,4 @@
-"""Checks the names of settings, and the values of those that are no dicts."""
+"""Checks the names of settings, and the values of all that are not dicts."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Snapshot:
 def take_next(queue: str, by: Any, *, leaving: uuid.UUID | None = None) -> uuid.UUID | None:
     """Take the first conversation of a queue for a reviewer and return its id; None at the end of the queue. Blocking.
 
-    leaving: the conversation that the reviewer comes from, which is skipped, as are those that they released within
+    leaving: the conversation that the reviewer comes from, which is skipped, like all that they released within
     TAKE_TIMEOUT. Two reviewers never get the same one.
     """
     release_expired()

@@ -285,11 +285,11 @@ class TestReleasing:
         reviews.take(conversation.pk, reviewer)
         page.goto(url_of(conversation))
         page.get_by_text("Notes and labels").click()
-        page.locator("textarea[name=notes]").fill("For somebody who knows Lisbon")
+        page.locator("textarea[name=notes]").fill("For a colleague who knows Lisbon")
         page.get_by_role("button", name="Release").click()
         expect(page.get_by_text("The conversation is released.")).to_be_visible()
 
-        assert Review.objects.get().notes == "For somebody who knows Lisbon"
+        assert Review.objects.get().notes == "For a colleague who knows Lisbon"
 
 
 class TestAllPages:
