@@ -259,5 +259,5 @@ class ActionTests(TestCase):
         chosen = re.search(r'<select name="action".*?</select>', page, re.DOTALL)[0]
         actions = re.findall(r'<option value="(\w+)"', chosen)
 
-        assert actions == ["mark_done", "assign_to_me", "export_jsonl", "export_csv"]
+        assert actions == ["mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"]
         assert self.client.post(LIST, select(make_conversation(), action="delete_selected")).status_code == 405
