@@ -79,6 +79,9 @@ from . import tool_pairs
 
 TIMEOUT = 10.0  # Seconds after which a wait fails its test.
 
+_FAULTS = frozenset(
+    ["", "cut", "drop", "reset", "stall", "heartbeats", "error", "bad_json", "bad_utf8", "endless", "trickle"]
+)
 _BLOCK_END = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
 _NO_PREFILL = re.compile(r"claude-\w+-(4-[6-9]|[5-9])")
 _RESET = struct.pack("ii", 1, 0)
@@ -169,6 +172,12 @@ class Script:
     content_type: str | None = ""
     raw: bytes | None = None
     reason: str = "Status"
+
+    def __post_init__(self) -> None:
+        if self.fault not in _FAULTS:
+            raise ValueError(f"fault: one of {sorted(_FAULTS)} was expected, got {self.fault!r}.")
+        if self.status != 200 and self.fault and not self.body:
+            raise ValueError("An error that goes on needs a body.")
 
     @property
     def text(self) -> str:

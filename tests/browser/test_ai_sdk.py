@@ -276,7 +276,7 @@ class LoadTests(AISDKTestCase):
             self.provider.script(
                 Script(["Four"], reasoning=["Two and two"], tool_calls=[("weather", '{"city": "Köln"}')]),
                 Script(["a", "b"], fault="cut", after=1),
-                Script([], fault="status", status=400, error={"message": "No."}),
+                Script(status=400, body={"error": {"message": "No."}}),
             )
             for text, status in (("One", "ready"), ("Two", "error"), ("Three", "error")):
                 client.do("send", text=text)

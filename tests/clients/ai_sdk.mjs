@@ -18,7 +18,8 @@ class State {
   #values = { status: "ready", error: undefined, messages: [] };
   changed = new EventTarget();
 
-  constructor() {
+  constructor(messages = []) {
+    this.#values.messages = messages;
     for (const key of Object.keys(this.#values)) {
       Object.defineProperty(this, key, {
         get: () => this.#values[key],
@@ -38,7 +39,7 @@ class State {
 
 class Chat extends AbstractChat {
   constructor(init) {
-    super({ ...init, transport: new DefaultChatTransport(JSON.parse(options)), state: new State() });
+    super({ ...init, transport: new DefaultChatTransport(JSON.parse(options)), state: new State(init.messages) });
   }
 
   get shown() {
