@@ -5,7 +5,6 @@ Needs pgbouncer on PATH; root runs it as `nobody`, since it refuses to run as ro
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -60,7 +59,8 @@ class PgBouncer:
 
     def stop(self) -> None:
         """End it at once, with the transactions that it carries."""
-        self._process.send_signal(signal.SIGQUIT)
+        # Not SIGQUIT, which a shell's background jobs ignore, and so would pgbouncer.
+        self._process.kill()
         self._process.wait()
 
     def __enter__(self) -> Self:
