@@ -11,7 +11,7 @@ from streaming_chat.models import Message
 
 from .nginx import HTTP1, HTTP2, Nginx, ProxiedBrowser
 from .provider_server import Gate, Script
-from .servers import Browser, ProcessServer, ServerTestCase, held, outcome, site
+from .servers import Browser, ProcessServer, ServerTestCase, held, outcome, site, wait_until
 
 pytestmark = pytest.mark.nginx
 
@@ -43,6 +43,8 @@ class StreamTests(NginxTestCase):
     def test_each_event_arrives_before_the_provider_sends_the_next(self):
         with Nginx(self.process.port) as nginx:
             self.check_one_at_a_time(nginx)
+            # nginx logs a request when it is over.
+            wait_until(lambda: len(nginx.requests) == 2)
             protocols = [line.split()[0] for line in nginx.requests]
 
         assert protocols == ["HTTP/2.0", "HTTP/1.1"]
