@@ -33,7 +33,7 @@ class ConversationListTests(AdminTestCase):
         Conversation.objects.filter(pk=conversation.pk).update(cost="0.00123")
 
         assert re.search(
-            r"Rain in Lisbon .* ana completed unreviewed demo:demo 2 312 / 0 \$0.0012",
+            r"Rain in Lisbon completed unreviewed .* ana demo:demo 2 312 / 0 \$0.0012",
             self.text_of(LIST).split("tokens in / out cost")[-1],
         )
 
