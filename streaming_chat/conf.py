@@ -49,6 +49,15 @@ def optional(kind: Kind) -> Kind:
     return Kind(kind.type, f"None or {kind.wanted}", lambda value: value is None or kind.accepts(value))
 
 
+def some_of(*choices: str) -> Kind:
+    """Return the kind of lists of some of these strings, or of none."""
+
+    def accepts(value: Any) -> bool:
+        return isinstance(value, list | tuple) and all(item in choices for item in value)
+
+    return Kind(list, f"a list of some of {', '.join(f'`{choice}`' for choice in choices)}", accepts)
+
+
 def _is_list_of_strings(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
@@ -268,6 +277,12 @@ class Timing:
 
 
 class Review:
+    STREAMING_CHAT_REVIEW_REASONS = Setting[list[str]](
+        ["rated_bad", "failed", "interrupted"],
+        some_of("rated_bad", "failed", "interrupted", "stopped"),
+        "What makes a conversation need attention: a reply that was rated bad, that failed, was interrupted or was stopped"
+        " by a person. A change applies to what happens from then on.",
+    )
     STREAMING_CHAT_REVIEW_LABELS = Setting[list[str]](
         [],
         STRINGS,

@@ -89,6 +89,11 @@ class KindTests(SimpleTestCase):
 
         self.check(kind, "a whole number of replies, 1 or more", [1, 10_000], [0, 1.5, True, "1", None])
 
+    def test_choices(self):
+        self.check(
+            declarations.some_of("a", "b"), "a list of some of `a`, `b`", [[], ["b"], ("a", "b")], ["a", ["c"], None]
+        )
+
     def test_optional_values(self):
         kind = declarations.optional(declarations.PATH)
 

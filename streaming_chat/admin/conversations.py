@@ -7,6 +7,7 @@ and stopping a reply (live.py), each with POST to addresses of their own. Nobody
 
 from __future__ import annotations
 
+import uuid
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
+from streaming_chat.db.alias import live_database
 from streaming_chat.models import AccessRecord, Conversation, Status
 from streaming_chat.privacy.audit import record
 from streaming_chat.review.queues import Queue
@@ -34,11 +36,11 @@ from streaming_chat.search.query import MAX_LISTED_HITS
 from . import dashboard, list_search, review_actions, review_bar, reviews, search_page
 from .exports import ExportMixin, may_export
 from .filters import CONVERSATION_FILTERS, CONVERSATION_FORMS, parameters_of
-from .formats import money, owner_name
+from .formats import money, owner_name, short_time, title_of
 from .kept_searches import words_of
 from .lists import may_read, may_see, record_list
 from .live import follow_view, live_words, stop_view
-from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
+from .pages import as_uuid, post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
 from .share_links import may_revoke
 from .transcripts import Transcript
@@ -63,11 +65,12 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     """Conversations, newest first."""
 
     list_display = (
+        # First what one looks for: further columns may be out of view, beside the filters and the navigation.
         "named",
-        "last_activity",
-        "owned_by",
         "status",
         "reviewed",
+        "active",
+        "owned_by",
         "model",
         "message_count",
         "tokens",
@@ -77,7 +80,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
     allowed_lookups = _LOOKUPS
-    sortable_by = ("last_activity",)
+    sortable_by = ("active",)
     search_help_text = _(
         "Owner or owner key, reference, id of a conversation, a message or a provider's request, or words in texts of the "
         "last 90 days."
@@ -155,7 +158,12 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     @admin.display(description=_("conversation"))
     def titled(self, conversation: Conversation) -> SafeString:
         """The conversation's title."""
-        return _mark_deleted(conversation.title or str(conversation), conversation)
+        return _mark_deleted(title_of(conversation), conversation)
+
+    @admin.display(description=_("last activity"), ordering="last_activity")
+    def active(self, conversation: Conversation) -> str:
+        """When something was last added."""
+        return short_time(conversation.last_activity)
 
     @admin.display(description=_("owner"))
     def owned_by(self, conversation: Conversation) -> str:
@@ -196,16 +204,12 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         """Show the transcript, without its text to users who may not read it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        pk = as_uuid(object_id)
         through = uuid_or_404(request.GET["message"]) if "message" in request.GET else None
-        transcript = Transcript.open(
-            uuid_or_404(object_id),
-            through=through,
-            query=_list_query(request),
-            page=request.GET.get("page"),
-            first=request.GET.get("format", ""),
-            may_read=may_read(request),
-            prepare=partial(review_bar.with_review, request),
-        )
+        transcript = _open_transcript(request, pk, through) if pk else None
+        if transcript is None and not Conversation.objects.using(live_database()).filter(pk=pk).exists():
+            # As Django answers, for example for the link of an access record whose conversation was deleted.
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         if transcript is None or not self.has_view_permission(request, transcript.conversation):
             raise Http404
         if transcript.may_read:
@@ -231,6 +235,18 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             "live_words": live_words() if transcript.live and transcript.may_read else "",
             "kept": review_bar.kept_query(request.GET),
         }
+
+
+def _open_transcript(request: HttpRequest, pk: uuid.UUID, through: uuid.UUID | None) -> Transcript | None:
+    return Transcript.open(
+        pk,
+        through=through,
+        query=_list_query(request),
+        page=request.GET.get("page"),
+        first=request.GET.get("format", ""),
+        may_read=may_read(request),
+        prepare=partial(review_bar.with_review, request),
+    )
 
 
 def _mark_deleted(name: str, conversation: Conversation) -> SafeString:

@@ -73,8 +73,12 @@ def _tiles(total: Totals) -> list[tuple[str, str, str]]:
         (_("Replies"), _count(total.replies), ""),
         (_("Completed"), _share(total.completed, total.replies), ""),
         (_("Interrupted or failed"), _share(broken, total.replies), _count(broken)),
-        (_("Time to first token"), _seconds(total.first_event_median), f"p95: {_seconds(total.first_event_p95)}"),
-        (_("Tokens per second"), _speed(total.speed_median), f"p5: {_speed(total.speed_p5)}"),
+        (
+            _("Time to first token"),
+            _about(_seconds(total.first_event_median)),
+            f"p95: {_about(_seconds(total.first_event_p95))}",
+        ),
+        (_("Tokens per second"), _about(_speed(total.speed_median)), f"p5: {_about(_speed(total.speed_p5))}"),
         (_("Cost"), money(total.cost), _uncosted(total)),
         (_("Cache hit rate"), _hit_rate(total), _written(total)),
         (_("Good feedback"), _share(total.good, rated), _of_rated(rated)),
@@ -106,9 +110,15 @@ def _reply_charts(report: Report) -> list[Chart]:
     ]
     return [
         make_chart("endings", _("Replies and how they ended"), days, endings, _count, least=2),
-        make_chart("waits", _("Time to first token"), days, waits, _seconds, lines=True),
+        make_chart("waits", _("Time to first token"), days, waits, _seconds, lines=True, note=_("Approximate.")),
         make_chart(
-            "speeds", _("Tokens per second"), days, speeds, _speed, lines=True, note=_("After the first token.")
+            "speeds",
+            _("Tokens per second"),
+            days,
+            speeds,
+            _speed,
+            lines=True,
+            note=_("Approximate. After the first token."),
         ),
     ]
 
@@ -185,6 +195,11 @@ def _seconds(milliseconds: float | None) -> str:
 
 def _speed(tokens: float | None) -> str:
     return "–" if tokens is None else decimal(tokens, 1 if 0 < tokens < 10 else 0)
+
+
+def _about(text: str) -> str:
+    """Return a median or percentile in words: they are interpolated in a histogram, and accurate to a few percent."""
+    return text if text == "–" else _("about {value}").format(value=text)
 
 
 def _uncosted(totals: Totals) -> str:

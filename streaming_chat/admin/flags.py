@@ -14,6 +14,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from streaming_chat.chats.tree import Tree
+from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Feedback, Message, Status
 
@@ -69,22 +70,26 @@ def find_flags(rows: Sequence[Row], tree: Tree, owners_branch: list[uuid.UUID]) 
 
     rows: all messages, oldest first. Messages with a bad rating come first, then the branch that the owner sees.
     """
-    reasons: dict[str, str] = {
+    reasons = {row.id: reason for row in rows if (reason := _reason(row))}
+    seen = set(owners_branch)
+    flagged = [row for row in rows if row.id in reasons]
+    flagged.sort(key=lambda row: (not row.is_bad, row.id not in seen))
+    places = _places(tree)
+    is_only_day = bool(rows) and _day(rows[0]) == _day(rows[-1])
+    return [Flag(row.id, reasons[row.id], *places[row.id], row.created_at, is_only_day) for row in flagged]
+
+
+def _reason(row: Row) -> str:
+    """Return why a message needs attention, in words; "" if nothing of it is in STREAMING_CHAT_REVIEW_REASONS."""
+    counting = conf.STREAMING_CHAT_REVIEW_REASONS
+    if row.is_bad and "rated_bad" in counting:
+        return _("rated bad")
+    words: dict[str, str] = {
         Status.FAILED: _("failed"),
         Status.INTERRUPTED: _("interrupted"),
         Status.STOPPED: _("stopped early"),
     }
-    flagged = [row for row in rows if row.is_bad or row.status in reasons]
-    seen = set(owners_branch)
-    flagged.sort(key=lambda row: (not row.is_bad, row.id not in seen))
-    places = _places(tree)
-    is_only_day = bool(rows) and _day(rows[0]) == _day(rows[-1])
-    return [
-        Flag(
-            row.id, _("rated bad") if row.is_bad else reasons[row.status], *places[row.id], row.created_at, is_only_day
-        )
-        for row in flagged
-    ]
+    return words.get(row.status, "") if row.status in counting else ""
 
 
 def _places(tree: Tree) -> dict[uuid.UUID, tuple[int, int]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from streaming_chat.models import Conversation
@@ -25,8 +27,18 @@ def money(dollars: float | Decimal | None) -> str:
     return f"${decimal(amount, places)}"
 
 
+def short_time(moment: datetime) -> str:
+    """Return a date and time for a column of a list, which has little room: 11/30/2026 2:03 p.m."""
+    return date_format(localtime(moment), "SHORT_DATETIME_FORMAT")
+
+
 def owner_name(conversation: Conversation) -> str:
     """Return the username of a conversation's owner, or that they are a visitor or erased."""
     if conversation.owner is not None:
         return str(conversation.owner.get_username())
-    return _("erased") if conversation.erased_at else _("visitor")
+    return _("[erased]") if conversation.erased_at else _("visitor")
+
+
+def title_of(conversation: Conversation) -> str:
+    """Return a conversation's title, or how it is named without one. Only for users who may read it."""
+    return conversation.title or (_("[erased]") if conversation.erased_at else str(conversation))

@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ActionForm
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -88,6 +89,14 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # Generic in the s
         return found if found < MAX_COUNT else MaxCount(MAX_COUNT)
 
 
+class _ActionForm(ActionForm):
+    """The form of the list's actions. django-unfold shows its button when Alpine knows that an action is chosen."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["action"].widget.attrs["x-model"] = "action"
+
+
 class ReadOnlyAdmin(ModelAdmin):
     """A list in which nothing is added, changed or deleted, searched with POST.
 
@@ -95,6 +104,7 @@ class ReadOnlyAdmin(ModelAdmin):
     """
 
     list_max_show_all = 0
+    action_form = _ActionForm
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

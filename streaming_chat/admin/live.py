@@ -31,6 +31,7 @@ from streaming_chat.views.api.reply_answers import ReplyAnswer, answer_with_repl
 from streaming_chat.views.api.responses import handler_for, private, require, require_found
 from streaming_chat.views.api.streaming import answer_error_in_json, reply_view
 
+from .history import log_change
 from .pages import retry_on_lock_timeout, transcript_url
 from .review_bar import list_query
 
@@ -92,6 +93,7 @@ def stop_view(model_admin: Any, request: HttpRequest, object_id: uuid.UUID, mess
     if LiveReply.objects.using(live_database()).filter(pk=message_id).exists():
         record(AccessRecord.Kind.STOP, request.user, conversation=object_id, message=message_id)
         runner.request_stop(message_id, "staff")
+        log_change(request, [object_id], _("Stopped the reply {id}.").format(id=message_id))
         messages.success(request, _("The reply is being stopped."))
     else:
         messages.info(request, _("The reply had ended already."))

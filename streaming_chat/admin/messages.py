@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from streaming_chat.models import Feedback, Message
 
 from .filters import MESSAGE_FILTERS, MESSAGE_FORMS, ReplyStatusFilter, parameters_of
-from .formats import money, owner_name
+from .formats import money, owner_name, short_time
 from .lists import ListAdmin, may_see
 from .pages import as_uuid, owner_keys, transcript_url
 
@@ -81,7 +81,7 @@ class MessageAdmin(ListAdmin):
     def when(self, message: Message) -> SafeString:
         """When it started, with a link to it in its transcript."""
         url = transcript_url(message.conversation_id, message.pk)
-        return format_html('<a href="{}">{}</a>', url, localize(message.created_at))
+        return format_html('<a href="{}">{}</a>', url, short_time(message.created_at))
 
     @admin.display(description=_("owner"))
     def owned_by(self, message: Message) -> str:

@@ -15,6 +15,7 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.privacy.redactions import StillLiveError, redact, searches_quoting
 
+from .history import log_change
 from .lists import ReadOnlyAdmin, may_read
 from .pages import post_only, render_page, retry_on_lock_timeout, transcript_url
 from .review_bar import list_query
@@ -54,6 +55,7 @@ class RedactionMixin(ReadOnlyAdmin):
             except StillLiveError:
                 message.status = "streaming"
             else:
+                log_change(request, [conversation_id], _("Redacted the message {id}.").format(id=message_id))
                 self.message_user(request, _("The message is redacted."), messages.SUCCESS)
                 return self._redirect_to_transcript(request, message)
         if message.is_live:

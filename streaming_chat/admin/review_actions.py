@@ -20,6 +20,7 @@ from streaming_chat.models import Conversation
 from streaming_chat.review import reviews
 from streaming_chat.review.reopening import reopen
 
+from .history import log_change
 from .pages import render_page
 
 # Two pages of the list.
@@ -69,28 +70,32 @@ def _confirmation(
 @_confirmed
 def mark_done(request: HttpRequest, selected: list[uuid.UUID]) -> None:
     """Mark the selected conversations as reviewed as they are."""
-    done = sum(reviews.finish_as_is(pk, request.user) for pk in selected)
-    text = ngettext("{count} conversation is done.", "{count} conversations are done.", done)
-    _show_result(request, text.format(count=done), skipped=len(selected) - done)
+    done = [pk for pk in selected if reviews.finish_as_is(pk, request.user)]
+    log_change(request, done, _("Finished the review."))
+    text = ngettext("{count} conversation is done.", "{count} conversations are done.", len(done))
+    _show_result(request, text.format(count=len(done)), skipped=len(selected) - len(done))
 
 
 @admin.action(permissions=["review"], description=gettext_lazy("Assign to me"))
 @_confirmed
 def assign_to_me(request: HttpRequest, selected: list[uuid.UUID]) -> None:
     """Take the selected conversations."""
-    taken = sum(reviews.take(pk, request.user) for pk in selected)
-    text = ngettext("{count} conversation is assigned to you.", "{count} conversations are assigned to you.", taken)
-    _show_result(request, text.format(count=taken), skipped=len(selected) - taken)
+    taken = [pk for pk in selected if reviews.take(pk, request.user)]
+    log_change(request, taken, _("Took the conversation for review."))
+    count = len(taken)
+    text = ngettext("{count} conversation is assigned to you.", "{count} conversations are assigned to you.", count)
+    _show_result(request, text.format(count=count), skipped=len(selected) - count)
 
 
 @admin.action(permissions=["review"], description=gettext_lazy("Reopen finished reviews"))
 @_confirmed
 def reopen_reviews(request: HttpRequest, selected: list[uuid.UUID]) -> None:
     """Return the selected conversations to the queues, if their reviews are finished."""
-    reopened = sum(reopen(pk, request.user) for pk in selected)
-    text = ngettext("{count} review is reopened.", "{count} reviews are reopened.", reopened)
-    messages.info(request, text.format(count=reopened))
-    if skipped := len(selected) - reopened:
+    reopened = [pk for pk in selected if reopen(pk, request.user)]
+    log_change(request, reopened, _("Reopened the review."))
+    text = ngettext("{count} review is reopened.", "{count} reviews are reopened.", len(reopened))
+    messages.info(request, text.format(count=len(reopened)))
+    if skipped := len(selected) - len(reopened):
         text = ngettext(
             "{count} was skipped: its review is not finished.",
             "{count} were skipped: their reviews are not finished.",

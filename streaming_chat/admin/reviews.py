@@ -31,6 +31,7 @@ from streaming_chat.review.reopening import reopen
 from streaming_chat.review.reviews import Snapshot, StaleReviewError
 from streaming_chat.review.verdicts import VerdictChange
 
+from .history import log_change
 from .pages import as_uuid, lock_timeout_page, post_only, render_page, retry_on_lock_timeout, transcript_url
 from .review_bar import may_review, persistent_query, queue_of
 
@@ -70,7 +71,7 @@ def undo_view(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpResp
         is_reopened = reopen(pk, request.user, version=version, takes=True)
     except StaleReviewError:
         is_reopened = False
-    _show_reopened(request, is_reopened)
+    _show_reopened(request, pk, is_reopened)
     return HttpResponseRedirect(transcript_url(pk, queue=queue_of(request.POST).value))
 
 
@@ -96,6 +97,8 @@ def review_view(model_admin: Any, request: HttpRequest, pk: uuid.UUID) -> HttpRe
 
 def _answer(model_admin: Any, request: HttpRequest, pk: uuid.UUID, form: ReviewForm, *, is_saved: bool) -> HttpResponse:
     """Redirect after a form was saved. is_saved: what `ReviewForm.save` returned."""
+    if form.is_finished and is_saved:
+        log_change(request, [pk], _("Finished the review."))
     if form.is_finished and not is_saved:
         text = _("Something was added while you were reading. Your notes are saved. Read it, then submit again.")
         messages.warning(request, text)
@@ -105,7 +108,7 @@ def _answer(model_admin: Any, request: HttpRequest, pk: uuid.UUID, form: ReviewF
             model_admin, request, pk, form.snapshot.version + 1 if form.is_finished else None
         )
     if form.action == "reopen":
-        _show_reopened(request, is_saved)
+        _show_reopened(request, pk, is_saved)
     elif form.action == "release":
         _show_released(request, is_saved)
     elif form.is_finished:
@@ -115,8 +118,9 @@ def _answer(model_admin: Any, request: HttpRequest, pk: uuid.UUID, form: ReviewF
     return _redirect_back(request, pk, form.pressed)
 
 
-def _show_reopened(request: HttpRequest, is_reopened: bool) -> None:
+def _show_reopened(request: HttpRequest, pk: uuid.UUID, is_reopened: bool) -> None:
     if is_reopened:
+        log_change(request, [pk], _("Reopened the review."))
         messages.success(request, _("The review is reopened, and the conversation is assigned to you."))
         return
     text = _("Nothing was reopened: another reviewer changed the review, or something was added to the conversation.")

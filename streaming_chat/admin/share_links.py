@@ -21,6 +21,7 @@ from streaming_chat.models import AccessRecord, ShareLink
 from streaming_chat.privacy.audit import record
 
 from .formats import owner_name
+from .history import log_change
 from .lists import ListAdmin, may_see
 from .pages import as_uuid, owner_keys, post_only, retry_on_lock_timeout, transcript_url
 
@@ -68,6 +69,7 @@ class ShareLinkAdmin(ListAdmin):
         if sharing.link_to(link):
             record(AccessRecord.Kind.REVOKE, request.user, conversation=link)
             sharing.revoke(link)
+            log_change(request, [link], _("Revoked the link to the conversation."))
             self.message_user(request, _("The link is revoked."), messages.SUCCESS)
         site = self.admin_site.name
         if "transcript" in request.POST:

@@ -26,7 +26,7 @@ from streaming_chat.protocol.storable_text import storable_value
 from streaming_chat.rendering.ending_sentences import describe_to_staff
 
 from .flags import Flag, Row, find_flags, read_rows
-from .formats import money, owner_name
+from .formats import money, owner_name, title_of
 from .parts import Part, PartRenderer, facts_of
 
 # Messages. A browser paints 50 in 0.35 s (0.7 s under load), 100 in 1.1 s: benchmarks/paint.py.
@@ -161,7 +161,7 @@ class Transcript:
     @property
     def title(self) -> str:
         """The title, or for users who may not read it, the id."""
-        return (self.may_read and self.conversation.title) or str(self.conversation)
+        return title_of(self.conversation) if self.may_read else str(self.conversation)
 
     @property
     def owner(self) -> str:

@@ -41,14 +41,14 @@ class Hook(Generic[P, T]):
 
 # (texts, using): new texts were written.
 texts_saved: Hook[[Sequence[SavedText], str], object] = Hook()
-# Something was added to a conversation. (went_wrong) -> columns of it to set in the caller's UPDATE, the same at each call:
-# that UPDATE may be compiled once. went_wrong: a reply ended early, or its owner disliked it.
+# Something was added to a conversation. (needs_attention) -> columns of it to set in the caller's UPDATE, the same at each
+# call: that UPDATE may be compiled once. needs_attention: the addition is one of STREAMING_CHAT_REVIEW_REASONS.
 conversation_changed: Hook[[bool], dict[str, Any]] = Hook()
 
 
-def columns_on_change(*, went_wrong: bool = False) -> dict[str, Any]:
+def columns_on_change(*, needs_attention: bool = False) -> dict[str, Any]:
     """Return the columns that receivers of `conversation_changed` set."""
     columns: dict[str, Any] = {}
-    for added in conversation_changed(went_wrong):
+    for added in conversation_changed(needs_attention):
         columns |= added
     return columns

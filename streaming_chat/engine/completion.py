@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import F, Model
 from django.db.models.functions import Coalesce, Now
 
+from streaming_chat.conf import conf
 from streaming_chat.db.hooks import SavedText, columns_on_change, texts_saved
 from streaming_chat.db.statements import Argument, Query, Statement, delete, update
 from streaming_chat.logs import describe, logger
@@ -186,7 +187,7 @@ def _execute(statement: Statement, uses: Iterable[Use], using: str) -> int:
 
 
 @Statement
-def _update_conversation(went_wrong: bool, has_cost: bool) -> Query:
+def _update_conversation(needs_attention: bool, has_cost: bool) -> Query:
     # The sum of the costs that are known.
     cost = {"cost": Coalesce(F("cost"), Decimal(0)) + _argument(Conversation, "cost")} if has_cost else {}
     return update(
@@ -196,7 +197,7 @@ def _update_conversation(went_wrong: bool, has_cost: bool) -> Query:
         input_tokens=F("input_tokens") + _argument(Conversation, "input_tokens"),
         output_tokens=F("output_tokens") + _argument(Conversation, "output_tokens"),
         **cost,
-        **columns_on_change(went_wrong=went_wrong),
+        **columns_on_change(needs_attention=needs_attention),
     )
 
 
@@ -208,7 +209,7 @@ def _conversation_columns(completion: Completion) -> Use:
         "output_tokens": completion.fields.get("output_tokens") or 0,
         "cost": completion.cost,
     }
-    return columns, (completion.ending.status in endings.EARLY, completion.cost is not None)
+    return columns, (completion.ending.status in conf.STREAMING_CHAT_REVIEW_REASONS, completion.cost is not None)
 
 
 @Statement

@@ -48,6 +48,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'conversation',
                 'verbose_name_plural': 'conversations',
                 'ordering': ('-last_activity', '-id'),
+                'default_permissions': ('view', 'delete'),
                 'permissions': (('view_transcript', 'Can read the text of conversations'), ('stop_reply', 'Can stop a reply that is being written'), ('export_transcript', 'Can export the text of conversations'), ('redact_transcript', 'Can redact the text of conversations'), ('review_conversation', 'Can review conversations'), ('revoke_link', 'Can revoke links to shared conversations')),
             },
         ),
@@ -103,6 +104,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'message',
                 'verbose_name_plural': 'messages',
                 'ordering': ('created_at', 'id'),
+                'default_permissions': ('delete',),
                 # Here: if it is added later, Django makes SQLite's table anew, with the references to itself last.
                 'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('role', 'user'), _negated=True), ('status', 'completed'), _connector='OR'), name='streaming_chat_user_messages_are_complete')],
             },
@@ -169,6 +171,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'feedback',
                 'verbose_name_plural': 'feedback',
+                'default_permissions': (),
             },
         ),
         migrations.AddField(
@@ -188,6 +191,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'quota use',
                 'verbose_name_plural': 'quota uses',
+                'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('day', 'key'), name='streaming_chat_quota_use_once')],
             },
         ),
@@ -203,6 +207,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'reply event',
                 'verbose_name_plural': 'reply events',
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(
@@ -216,6 +221,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'provider state',
                 'verbose_name_plural': 'provider states',
+                'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('message', 'call'), name='streaming_chat_provider_call')],
             },
         ),
@@ -329,6 +335,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'live reply',
                 'verbose_name_plural': 'live replies',
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(

@@ -16,8 +16,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from streaming_chat.db.json_text import JSONText
 from streaming_chat.db.uuid7 import uuid7
@@ -119,6 +119,8 @@ class Conversation(models.Model):
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
         ordering = ("-last_activity", "-id")
+        # Only those that allow something. Deleting a user requires that of deleting conversations and messages.
+        default_permissions = ("view", "delete")
         permissions = (
             ("view_transcript", _("Can read the text of conversations")),
             ("stop_reply", _("Can stop a reply that is being written")),
@@ -166,7 +168,7 @@ class Conversation(models.Model):
 
     def __str__(self) -> str:
         # Never text: Django's admin log stores it.
-        return f"Conversation {self.pk}"
+        return gettext("Conversation {id}").format(id=self.pk)
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
@@ -287,6 +289,7 @@ class Message(models.Model):
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         ordering = ("created_at", "id")
+        default_permissions = ("delete",)
         constraints = (
             models.CheckConstraint(
                 name="streaming_chat_user_messages_are_complete",
@@ -313,7 +316,7 @@ class Message(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"Message {self.pk}"
+        return gettext("Message {id}").format(id=self.pk)
 
     @property
     def is_reply(self) -> bool:

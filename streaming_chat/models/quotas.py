@@ -19,6 +19,7 @@ class QuotaUse(models.Model):
     class Meta:
         verbose_name = _("quota use")
         verbose_name_plural = _("quota uses")
+        default_permissions = ()
         constraints = (models.UniqueConstraint(fields=["day", "key"], name="streaming_chat_quota_use_once"),)
 
     def __str__(self) -> str:

@@ -64,6 +64,7 @@ class LiveReply(models.Model):
     class Meta:
         verbose_name = _("live reply")
         verbose_name_plural = _("live replies")
+        default_permissions = ()
         constraints = (models.UniqueConstraint(fields=["owner_key", "slot"], name="streaming_chat_live_per_owner"),)
 
     def __str__(self) -> str:
@@ -104,6 +105,7 @@ class ReplyEvent(models.Model):
     class Meta:
         verbose_name = _("reply event")
         verbose_name_plural = _("reply events")
+        default_permissions = ()
         constraints = (models.UniqueConstraint(fields=["message", "position"], name="streaming_chat_event_position"),)
 
     def __str__(self) -> str:
@@ -129,6 +131,7 @@ class ProviderState(models.Model):
     class Meta:
         verbose_name = _("provider state")
         verbose_name_plural = _("provider states")
+        default_permissions = ()
         constraints = (models.UniqueConstraint(fields=["message", "call"], name="streaming_chat_provider_call"),)
 
     def __str__(self) -> str:
@@ -151,6 +154,7 @@ class Feedback(models.Model):
     class Meta:
         verbose_name = _("feedback")
         verbose_name_plural = _("feedback")
+        default_permissions = ()
         constraints = (
             models.UniqueConstraint(fields=["message", "owner_key"], name="streaming_chat_feedback_once"),
             models.CheckConstraint(condition=Q(value__in=(-1, 1)), name="streaming_chat_feedback_value"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .conversations import Conversation, Message
@@ -34,4 +35,4 @@ class ShareLink(models.Model):
         indexes = (models.Index(fields=["-created_at"], name="streaming_chat_link_recent"),)
 
     def __str__(self) -> str:
-        return f"Link to conversation {self.conversation_id}"
+        return gettext("Link to conversation {id}").format(id=self.conversation_id)

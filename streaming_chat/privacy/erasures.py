@@ -45,6 +45,16 @@ _PAGE_SIZE = 50
 _POLL_SECONDS = 0.2
 # Searches for one or two letters are not searches for a person.
 _MIN_NAME_CHARS = 3
+# Columns of a conversation. Nobody can do anything about it any more, so it needs no attention.
+_ERASED: dict[str, Any] = {
+    "owner": None,
+    "owner_key": "",
+    "chat_id": None,
+    "title": "",
+    "system_prompt": "",
+    "metadata": {},
+    "needs_attention": False,
+}
 
 
 class OwnerData(NamedTuple):
@@ -143,9 +153,7 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
     Review.objects.using(using).filter(conversation_id__in=still).update(notes="")
     ShareLink.objects.using(using).filter(pk__in=still).delete()
-    Conversation.objects.using(using).filter(pk__in=still).update(
-        owner=None, owner_key="", chat_id=None, title="", system_prompt="", metadata={}, erased_at=Now()
-    )
+    Conversation.objects.using(using).filter(pk__in=still).update(**_ERASED, erased_at=Now())
     return len(still)
 
 

@@ -33,7 +33,7 @@ class Queue(models.TextChoices):
 
 
 def unreviewed(queue: str) -> QuerySet[Conversation]:
-    """Return a queue's unreviewed conversations, newest first; none that are empty, deleted or have a live reply."""
+    """Return a queue's unreviewed conversations, newest first; none that are empty, deleted, erased or have a live reply."""
     rows = _in_queue(Conversation.objects.using(live_database()), queue).order_by("-last_activity", "-pk")
     if queue == Queue.ATTENTION:
         # Not `= unreviewed`: SQLite would use the index of states and read all of them to find the few. A conversation
@@ -55,7 +55,7 @@ def without_released(rows: QuerySet[Conversation], by: Any) -> QuerySet[Conversa
 
 
 def _in_queue(rows: QuerySet[Conversation], queue: str) -> QuerySet[Conversation]:
-    rows = rows.filter(deleted_at=None, message_count__gt=0).exclude(last_status=Status.STREAMING)
+    rows = rows.filter(deleted_at=None, erased_at=None, message_count__gt=0).exclude(last_status=Status.STREAMING)
     if queue == Queue.ATTENTION:
         return rows.filter(needs_attention=True)
     if queue == Queue.SAMPLE:
@@ -64,11 +64,11 @@ def _in_queue(rows: QuerySet[Conversation], queue: str) -> QuerySet[Conversation
     return rows
 
 
-def columns_on_change(went_wrong: bool) -> dict[str, Any]:
+def columns_on_change(needs_attention: bool) -> dict[str, Any]:
     """Return the columns to set if something is added to a conversation: a finished review is open again."""
     done = When(review_state=ReviewState.DONE, then=Value(ReviewState.UNREVIEWED))
     columns: dict[str, Any] = {"review_state": Case(done, default=F("review_state"))}
-    if went_wrong:
+    if needs_attention:
         columns["needs_attention"] = True
     return columns
 

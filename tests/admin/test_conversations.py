@@ -33,7 +33,7 @@ class ConversationListTests(AdminTestCase):
         Conversation.objects.filter(pk=conversation.pk).update(cost="0.00123")
 
         assert re.search(
-            r"Rain in Lisbon .* ana completed unreviewed demo:demo 2 312 / 0 \$0.0012",
+            r"Rain in Lisbon completed unreviewed .* ana demo:demo 2 312 / 0 \$0.0012",
             self.text_of(LIST).split("tokens in / out cost")[-1],
         )
 
@@ -61,7 +61,7 @@ class ConversationListTests(AdminTestCase):
         Conversation.objects.create(owner_key="", erased_at=Now(), title="b")
 
         assert "visitor" in self.text_of(LIST)
-        assert "erased" in self.text_of(LIST)
+        assert "[erased]" in self.text_of(LIST)
 
     def test_they_are_found_by_the_kind_of_their_owner(self):
         make_conversation(title="a")
@@ -226,7 +226,7 @@ class ConversationListTests(AdminTestCase):
 class WithoutTranscriptPermissionTests(AdminTestCase):
     """Numbers, and no text anywhere, titles included."""
 
-    permissions = ("view_conversation", "add_conversation", "change_conversation", "delete_conversation")
+    permissions = ("view_conversation", "delete_conversation", "delete_message")
 
     def test_numbers_are_shown(self):
         page = self.text_of(transcript_url(make_full_conversation()))

@@ -89,8 +89,8 @@ class PageTests(DashboardTestCase):
         add_reply(ago(0))
         text = self.text()
 
-        assert re.search(r"Time to first token 0\.[6-9]\d s", text)
-        assert re.search(r"Tokens per second (3\d|4\d)", text)
+        assert re.search(r"Time to first token about 0\.[6-9]\d s p95: about \d", text)
+        assert re.search(r"Tokens per second about (3\d|4\d) p5: about \d", text)
         assert "Cost $12.35 1 reply has no known cost." in text or "Cost $12.34 1 reply has no known cost." in text
         assert "Good feedback 100.0 % of 1 rated" in text
 

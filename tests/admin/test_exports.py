@@ -134,10 +134,10 @@ class ListTests(ExportTestCase):
 
     def test_the_list_has_a_button_for_it_under_the_same_query(self):
         make_conversation()
-        query = kept(self.client, {"q": "ana&x", "o": "-2"})
+        query = kept(self.client, {"q": "ana&x", "o": "-4"})
         page = self.client.get(LIST, query).content.decode()
 
-        assert f'action="{LIST}export/jsonl/?q={query["q"]}&amp;o=-2"' in page
+        assert f'action="{LIST}export/jsonl/?q={query["q"]}&amp;o=-4"' in page
 
     def test_a_search_that_is_gone_exports_nothing(self):
         make_conversation()

@@ -83,13 +83,32 @@ class FlagTests(AdminTestCase):
         make_message(conversation, "And?")
         bad = make_reply(conversation, "Nonsense", status="interrupted", error_code="provider_stall")
         rate_bad(bad)
-        found = Transcript.open(conversation.pk, may_read=True).flags
+        with self.settings(STREAMING_CHAT_REVIEW_REASONS=["rated_bad", "failed", "interrupted", "stopped"]):
+            found = Transcript.open(conversation.pk, may_read=True).flags
 
         assert [(flag.message, flag.reason, flag.index, flag.count) for flag in found] == [
             (bad.pk, "rated bad", 1, 1),
             (stopped.pk, "stopped early", 2, 2),
             (elsewhere.pk, "failed", 1, 2),
         ]
+
+    def test_only_the_reasons_of_the_setting_are_named(self):
+        """As in the queue, whose conversations these chips explain."""
+        conversation = make_conversation()
+        failed = make_reply(conversation, "", status="failed", error_code="provider_timeout")
+        make_reply(conversation, "It", status="stopped", end_reason="user")
+        bad = make_reply(conversation, "", status="failed", error_code="provider_timeout")
+        rate_bad(bad)
+        for reasons, wanted in (
+            (["rated_bad", "failed", "interrupted"], [(bad.pk, "rated bad"), (failed.pk, "failed")]),
+            (["failed"], [(bad.pk, "failed"), (failed.pk, "failed")]),
+            (["rated_bad"], [(bad.pk, "rated bad")]),
+            ([], []),
+        ):
+            with self.subTest(reasons), self.settings(STREAMING_CHAT_REVIEW_REASONS=reasons):
+                found = Transcript.open(conversation.pk, may_read=True).flags
+
+                assert [(flag.message, flag.reason) for flag in found] == wanted
 
     def test_a_chip_leads_to_another_page_of_another_branch(self):
         conversation = make_conversation()

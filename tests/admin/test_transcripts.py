@@ -259,9 +259,14 @@ class TranscriptTests(AdminTestCase):
         for message in (other.pk, uuid.uuid4(), "x"):
             assert self.client.get(transcript_url(conversation, message=message)).status_code == 404
 
-    def test_unknown_conversations_are_not_found(self):
+    def test_for_a_conversation_that_is_gone_the_response_is_djangos(self):
+        """Its list of access records, for example, still has the links."""
         for pk in (uuid.uuid4(), "x", "1"):
-            assert self.client.get(f"{LIST}{pk}/change/").status_code == 404
+            for query in ("", f"?message={uuid.uuid4()}"):
+                response = self.client.get(f"{LIST}{pk}/change/{query}", follow=True)
+
+                assert response.redirect_chain == [("/admin/", 302)]
+                assert f"Conversation with ID “{pk}” doesn’t exist. Perhaps it was deleted?" in response.text
 
     def test_its_length_costs_no_queries(self):
         short, long = make_conversation(), make_conversation()

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from streaming_chat.models import Feedback
+from streaming_chat.chats.sharing import share
+from streaming_chat.models import Feedback, ShareLink
 from streaming_chat.search import entries
 from tests.database import database_url
 from tests.factories import make_conversation, make_message, make_reply, make_staff
@@ -20,9 +21,32 @@ EVERYTHING = (
     "export_transcript",
     "redact_transcript",
     "stop_reply",
+    "revoke_link",
     "view_accessrecord",
 )
 LIST = "/admin/streaming_chat/conversation/"
+
+
+# What the window, or an element that does not scroll, hides in part. What is not painted at all is no matter.
+CUT_OFF = """() => {
+    const cutters = (element) => {
+        const all = [];
+        for (let one = element.parentElement; one; one = one.parentElement) {
+            const how = getComputedStyle(one).overflowX;
+            if (how === "auto" || how === "scroll") return all;
+            if (how === "hidden" || how === "clip") all.push(one.getBoundingClientRect());
+        }
+        return [...all, { left: 0, right: innerWidth }];
+    };
+    return [...document.querySelectorAll("#main :is(h1, h2, a, button, select, input, textarea, p, dd, td, th)")]
+        .filter((element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true }))
+        .filter((element) => !element.closest("#changelist-filter, [class*=unseen]"))
+        .filter((element) => {
+            const box = element.getBoundingClientRect();
+            return box.width > 1 && cutters(element).some((cut) => box.left < cut.left - 1 || box.right > cut.right + 1);
+        })
+        .map((element) => `${element.tagName} ${element.className} ${element.innerText}`.slice(0, 80));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +83,12 @@ def expect_readable(page: Page, within: str, text: str) -> None:
     assert [found for found in violations(page, within) if found[0] == "color-contrast"] == []
 
 
+def run_action(page: Page, name: str) -> None:
+    """Choose an action in the bar that unfold shows for selected rows, and run it, as a user does."""
+    page.locator("#changelist-actions select[name=action]").select_option(name)
+    page.locator("#changelist-actions").get_by_role("button", name="Run").click()
+
+
 class TestUnfold:
     def test_it_is_unfold(self, staff):
         """Its side bar; the rest would say nothing if the plain admin had answered."""
@@ -90,13 +120,76 @@ class TestUnfold:
         for number in range(55):
             make_conversation(title=f"Chat {number}")
         staff.goto(LIST)
-        form = staff.locator("#changelist-form")
-        staff.locator("input.action-select").first.check()
-        form.locator("input[name=select_across]").first.evaluate("field => { field.value = '1' }")
-        form.locator("select[name=action]").first.select_option("assign_to_me")
-        form.locator("button[name=index]").first.evaluate("button => button.click()")
+        staff.locator(".action-toggle").check()
+        staff.get_by_role("link", name="Select all 56 conversations").click()
+        run_action(staff, "assign_to_me")
 
         expect_readable(staff, ".review-conflict", "This applies to 56 conversations")
+
+    @pytest.mark.parametrize(
+        ("action", "said"),
+        [
+            ("mark_done", "1 conversation is done."),
+            ("assign_to_me", "1 conversation is assigned to you."),
+            ("reopen_reviews", "0 reviews are reopened."),
+        ],
+    )
+    def test_the_actions_of_the_list(self, staff, conversation, action, said):
+        staff.goto(LIST)
+        staff.locator("input.action-select").first.check()
+        run_action(staff, action)
+
+        expect(staff.locator("body")).to_contain_text(said)
+
+    @pytest.mark.parametrize("kind", ["jsonl", "csv"])
+    def test_the_actions_that_export(self, staff, conversation, kind):
+        staff.goto(LIST)
+        staff.locator("input.action-select").first.check()
+        with staff.expect_download() as download:
+            run_action(staff, f"export_{kind}")
+
+        assert download.value.suggested_filename.endswith(f".{kind}")
+
+    def test_the_button_of_a_row(self, staff, conversation):
+        share(conversation)
+        staff.goto("/admin/streaming_chat/sharelink/")
+        staff.get_by_role("button", name="Revoke").click()
+
+        expect(staff.locator("body")).to_contain_text("The link is revoked.")
+        assert not ShareLink.objects.exists()
+
+    def test_every_action_is_tested(self, staff, conversation):
+        """Those that a later version adds, too."""
+        staff.goto(LIST)
+        actions = staff.locator("select[name=action] option").evaluate_all("(all) => all.map((each) => each.value)")
+
+        assert set(actions) == {"", "mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"}
+
+    def test_titles_are_on_the_pages(self, staff, conversation):
+        reply = conversation.messages.last()
+        for path, title in {
+            f"{conversation.pk}/change/": conversation.title,
+            "numbers/": "Statistics",
+            "search/": "Search texts",
+        }.items():
+            staff.goto(f"{LIST}{path}")
+
+            expect(staff.locator("h1", has_text=title)).to_be_visible()
+
+        staff.goto(f"{LIST}{conversation.pk}/change/?message={reply.pk}")
+        staff.locator(f"#m-{reply.pk}").get_by_role("button", name="Redact…").click()
+
+        expect(staff.locator("h1", has_text="Redact a message")).to_be_visible()
+
+    def test_nothing_is_cut_off_on_a_phone(self, staff, conversation):
+        staff.set_viewport_size({"width": 375, "height": 760})
+        pages = ["", f"{conversation.pk}/change/", "numbers/", "search/"]
+        lists = [f"../{name}/" for name in ("message", "sharelink", "accessrecord")]
+        for path in (*pages, *lists):
+            staff.goto(f"{LIST}{path}")
+            expect(staff.locator("#main")).to_be_visible()
+
+            assert staff.evaluate(CUT_OFF) == [], path
 
     def test_the_search(self, staff, conversation):
         list(entries.rebuild("default"))

@@ -31,13 +31,13 @@ class HookTests(SimpleTestCase):
 
 class ColumnsTests(SimpleTestCase):
     def test_the_columns_of_all_receivers_are_set_in_one_update(self):
-        before = columns_on_change(went_wrong=True)
+        before = columns_on_change(needs_attention=True)
         receiver = {"title": "Snow"}.copy
 
-        def add_title(_went_wrong):
+        def add_title(_needs_attention):
             return receiver()
 
         conversation_changed.register(add_title)
         self.addCleanup(conversation_changed._receivers.remove, add_title)
 
-        assert columns_on_change(went_wrong=True) == {**before, "title": "Snow"}
+        assert columns_on_change(needs_attention=True) == {**before, "title": "Snow"}

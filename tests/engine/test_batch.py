@@ -74,7 +74,7 @@ class SavingTests(TransactionTestCase):
         assert (stopped.message.text, stopped.message.cut_position) == ("text", 5)
         conversations = [Conversation.objects.get(pk=run.conversation_id) for run in runs]
         assert [conversation.cost for conversation in conversations] == [None, None, 3, None]
-        assert [conversation.needs_attention for conversation in conversations] == [True, True, False, False]
+        assert [conversation.needs_attention for conversation in conversations] == [False, True, False, False]
 
     def test_an_ending_whose_lease_is_lost_harms_no_other(self):
         lost, other = make_runs(2)

@@ -59,8 +59,9 @@ class EraseTests(TestCase):
 
     def test_no_text_and_no_owner_are_left_and_the_numbers_are(self):
         conversation = make_conversation(
-            system_prompt="Careful", metadata={"page": "/"}, input_tokens=312, cost=Decimal("0.5"), last_status="failed"
-        )
+            system_prompt="Careful", metadata={"page": "/"}, input_tokens=312, cost=Decimal("0.5"), last_status="failed",
+            needs_attention=True,
+        )  # fmt: skip
         asked = make_message(conversation, send_key="k", body_digest="d")
         reply = make_reply(conversation, parent=asked, input_tokens=312, cost=Decimal("0.5"), first_event_ms=412)
         told = erase("ana")
@@ -71,6 +72,7 @@ class EraseTests(TestCase):
         assert told == f"{self.key}: 1 conversations erased."
         assert (conversation.owner, conversation.owner_key, conversation.erased_at is not None) == (None, "", True)
         assert (conversation.title, conversation.system_prompt, conversation.metadata) == ("", "", {})
+        assert not conversation.needs_attention
         assert (conversation.input_tokens, conversation.cost, conversation.message_count) == (312, Decimal("0.5"), 2)
         assert (reply.text, reply.parts, asked.text, asked.send_key, asked.body_digest) == ("", [], "", None, "")
         assert (reply.input_tokens, reply.cost, reply.first_event_ms) == (312, Decimal("0.5"), 412)
@@ -191,6 +193,8 @@ class EraseTests(TestCase):
         response = self.client.get(f"/admin/streaming_chat/conversation/{conversation.pk}/change/")
 
         assert b"Erased: " in response.content
+        assert b'<h1 dir="auto">[erased]</h1>' in response.content
+        assert response.content.count(b'<p class="transcript-text">[erased]</p>') == 2
         assert b"een." not in response.content
 
     def test_it_goes_by_age_in_the_end(self):

@@ -75,22 +75,45 @@ class ReopeningTests(ApiTestCase):
 
         assert (state(self.conversation), needs_attention(self.conversation)) == ("unreviewed", True)
 
+    def test_a_thumb_down_that_is_no_reason_only_reopens_it(self):
+        with self.settings(STREAMING_CHAT_REVIEW_REASONS=["failed"]):
+            self.api.put(f"api/messages/{self.reply.pk}/feedback", {"value": -1})
+
+        assert (state(self.conversation), needs_attention(self.conversation)) == ("unreviewed", False)
+
+
+ENDINGS = {
+    "completed": completed("stop"),
+    "cut off": completed("length"),
+    "stopped": stopped("user"),
+    "disconnected": stopped("disconnect"),
+    "interrupted": Ending("interrupted", "lease_expired", "lease_expired"),
+    "failed": Ending("failed", "", "provider_timeout"),
+}
+
 
 class AttentionTests(TestCase):
-    def test_it_is_wanted_by_endings_that_the_provider_did_not_mean(self):
-        for ending, wanted in {
-            completed("stop"): False,
-            completed("length"): False,
-            stopped("user"): True,
-            stopped("disconnect"): True,
-            Ending("interrupted", "lease_expired", "lease_expired"): True,
-            Ending("failed", "", "provider_timeout"): True,
-        }.items():
-            with self.subTest(ending):
-                live = make_live(make_conversation(make_user(str(ending)[:99])))
-                end_live(live, ending)
+    def endings_that_need_it(self):
+        found = set()
+        for name, ending in ENDINGS.items():
+            live = make_live(make_conversation(make_user(f"{name} {make_conversation().pk}")))
+            end_live(live, ending)
+            if needs_attention(live.conversation):
+                found.add(name)
+        return found
 
-                assert needs_attention(live.conversation) == wanted
+    def test_errors_need_it_and_a_person_who_pressed_stop_does_not(self):
+        assert self.endings_that_need_it() == {"interrupted", "failed"}
+
+    def test_the_reasons_are_a_setting(self):
+        """Also while the process runs, for tests: the statement that saves an ending is compiled once."""
+        for reasons, wanted in (
+            (["stopped"], {"stopped", "disconnected"}),
+            (["failed", "rated_bad"], {"failed"}),
+            ([], set()),
+        ):
+            with self.subTest(reasons), self.settings(STREAMING_CHAT_REVIEW_REASONS=reasons):
+                assert self.endings_that_need_it() == wanted
 
     def test_a_good_ending_does_not_take_it_back(self):
         live = make_live(make_conversation(needs_attention=True))

@@ -25,6 +25,7 @@ class QueueTests(TestCase):
         rita = make_reviewer()
         make_conversation(title="empty", needs_attention=True)
         make_waiting(title="deleted", deleted_at=Now(), needs_attention=True)
+        make_waiting(title="erased", erased_at=Now(), needs_attention=True)
         make_live(make_conversation(title="live", needs_attention=True))
         reviews.take(make_waiting(title="in review", needs_attention=True).pk, rita)
         finish(make_waiting(title="done", needs_attention=True), rita)

@@ -61,7 +61,7 @@ class ReopeningTests(TestCase):
         """Something was added, so it was unreviewed, and Bo took it."""
         finish(self.conversation, self.rita)
         version = Review.objects.get().version
-        Conversation.objects.update(**queues.columns_on_change(went_wrong=False))
+        Conversation.objects.update(**queues.columns_on_change(needs_attention=False))
         reviews.take(self.pk, self.bo)
 
         assert not reopen(self.pk, self.rita, version=version, takes=True)
@@ -97,7 +97,7 @@ class ReopeningTests(TestCase):
     def test_what_needed_attention_in_an_earlier_review_does_not_count(self):
         finish(self.conversation, self.rita)
         make_message(self.conversation)
-        Conversation.objects.update(**queues.columns_on_change(went_wrong=False))
+        Conversation.objects.update(**queues.columns_on_change(needs_attention=False))
         finish(self.conversation, self.rita)
         reopen(self.pk, self.rita)
 

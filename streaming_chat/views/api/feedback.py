@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 
 from streaming_chat.accounts.owners import Owner
+from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.hooks import columns_on_change
 from streaming_chat.db.transactions import write_transaction
@@ -47,9 +48,10 @@ def delete_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -
 
 def _save(reply: Message, owner: Owner, columns: dict[str, Any]) -> None:
     if columns["value"] < 0:
-        # First, since it is the lock. The conversation needs attention, even if its review was done.
+        # First, since it is the lock. The conversation is to be reviewed again, even if its review was done.
         conversations = Conversation.objects.using(live_database()).filter(pk=reply.conversation_id)
-        conversations.update(**columns_on_change(went_wrong=True))
+        needs_attention = "rated_bad" in conf.STREAMING_CHAT_REVIEW_REASONS
+        conversations.update(**columns_on_change(needs_attention=needs_attention))
     feedback = Feedback(message=reply, owner_key=owner.key, **columns)
     # One statement: a SQLite transaction that reads before it writes fails if another has written in between.
     Feedback.objects.using(live_database()).bulk_create(
