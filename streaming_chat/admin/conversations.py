@@ -40,6 +40,7 @@ from .lists import may_read, may_see, record_list
 from .live import follow_view, live_words, stop_view
 from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
+from .review_filters import REVIEW_FILTERS
 from .share_links import may_revoke
 from .transcripts import Transcript
 
@@ -48,7 +49,7 @@ from .transcripts import Transcript
 _LOOKUPS = frozenset(
     {
         *("last_status__exact", "last_activity__gte", "last_activity__lt", "owner_key"),
-        *parameters_of(*CONVERSATION_FILTERS, *CONVERSATION_FORMS),
+        *parameters_of(*CONVERSATION_FILTERS, *CONVERSATION_FORMS, *REVIEW_FILTERS),
     }
 )
 
@@ -68,12 +69,13 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         "owned_by",
         "status",
         "reviewed",
+        "judged",
         "model",
         "message_count",
         "tokens",
         "spent",
     )
-    list_filter = (*CONVERSATION_FORMS, "last_status", *CONVERSATION_FILTERS, "last_activity")
+    list_filter = (*CONVERSATION_FORMS, "last_status", *CONVERSATION_FILTERS, *REVIEW_FILTERS, "last_activity")
     list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
     allowed_lookups = _LOOKUPS
@@ -137,11 +139,14 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """Include deleted conversations. Do not load columns that the list does not show."""
         hidden = ["system_prompt", "metadata", "review__notes"]
-        return super().get_queryset(request).defer(*hidden, *([] if may_read(request) else ["title"]))
+        rows = super().get_queryset(request).defer(*hidden, *([] if may_read(request) else ["title"]))
+        return review_bar.with_verdicts(request, rows)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Show titles only to users who may read them."""
-        return ["titled" if name == "named" and may_read(request) else name for name in self.list_display]
+        """Show titles only to users who may read them, and verdicts only to reviewers."""
+        hidden = "" if review_bar.may_review(request) else "judged"
+        names = [name for name in self.list_display if name != hidden]
+        return ["titled" if name == "named" and may_read(request) else name for name in names]
 
     def search(self, request: HttpRequest, queryset: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
         """Search by owner, id and reference, and in texts for users who may read them."""
@@ -179,6 +184,11 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     def reviewed(self, conversation: Conversation) -> str:
         """The state of the review, and the reviewer."""
         return review_bar.describe_state(conversation)
+
+    @admin.display(description=_("verdicts"))
+    def judged(self, conversation: Conversation) -> SafeString:
+        """What reviewers said of it."""
+        return format_html("<bdi>{}</bdi>", review_bar.describe_verdicts(conversation))
 
     @admin.display(description=_("tokens in / out"))
     def tokens(self, conversation: Conversation) -> str:

@@ -157,6 +157,17 @@ def with_review(request: HttpRequest, conversations: QuerySet[Conversation]) -> 
     )
 
 
+def with_verdicts(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """Add what `describe_verdicts` shows to the query of a list, for users who may review."""
+    return conversations.annotate(verdict_rows=_JSONList(_verdict_rows())) if may_review(request) else conversations
+
+
+def describe_verdicts(conversation: Any) -> str:
+    """Return all verdicts on a conversation of `with_verdicts` and its messages, in words."""
+    rows = conversation.verdict_rows or []
+    return " · ".join(dict.fromkeys(_describe(_verdict(row)) for row in rows))
+
+
 def _verdict_rows() -> QuerySet[Any]:
     name = f"by__{get_user_model().USERNAME_FIELD}"
     row = _JSONObject(message="message", by="by", name=name, value="value", labels="labels")

@@ -446,6 +446,10 @@ class Migration(migrations.Migration):
             model_name='searchentry',
             constraint=models.UniqueConstraint(condition=models.Q(('message', None)), fields=('conversation',), name='streaming_chat_title_entry_once'),
         ),
+        migrations.AddIndex(
+            model_name='verdict',
+            index=models.Index(fields=['value', '-id'], name='streaming_chat_verdict_newest'),
+        ),
         migrations.AddConstraint(
             model_name='verdict',
             constraint=models.UniqueConstraint(condition=models.Q(('message__isnull', False)), fields=('message', 'by'), name='streaming_chat_verdict_per_message'),
@@ -457,6 +461,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='review',
             index=models.Index(fields=['done_by', 'done_at'], name='streaming_chat_review_done'),
+        ),
+        migrations.AddIndex(
+            model_name='review',
+            index=models.Index(fields=['-done_at'], name='streaming_chat_review_newest'),
         ),
         migrations.AddConstraint(
             model_name='livereply',

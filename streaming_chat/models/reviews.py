@@ -72,7 +72,10 @@ class Review(models.Model):
         verbose_name = _("review")
         verbose_name_plural = _("reviews")
         default_permissions = ()
-        indexes = (models.Index(fields=["done_by", "done_at"], name="streaming_chat_review_done"),)
+        indexes = (
+            models.Index(fields=["done_by", "done_at"], name="streaming_chat_review_done"),
+            models.Index(fields=["-done_at"], name="streaming_chat_review_newest"),
+        )
 
     def __str__(self) -> str:
         return f"Review of {self.pk}"
@@ -107,6 +110,7 @@ class Verdict(models.Model):
         verbose_name = _("verdict")
         verbose_name_plural = _("verdicts")
         default_permissions = ()
+        indexes = (models.Index(fields=["value", "-id"], name="streaming_chat_verdict_newest"),)
         constraints = (
             models.UniqueConstraint(
                 fields=["message", "by"],

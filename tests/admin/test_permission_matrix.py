@@ -159,6 +159,7 @@ CASES = [
     # Not a lookup in the table, whose metadata are text.
     Case("GET", LIST, SEE, 400, query="?metadata__page=x"),
     Case("POST", "conversation/find/", SEE, 302, form={"key": "page", "meta": CANARIES["metadata"]}),
+    Case("GET", LIST, SEE, 200, query="?verdict=bad&reviewer=1", shows={"title"}, reads=("list",)),
     Case("GET", LIST, SEE, 400, query="?action=export_jsonl&_selected_action={conversation}&index=0"),
     # Its actions.
     Case("POST", LIST, REVIEW, 302, form=chosen("mark_done"), changes=True),
@@ -237,7 +238,13 @@ CASES = [
 
 # What a page holds for who has these permissions, and for nobody else: the ways on, and what reviewers say.
 OFFERS = {
-    (LIST, ""): {"/review/next/": REVIEW, 'value="mark_done"': REVIEW, "/export/": EXPORT, "/search/": READ},
+    (LIST, ""): {
+        "verdict=unclear": REVIEW,
+        "/review/next/": REVIEW,
+        'value="mark_done"': REVIEW,
+        "/export/": EXPORT,
+        "/search/": READ,
+    },
     (CHANGE_ROW, ""): {
         "/review/": REVIEW,
         CANARIES["notes"]: REVIEW,
@@ -664,7 +671,7 @@ class InferenceTests(MatrixTestCase):
     def test_filters_know_no_text(self):
         named = [
             *("status", "reason", "error", "live", "feedback", "model", "days", "review", "owned_by", "owner_key"),
-            *("last_status__exact", "kind__exact", "last_activity__gte", "at__lt"),
+            *("last_status__exact", "kind__exact", "last_activity__gte", "at__lt", "verdict", "label", "reviewer"),
         ]
         asked = [f"{path}?{name}=canarytitle" for path in self.lists() for name in named]
 
