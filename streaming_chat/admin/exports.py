@@ -1,7 +1,8 @@
 """Downloads from the admin: the selected conversations, those of the current list, or one transcript.
 
-With POST, for users who may read and export. In chunks, so their number costs no memory. Each has an access record that is
-committed before the first byte: with ATOMIC_REQUESTS, when the view has returned, and only then is the first chunk made.
+With POST, for users who may read and export. What reviewers recorded is only in the files of reviewers. In chunks, so their
+number costs no memory. Each has an access record that is committed before the first byte: with ATOMIC_REQUESTS, when the
+view has returned, and only then is the first chunk made.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from streaming_chat.views.downloads import download
 
 from .lists import ReadOnlyAdmin, query_on_record
 from .pages import post_only, retry_on_lock_timeout, uuid_or_404
+from .review_bar import may_review
 
 _MARKDOWN = "markdown"
 
@@ -136,7 +138,7 @@ class ExportMixin(ReadOnlyAdmin):
         name = f"conversation-{conversation_id}"
         if form != _MARKDOWN:
             return _download(request, found, form, name)
-        chunks = export_markdown(conversation_id, through)
+        chunks = export_markdown(conversation_id, through, has_reviews=may_review(request))
         return download(request, _data(chunks), f"{name}.md", "text/markdown; charset=utf-8")
 
 
@@ -149,7 +151,7 @@ def _record_exports(conversation_ids: list[uuid.UUID], by: Any) -> None:
 def _download(
     request: HttpRequest, conversations: QuerySet[Conversation], form: str, name: str = ""
 ) -> HttpResponseBase:
-    made = FORMATS[form]()
+    made = FORMATS[form](has_reviews=may_review(request))
     name = name or f"transcripts-{timezone.localtime():%Y-%m-%d-%H%M}"
     return download(request, _data(export(conversations, made)), f"{name}.{made.suffix}", made.content_type)
 

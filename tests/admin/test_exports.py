@@ -16,9 +16,11 @@ from django.urls import reverse
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.exports import rows
 from streaming_chat.models import AccessRecord, Conversation
+from streaming_chat.review.verdicts import VerdictChange
 from streaming_chat.search import entries
 from tests.admin.searching import kept
 from tests.factories import make_conversation, make_message, make_reply, make_staff
+from tests.review.factories import finish, make_reviewer, make_waiting
 
 LIST = "/admin/streaming_chat/conversation/"
 EXPORTER = ("view_conversation", "view_transcript", "export_transcript")
@@ -98,6 +100,29 @@ class SelectionTests(ExportTestCase):
         )
         assert "no-store" in response["Cache-Control"]
         assert response["X-Content-Type-Options"] == "nosniff"
+
+
+class ReviewsTests(ExportTestCase):
+    """What reviewers recorded is exported by reviewers only, in every format and at every address."""
+
+    def files(self, conversation):
+        """Return every file that has this conversation."""
+        for action in ("export_jsonl", "export_csv"):
+            yield self.client.post(LIST, select(conversation, action=action))
+            yield self.client.post(LIST, select(conversation, action=action, select_across="1"))
+        for form in ("jsonl", "csv"):
+            yield self.client.post(reverse("admin:streaming_chat_conversation_export_list", args=[form]))
+        for form in ("jsonl", "csv", "markdown"):
+            yield self.client.post(reverse("admin:streaming_chat_conversation_export", args=[conversation.pk, form]))
+
+    def test_others_get_nothing_of_it(self):
+        conversation = make_waiting()
+        finish(conversation, make_reviewer(), notes="Saw it.", verdicts={None: VerdictChange("unsafe")})
+        for permissions, has_reviews in ((EXPORTER, False), ((*EXPORTER, "review_conversation"), True)):
+            self.client.force_login(make_staff(f"staff {has_reviews}", *permissions))
+            for file in map(body, self.files(conversation)):
+                for text in ("Saw it.", "unsafe", "rita"):
+                    assert (text in file) == has_reviews
 
 
 class ListTests(ExportTestCase):

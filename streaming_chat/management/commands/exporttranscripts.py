@@ -22,8 +22,8 @@ class Command(BaseCommand):
 
     help = (
         "Writes conversations with their texts to a file: a conversation per line (jsonl) or a message per row (csv). The "
-        "file contains what users wrote. An interrupted export continues when the command is run again with the same "
-        "arguments and the same --output."
+        "file contains what users wrote and what reviewers recorded. An interrupted export continues when the command is "
+        "run again with the same arguments and the same --output."
     )
     # The checks import the site's URLs and its admin: 10 MB that an export does not need.
     requires_system_checks = ()
@@ -59,7 +59,7 @@ class Command(BaseCommand):
 
     def _print(self, asked: dict[str, Any]) -> None:
         conversations = _record_and_select(_until_now(asked))
-        for chunk in transcripts.export(conversations, transcripts.FORMATS[asked["format"]]()):
+        for chunk in transcripts.export(conversations, transcripts.FORMATS[asked["format"]](has_reviews=True)):
             self.stdout.write(chunk.data.decode(), ending="")
 
     def _write(self, file: ExportFile, asked: dict[str, Any]) -> None:
@@ -70,7 +70,7 @@ class Command(BaseCommand):
         conversations = _record_and_select(progress.options)
         total = conversations.count()
         after = uuid.UUID(progress.through) if progress.through else None
-        chunks = transcripts.export(conversations, transcripts.FORMATS[asked["format"]](), after)
+        chunks = transcripts.export(conversations, transcripts.FORMATS[asked["format"]](has_reviews=True), after)
         for reached in file.write(chunks, progress):
             progress = reached
             if self.stderr.isatty():

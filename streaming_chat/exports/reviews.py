@@ -1,0 +1,74 @@
+"""What reviewers have recorded of exported conversations: the review with its notes, and each verdict with its labels."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.auth import get_user_model
+
+from streaming_chat.models import Conversation, Verdict
+
+from .rows import Row
+
+# Field of the export -> column of Conversation.
+_REVIEW_COLUMNS = {
+    "state": "review_state",
+    "taken_at": "review__taken_at",
+    "done_at": "review__done_at",
+    "through": "review__through_id",
+    "notes": "review__notes",
+}
+
+
+class Reviews:
+    """The reviews of a page of conversations. Two queries, however many messages there are."""
+
+    def __init__(self, conversations: Sequence[uuid.UUID], using: str) -> None:
+        self._reviews = _read_reviews(conversations, using)
+        self._verdicts = _read_verdicts(conversations, using)
+
+    def add_to_conversation(self, row: Row) -> None:
+        """Add the review, and the verdicts on the conversation as a whole."""
+        row["review"] = self._reviews.get(row["id"])
+        row["verdicts"] = self._verdicts.get((row["id"], None), [])
+
+    def add_to_message(self, row: Row) -> None:
+        """Add the verdicts on a message."""
+        row["verdicts"] = self._verdicts.get((row["conversation"], row["id"]), [])
+
+
+def _read_reviews(conversations: Sequence[uuid.UUID], using: str) -> dict[uuid.UUID, Row]:
+    name = get_user_model().USERNAME_FIELD
+    columns = {**_REVIEW_COLUMNS, "reviewer": f"review__reviewer__{name}", "done_by": f"review__done_by__{name}"}
+    rows = Conversation.objects.using(using).filter(pk__in=conversations).order_by()
+    reviews = {}
+    for pk, *values in rows.values_list("pk", *columns.values()):
+        review = dict(zip(columns, values, strict=True))
+        reviews[pk] = {**review, "notes": review["notes"] or ""}
+    return reviews
+
+
+def _read_verdicts(conversations: Sequence[uuid.UUID], using: str) -> dict[tuple[uuid.UUID, uuid.UUID | None], Any]:
+    """Return the verdicts by conversation and message, None for the conversation as a whole; the oldest first."""
+    name = f"by__{get_user_model().USERNAME_FIELD}"
+    rows = Verdict.objects.using(using).filter(conversation__in=conversations).order_by("pk")
+    verdicts = defaultdict(list)
+    for conversation, message, by, value, labels, created_at, updated_at in rows.values_list(
+        "conversation_id", "message_id", name, "value", "labels", "created_at", "updated_at"
+    ):
+        verdict = {"by": by, "value": value, "labels": labels, "created_at": created_at, "updated_at": updated_at}
+        verdicts[conversation, message].append(verdict)
+    return verdicts
+
+
+def describe(verdict: Row) -> str:
+    """Return a verdict as a person reads it: "rita: bad, rude"."""
+    return f"{reviewer_of(verdict)}: {', '.join(filter(None, [verdict['value'], *verdict['labels']]))}"
+
+
+def reviewer_of(verdict: Row) -> str:
+    """Return the username of the reviewer, or "?" if the account was deleted."""
+    return verdict["by"] or "?"
