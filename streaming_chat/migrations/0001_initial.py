@@ -450,6 +450,10 @@ class Migration(migrations.Migration):
             model_name='verdict',
             index=models.Index(fields=['value', '-id'], name='streaming_chat_verdict_newest'),
         ),
+        migrations.AddIndex(
+            model_name='verdict',
+            index=models.Index(fields=['updated_at'], name='streaming_chat_verdict_changed'),
+        ),
         migrations.AddConstraint(
             model_name='verdict',
             constraint=models.UniqueConstraint(condition=models.Q(('message__isnull', False)), fields=('message', 'by'), name='streaming_chat_verdict_per_message'),

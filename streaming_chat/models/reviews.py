@@ -110,7 +110,10 @@ class Verdict(models.Model):
         verbose_name = _("verdict")
         verbose_name_plural = _("verdicts")
         default_permissions = ()
-        indexes = (models.Index(fields=["value", "-id"], name="streaming_chat_verdict_newest"),)
+        indexes = (
+            models.Index(fields=["value", "-id"], name="streaming_chat_verdict_newest"),
+            models.Index(fields=["updated_at"], name="streaming_chat_verdict_changed"),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=["message", "by"],
