@@ -13,6 +13,7 @@ from streaming_chat.models import (
     Feedback,
     Message,
     Review,
+    ReviewNotes,
     ShareLink,
     Verdict,
 )
@@ -85,6 +86,7 @@ def _judge(conversation: Conversation, reply: Message, judge: Any, text: str) ->
     Feedback.objects.create(message=reply, value=-1, comment=text, by=judge, owner_key=key)
     for message in (None, reply):
         Verdict.objects.create(conversation=conversation, message=message, value="bad", labels=[text], by=judge)
+    ReviewNotes.objects.create(conversation=conversation, by=judge, text=text)
     Review.objects.create(
         conversation=conversation,
         reviewer=judge,

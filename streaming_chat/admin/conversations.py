@@ -41,6 +41,7 @@ from .live import follow_view, live_words, stop_view
 from .pages import post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
 from .review_filters import REVIEW_FILTERS
+from .review_notes import notes_view
 from .review_numbers import review_numbers_view
 from .share_links import may_revoke
 from .transcripts import Transcript
@@ -98,12 +99,14 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         """Return Django's addresses, restricted to GET and HEAD except for the list's actions, and the app's own."""
         view = self.admin_site.admin_view
         numbers = view(partial(dashboard.dashboard_view, self))
+        notes = view(partial(notes_view, self))
         review_numbers = view(partial(review_numbers_view, self))
         search = view(sensitive_post_parameters()(partial(search_page.search_view, self)))
         urls = [
             path("numbers/", numbers, name="streaming_chat_conversation_numbers"),
             path("review/numbers/", review_numbers, name="streaming_chat_conversation_review_numbers"),
             path("search/", search, name="streaming_chat_conversation_search"),
+            path("<uuid:pk>/review/notes/", notes, name="streaming_chat_conversation_review_notes"),
             *super().get_urls(),
         ]
         for url in urls:

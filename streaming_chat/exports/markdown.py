@@ -68,7 +68,7 @@ def _heading(row: Row) -> str:
     }
     lines = [f"# Conversation {row['id']}", "", *fact_list(facts)]
     metadata = row["metadata"] and to_json(row["metadata"])
-    notes = (row.get("review") or {}).get("notes")
+    notes = row.get("review", {}).get("notes")
     for label, text in (("System prompt", row["system_prompt"]), ("Metadata", metadata), ("Notes", notes)):
         if text:
             lines += ["", f"{label}:", "", fenced(text)]
@@ -77,7 +77,7 @@ def _heading(row: Row) -> str:
 
 def _review_facts(row: Row) -> dict[str, str]:
     """Return the facts of the review, if the export has reviews."""
-    review = row.get("review") or {}
+    review = row.get("review", {})
     return {
         "Review": review.get("state", ""),
         "Reviewed by": review.get("done_by") or "",

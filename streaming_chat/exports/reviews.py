@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
-from streaming_chat.models import Conversation, Verdict
+from streaming_chat.models import Conversation, ReviewNotes, Verdict
 
 from .rows import Row
 
@@ -24,15 +24,17 @@ _REVIEW_COLUMNS = {
 
 
 class Reviews:
-    """The reviews of a page of conversations. Two queries, however many messages there are."""
+    """The reviews of a page of conversations. Three queries, however many messages there are."""
 
     def __init__(self, conversations: Sequence[uuid.UUID], using: str) -> None:
         self._reviews = _read_reviews(conversations, using)
+        self._notes = _read_notes(conversations, using)
         self._verdicts = _read_verdicts(conversations, using)
 
     def add_to_conversation(self, row: Row) -> None:
-        """Add the review, and the verdicts on the conversation as a whole."""
-        row["review"] = self._reviews.get(row["id"])
+        """Add the review, with all versions of its notes, and the verdicts on the conversation as a whole."""
+        review = self._reviews.get(row["id"], {})
+        row["review"] = {**review, "notes_history": self._notes.get(row["id"], [])}
         row["verdicts"] = self._verdicts.get((row["id"], None), [])
 
     def add_to_message(self, row: Row) -> None:
@@ -49,6 +51,16 @@ def _read_reviews(conversations: Sequence[uuid.UUID], using: str) -> dict[uuid.U
         review = dict(zip(columns, values, strict=True))
         reviews[pk] = {**review, "notes": review["notes"] or ""}
     return reviews
+
+
+def _read_notes(conversations: Sequence[uuid.UUID], using: str) -> dict[uuid.UUID, list[Row]]:
+    """Return all versions of the notes by conversation, the oldest first."""
+    name = f"by__{get_user_model().USERNAME_FIELD}"
+    rows = ReviewNotes.objects.using(using).filter(conversation__in=conversations).order_by("pk")
+    notes = defaultdict(list)
+    for conversation, by, created_at, text in rows.values_list("conversation_id", name, "created_at", "text"):
+        notes[conversation].append({"by": by, "created_at": created_at, "text": text})
+    return notes
 
 
 def _read_verdicts(conversations: Sequence[uuid.UUID], using: str) -> dict[tuple[uuid.UUID, uuid.UUID | None], Any]:

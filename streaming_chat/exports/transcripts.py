@@ -135,7 +135,7 @@ FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv}
 
 
 def _review_cells(conversation: Row, message: Row) -> Row:
-    review = conversation["review"] or {}
+    review = conversation["review"]
     return {
         "review_state": review.get("state"),
         "reviewed_by": review.get("done_by"),

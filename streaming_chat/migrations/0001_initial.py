@@ -234,6 +234,21 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ReviewNotes',
+            fields=[
+                ('id', models.UUIDField(default=streaming_chat.db.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('text', models.TextField(blank=True, verbose_name='notes')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+                ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
+                ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='review_notes', to='streaming_chat.conversation', verbose_name='conversation')),
+            ],
+            options={
+                'verbose_name': 'review notes',
+                'verbose_name_plural': 'review notes',
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Verdict',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -13,7 +13,7 @@ from .conversations import (
 )
 from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
-from .reviews import Review, ReviewState, Verdict
+from .reviews import Review, ReviewNotes, ReviewState, Verdict
 from .search import SearchEntry
 from .share_links import ShareLink
 from .usage import DailyUsage, ModelTitle
@@ -36,6 +36,7 @@ __all__ = [
     "ReplyEvent",
     "ReplyEventQuerySet",
     "Review",
+    "ReviewNotes",
     "ReviewState",
     "SearchEntry",
     "ShareLink",

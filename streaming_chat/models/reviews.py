@@ -1,4 +1,4 @@
-"""Tables of reviews: how far each conversation was reviewed, and each reviewer's verdicts.
+"""Tables of reviews: how far each conversation was reviewed, the history of its notes, and each reviewer's verdicts.
 
 What lists and queues filter by (the state, whether it needs attention, the sample number) are columns of Conversation,
 where indexes cover them.
@@ -15,6 +15,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
+
+from streaming_chat.db.uuid7 import uuid7
 
 # Sample numbers are below this: hundredths of a percent.
 SAMPLE_NUMBERS = 10_000
@@ -79,6 +81,28 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"Review of {self.pk}"
+
+
+class ReviewNotes(models.Model):
+    """A version of the notes of a review. The newest one is in Review, too. text: "" if the notes were emptied."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        "Conversation", models.CASCADE, verbose_name=_("conversation"), related_name="review_notes"
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
+    )
+    text = models.TextField(_("notes"), blank=True)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("review notes")
+        verbose_name_plural = _("review notes")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Review notes {self.pk}"
 
 
 class Verdict(models.Model):

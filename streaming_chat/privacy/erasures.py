@@ -33,7 +33,6 @@ from streaming_chat.models import (
     LiveReply,
     Message,
     QuotaUse,
-    Review,
     ShareLink,
 )
 from streaming_chat.notifiers import get_notifier
@@ -141,7 +140,7 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     copies.remove_chosen_models(messages)
     copies.remove_chosen_models(Conversation.objects.using(using).filter(pk__in=still))
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
-    Review.objects.using(using).filter(conversation_id__in=still).update(notes="")
+    copies.remove_notes(still, using)
     ShareLink.objects.using(using).filter(pk__in=still).delete()
     Conversation.objects.using(using).filter(pk__in=still).update(
         owner=None, owner_key="", chat_id=None, title="", system_prompt="", metadata={}, erased_at=Now()

@@ -1,9 +1,9 @@
 """Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
 Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
-beginning of the message, the name of a model that a client has chosen, its entry in the search index, and the copies of
-copies.py. A reply, its continuations and the reply that it continues share their text, so they are redacted together.
-docs/privacy.md says what remains.
+beginning of the message, the name of a model that a client has chosen, its entry in the search index, the notes of reviewers
+on the conversation, and the copies of copies.py. A reply, its continuations and the reply that it continues share their
+text, so they are redacted together. docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def _redact(message_id: uuid.UUID, conversation_id: uuid.UUID, by: Any, *, terms
         raise StillLiveError(f"message {message_id}, or a reply that shares its text, is being written.")
     for message in messages:
         _redact_one(message, by, terms=terms)
+    copies.remove_notes([conversation_id], using)
 
 
 def sharing_text(message_id: uuid.UUID, conversation_id: uuid.UUID, using: str) -> set[uuid.UUID]:

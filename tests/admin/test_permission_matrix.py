@@ -33,6 +33,7 @@ from streaming_chat.models import (
     Message,
     ReplyEvent,
     Review,
+    ReviewNotes,
     SearchEntry,
     ShareLink,
     Verdict,
@@ -65,6 +66,7 @@ LIST = "conversation/"
 ROW = "conversation/<path:object_id>/"
 CHANGE_ROW = f"{ROW}change/"
 REVIEW_ROW = "conversation/<uuid:pk>/review/"
+NOTES_ROW = "conversation/<uuid:pk>/review/notes/"
 UNDO_ROW = "conversation/<uuid:pk>/review/undo/"
 NEXT = "conversation/review/next/"
 REPLY = "conversation/<uuid:object_id>/messages/<uuid:message_id>/"
@@ -197,6 +199,8 @@ CASES = [
     Case("POST", f"{REPLY}stop/", STOP, 302),
     Case("POST", f"{REPLY}stop/", STOP, 302, of="live ", does=("stop",), changes=True),
     # Its forms.
+    Case("GET", NOTES_ROW, REVIEW, 200, shows={"notes"}, reads=("open",)),
+    Case("HEAD", NOTES_ROW, REVIEW, 200, reads=("open",)),
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="save", notes="Taken"), changes=True),
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="done"), changes=True),
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="done_next"), changes=True),
@@ -249,6 +253,7 @@ OFFERS = {
     },
     (CHANGE_ROW, ""): {
         "/review/": REVIEW,
+        "/review/notes/": REVIEW,
         CANARIES["notes"]: REVIEW,
         CANARIES["label"]: REVIEW,
         "/export/": EXPORT,
@@ -343,6 +348,7 @@ def make_rows() -> dict[str, str]:
     Feedback.objects.create(message=reply, value=-1, comment=CANARIES["comment"], by=owner, owner_key=f"u:{owner.pk}")
     rita = make_user("rita")
     Review.objects.create(conversation=conversation, notes=CANARIES["notes"], version=1, changed_by=rita)
+    ReviewNotes.objects.create(conversation=conversation, text=CANARIES["notes"], by=rita)
     for message in (None, reply):
         Verdict.objects.create(
             conversation=conversation, message=message, value="bad", labels=[CANARIES["label"]], by=rita
@@ -399,7 +405,7 @@ def rows() -> list[Any]:
 TEXTS = {
     *(f"conversation.{name}" for name in ("title", "system_prompt", "metadata")),
     *("message.text", "message.parts", "replyevent.payload", "feedback.comment", "searchentry.words"),
-    *("review.notes", "verdict.labels", "accessrecord.terms"),
+    *("review.notes", "reviewnotes.text", "verdict.labels", "accessrecord.terms"),
 }
 PASSWORD = f"{get_user_model()._meta.model_name}.password"
 _COLUMN = re.compile(r'"streaming_chat_(\w+)"\."(\w+)"')

@@ -72,6 +72,13 @@ class JsonlTests(ReviewedTestCase):
         assert (line["review"]["state"], line["review"]["done_by"], line["review"]["notes"]) == ("unreviewed", None, "")
         assert line["verdicts"] == []
 
+    def test_all_versions_of_the_notes(self):
+        finish(self.conversation, self.bo, notes="Saw it, too.")
+        history = lines()[0]["review"]["notes_history"]
+
+        assert [(one["by"], one["text"]) for one in history] == [("rita", "=1\nSaw it."), ("bo", "Saw it, too.")]
+        assert history[0]["created_at"] < history[1]["created_at"]
+
     def test_a_reviewer_whose_account_was_deleted(self):
         self.rita.delete()
         (line,) = lines()
@@ -121,7 +128,7 @@ class WithoutReviewsTests(ReviewedTestCase):
 
 
 class QueriesTests(ReviewedTestCase):
-    def test_a_page_takes_two_queries_more(self):
+    def test_a_page_takes_three_queries_more(self):
         for _number in range(5):
             conversation = make_waiting()
             make_reply(conversation)
@@ -132,4 +139,4 @@ class QueriesTests(ReviewedTestCase):
                 written("jsonl", has_reviews=has_reviews)
             counts.append(len(queries))
 
-        assert counts[1] == counts[0] + 2
+        assert counts[1] == counts[0] + 3
