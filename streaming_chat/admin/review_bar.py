@@ -136,7 +136,7 @@ class ReviewBar:
         """Return the verdicts on a message; None is the conversation as a whole."""
         found = [verdict for verdict in self.verdicts if verdict.message_id == message]
         mine = next((verdict for verdict in found if verdict.by_id == self.user.pk), None)
-        return Verdicts(mine or Verdict(), [_describe(verdict) for verdict in found if verdict is not mine])
+        return Verdicts(mine or Verdict(), [describe_verdict(verdict) for verdict in found if verdict is not mine])
 
 
 def with_review(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
@@ -165,7 +165,7 @@ def with_verdicts(request: HttpRequest, conversations: QuerySet[Conversation]) -
 def describe_verdicts(conversation: Any) -> str:
     """Return all verdicts on a conversation of `with_verdicts` and its messages, in words."""
     rows = conversation.verdict_rows or []
-    return " · ".join(dict.fromkeys(_describe(_verdict(row)) for row in rows))
+    return " · ".join(dict.fromkeys(describe_verdict(_verdict(row)) for row in rows))
 
 
 def _verdict_rows() -> QuerySet[Any]:
@@ -227,7 +227,8 @@ def _is_expired(review: Review | None) -> bool:
     return review is None or review.taken_at is None or timezone.now() - review.taken_at > queues.TAKE_TIMEOUT
 
 
-def _describe(verdict: Verdict) -> str:
+def describe_verdict(verdict: Verdict) -> str:
+    """Return a verdict in words: "rita: bad, rude"."""
     words = ", ".join(filter(None, [str(verdict.get_value_display()), *verdict.labels]))
     return _("{name}: {verdict}").format(name=_user_name(verdict.by), verdict=words)
 

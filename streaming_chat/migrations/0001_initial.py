@@ -238,6 +238,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=streaming_chat.db.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('text', models.TextField(blank=True, verbose_name='notes')),
+                ('words', streaming_chat.models.search.WordsField(default=list, verbose_name='words')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
                 ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='review_notes', to='streaming_chat.conversation', verbose_name='conversation')),

@@ -18,6 +18,8 @@ from django.utils.translation import pgettext_lazy
 
 from streaming_chat.db.uuid7 import uuid7
 
+from .search import WordsField
+
 # Sample numbers are below this: hundredths of a percent.
 SAMPLE_NUMBERS = 10_000
 
@@ -84,7 +86,10 @@ class Review(models.Model):
 
 
 class ReviewNotes(models.Model):
-    """A version of the notes of a review. The newest one is in Review, too. text: "" if the notes were emptied."""
+    """A version of the notes of a review. The newest one is in Review, too.
+
+    text: "" if the notes were emptied. words: for the search.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(
@@ -94,6 +99,7 @@ class ReviewNotes(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
     )
     text = models.TextField(_("notes"), blank=True)
+    words = WordsField(_("words"), default=list)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
 
     class Meta:

@@ -405,7 +405,7 @@ def rows() -> list[Any]:
 TEXTS = {
     *(f"conversation.{name}" for name in ("title", "system_prompt", "metadata")),
     *("message.text", "message.parts", "replyevent.payload", "feedback.comment", "searchentry.words"),
-    *("review.notes", "reviewnotes.text", "verdict.labels", "accessrecord.terms"),
+    *("review.notes", "reviewnotes.text", "reviewnotes.words", "verdict.labels", "accessrecord.terms"),
 }
 PASSWORD = f"{get_user_model()._meta.model_name}.password"
 _COLUMN = re.compile(r'"streaming_chat_(\w+)"\."(\w+)"')
