@@ -85,7 +85,8 @@ def _judge(conversation: Conversation, reply: Message, judge: Any, text: str) ->
     key = f"v:{text[:158]}"
     Feedback.objects.create(message=reply, value=-1, comment=text, by=judge, owner_key=key)
     for message in (None, reply):
-        Verdict.objects.create(conversation=conversation, message=message, value="bad", labels=[text], by=judge)
+        said = {"value": "bad", "labels": [text], "correction": text if message else ""}
+        Verdict.objects.create(conversation=conversation, message=message, by=judge, **said)
     ReviewNotes.objects.create(conversation=conversation, by=judge, text=text)
     Review.objects.create(
         conversation=conversation,

@@ -15,7 +15,7 @@ from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import events
 from streaming_chat.protocol.events import Event
 
-from .reviews import Reviews, describe
+from .reviews import Reviews, describe, reviewer_of
 from .rows import MessageReader, Row, conversation_pages, to_json, to_text
 from .transcripts import ExportChunk
 
@@ -95,6 +95,9 @@ def _section(row: Row) -> str:
     lines = ["", f"## {row['role'].capitalize()}, {to_text(row['created_at'])}", "", *fact_list(facts)]
     for label, text in _texts(row):
         lines += ["", *([f"{label}:", ""] if label else []), fenced(text)]
+    for verdict in row.get("verdicts", []):
+        if verdict["correction"]:
+            lines += ["", f"Corrected by {_code_span(reviewer_of(verdict))}:", "", fenced(verdict["correction"])]
     for feedback in row["feedback"]:
         lines += ["", f"Rated {'good' if feedback['value'] > 0 else 'bad'}:", "", fenced(feedback["comment"])]
     return "\n".join(lines) + "\n"

@@ -1,13 +1,15 @@
-"""What reviewers have recorded of exported conversations: the review with its notes, and each verdict with its labels."""
+"""What reviewers have recorded of exported conversations: reviews with notes, verdicts, labels and corrected answers."""
 
 from __future__ import annotations
 
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db.models import F
 
 from streaming_chat.models import Conversation, ReviewNotes, Verdict
 
@@ -21,6 +23,7 @@ _REVIEW_COLUMNS = {
     "through": "review__through_id",
     "notes": "review__notes",
 }
+_VERDICT_COLUMNS = ("value", "labels", "correction", "created_at", "updated_at")
 
 
 class Reviews:
@@ -68,17 +71,22 @@ def _read_verdicts(conversations: Sequence[uuid.UUID], using: str) -> dict[tuple
     name = f"by__{get_user_model().USERNAME_FIELD}"
     rows = Verdict.objects.using(using).filter(conversation__in=conversations).order_by("pk")
     verdicts = defaultdict(list)
-    for conversation, message, by, value, labels, created_at, updated_at in rows.values_list(
-        "conversation_id", "message_id", name, "value", "labels", "created_at", "updated_at"
-    ):
-        verdict = {"by": by, "value": value, "labels": labels, "created_at": created_at, "updated_at": updated_at}
-        verdicts[conversation, message].append(verdict)
+    for row in rows.values("conversation_id", "message_id", *_VERDICT_COLUMNS, reviewer=F(name)):
+        target = row.pop("conversation_id"), row.pop("message_id")
+        verdicts[target].append({"by": row.pop("reviewer"), **row})
     return verdicts
+
+
+def newest_correction(verdicts: list[Row]) -> Row | None:
+    """Return the verdict whose correction was changed last; None without a correction."""
+    corrected = [verdict for verdict in verdicts if verdict["correction"]]
+    return max(corrected, key=itemgetter("updated_at"), default=None)
 
 
 def describe(verdict: Row) -> str:
     """Return a verdict as a person reads it: "rita: bad, rude"."""
-    return f"{reviewer_of(verdict)}: {', '.join(filter(None, [verdict['value'], *verdict['labels']]))}"
+    corrected = "corrected" if verdict["correction"] else ""
+    return f"{reviewer_of(verdict)}: {', '.join(filter(None, [verdict['value'], *verdict['labels'], corrected]))}"
 
 
 def reviewer_of(verdict: Row) -> str:

@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Message
 
-from .reviews import Reviews, reviewer_of
+from .reviews import Reviews, newest_correction, reviewer_of
 from .rows import MessageReader, Row, conversation_pages, to_json, to_text
 
 _COLUMNS = (
@@ -33,7 +33,7 @@ _COLUMNS = (
 )  # fmt: skip
 _REVIEW_COLUMNS = (
     "review_state", "reviewed_by", "reviewed_at", "notes", "conversation_verdicts", "conversation_labels",
-    "conversation_verdicts_by", "verdicts", "labels", "verdicts_by",
+    "conversation_verdicts_by", "verdicts", "labels", "verdicts_by", "correction", "corrected_by",
 )  # fmt: skip
 # Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms.
 # They drop a tab or a line break before one, and may drop what is invisible: blanks, controls, the code points that Unicode
@@ -136,6 +136,7 @@ FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv}
 
 def _review_cells(conversation: Row, message: Row) -> Row:
     review = conversation["review"]
+    corrected = newest_correction(message["verdicts"])
     return {
         "review_state": review.get("state"),
         "reviewed_by": review.get("done_by"),
@@ -143,6 +144,8 @@ def _review_cells(conversation: Row, message: Row) -> Row:
         "notes": review.get("notes"),
         **_verdict_cells(conversation["verdicts"], "conversation_"),
         **_verdict_cells(message["verdicts"]),
+        "correction": corrected and corrected["correction"],
+        "corrected_by": corrected and reviewer_of(corrected),
     }
 
 

@@ -255,6 +255,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('value', models.CharField(blank=True, choices=[('good', 'good'), ('bad', 'bad'), ('unclear', 'unclear'), ('unsafe', 'unsafe')], max_length=16, verbose_name='verdict')),
                 ('labels', models.JSONField(blank=True, default=list, verbose_name='labels')),
+                ('correction', models.TextField(blank=True, verbose_name='corrected answer')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='updated')),
                 ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),

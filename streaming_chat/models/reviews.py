@@ -112,7 +112,10 @@ class ReviewNotes(models.Model):
 
 
 class Verdict(models.Model):
-    """One reviewer's verdict and labels for a conversation, or for one message of it. value: "" for labels alone."""
+    """What one reviewer says of a conversation, or of one message of it.
+
+    value: "" for labels or a correction alone. correction: of a reply, what the model should have answered; "" for none.
+    """
 
     class Value(models.TextChoices):
         """What a reviewer can say."""
@@ -130,6 +133,7 @@ class Verdict(models.Model):
     )
     value = models.CharField(_("verdict"), max_length=16, blank=True, choices=Value.choices)
     labels: models.JSONField[Any, Any] = models.JSONField(_("labels"), default=list, blank=True)
+    correction = models.TextField(_("corrected answer"), blank=True)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
     )

@@ -141,6 +141,7 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     copies.remove_chosen_models(Conversation.objects.using(using).filter(pk__in=still))
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
     copies.remove_notes(still, using)
+    copies.remove_corrections(message_ids, using)
     ShareLink.objects.using(using).filter(pk__in=still).delete()
     Conversation.objects.using(using).filter(pk__in=still).update(
         owner=None, owner_key="", chat_id=None, title="", system_prompt="", metadata={}, erased_at=Now()

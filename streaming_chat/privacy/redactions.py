@@ -1,9 +1,9 @@
 """Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
 Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
-beginning of the message, the name of a model that a client has chosen, its entry in the search index, the notes of reviewers
-on the conversation, and the copies of copies.py. A reply, its continuations and the reply that it continues share their
-text, so they are redacted together. docs/privacy.md says what remains.
+beginning of the message, the name of a model that a client has chosen, its entry in the search index, its corrected answers,
+the notes of reviewers on the conversation, and the copies of copies.py. A reply, its continuations and the reply that it
+continues share their text, so they are redacted together. docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
     # Before the row, since it makes SQLite overwrite what is removed after it.
     entries.remove([message_id], using, titles_of=[conversation_id] if has_title else [])
     copies.remove([message_id], using)
+    copies.remove_corrections([message_id], using)
     Message.objects.using(using).filter(pk=message_id).update(
         **_redacted_columns(message),
         page_context=None,

@@ -89,7 +89,7 @@ CANARIES = {
     name: f"canary{name}"
     for name in (
         *("title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "live"),
-        *("comment", "notes", "label", "terms"),
+        *("comment", "notes", "label", "correction", "terms"),
     )
 }
 SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "comment"}
@@ -256,6 +256,7 @@ OFFERS = {
         "/review/notes/": REVIEW,
         CANARIES["notes"]: REVIEW,
         CANARIES["label"]: REVIEW,
+        CANARIES["correction"]: REVIEW,
         "/export/": EXPORT,
         "/redact/": REDACT,
         "/revoke/": REVOKE_LINK,
@@ -348,10 +349,16 @@ def make_rows() -> dict[str, str]:
     Feedback.objects.create(message=reply, value=-1, comment=CANARIES["comment"], by=owner, owner_key=f"u:{owner.pk}")
     rita = make_user("rita")
     Review.objects.create(conversation=conversation, notes=CANARIES["notes"], version=1, changed_by=rita)
-    ReviewNotes.objects.create(conversation=conversation, text=CANARIES["notes"], by=rita)
-    for message in (None, reply):
+    noted = CANARIES["notes"]
+    ReviewNotes.objects.create(conversation=conversation, text=noted, words=[noted], by=rita)
+    for message, correction in ((None, ""), (reply, CANARIES["correction"])):
         Verdict.objects.create(
-            conversation=conversation, message=message, value="bad", labels=[CANARIES["label"]], by=rita
+            conversation=conversation,
+            message=message,
+            value="bad",
+            labels=[CANARIES["label"]],
+            correction=correction,
+            by=rita,
         )
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
@@ -405,7 +412,14 @@ def rows() -> list[Any]:
 TEXTS = {
     *(f"conversation.{name}" for name in ("title", "system_prompt", "metadata")),
     *("message.text", "message.parts", "replyevent.payload", "feedback.comment", "searchentry.words"),
-    *("review.notes", "reviewnotes.text", "reviewnotes.words", "verdict.labels", "accessrecord.terms"),
+    *(
+        "review.notes",
+        "reviewnotes.text",
+        "reviewnotes.words",
+        "verdict.labels",
+        "verdict.correction",
+        "accessrecord.terms",
+    ),
 }
 PASSWORD = f"{get_user_model()._meta.model_name}.password"
 _COLUMN = re.compile(r'"streaming_chat_(\w+)"\."(\w+)"')
@@ -815,6 +829,8 @@ def exchange_texts() -> None:
     Feedback.objects.update(comment=other)
     Review.objects.update(notes=other)
     Verdict.objects.update(labels=[other])
+    Verdict.objects.exclude(correction="").update(correction=other)
+    ReviewNotes.objects.update(text=other, words=[other])
     AccessRecord.objects.filter(kind="search").update(terms=other)
     index()
 

@@ -44,7 +44,8 @@ class ReviewedTestCase(TestCase):
         self.conversation = make_waiting()
         self.reply = reviews.newest_message(self.conversation.pk)
         verdicts = {None: VerdictChange("unclear"), self.reply: VerdictChange("bad", ["wrong", "rude"])}
-        reviews.save_verdicts(self.conversation.pk, self.bo, {self.reply: VerdictChange("", ["rude"])})
+        change = VerdictChange("", ["rude"], "Yes, at noon.")
+        reviews.save_verdicts(self.conversation.pk, self.bo, {self.reply: change})
         finish(self.conversation, self.rita, notes="=1\nSaw it.", verdicts=verdicts)
 
 
@@ -63,6 +64,7 @@ class JsonlTests(ReviewedTestCase):
             ("bo", "", ["rude"]),
             ("rita", "bad", ["wrong", "rude"]),
         ]
+        assert [one["correction"] for one in answered["verdicts"]] == ["Yes, at noon.", ""]
 
     def test_a_conversation_that_nobody_reviewed(self):
         Conversation.objects.all().delete()
@@ -98,6 +100,13 @@ class CsvTests(ReviewedTestCase):
             assert (row["conversation_verdicts"], row["conversation_labels"]) == ("unclear", "none")
             assert (row["review_state"], row["reviewed_by"]) == ("done", "rita")
 
+    def test_the_newest_correction(self):
+        assert [(row["correction"], row["corrected_by"]) for row in rows()] == [("", ""), ("Yes, at noon.", "bo")]
+        change = VerdictChange(correction="=Yes, at one.")
+        reviews.save_verdicts(self.conversation.pk, self.rita, {self.reply: change})
+
+        assert (rows()[1]["correction"], rows()[1]["corrected_by"]) == ("'=Yes, at one.", "rita")
+
     def test_notes_are_no_formula(self):
         assert [row["notes"] for row in rows()] == ["'=1\nSaw it."] * 2
 
@@ -107,13 +116,18 @@ class MarkdownTests(ReviewedTestCase):
         page = markdown(self.conversation)
 
         order = ["Review: `done`", "Reviewed by: `rita`", "rita: unclear", "Notes:", "Saw it.", "Will it rain?"]
-        order += ["bo: rude; rita: bad, wrong, rude", "Yes, **today**."]
+        order += [
+            "bo: rude, corrected; rita: bad, wrong, rude",
+            "Yes, **today**.",
+            "Corrected by `bo`:",
+            "Yes, at noon.",
+        ]
         assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
 
     def test_nothing_of_it_is_rendered(self):
         for text in HOSTILE.values():
             Review.objects.update(notes=text)
-            Verdict.objects.update(labels=[text])
+            Verdict.objects.update(labels=[text], correction=text)
             html = MarkdownIt("commonmark", {"html": True}).render(markdown(self.conversation))
 
             assert Elements(html).tags <= {"h1", "h2", "ul", "li", "p", "code", "pre"}
@@ -123,7 +137,7 @@ class WithoutReviewsTests(ReviewedTestCase):
     def test_no_file_has_anything_of_it(self):
         files = [written(form, has_reviews=False) for form in FORMATS]
         for file in [*files, markdown(self.conversation, has_reviews=False)]:
-            for text in ("rita", "Saw it", "rude", "unclear", "review", "verdict", "Review"):
+            for text in ("rita", "Saw it", "noon", "rude", "unclear", "review", "verdict", "Review"):
                 assert text not in file
 
 
