@@ -31,8 +31,9 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
+from streaming_chat.exports.datasets import DATASETS, export_dataset
 from streaming_chat.exports.markdown import export_markdown
-from streaming_chat.exports.transcripts import FORMATS, ExportChunk, export
+from streaming_chat.exports.transcripts import FORMATS, ExportChunk, Jsonl, export
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.audit import record
 from streaming_chat.views.downloads import download
@@ -109,7 +110,9 @@ class ExportMixin(ReadOnlyAdmin):
         """Download all pages of the list with the same query."""
         if not self.has_export_permission(request):
             raise PermissionDenied
-        if form not in FORMATS:
+        if form in DATASETS and not may_review(request):
+            raise PermissionDenied
+        if form not in {*FORMATS, *DATASETS}:
             raise Http404
         try:
             changelist: Any = self.get_changelist_instance(request)
@@ -151,8 +154,12 @@ def _record_exports(conversation_ids: list[uuid.UUID], by: Any) -> None:
 def _download(
     request: HttpRequest, conversations: QuerySet[Conversation], form: str, name: str = ""
 ) -> HttpResponseBase:
+    moment = f"{timezone.localtime():%Y-%m-%d-%H%M}"
+    if form in DATASETS:
+        chunks = export_dataset(conversations, DATASETS[form])
+        return download(request, _data(chunks), f"{form}-{moment}.{Jsonl.suffix}", Jsonl.content_type)
     made = FORMATS[form](has_reviews=may_review(request))
-    name = name or f"transcripts-{timezone.localtime():%Y-%m-%d-%H%M}"
+    name = name or f"transcripts-{moment}"
     return download(request, _data(export(conversations, made)), f"{name}.{made.suffix}", made.content_type)
 
 

@@ -32,7 +32,7 @@ class Reviews:
     def __init__(self, conversations: Sequence[uuid.UUID], using: str) -> None:
         self._reviews = _read_reviews(conversations, using)
         self._notes = _read_notes(conversations, using)
-        self._verdicts = _read_verdicts(conversations, using)
+        self._verdicts = read_verdicts(conversations, using)
 
     def add_to_conversation(self, row: Row) -> None:
         """Add the review, with all versions of its notes, and the verdicts on the conversation as a whole."""
@@ -66,8 +66,8 @@ def _read_notes(conversations: Sequence[uuid.UUID], using: str) -> dict[uuid.UUI
     return notes
 
 
-def _read_verdicts(conversations: Sequence[uuid.UUID], using: str) -> dict[tuple[uuid.UUID, uuid.UUID | None], Any]:
-    """Return the verdicts by conversation and message, None for the conversation as a whole; the oldest first."""
+def read_verdicts(conversations: Sequence[uuid.UUID], using: str) -> dict[tuple[uuid.UUID, uuid.UUID | None], Any]:
+    """Return the verdicts by conversation and message, None for the conversation as a whole; the oldest first. One query."""
     name = f"by__{get_user_model().USERNAME_FIELD}"
     rows = Verdict.objects.using(using).filter(conversation__in=conversations).order_by("pk")
     verdicts = defaultdict(list)

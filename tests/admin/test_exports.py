@@ -125,6 +125,33 @@ class ReviewsTests(ExportTestCase):
                     assert (text in file) == has_reviews
 
 
+class DatasetTests(ExportTestCase):
+    permissions = (*EXPORTER, "review_conversation")
+
+    def export(self, form, **query):
+        return self.client.post(reverse("admin:streaming_chat_conversation_export_list", args=[form], query=query))
+
+    def test_judged_replies_of_the_list_are_downloaded(self):
+        for title, value in (("one", "good"), ("two", "bad")):
+            conversation = make_waiting(title=title)
+            change = VerdictChange(value, correction="No." if value == "bad" else "")
+            finish(conversation, self.staff, verdicts={conversation.messages.get(role="assistant").pk: change})
+        training, evaluation = self.export("training"), self.export("evaluation", verdict="bad")
+
+        assert re.fullmatch(r'attachment; filename="training-[\d-]+\.jsonl"', training["Content-Disposition"])
+        answers = [json.loads(line)["messages"][-1]["content"] for line in body(training).splitlines()]
+        assert answers == ["Yes, **today**.", "No."]
+        assert [json.loads(line)["verdict"] for line in body(evaluation).splitlines()] == ["bad"]
+        assert self.records() == [("export", "staff", None, "", 2), ("export", "staff", None, "verdict=bad", 1)]
+
+    def test_only_reviewers_may(self):
+        self.client.force_login(make_staff("nina", *EXPORTER))
+
+        assert self.export("training").status_code == 403
+        assert self.export("other").status_code == 404
+        assert "/export/training/" not in self.client.get(LIST).content.decode()
+
+
 class ListTests(ExportTestCase):
     def export(self, form="jsonl", **query):
         query = kept(self.client, query)

@@ -219,6 +219,8 @@ CASES = [
     Case("POST", EXPORT_ROW, EXPORT, 200, format="markdown", shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_LIST, EXPORT, 200, shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_LIST, EXPORT, 200, format="csv", words="whistle", shows={"answer"}, reads=("search", "export")),
+    Case("POST", EXPORT_LIST, EXPORT | REVIEW, 200, format="training", shows={"correction"}, reads=("export",)),
+    Case("POST", EXPORT_LIST, EXPORT | REVIEW, 200, format="evaluation", shows={"answer", "label"}, reads=("export",)),
     # The list of replies has no text, that of access records what was sought.
     Case("GET", "message/", SEE, 200),
     Case("GET", "message/", SEE, 200, words="{reply}"),
@@ -249,6 +251,7 @@ OFFERS = {
         "/review/numbers/": REVIEW,
         'value="mark_done"': REVIEW,
         "/export/": EXPORT,
+        "/export/training/": EXPORT | REVIEW,
         "/search/": READ,
     },
     (CHANGE_ROW, ""): {
