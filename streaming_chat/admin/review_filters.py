@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import Func, IntegerField, QuerySet, Value
 from django.http import HttpRequest
@@ -18,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.conf import conf
 from streaming_chat.models import Conversation, Review, Verdict
+from streaming_chat.review.reviewers import recent_reviewers
 
 from .review_bar import may_review
 
@@ -82,15 +82,13 @@ def _with_label(verdicts: QuerySet[Verdict], label: str) -> QuerySet[Verdict]:
 
 
 class ReviewerFilter(_ReviewersFilter):
-    """Who finished the review, of those who finished the newest ones."""
+    """Who finished the review. The choices are the reviewers of the newest reviews."""
 
     title = _("reviewer")
     parameter_name = "reviewer"
 
     def options(self) -> Sequence[tuple[str, Any]]:
-        finished = Review.objects.filter(done_at__isnull=False).order_by("-done_at")[:_NEWEST]
-        users = get_user_model()._default_manager.filter(pk__in=finished.values("done_by"))
-        return sorted(((str(user.pk), user.get_username()) for user in users), key=lambda choice: choice[1])
+        return recent_reviewers()
 
     def newest(self, value: str) -> QuerySet[Any]:
         return Review.objects.filter(done_by__pk=value).order_by("-done_at").values("pk")[:_NEWEST]

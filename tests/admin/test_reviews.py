@@ -15,7 +15,7 @@ from django.urls import reverse
 from streaming_chat.admin.review_actions import MAX_SELECTED
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.models import AccessRecord, Conversation, Review, ReviewState, Verdict
-from streaming_chat.review import reviews
+from streaming_chat.review import reviewers, reviews
 from streaming_chat.review.reopening import reopen
 from streaming_chat.review.verdicts import VerdictChange
 from tests.factories import make_conversation, make_message, make_reply, make_staff, make_steady
@@ -424,6 +424,11 @@ class TranscriptTests(PageTestCase):
 
 
 class ListTests(PageTestCase):
+    def setUp(self):
+        super().setUp()
+        # The reviewers of other tests.
+        reviewers._read.cache_clear()
+
     def names(self, **query):
         response = self.client.get(LIST, query)
 
