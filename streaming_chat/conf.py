@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 from django.conf import settings
 from django.utils.functional import Promise
+from django.utils.translation import gettext_noop
 
 T = TypeVar("T")
 
@@ -120,6 +121,13 @@ _NOTIFIER: Entry = {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier
 # Its options limit visitors alone.
 DEFAULT_QUOTA: Entry = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota"}
 _PERMISSIONS: Entry = {"BACKEND": "streaming_chat.accounts.permissions.Permissions"}
+
+# With bounded repetitions: a text of a million letters must not take longer than its length demands.
+_PATTERNS = {
+    gettext_noop("E-mail addresses"): r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}",
+    gettext_noop("Card numbers"): r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)",
+    gettext_noop("Telephone numbers"): r"(?<![\w+])\+?\d(?:[ ()/.-]{0,2}\d){6,14}(?!\w)",
+}
 
 
 class Backends:
@@ -282,7 +290,16 @@ class Review:
     )
 
 
-class Conf(Backends, Models, Page, Limits, Timing, Review):
+class Redaction:
+    STREAMING_CHAT_REDACTION_PATTERNS = Setting[dict[str, str]](
+        _PATTERNS,
+        TABLE,
+        "The regular expressions that staff can choose when they [redact passages](privacy.md#redacting-passages), by a name"
+        " for people. Letters match in both cases. A text of a user must not make one slow: bound its repetitions.",
+    )
+
+
+class Conf(Backends, Models, Page, Limits, Timing, Review, Redaction):
     """The settings, by their full names."""
 
     def __init__(self) -> None:

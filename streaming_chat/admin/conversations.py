@@ -57,7 +57,9 @@ _LOOKUPS = frozenset(
 
 
 # The addresses that take POST; see pages.post_only.
-_POST_ONLY = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "find", "redact"))
+_POST_ONLY = frozenset(
+    f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "find", "redact", "redact_passages")
+)
 _GET_AND_POST = frozenset(f"streaming_chat_conversation_{name}" for name in ("changelist", "search"))
 
 

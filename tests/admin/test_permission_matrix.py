@@ -53,6 +53,7 @@ READ = SEE | {"view_transcript"}
 REVIEW = READ | {"review_conversation"}
 EXPORT = READ | {"export_transcript"}
 REDACT = SEE | {"redact_transcript"}
+REDACT_PASSAGES = READ | REDACT
 STOP = SEE | {"stop_reply"}
 REVOKE_LINK = SEE | {"revoke_link"}
 AUDIT = frozenset({"view_accessrecord"})
@@ -71,6 +72,7 @@ UNDO_ROW = "conversation/<uuid:pk>/review/undo/"
 NEXT = "conversation/review/next/"
 REPLY = "conversation/<uuid:object_id>/messages/<uuid:message_id>/"
 REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/redact/"
+REDACT_IN = "conversation/<uuid:conversation_id>/redact/"
 EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
 EXPORT_LIST = "conversation/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
@@ -141,6 +143,12 @@ def judged(**said: Any) -> dict[str, Any]:
     return {**seen, "base": CANARIES["notes"], "notes": CANARIES["notes"], **said}
 
 
+def passages(**said: Any) -> dict[str, Any]:
+    """Return the form that redacts passages."""
+    return {"text": CANARIES["answer"], "pattern": "", "scope": "conversation", **said}
+
+
+REDACTED = {"confirmed": "yes", "reason": "Asked for", "terms": "on"}
 EDITED = {"title": "Taken", "model": "taken", "post": "yes", "confirmed": "yes", "_save": "Save"}
 FORM_TYPE = "application/x-www-form-urlencoded"
 EDITED_FORM = urlencode(EDITED)
@@ -214,6 +222,9 @@ CASES = [
     Case("POST", REDACT_ROW, REDACT, 200),
     Case("POST", REDACT_ROW, REDACT, 200, form={"back": "_changelist_filters=deleted%3D0"}),
     Case("POST", REDACT_ROW, REDACT, 302, form={"confirmed": "yes", "terms": "on"}, does=("redact",), changes=True),
+    Case("POST", REDACT_IN, REDACT_PASSAGES, 200),
+    Case("POST", REDACT_IN, REDACT_PASSAGES, 200, form=passages(preview="yes"), shows={"answer"}, reads=("open",)),
+    Case("POST", REDACT_IN, REDACT_PASSAGES, 302, form=passages(**REDACTED), does=("redact_part",), changes=True),
     Case("POST", EXPORT_ROW, EXPORT, 200, shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_ROW, EXPORT, 200, format="csv", shows={"title", "answer", "comment"}, reads=("export",)),
     Case("POST", EXPORT_ROW, EXPORT, 200, format="markdown", shows=SPOKEN, reads=("export",)),
@@ -262,6 +273,7 @@ OFFERS = {
         CANARIES["correction"]: REVIEW,
         "/export/": EXPORT,
         "/redact/": REDACT,
+        "Redact passages…": REDACT_PASSAGES,
         "/revoke/": REVOKE_LINK,
         'class="transcript-flagged"': SEE,
     },
