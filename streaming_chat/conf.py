@@ -299,7 +299,36 @@ class Redaction:
     )
 
 
-class Conf(Backends, Models, Page, Limits, Timing, Review, Redaction):
+class Alerts:
+    STREAMING_CHAT_ALERT_WEBHOOK_URL = Setting(
+        "", STRING, "The address to which [alerts](alerts.md) are sent with POST."
+    )
+    STREAMING_CHAT_ALERT_WEBHOOK_SECRET = Setting(
+        "",
+        STRING,
+        "What signs them: `whsec_` and 24 to 64 random bytes in base64. `testalert --new-secret` prints one.",
+    )
+    STREAMING_CHAT_ALERT_EMAILS = Setting[list[str]](
+        [], STRINGS, "The addresses that get an email for each alert, through Django's email settings."
+    )
+    STREAMING_CHAT_ALERT_ERROR_PERCENT = Setting[float | None](
+        None,
+        optional(number("percent", 0, 100)),
+        "Alert if a larger share of a provider's replies of the last 10 minutes has failed, of at least 10 replies.",
+    )
+    STREAMING_CHAT_ALERT_DAILY_BUDGET = Setting[float | None](
+        None, optional(number("dollars")), "Alert if the site has spent more on a day (UTC)."
+    )
+    STREAMING_CHAT_ALERT_DAILY_USER_BUDGET = Setting[float | None](
+        None, optional(number("dollars")), "Alert if one user, or one visitor, has spent more on a day (UTC)."
+    )
+    STREAMING_CHAT_ALERT_LABELS = Setting[list[str]](
+        [], STRINGS, "Alert if a reviewer gives one of these labels, which are in `REVIEW_LABELS`."
+    )
+    STREAMING_CHAT_ALERT_ON_BAD_FEEDBACK = Setting(False, FLAG, "Alert if a reply gets a thumbs down.")
+
+
+class Conf(Backends, Models, Page, Limits, Timing, Review, Redaction, Alerts):
     """The settings, by their full names."""
 
     def __init__(self) -> None:

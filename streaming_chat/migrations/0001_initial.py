@@ -312,6 +312,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Alert',
+            fields=[
+                ('id', models.UUIDField(default=streaming_chat.db.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('key', models.CharField(help_text='What it is about; there is one alert for it.', max_length=255, unique=True)),
+                ('kind', models.CharField(choices=[('error_rate', 'many replies of a provider fail'), ('site_budget', 'daily budget of the site exceeded'), ('user_budget', 'daily budget of a user exceeded'), ('label', 'label given'), ('feedback', 'reply rated bad'), ('test', 'test')], max_length=16, verbose_name='what')),
+                ('owner_key', models.CharField(blank=True, max_length=160, verbose_name='owner key')),
+                ('data', models.JSONField(default=dict, help_text='Ids, numbers and names of settings.')),
+                ('pending', models.JSONField(default=list)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('next_attempt_at', models.DateTimeField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+            ],
+            options={
+                'verbose_name': 'alert',
+                'verbose_name_plural': 'alerts',
+                'default_permissions': (),
+                'indexes': [models.Index(condition=models.Q(('next_attempt_at__isnull', False)), fields=['next_attempt_at'], name='streaming_chat_alert_due'), models.Index(condition=models.Q(('owner_key', ''), _negated=True), fields=['owner_key'], name='streaming_chat_alert_owner'), models.Index(fields=['created_at'], name='streaming_chat_alert_created')],
+            },
+        ),
+        migrations.CreateModel(
             name='Review',
             fields=[
                 ('conversation', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='review', serialize=False, to='streaming_chat.conversation', verbose_name='conversation')),

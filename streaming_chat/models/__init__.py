@@ -1,6 +1,7 @@
 """The app's tables. The order in which their rows are locked is in `conversations`."""
 
 from .access_tokens import AccessToken
+from .alerts import Alert
 from .audit import AccessRecord
 from .conversations import (
     METADATA_KEYS,
@@ -22,6 +23,7 @@ __all__ = [
     "METADATA_KEYS",
     "AccessRecord",
     "AccessToken",
+    "Alert",
     "Conversation",
     "ConversationQuerySet",
     "DailyUsage",

@@ -28,6 +28,7 @@ from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import (
     AccessRecord,
     AccessToken,
+    Alert,
     Conversation,
     Feedback,
     LiveReply,
@@ -154,6 +155,7 @@ def _erase_elsewhere(owner: Owner) -> None:
     _anonymise(_feedback(owner))
     _quota_uses(owner).delete()
     _searches_for(owner).update(terms="")
+    Alert.objects.using(live_database()).filter(owner_key=owner.key).delete()
 
 
 def _anonymise(feedback: Any) -> None:

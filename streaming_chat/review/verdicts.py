@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
+from streaming_chat.alerts import outbox
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
@@ -79,8 +80,8 @@ def _apply(change: VerdictChange, verdict: Verdict) -> None:
     correction = verdict.correction if change.correction is None else change.correction
     if (verdict.value, verdict.labels, verdict.correction) == (value, labels, correction):
         return
+    outbox.labels_given(set(labels) - set(verdict.labels), verdict.conversation_id, verdict.message_id)
     verdict.value, verdict.labels, verdict.correction, verdict.updated_at = value, labels, correction, Now()
-    if value or labels or correction:
         verdict.save(using=using)
     elif verdict.pk:
         verdict.delete(using=using)
