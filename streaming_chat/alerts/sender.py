@@ -65,7 +65,7 @@ class Sender:
 
     def start(self) -> None:
         """Start the thread, if alerts can be sent or raised. Others may have left some."""
-        if channels() or thresholds.are_set():
+        if _is_on():
             self._thread.start()
 
     def send_soon(self) -> None:
@@ -79,8 +79,9 @@ class Sender:
         self.send_soon()
 
     def _turn(self) -> None:
+        seconds: float | None
         try:
-            seconds = self._work()
+            seconds = self._work() if _is_on() else None
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The database is away; alerts wait: %s", describe(error))
             seconds = _POLL_SECONDS
@@ -105,6 +106,10 @@ class Sender:
 sender = Sender()
 # Servers fork after they have imported us.
 os.register_at_fork(after_in_child=sender.reset)
+
+
+def _is_on() -> bool:
+    return bool(channels()) or thresholds.are_set()
 
 
 def deliver_due() -> None:
