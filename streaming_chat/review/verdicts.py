@@ -82,6 +82,7 @@ def _apply(change: VerdictChange, verdict: Verdict) -> None:
         return
     outbox.labels_given(set(labels) - set(verdict.labels), verdict.conversation_id, verdict.message_id)
     verdict.value, verdict.labels, verdict.correction, verdict.updated_at = value, labels, correction, Now()
+    if value or labels or correction:
         verdict.save(using=using)
     elif verdict.pk:
         verdict.delete(using=using)
