@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,8 @@ from streaming_chat.db.transactions import savepoint
 from streaming_chat.models import Alert
 from streaming_chat.signals import alert_raised, announce
 
+# For as long as the same alert is not raised again.
+_KEPT = timedelta(days=90)
 # An alert was saved: it can be sent.
 alert_saved: Hook[[], object] = Hook()
 
@@ -46,6 +49,7 @@ def put(kind: str, key: str, data: dict[str, Any], *, owner_key: str = "") -> bo
             alert.save(using=using, force_insert=True)
     except IntegrityError:
         return False
+    Alert.objects.using(using).filter(next_attempt_at=None, created_at__lt=Now() - _KEPT).delete()
     transaction.on_commit(partial(_raised, alert.pk, kind, data), using=using)
     return True
 

@@ -39,8 +39,6 @@ _LEASE_SECONDS = 120
 _POLL_SECONDS = 30.0
 # Shortest time in seconds between two checks of the thresholds, which read the replies of a day.
 _CHECK_SECONDS = 15.0
-# For as long as an alert must not be raised again.
-_KEPT = timedelta(days=90)
 
 _CHANNELS: dict[str, Callable[[Alert], None]] = {"webhook": webhook.send, "email": email.send}
 
@@ -74,9 +72,10 @@ class Sender:
         self._wake.set()
 
     def check_soon(self) -> None:
-        """Check the thresholds: a reply has ended."""
-        self._is_check_due = True
-        self.send_soon()
+        """Check the thresholds: a reply has ended. The thread is woken once for all replies that end until the check."""
+        if not self._is_check_due:
+            self._is_check_due = True
+            self.send_soon()
 
     def _turn(self) -> None:
         seconds: float | None
@@ -115,7 +114,6 @@ def _is_on() -> bool:
 def deliver_due() -> None:
     """Send the alerts that are due. Blocking."""
     using = live_database()
-    Alert.objects.using(using).filter(next_attempt_at=None, created_at__lt=Now() - _KEPT).delete()
     while (alert := _take(using)) is not None:
         _deliver(alert, using)
 

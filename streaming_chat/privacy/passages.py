@@ -19,8 +19,8 @@ from streaming_chat.protocol import events
 REDACTED = "[redacted]"
 # NUL occurs in no stored text, so nothing matches a part of an earlier mark.
 _HIDDEN_MARK = "\0" * len(REDACTED)
-# A selection in a rendered page has none of the marks of Markdown.
-_BETWEEN_WORDS = r"[\s*_~`]+"
+# A selection in a rendered page has none of the marks of Markdown, nor the numbers of a list.
+_BETWEEN_WORDS = r"(?:[\s*_~`>#|+-]|\n\d{1,9}[.)])+"
 
 # What a part has that is one of the app's own words.
 _NO_TEXTS = frozenset({"kind", "origin"})
@@ -46,7 +46,7 @@ class Passages:
 
     @classmethod
     def with_text(cls, text: str) -> Passages:
-        """Return all passages with these words, in any case, with any white space and Markdown emphasis between them."""
+        """Return all passages with these words, in any case, with any white space and marks of Markdown between them."""
         words = map(re.escape, text.split())
         return cls(re.compile(_BETWEEN_WORDS.join(words), re.IGNORECASE))
 

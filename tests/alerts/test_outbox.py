@@ -1,8 +1,10 @@
 """Which alerts are raised: once for each thing, only if asked for, and without any text."""
 
 import threading
+from datetime import timedelta
 from typing import Any
 
+from django.db.models.functions import Now
 from django.test import TestCase, override_settings
 from django.urls import reverse
 
@@ -51,6 +53,15 @@ class PutTests(TestCase):
 
         assert alert.pending == ["webhook", "email"]
         assert alert.next_attempt_at is not None
+
+    def test_old_alerts_are_removed_unless_they_wait(self):
+        for key in ("waiting", "done", "recent"):
+            outbox.put("test", key, {})
+        Alert.objects.exclude(key="recent").update(created_at=Now() - timedelta(days=91))
+        Alert.objects.filter(key="waiting").update(next_attempt_at=Now() + timedelta(days=1))
+        outbox.put("test", "new", {})
+
+        assert set(Alert.objects.values_list("key", flat=True)) == {"waiting", "recent", "new"}
 
 
 class FeedbackTests(TestCase):

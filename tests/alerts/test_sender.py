@@ -113,17 +113,6 @@ class DeliveryTests(TransactionTestCase):
             sender.deliver_due()
             assert len(receiver.accepted) == 1
 
-    def test_old_alerts_are_removed_unless_they_wait(self):
-        with override_settings(STREAMING_CHAT_ALERT_WEBHOOK_URL="http://127.0.0.1:1/"):
-            waiting = make_alert("waiting")
-        Alert.objects.create(key="done", kind="test")
-        Alert.objects.create(key="new", kind="test")
-        Alert.objects.exclude(key="new").update(created_at=Now() - timedelta(days=91))
-        Alert.objects.filter(pk=waiting.pk).update(next_attempt_at=Now() + timedelta(days=1))
-        sender.deliver_due()
-
-        assert set(Alert.objects.values_list("key", flat=True)) == {"waiting", "new"}
-
 
 @override_settings(**EMAILS)
 class EmailTests(TransactionTestCase):

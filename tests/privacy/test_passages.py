@@ -48,6 +48,11 @@ class MatchTests(SimpleTestCase):
         ]
         assert self.found(passages, "my number (4)") == []
 
+    def test_a_selection_across_a_list_a_quotation_and_a_table(self):
+        assert self.found(Passages.with_text("One Two Three Four Five"), "# One\n- Two\n1. Three\n\n> Four | Five") == [
+            "One\n- Two\n1. Three\n\n> Four | Five"
+        ]
+
     def test_what_means_something_in_an_expression_is_text(self):
         assert self.found(Passages.with_text("a.b*"), "aXb a.b* a.bb") == ["a.b*"]
 
