@@ -19,7 +19,8 @@ from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import AccessRecord, Conversation, Message
 from streaming_chat.privacy.audit import record
-from streaming_chat.privacy.partial_redactions import Scope, preview, redact_passages
+from streaming_chat.privacy.occurrences import Scope, preview
+from streaming_chat.privacy.partial_redactions import redact_passages
 from streaming_chat.privacy.passages import Passages
 from streaming_chat.privacy.redactions import StillLiveError
 from streaming_chat.protocol.storable_text import storable

@@ -19,7 +19,8 @@ from streaming_chat.models import (
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy.audit import record
-from streaming_chat.privacy.partial_redactions import Scope, preview, redact_passages
+from streaming_chat.privacy.occurrences import Scope, preview
+from streaming_chat.privacy.partial_redactions import redact_passages
 from streaming_chat.privacy.passages import REDACTED, Passages
 from streaming_chat.privacy.redactions import StillLiveError, redact
 from streaming_chat.protocol.events import Event
