@@ -25,8 +25,10 @@ from streaming_chat.privacy.passages import REDACTED, Passages
 from streaming_chat.privacy.redactions import StillLiveError, redact
 from streaming_chat.protocol.events import Event
 from streaming_chat.search.tokenizer import words
+from streaming_chat.testing import Streamed, read_stream
 from tests.copies import CANARY, keys, leave_in_journal, leave_what_is_deleted, places, planted
 from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff
+from tests.native import ApiTestCase
 from tests.servers import wait_until
 from tests.valkey import Valkey
 
@@ -195,6 +197,27 @@ class RedactPassagesTests(TestCase):
         assert "Rosebud" not in repr(found)
         self.reply.refresh_from_db()
         assert self.reply.text == "Yes, Rosebud, today."
+
+
+class ResumeTests(ApiTestCase):
+    def test_a_client_receives_the_rest_of_the_new_text_from_any_position(self):
+        text = "A Rosebud, B Rosebud, C and D"
+        cut = 1 + text.index(" and D")
+        reply = make_reply(make_conversation(), text, status="stopped", end_reason="user", cut_position=cut)
+        redact_passages(Scope(reply.conversation_id, SECRET, reply.pk), make_staff("staff"), reason="r")
+        path = f"api/messages/{reply.pk}/events"
+        whole = read_stream(self.api.get(path))
+
+        assert whole.text == f"A {REDACTED}, B {REDACTED}, C"
+        assert whole.end["length"] == len(whole.text)
+        for position in range(1, len(whole.text) + 2):
+            rest = Streamed(b"".join(self.api.get(f"{path}?after={position}").streaming_content))
+
+            assert whole.text[: position - 1] + rest.text == whole.text
+        # A client that has seen more than there is now begins again.
+        beyond = b"".join(self.api.get(f"{path}?after={len(whole.text) + 2}").streaming_content)
+        assert b"event: reset" in beyond
+        assert Streamed(beyond).text == whole.text
 
 
 class CanaryTests(TransactionTestCase):
