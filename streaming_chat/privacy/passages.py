@@ -20,7 +20,8 @@ REDACTED = "[redacted]"
 # NUL occurs in no stored text, so nothing matches a part of an earlier mark.
 _HIDDEN_MARK = "\0" * len(REDACTED)
 # A selection in a rendered page has none of the marks of Markdown, nor the numbers of a list.
-_BETWEEN_WORDS = r"(?:[\s*_~`>#|+-]|\n\d{1,9}[.)])+"
+_MARKS = "*_~`>#|+-"
+_BETWEEN_WORDS = rf"(?:[\s{_MARKS}]|\n\d{{1,9}}[.)])+"
 
 # What a part has that is one of the app's own words.
 _NO_TEXTS = frozenset({"kind", "origin"})
@@ -47,8 +48,8 @@ class Passages:
     @classmethod
     def with_text(cls, text: str) -> Passages:
         """Return all passages with these words, in any case, with any white space and marks of Markdown between them."""
-        words = map(re.escape, text.split())
-        return cls(re.compile(_BETWEEN_WORDS.join(words), re.IGNORECASE))
+        expression = _BETWEEN_WORDS.join(map(re.escape, _words_of(text)))
+        return cls(re.compile(expression or re.escape(text.strip()), re.IGNORECASE))
 
     @classmethod
     def with_pattern(cls, name: str) -> Passages:
@@ -88,6 +89,16 @@ class Passages:
         if value is text or (replaced := self.replace_in(value)) == value:
             return self.replace(text)
         return json.dumps(replaced, ensure_ascii=False)
+
+
+def _words_of(text: str) -> list[str]:
+    """Return the words of a text, without marks where it goes on: a search among many marks would be quadratic."""
+    first, *others = text.split() or [""]
+    if not others:
+        return [first]
+    *inner, last = others
+    words = [first.rstrip(_MARKS), *(word.strip(_MARKS) for word in inner), last.lstrip(_MARKS)]
+    return [word for word in words if word]
 
 
 def _replace(text: str, spans: Iterable[Span]) -> str:

@@ -56,6 +56,21 @@ class MatchTests(SimpleTestCase):
     def test_what_means_something_in_an_expression_is_text(self):
         assert self.found(Passages.with_text("a.b*"), "aXb a.b* a.bb") == ["a.b*"]
 
+    def test_marks_in_what_is_sought(self):
+        assert self.found(Passages.with_text("- **Ana** and - Bo -"), "- Ana and Bo -, *Ana* and Bo") == [
+            "Ana and Bo",
+            "Ana* and Bo",
+        ]
+        assert self.found(Passages.with_text("c++"), "c++ c") == ["c++"]
+        assert self.found(Passages.with_text("* *"), "a * * b") == ["* *"]
+
+    def test_many_marks_take_no_longer_than_other_text(self):
+        began = time.process_time()
+        for sought in ("- x", "a - x", "* * x", "- -"):
+            Passages.with_text(sought).spans("-" * 200_000 + "a " * 100_000)
+
+        assert time.process_time() - began < 2
+
     def test_an_earlier_mark_stays_whole(self):
         assert Passages.with_text("redacted").replace(f"{REDACTED} and redacted") == f"{REDACTED} and {REDACTED}"
         assert Passages.with_text("[redacted] and").spans(f"{REDACTED} and") == []
