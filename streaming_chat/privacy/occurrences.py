@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.db.alias import live_database
-from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, Review
+from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, Review, ReviewNotes, Verdict
 from streaming_chat.protocol import events
 
 from .passages import Passages, Span, find_in, strings_in, texts_in, texts_of
@@ -116,6 +116,17 @@ def reviews_of(scope: Scope) -> Any:
     return Review.objects.using(live_database()).filter(pk=scope.conversation).exclude(notes="")
 
 
+def notes_in(scope: Scope) -> Any:
+    """Return all versions of the notes of the conversation."""
+    return ReviewNotes.objects.using(live_database()).filter(conversation=scope.conversation).exclude(text="")
+
+
+def corrections_in(scope: Scope) -> Any:
+    """Return the verdicts with corrected answers for the messages of the scope."""
+    verdicts = Verdict.objects.using(live_database()).filter(conversation=scope.conversation).exclude(correction="")
+    return verdicts if scope.message is None else verdicts.filter(message__in=_ids(scope))
+
+
 def occurrences(scope: Scope) -> Iterator[Occurrence]:
     """Yield every passage, those of messages last."""
     conversation = Conversation.objects.using(live_database()).get(pk=scope.conversation)
@@ -125,7 +136,16 @@ def occurrences(scope: Scope) -> Iterator[Occurrence]:
             (_("system prompt"), [conversation.system_prompt]),
             (_("metadata"), strings_in(conversation.metadata)),
         ]
-    beside += [(_("notes"), [review.notes]) for review in reviews_of(scope)]
+    # The newest version is in both.
+    notes = {
+        text
+        for rows in (reviews_of(scope).values_list("notes"), notes_in(scope).values_list("text"))
+        for (text,) in rows
+    }
+    beside += [
+        (_("notes"), sorted(notes)),
+        (_("corrected answer"), [each.correction for each in corrections_in(scope)]),
+    ]
     beside += [(_("comment"), [feedback.comment]) for feedback in comments_in(scope)]
     for where, texts in beside:
         yield from _in_texts(where, texts, scope)

@@ -21,10 +21,22 @@ from streaming_chat.db.hooks import SavedText
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import AccessRecord, Conversation, Message, ModelTitle, SearchEntry
 from streaming_chat.search import backends, entries
+from streaming_chat.search.tokenizer import words
 
 from . import copies
 from .audit import record
-from .occurrences import Scope, access_records, comments_in, groups, is_live, occurrences, reviews_of, searches_about
+from .occurrences import (
+    Scope,
+    access_records,
+    comments_in,
+    corrections_in,
+    groups,
+    is_live,
+    notes_in,
+    occurrences,
+    reviews_of,
+    searches_about,
+)
 from .passages import REDACTED, find_in, redacted_columns
 from .redactions import StillLiveError, begins_with
 
@@ -122,7 +134,7 @@ def _redact_title(conversation: Conversation, changed: Sequence[Message], scope:
 
 
 def _redact_beside(scope: Scope) -> None:
-    """Replace the passages in comments and in notes."""
+    """Replace the passages in comments, notes with their history, and corrected answers."""
     for feedback in comments_in(scope):
         replaced = scope.passages.replace(feedback.comment)
         if replaced != feedback.comment:
@@ -132,6 +144,12 @@ def _redact_beside(scope: Scope) -> None:
         if replaced != review.notes:
             # A reviewer whose form has the old notes must not save them again.
             reviews_of(scope).filter(pk=review.pk).update(notes=replaced, version=F("version") + 1)
+    for version in notes_in(scope):
+        replaced = scope.passages.replace(version.text)
+        if replaced != version.text:
+            notes_in(scope).filter(pk=version.pk).update(text=replaced, words=words(replaced))
+    for verdict in corrections_in(scope):
+        corrections_in(scope).filter(pk=verdict.pk).update(correction=scope.passages.replace(verdict.correction))
 
 
 def _redact_conversation(conversation: Conversation, scope: Scope) -> None:

@@ -15,7 +15,9 @@ from streaming_chat.models import (
     ProviderState,
     ReplyEvent,
     Review,
+    ReviewNotes,
     SearchEntry,
+    Verdict,
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy.audit import record
@@ -124,6 +126,21 @@ class RedactPassagesTests(TestCase):
         review = Review.objects.get()
         # The form of a reviewer that has the old notes is refused.
         assert (review.notes, review.version) == (f"About {REDACTED}.", 5)
+
+    def test_the_history_of_notes_and_corrected_answers(self):
+        for text in ("About Rosebud.", "Nothing"):
+            ReviewNotes.objects.create(conversation=self.conversation, text=text, words=words(text))
+        for message in (self.reply, self.other):
+            Verdict.objects.create(
+                conversation=self.conversation, message=message, value="bad", correction="Not Rosebud."
+            )
+        self.redact(self.reply)
+        versions = ReviewNotes.objects.order_by("pk")
+
+        assert [version.text for version in versions] == [f"About {REDACTED}.", "Nothing"]
+        assert not set(words("Rosebud")) & set(versions[0].words)
+        assert Verdict.objects.get(message=self.reply).correction == f"Not {REDACTED}."
+        assert Verdict.objects.get(message=self.other).correction == "Not Rosebud."
 
     def test_what_cannot_be_changed_in_part_is_removed(self):
         for message in (self.reply, self.other):
