@@ -37,6 +37,8 @@ _DELAYS = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
 _LEASE_SECONDS = 120
 # Another process may have left an alert: the longest time in seconds until it is found.
 _POLL_SECONDS = 30.0
+# The database's clock may be behind: what is due by this process's clock is looked at again after so many seconds.
+_SHORTEST_WAIT_SECONDS = 0.5
 # Shortest time in seconds between two checks of the thresholds, which read the replies of a day.
 _CHECK_SECONDS = 15.0
 
@@ -99,7 +101,7 @@ class Sender:
         seconds = _seconds_until_due()
         if self._is_check_due:
             seconds = min(seconds, self._next_check - time.monotonic())
-        return max(seconds, 0.0)
+        return max(seconds, _SHORTEST_WAIT_SECONDS)
 
 
 sender = Sender()

@@ -173,7 +173,7 @@ class ThreadTests(TransactionTestCase):
         with Receiver() as receiver, override_settings(**receiver.settings):
             outbox.put("label", "one", {"label": "Legal"})
             wait_until(lambda: receiver.accepted)
-            wait_until(lambda: Alert.objects.filter(pending=[]).exists())
+            wait_until(lambda: Alert.objects.filter(pending=[], next_attempt_at=None).exists())
 
     def test_thresholds_are_checked_when_a_reply_has_ended(self):
         make_reply(make_conversation(), "x", cost=Decimal(2))
@@ -182,7 +182,7 @@ class ThreadTests(TransactionTestCase):
             wait_until(lambda: receiver.accepted, 30)
 
             assert receiver.accepted[0]["data"]["spent"] == "2.00"
-            wait_until(lambda: Alert.objects.filter(pending=[]).exists())
+            wait_until(lambda: Alert.objects.filter(pending=[], next_attempt_at=None).exists())
 
 
 @pytest.mark.slow
