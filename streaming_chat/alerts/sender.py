@@ -140,7 +140,7 @@ def _deliver(alert: Alert, using: str) -> None:
         else:
             alert.pending.remove(channel)
             # At once: it must not be sent again if the next channel takes long.
-            Alert.objects.using(using).filter(pk=alert.pk).update(pending=alert.pending)
+            _taken(alert, using).update(pending=alert.pending)
     _plan_next(alert, using)
 
 
@@ -150,7 +150,12 @@ def _plan_next(alert: Alert, using: str) -> None:
         next_attempt_at = Now() + timedelta(seconds=_DELAYS[alert.attempts - 1])
     elif alert.pending:
         logger.error("Alert %s is given up after %d attempts.", alert.pk, alert.attempts)
-    Alert.objects.using(using).filter(pk=alert.pk).update(next_attempt_at=next_attempt_at)
+    _taken(alert, using).update(next_attempt_at=next_attempt_at)
+
+
+def _taken(alert: Alert, using: str) -> Any:
+    """Return the row of an alert, unless another process has taken it since."""
+    return Alert.objects.using(using).filter(pk=alert.pk, attempts=alert.attempts)
 
 
 def reason_of(error: Exception) -> str:
