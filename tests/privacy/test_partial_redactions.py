@@ -261,7 +261,7 @@ class CanaryTests(TransactionTestCase):
         get_notifier().publish(reply.pk, [Event("start", {}), Event("text", CANARY)])
         wait_until(lambda: keys(CANARY, self.valkey))
         get_notifier().stop_publishing(reply.pk)
-        Review.objects.create(conversation=conversation, notes=f"About {CANARY}.")
+        Review.objects.update_or_create(conversation=conversation, defaults={"notes": f"About {CANARY}."})
         record("search", self.staff, terms=f"{CANARY} in")
         return conversation, reply
 
