@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from django.conf import settings
 from django.test import SimpleTestCase, override_settings
 from django.utils import timezone
@@ -18,6 +19,7 @@ EXAMPLE = settings.BASE_DIR / "docs" / "examples" / "alert_receiver.py"
 OTHER = f"whsec_{base64.b64encode(b'o' * 32).decode()}"
 
 
+@pytest.mark.slow
 class AlertReceiverTests(SimpleTestCase):
     def setUp(self):
         self.process = subprocess.Popen(

@@ -3,6 +3,7 @@
 import base64
 import socket
 
+import pytest
 from django.test import SimpleTestCase, override_settings
 from django.utils import timezone
 
@@ -50,6 +51,7 @@ class AddressTests(SimpleTestCase):
                 assert not is_address(url)
 
 
+@pytest.mark.slow
 class SendTests(SimpleTestCase):
     def send(self, receiver: Receiver, sent: Alert | None = None) -> None:
         with override_settings(**receiver.settings):

@@ -12,12 +12,15 @@ from .axe import violations
 from .conftest import sign_in, watched
 
 REDACTOR = ("view_conversation", "view_transcript", "redact_transcript")
-# Selects from the beginning of one element of a message to the end of another.
+# Selects in a message, from the beginning of one text to the end of another.
 SELECT = """([message, from, to]) => {
+  const walker = document.createTreeWalker(document.getElementById(`m-${message}`), NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  while (walker.nextNode()) nodes.push(walker.currentNode);
+  const [start, end] = [from, to].map((words) => nodes.find((node) => node.data.includes(words)));
   const range = document.createRange();
-  const at = (words) => [...document.querySelectorAll(`#m-${message} *`)].findLast((one) => one.textContent.includes(words));
-  range.setStart(at(from).firstChild, at(from).firstChild.textContent.indexOf(from));
-  range.setEnd(at(to).firstChild, at(to).firstChild.textContent.indexOf(to) + to.length);
+  range.setStart(start, start.data.indexOf(from));
+  range.setEnd(end, end.data.indexOf(to) + to.length);
   getSelection().removeAllRanges();
   getSelection().addRange(range);
 }"""

@@ -2,6 +2,7 @@
 
 from io import StringIO
 
+import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
 from django.test import SimpleTestCase, override_settings
@@ -11,6 +12,7 @@ from streaming_chat.signals import alert_raised
 from tests.alerts.receiver import Receiver
 
 
+@pytest.mark.slow
 class TestAlertTests(SimpleTestCase):
     def run_command(self, *arguments: str) -> str:
         self.out = StringIO()
