@@ -21,10 +21,12 @@ REPLIES = "/admin/streaming_chat/message/"
 
 def pages() -> dict[str, str]:
     """Return the addresses to ask for, by what they are; ids are of this database. q: the words of a search."""
-    from streaming_chat.models import Conversation, Message
+    from streaming_chat.models import Conversation, Message, Review
 
     message = Message.objects.filter(role="assistant").order_by("-id")[500]
     reference = Message.objects.exclude(ref="").order_by("-id").first().ref
+    reviewed = Review.objects.exclude(done_by=None).order_by("-done_at").first()
+    reviewer = reviewed.done_by_id
     owner = Conversation.objects.exclude(owner=None).order_by("-id").first().owner_key
     # In the middle of the data: far from the newest rows.
     newest = Conversation.objects.order_by("-last_activity").first().last_activity
@@ -52,6 +54,12 @@ def pages() -> dict[str, str]:
         "of a rare version": "?metadata=version=1.3",
         "of a page that there is not": "?metadata=page=/none/",
         "of a page, of a week": f"?metadata=page=/order/&{week}",
+        "with a verdict": "?verdict=bad",
+        "with a rare verdict": "?verdict=unsafe",
+        "with a label": "?label=rude",
+        "with a label that nobody gave": "?label=none",
+        "of a reviewer": f"?reviewer={reviewer}",
+        "of a reviewer, with a verdict, of a week": f"?reviewer={reviewer}&verdict=bad&{week}",
         "deleted": "?deleted=1",
         "not deleted": "?deleted=0",
         "by the id of a message": f"?q={message.pk}",
@@ -87,6 +95,7 @@ def pages() -> dict[str, str]:
         "a beginning": "refun*",
         "Chinese": "取消",
         "what nobody said": "xyzzyx",
+        "words of notes": "wrong delivery",
     }
     longest = Conversation.objects.order_by("-message_count", "-pk").first()
     return {
@@ -99,6 +108,8 @@ def pages() -> dict[str, str]:
         "a message in it": f"{CONVERSATIONS}{message.conversation_id}/change/?message={message.pk}",
         f"the longest transcript, {longest.message_count} messages": f"{CONVERSATIONS}{longest.pk}/change/",
         **{f"numbers of {days} days": f"{CONVERSATIONS}numbers/?days={days}" for days in (7, 28, 90)},
+        **{f"review statistics of {days} days": f"{CONVERSATIONS}review/numbers/?days={days}" for days in (7, 28, 90)},
+        "notes of a review": f"{CONVERSATIONS}{reviewed.pk}/review/notes/",
         "numbers of 28 days, of one model": f"{CONVERSATIONS}numbers/?days=28&model=openai:gpt-6-luna",
         "access records": "/admin/streaming_chat/accessrecord/",
     }
@@ -127,7 +138,12 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    _measure(options.conversations, options.runs)
+    from django.test import override_settings
+
+    from chatproject.seed_reviews import LABELS
+
+    with override_settings(STREAMING_CHAT_REVIEW_LABELS=[*LABELS, "none"]):
+        _measure(options.conversations, options.runs)
 
 
 def _measure(conversations: int, runs: int) -> None:

@@ -44,14 +44,14 @@ def main(words: Sequence[str]) -> None:
     options = arguments.parse_args(words)
     django.setup()
     # Only now: they have models.
-    from streaming_chat.admin.search_page import snippets
+    from streaming_chat.admin.snippets import marked_snippets
     from streaming_chat.models import Message, SearchEntry
     from streaming_chat.search import query
 
     def page(sought: str, *, everything: bool) -> int:
         found = query.search(sought, everything=everything)
         for hit in found.hits:
-            snippets(hit.text, found.terms)
+            marked_snippets(hit.text, found.terms)
         return len(found.hits)
 
     rare = _rare_words()

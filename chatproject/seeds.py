@@ -23,6 +23,8 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, DailyUsage, Feedback, Message, Status
 from streaming_chat.protocol import endings
 
+from .seed_reviews import Reviews, reviewers
+
 _AT_ONCE = 1_000
 _VOCABULARY = 20_000
 _OWNERS = 500
@@ -113,8 +115,10 @@ def seed(conversations: int, until: datetime, *, number: int = 1) -> Iterator[in
     chance = random.Random(number)  # noqa: S311  (no secrets: the same again is wanted)
     writer = Writer(chance)
     owners = _owners()
+    # Chances of their own: the conversations are the same without reviews.
+    review_chance, by = random.Random(number), reviewers()  # noqa: S311  (as above)
     for start in range(0, conversations, _AT_ONCE):
-        batch = _Batch(chance, writer, owners, until - SPAN * 2 / 3)
+        batch = _Batch(chance, writer, owners, until - SPAN * 2 / 3, Reviews(review_chance, by))
         for index in range(start, min(start + _AT_ONCE, conversations)):
             batch.add(until - SPAN * (1 - (index + 1) / conversations))
         yield batch.save()
@@ -133,11 +137,14 @@ def _owners() -> Sequence[Any]:
 class _Batch:
     """Rows of one transaction."""
 
-    def __init__(self, chance: random.Random, writer: Writer, owners: Sequence[Any], retired_at: datetime) -> None:
+    def __init__(
+        self, chance: random.Random, writer: Writer, owners: Sequence[Any], retired_at: datetime, reviews: Reviews
+    ) -> None:
         self._chance = chance
         self._writer = writer
         self._owners = owners
         self._retired_at = retired_at
+        self._reviews = reviews
         self._conversations: list[Conversation] = []
         self._messages: list[Message] = []
         self._feedback: list[Feedback] = []
@@ -174,6 +181,7 @@ class _Batch:
         # A message of later in the transaction: both databases look at its end.
         conversation.head_id = parent
         self._conversations.append(conversation)
+        self._reviews.add(conversation, self._messages[-2 * pairs :])
 
     def _turn(self, conversation: Conversation, when: datetime, parent: uuid.UUID | None, model: str) -> uuid.UUID:
         asked = self._writer.question()
@@ -249,6 +257,7 @@ class _Batch:
             Conversation.objects.using(using).bulk_create(self._conversations)
             Message.objects.using(using).bulk_create(self._messages, batch_size=500)
             Feedback.objects.using(using).bulk_create(self._feedback)
+            self._reviews.save(using)
         return len(self._messages)
 
 

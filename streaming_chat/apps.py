@@ -15,6 +15,7 @@ class StreamingChatConfig(AppConfig):
         """Register the system checks, and what search, review and privacy do inside other transactions."""
         # Here, because models are not loaded before.
         from . import checks  # noqa: F401  (importing the checks registers them)
+        from .alerts import sender
         from .chats import model_titles
         from .conf import conf
         from .db import hooks
@@ -26,6 +27,7 @@ class StreamingChatConfig(AppConfig):
         hooks.texts_saved.register(entries.add)
         hooks.conversation_changed.register(queues.columns_on_change)
         deletion.connect()
+        sender.connect()
         preparation.prepare_with_first_request()
         # A receiver costs each ending a thread's turn, also if it does nothing.
         if conf.STREAMING_CHAT_TITLE_MODEL:

@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 from django.conf import settings
 from django.utils.functional import Promise
+from django.utils.translation import gettext_noop
 
 T = TypeVar("T")
 
@@ -129,6 +130,13 @@ _NOTIFIER: Entry = {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier
 # Its options limit visitors alone.
 DEFAULT_QUOTA: Entry = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota"}
 _PERMISSIONS: Entry = {"BACKEND": "streaming_chat.accounts.permissions.Permissions"}
+
+# With bounded repetitions: a text of a million letters must not take longer than its length demands.
+_PATTERNS = {
+    gettext_noop("E-mail addresses"): r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}",
+    gettext_noop("Card numbers"): r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)",
+    gettext_noop("Telephone numbers"): r"(?<![\w+])\+?\d(?:[ ()/.-]{0,2}\d){6,14}(?!\w)",
+}
 
 
 class Backends:
@@ -297,7 +305,45 @@ class Review:
     )
 
 
-class Conf(Backends, Models, Page, Limits, Timing, Review):
+class Redaction:
+    STREAMING_CHAT_REDACTION_PATTERNS = Setting[dict[str, str]](
+        _PATTERNS,
+        TABLE,
+        "The regular expressions that staff can choose when they [redact passages](privacy.md#redacting-passages), by a name"
+        " for people. Letters match in both cases. A text of a user must not make one slow: bound its repetitions.",
+    )
+
+
+class Alerts:
+    STREAMING_CHAT_ALERT_WEBHOOK_URL = Setting(
+        "", STRING, "The address to which [alerts](alerts.md) are sent with POST."
+    )
+    STREAMING_CHAT_ALERT_WEBHOOK_SECRET = Setting(
+        "",
+        STRING,
+        "What signs them: `whsec_` and 24 to 64 random bytes in base64. `testalert --new-secret` prints one.",
+    )
+    STREAMING_CHAT_ALERT_EMAILS = Setting[list[str]](
+        [], STRINGS, "The addresses that get an email for each alert, through Django's email settings."
+    )
+    STREAMING_CHAT_ALERT_ERROR_PERCENT = Setting[float | None](
+        None,
+        optional(number("percent", 0, 100)),
+        "Alert if a larger share of a provider's replies of the last 10 minutes has failed, of at least 10 replies.",
+    )
+    STREAMING_CHAT_ALERT_DAILY_BUDGET = Setting[float | None](
+        None, optional(number("dollars")), "Alert if the site has spent more on a day (UTC)."
+    )
+    STREAMING_CHAT_ALERT_DAILY_USER_BUDGET = Setting[float | None](
+        None, optional(number("dollars")), "Alert if one user, or one visitor, has spent more on a day (UTC)."
+    )
+    STREAMING_CHAT_ALERT_LABELS = Setting[list[str]](
+        [], STRINGS, "Alert if a reviewer gives one of these labels, which are in `REVIEW_LABELS`."
+    )
+    STREAMING_CHAT_ALERT_ON_BAD_FEEDBACK = Setting(False, FLAG, "Alert if a reply gets a thumbs down.")
+
+
+class Conf(Backends, Models, Page, Limits, Timing, Review, Redaction, Alerts):
     """The settings, by their full names."""
 
     def __init__(self) -> None:

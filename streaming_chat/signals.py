@@ -1,7 +1,8 @@
-"""Signals of a reply's life, sent after the commit, on a thread of their own, by `send_robust`. They carry ids only.
+"""Signals of a reply's life and of alerts, sent after the commit, on a thread of their own, by `send_robust`. None has text.
 
 reply_started: message, conversation (UUIDs).
 reply_ended: message, conversation, status, end_reason.
+alert_raised: alert (a UUID), kind, data (ids, numbers and names of settings); see docs/alerts.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ logger = logging.getLogger("streaming_chat")
 
 reply_started = Signal()
 reply_ended = Signal()
+alert_raised = Signal()
 
 
 @cache

@@ -14,7 +14,16 @@ from django.db import connection
 from streaming_chat.conf import conf
 from streaming_chat.engine.completion import Completion
 from streaming_chat.engine.ending_journal import Record, journal
-from streaming_chat.models import Conversation, Feedback, Message, ProviderState, ReplyEvent
+from streaming_chat.models import (
+    Conversation,
+    Feedback,
+    Message,
+    ProviderState,
+    ReplyEvent,
+    Review,
+    ReviewNotes,
+    Verdict,
+)
 from streaming_chat.protocol.events import Event
 
 from .factories import make_conversation, make_message, make_reply, make_user
@@ -52,6 +61,9 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
     Feedback.objects.create(
         message=reply, value=-1, comment=f"Not {CANARY}", by=owner, owner_key=conversation.owner_key
     )
+    Review.objects.create(conversation=conversation, notes=CANARY, version=1)
+    ReviewNotes.objects.create(conversation=conversation, by=owner, text=f"Asked for {CANARY}")
+    Verdict.objects.create(conversation=conversation, message=reply, value="bad", correction=f"It was {CANARY}")
     # As a crash between two versions of the app might leave some.
     ReplyEvent.objects.create(message=reply, position=1, kind="text", payload=CANARY)
     ProviderState.objects.create(message=reply, state=f'[{{"signature": "{CANARY}"}}]')

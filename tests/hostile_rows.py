@@ -13,6 +13,7 @@ from streaming_chat.models import (
     Feedback,
     Message,
     Review,
+    ReviewNotes,
     ShareLink,
     Verdict,
 )
@@ -62,7 +63,9 @@ def make_rows(text: str, number: int = 0) -> Rows:
     redacted = make_message(conversation, "", redacted_at=Now(), redacted_by=text)
     visitors = Conversation.objects.create(owner_key=f"v:{text[:150]} {number}", title=text[:200], model=text)
     _judge(conversation, reply, judge, text)
-    AccessRecord.objects.create(kind="open", by_name=text, conversation=conversation.pk, message=reply.pk)
+    AccessRecord.objects.create(
+        kind="open", by_name=text, conversation=conversation.pk, message=reply.pk, reason=text[:255]
+    )
     for kind in ("search", "export"):
         AccessRecord.objects.create(kind=kind, by_name=text, owner_key=visitors.owner_key, terms=text)
     AccessToken.objects.create(owner=owner, name=text[:100], prefix=secrets.token_hex(4))
@@ -84,7 +87,9 @@ def _judge(conversation: Conversation, reply: Message, judge: Any, text: str) ->
     key = f"v:{text[:158]}"
     Feedback.objects.create(message=reply, value=-1, comment=text, by=judge, owner_key=key)
     for message in (None, reply):
-        Verdict.objects.create(conversation=conversation, message=message, value="bad", labels=[text], by=judge)
+        said = {"value": "bad", "labels": [text], "correction": text if message else ""}
+        Verdict.objects.create(conversation=conversation, message=message, by=judge, **said)
+    ReviewNotes.objects.create(conversation=conversation, by=judge, text=text)
     Review.objects.create(
         conversation=conversation,
         reviewer=judge,

@@ -146,6 +146,40 @@ class ValueTests(ChecksTestCase):
                     assert self.ids(checks.check_values, **{name: value}) == ["E001"]
 
 
+class RedactionPatternTests(ChecksTestCase):
+    def test_patterns(self):
+        assert self.ids(checks.check_redaction_patterns) == []
+        for patterns in ({"a": "("}, {"a": ""}, {"a": "x*"}, {"a": 1}, {"": "x"}, {1: "x"}, ["x"]):
+            with self.subTest(patterns):
+                assert self.ids(checks.check_redaction_patterns, STREAMING_CHAT_REDACTION_PATTERNS=patterns) == ["E013"]
+
+
+class AlertTests(ChecksTestCase):
+    secret = f"whsec_{'A' * 32}"
+
+    def found(self, **changed):
+        return self.ids(checks.check_alerts, **{f"STREAMING_CHAT_{name}": value for name, value in changed.items()})
+
+    def test_what_can_be_sent(self):
+        assert self.found() == []
+        assert self.found(ALERT_WEBHOOK_URL="https://example.com/a", ALERT_WEBHOOK_SECRET=self.secret) == []
+        assert self.found(ALERT_EMAILS=["ops@example.com"], ALERT_LABELS=["a"], REVIEW_LABELS=["a", "b"]) == []
+
+    def test_a_webhook_that_cannot_be_sent(self):
+        assert self.found(ALERT_WEBHOOK_URL="example.com", ALERT_WEBHOOK_SECRET=self.secret) == ["E014"]
+        assert self.found(ALERT_WEBHOOK_URL="https://example.com") == ["E014"]
+        assert self.found(ALERT_WEBHOOK_URL="https://a:b@example.com", ALERT_WEBHOOK_SECRET="x") == ["E014", "E014"]
+
+    def test_what_is_no_email_address(self):
+        assert self.found(ALERT_EMAILS=["ops@example.com", "ops"]) == ["E014"]
+
+    def test_labels_that_nobody_can_give(self):
+        assert self.found(ALERT_LABELS=["a", "b"], REVIEW_LABELS=["a"]) == ["W013"]
+
+    def test_values_of_wrong_types_are_left_to_their_own_check(self):
+        assert self.found(ALERT_EMAILS=5, ALERT_WEBHOOK_URL="x") == []
+
+
 class IntervalTests(ChecksTestCase):
     def test_a_lease_that_a_late_flush_would_lose(self):
         [message] = self.messages(checks.check_intervals, STREAMING_CHAT_FLUSH_SECONDS=5)

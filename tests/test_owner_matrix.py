@@ -120,6 +120,7 @@ KINDS = {
     "admin/streaming_chat/conversation/export/<str:form>/": TRANSCRIPTS,
     f"admin/streaming_chat/conversation/{C}/export/<str:form>/": TRANSCRIPTS,
     f"admin/streaming_chat/conversation/{C}/messages/{M}/redact/": TRANSCRIPTS,
+    f"admin/streaming_chat/conversation/{C}/redact/": TRANSCRIPTS,
 }
 # What visitors get, at rows of others; what is there for nobody who has an account.
 VISITING = {

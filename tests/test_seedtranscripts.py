@@ -9,7 +9,7 @@ from django.test import TestCase
 
 from chatproject import seeds
 from streaming_chat.chats.branches import branch
-from streaming_chat.models import Conversation, Feedback, Message
+from streaming_chat.models import Conversation, Feedback, Message, Review, Verdict
 from tests.factories import make_conversation
 
 
@@ -96,6 +96,19 @@ class SeedTests(TestCase):
         assert Message.objects.filter(text__contains="図書館").exists()
         assert Conversation.objects.exclude(deleted_at=None).exists()
         assert Message.objects.exclude(model="").exclude(model=F("conversation__model")).exists()
+
+    def test_some_are_reviewed_as_the_app_would_have_saved_it(self):
+        seed("--conversations", "300")
+        done = Conversation.objects.filter(review_state="done")
+
+        assert 10 <= done.count() <= 60
+        assert set(done.values_list("needs_attention", flat=True)) == {False}
+        assert {review.conversation_id for review in Review.objects.all()} == set(done.values_list("pk", flat=True))
+        for review in Review.objects.select_related("conversation"):
+            assert review.through_id == review.conversation.head_id
+            assert [version.text for version in review.conversation.review_notes.all()] == [review.notes]
+        assert {verdict.message.role for verdict in Verdict.objects.select_related("message")} == {"assistant"}
+        assert Verdict.objects.exclude(correction="").exclude(labels=[]).exists()
 
     def test_the_same_number_gives_the_same_texts(self):
         seed("--conversations", "3", "--seed", "7")

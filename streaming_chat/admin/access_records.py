@@ -24,7 +24,7 @@ _MAX_CONVERSATIONS = 1_000
 class AccessRecordAdmin(ListAdmin):
     """Access records, newest first. Search terms are text: only users who may read texts see them."""
 
-    list_display = ("at", "named", "kind", "about", "count")
+    list_display = ("at", "named", "kind", "about", "count", "reason")
     list_filter = ("kind", "at")
     list_per_page = 100
     ordering = ("-at", "-id")

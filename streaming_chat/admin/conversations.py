@@ -42,6 +42,9 @@ from .lists import may_read, may_see, record_list
 from .live import follow_view, live_words, stop_view
 from .pages import as_uuid, post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
+from .review_filters import REVIEW_FILTERS
+from .review_notes import notes_view
+from .review_numbers import review_numbers_view
 from .share_links import may_revoke
 from .transcripts import Transcript
 
@@ -50,13 +53,15 @@ from .transcripts import Transcript
 _LOOKUPS = frozenset(
     {
         *("last_status__exact", "last_activity__gte", "last_activity__lt", "owner_key"),
-        *parameters_of(*CONVERSATION_FILTERS, *CONVERSATION_FORMS),
+        *parameters_of(*CONVERSATION_FILTERS, *CONVERSATION_FORMS, *REVIEW_FILTERS),
     }
 )
 
 
 # The addresses that take POST; see pages.post_only.
-_POST_ONLY = frozenset(f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "find", "redact"))
+_POST_ONLY = frozenset(
+    f"streaming_chat_conversation_{name}" for name in ("export", "export_list", "find", "redact", "redact_passages")
+)
 _GET_AND_POST = frozenset(f"streaming_chat_conversation_{name}" for name in ("changelist", "search"))
 
 
@@ -69,6 +74,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         "named",
         "status",
         "reviewed",
+        "judged",
         "active",
         "owned_by",
         "model",
@@ -76,7 +82,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         "tokens",
         "spent",
     )
-    list_filter = (*CONVERSATION_FORMS, "last_status", *CONVERSATION_FILTERS, "last_activity")
+    list_filter = (*CONVERSATION_FORMS, "last_status", *CONVERSATION_FILTERS, *REVIEW_FILTERS, "last_activity")
     list_select_related = ("owner", "review__reviewer", "review__done_by")
     list_per_page = 50
     allowed_lookups = _LOOKUPS
@@ -98,10 +104,14 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         """Return Django's addresses, restricted to GET and HEAD except for the list's actions, and the app's own."""
         view = self.admin_site.admin_view
         numbers = view(partial(dashboard.dashboard_view, self))
+        notes = view(partial(notes_view, self))
+        review_numbers = view(partial(review_numbers_view, self))
         search = view(sensitive_post_parameters()(partial(search_page.search_view, self)))
         urls = [
             path("numbers/", numbers, name="streaming_chat_conversation_numbers"),
+            path("review/numbers/", review_numbers, name="streaming_chat_conversation_review_numbers"),
             path("search/", search, name="streaming_chat_conversation_search"),
+            path("<uuid:pk>/review/notes/", notes, name="streaming_chat_conversation_review_notes"),
             *super().get_urls(),
         ]
         for url in urls:
@@ -140,11 +150,14 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         """Include deleted conversations. Do not load columns that the list does not show."""
         hidden = ["system_prompt", "metadata", "review__notes"]
-        return super().get_queryset(request).defer(*hidden, *([] if may_read(request) else ["title"]))
+        rows = super().get_queryset(request).defer(*hidden, *([] if may_read(request) else ["title"]))
+        return review_bar.with_verdicts(request, rows)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Show titles only to users who may read them."""
-        return ["titled" if name == "named" and may_read(request) else name for name in self.list_display]
+        """Show titles only to users who may read them, and verdicts only to reviewers."""
+        hidden = "" if review_bar.may_review(request) else "judged"
+        names = [name for name in self.list_display if name != hidden]
+        return ["titled" if name == "named" and may_read(request) else name for name in names]
 
     def search(self, request: HttpRequest, queryset: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
         """Search by owner, id and reference, and in texts for users who may read them."""
@@ -187,6 +200,11 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
     def reviewed(self, conversation: Conversation) -> str:
         """The state of the review, and the reviewer."""
         return review_bar.describe_state(conversation)
+
+    @admin.display(description=_("verdicts"))
+    def judged(self, conversation: Conversation) -> SafeString:
+        """What reviewers said of it."""
+        return format_html("<bdi>{}</bdi>", review_bar.describe_verdicts(conversation))
 
     @admin.display(description=_("tokens in / out"))
     def tokens(self, conversation: Conversation) -> str:

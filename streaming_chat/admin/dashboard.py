@@ -18,18 +18,18 @@ from streaming_chat.exceptions import ERRORS, error_text
 from streaming_chat.usage.reports import Report, Totals
 
 from .charts import Chart, Series, make_chart
-from .formats import decimal, money
+from .formats import count, decimal, money, share
 from .pages import render_page
 
 RANGES = (7, 28, 90)
-_DEFAULT_RANGE = 28
+DEFAULT_RANGE = 28
 
 
 def dashboard_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the statistics of a number of days and of a model; by default of 28 days and all models."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    days = next((days for days in RANGES if str(days) == request.GET.get("days")), _DEFAULT_RANGE)
+    days = next((days for days in RANGES if str(days) == request.GET.get("days")), DEFAULT_RANGE)
     model = request.GET.get("model", "")
     report = Report.of_last(days, model)
     context = {
@@ -56,13 +56,13 @@ def _report_context(report: Report) -> dict[str, Any]:
 
 
 def _missing(report: Report) -> str:
-    count = len(report.missing)
+    days = len(report.missing)
     text = ngettext(
         "{count} day has not been counted yet. Run {command} every night.",
         "{count} days have not been counted yet. Run {command} every night.",
-        count,
+        days,
     )
-    return text.format(count=localize(count), command="manage.py rollup") if count else ""
+    return text.format(count=localize(days), command="manage.py rollup") if days else ""
 
 
 def _tiles(total: Totals) -> list[tuple[str, str, str]]:
@@ -70,9 +70,9 @@ def _tiles(total: Totals) -> list[tuple[str, str, str]]:
     broken = total.interrupted + total.failed
     rated = total.good + total.bad
     return [
-        (_("Replies"), _count(total.replies), ""),
-        (_("Completed"), _share(total.completed, total.replies), ""),
-        (_("Interrupted or failed"), _share(broken, total.replies), _count(broken)),
+        (_("Replies"), count(total.replies), ""),
+        (_("Completed"), share(total.completed, total.replies), ""),
+        (_("Interrupted or failed"), share(broken, total.replies), count(broken)),
         (
             _("Time to first token"),
             _about(_seconds(total.first_event_median)),
@@ -81,7 +81,7 @@ def _tiles(total: Totals) -> list[tuple[str, str, str]]:
         (_("Tokens per second"), _about(_speed(total.speed_median)), f"p5: {_about(_speed(total.speed_p5))}"),
         (_("Cost"), money(total.cost), _uncosted(total)),
         (_("Cache hit rate"), _hit_rate(total), _written(total)),
-        (_("Good feedback"), _share(total.good, rated), _of_rated(rated)),
+        (_("Good feedback"), share(total.good, rated), _of_rated(rated)),
     ]
 
 
@@ -109,7 +109,7 @@ def _reply_charts(report: Report) -> list[Chart]:
         _series(report, "extreme", "p5", "speed_p5"),
     ]
     return [
-        make_chart("endings", _("Replies and how they ended"), days, endings, _count, least=2),
+        make_chart("endings", _("Replies and how they ended"), days, endings, count, least=2),
         make_chart("waits", _("Time to first token"), days, waits, _seconds, lines=True, note=_("Approximate.")),
         make_chart(
             "speeds",
@@ -135,56 +135,46 @@ def _usage_charts(report: Report) -> list[Chart]:
     feedback = [_series(report, "good", _("Good"), "good"), _series(report, "bad", _("Bad"), "bad")]
     return [
         make_chart("costs", _("Cost"), days, [cost], money, note=_uncosted(report.total)),
-        make_chart("tokens", _("Tokens"), days, tokens, _count, least=2),
-        make_chart("feedback", _("Feedback"), days, feedback, _count, least=2, note=_("By the day of the reply.")),
+        make_chart("tokens", _("Tokens"), days, tokens, count, least=2),
+        make_chart("feedback", _("Feedback"), days, feedback, count, least=2, note=_("By the day of the reply.")),
     ]
 
 
 def _errors(report: Report) -> list[tuple[str, str, str, str, str, str]]:
     """Return code, text, provider, count, share of all replies, and the length of a bar in percent of the longest."""
-    most = max((count for _code, _provider, count in report.errors), default=1)
+    most = max((replies for _code, _provider, replies in report.errors), default=1)
     return [
         (
             code,
             error_text(code) if code in ERRORS else "",
             provider,
-            _count(count),
-            _share(count, report.total.replies),
-            f"{count / most * 100:.1f}%",
+            count(replies),
+            share(replies, report.total.replies),
+            f"{replies / most * 100:.1f}%",
         )
-        for code, provider, count in report.errors
+        for code, provider, replies in report.errors
     ]
 
 
 def _row(totals: Totals) -> list[str]:
     return [
-        _count(totals.replies),
-        _share(totals.completed, totals.replies),
-        _share(totals.interrupted + totals.failed, totals.replies),
+        count(totals.replies),
+        share(totals.completed, totals.replies),
+        share(totals.interrupted + totals.failed, totals.replies),
         _seconds(totals.first_event_median),
         _seconds(totals.first_event_p95),
         _speed(totals.speed_median),
-        _count(totals.input_tokens),
+        count(totals.input_tokens),
         _hit_rate(totals),
-        _count(totals.output_tokens),
+        count(totals.output_tokens),
         money(totals.cost),
-        _count(totals.uncosted),
-        f"{_count(totals.good)} / {_count(totals.bad)}",
+        count(totals.uncosted),
+        f"{count(totals.good)} / {count(totals.bad)}",
     ]
 
 
 def _days(report: Report) -> list[str]:
     return [str(date_format(day, "MONTH_DAY_FORMAT")) for day in report.days]
-
-
-def _count(value: float) -> str:
-    return decimal(value, 0)
-
-
-def _share(part: int, whole: int) -> str:
-    if not whole:
-        return "–"
-    return _("{percent} %").format(percent=decimal(100 * part / whole, 1))
 
 
 def _seconds(milliseconds: float | None) -> str:
@@ -203,20 +193,20 @@ def _about(text: str) -> str:
 
 
 def _uncosted(totals: Totals) -> str:
-    count = totals.uncosted
-    text = ngettext("{count} reply has no known cost.", "{count} replies have no known cost.", count)
-    return text.format(count=_count(count)) if count else ""
+    replies = totals.uncosted
+    text = ngettext("{count} reply has no known cost.", "{count} replies have no known cost.", replies)
+    return text.format(count=count(replies)) if replies else ""
 
 
 def _hit_rate(totals: Totals) -> str:
     """Return the share of the input that came from the providers' caches."""
-    return _share(totals.cached_input_tokens, totals.input_tokens)
+    return share(totals.cached_input_tokens, totals.input_tokens)
 
 
 def _written(totals: Totals) -> str:
-    count = totals.cache_write_tokens
-    return _("{count} tokens written").format(count=_count(count)) if count else ""
+    tokens = totals.cache_write_tokens
+    return _("{count} tokens written").format(count=count(tokens)) if tokens else ""
 
 
-def _of_rated(count: int) -> str:
-    return ngettext("of {count} rated", "of {count} rated", count).format(count=_count(count))
+def _of_rated(replies: int) -> str:
+    return ngettext("of {count} rated", "of {count} rated", replies).format(count=count(replies))

@@ -1,7 +1,8 @@
 """Downloads from the admin: the selected conversations, those of the current list, or one transcript.
 
-With POST, for users who may read and export. In chunks, so their number costs no memory. Each has an access record that is
-committed before the first byte: with ATOMIC_REQUESTS, when the view has returned, and only then is the first chunk made.
+With POST, for users who may read and export. What reviewers recorded is only in the files of reviewers. In chunks, so their
+number costs no memory. Each has an access record that is committed before the first byte: with ATOMIC_REQUESTS, when the
+view has returned, and only then is the first chunk made.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
+from streaming_chat.exports.datasets import DATASETS, export_dataset
 from streaming_chat.exports.markdown import export_markdown
-from streaming_chat.exports.transcripts import FORMATS, ExportChunk, export
+from streaming_chat.exports.transcripts import FORMATS, ExportChunk, Jsonl, export
 from streaming_chat.models import AccessRecord, Conversation
 from streaming_chat.privacy.audit import record
 from streaming_chat.views.downloads import download
 
 from .lists import ReadOnlyAdmin, query_on_record
 from .pages import post_only, retry_on_lock_timeout, uuid_or_404
+from .review_bar import may_review
 
 _MARKDOWN = "markdown"
 
@@ -107,7 +110,9 @@ class ExportMixin(ReadOnlyAdmin):
         """Download all pages of the list with the same query."""
         if not self.has_export_permission(request):
             raise PermissionDenied
-        if form not in FORMATS:
+        if form in DATASETS and not may_review(request):
+            raise PermissionDenied
+        if form not in {*FORMATS, *DATASETS}:
             raise Http404
         try:
             changelist: Any = self.get_changelist_instance(request)
@@ -136,7 +141,7 @@ class ExportMixin(ReadOnlyAdmin):
         name = f"conversation-{conversation_id}"
         if form != _MARKDOWN:
             return _download(request, found, form, name)
-        chunks = export_markdown(conversation_id, through)
+        chunks = export_markdown(conversation_id, through, has_reviews=may_review(request))
         return download(request, _data(chunks), f"{name}.md", "text/markdown; charset=utf-8")
 
 
@@ -149,8 +154,12 @@ def _record_exports(conversation_ids: list[uuid.UUID], by: Any) -> None:
 def _download(
     request: HttpRequest, conversations: QuerySet[Conversation], form: str, name: str = ""
 ) -> HttpResponseBase:
-    made = FORMATS[form]()
-    name = name or f"transcripts-{timezone.localtime():%Y-%m-%d-%H%M}"
+    moment = f"{timezone.localtime():%Y-%m-%d-%H%M}"
+    if form in DATASETS:
+        chunks = export_dataset(conversations, DATASETS[form])
+        return download(request, _data(chunks), f"{form}-{moment}.{Jsonl.suffix}", Jsonl.content_type)
+    made = FORMATS[form](has_reviews=may_review(request))
+    name = name or f"transcripts-{moment}"
     return download(request, _data(export(conversations, made)), f"{name}.{made.suffix}", made.content_type)
 
 

@@ -32,6 +32,18 @@ def short_time(moment: datetime) -> str:
     return date_format(localtime(moment), "SHORT_DATETIME_FORMAT")
 
 
+def count(value: float) -> str:
+    """Return a whole number."""
+    return decimal(value, 0)
+
+
+def share(part: int, whole: int) -> str:
+    """Return a percentage with one decimal place; "–" of nothing."""
+    if not whole:
+        return "–"
+    return _("{percent} %").format(percent=decimal(100 * part / whole, 1))
+
+
 def owner_name(conversation: Conversation) -> str:
     """Return the username of a conversation's owner, or that they are a visitor or erased."""
     if conversation.owner is not None:

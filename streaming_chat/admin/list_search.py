@@ -1,4 +1,4 @@
-"""The search of the list of conversations: by owner, id, reference, or words of the texts.
+"""The search of the list of conversations: by owner, id, reference, or words of the texts, for reviewers also of notes.
 
 Among a million rows, exact values (ids, references) are looked up in an index first. Only if none matches is the query
 compared with names and, for users who may read, searched in the texts; that has an access record, saved first.
@@ -17,10 +17,11 @@ from django.db.models.functions import Coalesce
 
 from streaming_chat.models import AccessRecord, Conversation, Message
 from streaming_chat.privacy.audit import record
-from streaming_chat.search import query
+from streaming_chat.search import notes, query
 from streaming_chat.search.tokenizer import terms
 
 from .pages import as_uuid, owner_keys
+from .review_bar import may_review
 
 # A request id or reference belongs to one message; a proxy that reuses its ids must not make the query endless.
 _MAX_MESSAGES = 100
@@ -49,7 +50,7 @@ def _in_texts(term: str, request: Any) -> set[uuid.UUID]:
     # The record of the list or export that follows leaves these words out: see lists.py.
     request.searched_texts = True
     found, request.has_more_texts = query.conversations(term)
-    return found
+    return found | (notes.conversations(term, query.MAX_LISTED_HITS) if may_review(request) else set())
 
 
 def _by_id(term: str) -> Q | None:

@@ -1,8 +1,12 @@
-"""Redacting a message in its transcript: a first POST shows a confirmation, a second one redacts."""
+"""Redacting a message in its transcript: a first POST shows a confirmation, a second one redacts.
+
+With the permission to read, passages can be redacted instead: partial_redactions.py has that page.
+"""
 
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -13,11 +17,13 @@ from django.utils.translation import gettext as _
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Feedback, Message
-from streaming_chat.privacy.redactions import StillLiveError, redact, searches_quoting
+from streaming_chat.privacy.redactions import StillLiveError, redact, searches_quoting_message
+from streaming_chat.protocol.storable_text import storable
 
 from .history import log_change
 from .lists import ReadOnlyAdmin, may_read
 from .pages import post_only, render_page, retry_on_lock_timeout, transcript_url
+from .partial_redactions import passages_form, redact_passages_view
 from .review_bar import list_query
 
 
@@ -37,6 +43,11 @@ class RedactionMixin(ReadOnlyAdmin):
                 post_only(self, self.redact_message),
                 name="streaming_chat_conversation_redact",
             ),
+            path(
+                "<uuid:conversation_id>/redact/",
+                post_only(self, partial(redact_passages_view, self)),
+                name="streaming_chat_conversation_redact_passages",
+            ),
             *super().get_urls(),
         ]
 
@@ -51,7 +62,8 @@ class RedactionMixin(ReadOnlyAdmin):
             raise Http404
         if "confirmed" in request.POST and not message.is_live:
             try:
-                redact(message_id, request.user, terms="terms" in request.POST)
+                reason = request.POST.get("reason", "").strip()
+                redact(message_id, request.user, terms="terms" in request.POST, reason=storable(reason)[:255])
             except StillLiveError:
                 message.status = "streaming"
             else:
@@ -82,6 +94,7 @@ class RedactionMixin(ReadOnlyAdmin):
             "cancel": self._url(request, message),
             "comments": comments.count(),
             # Their number would reveal something about the text.
-            "searches": searches_quoting(message).count() if may_read(request) else None,
+            "passages_form": passages_form(request, message) if may_read(request) else None,
+            "searches": searches_quoting_message(message).count() if may_read(request) else None,
         }
         return render_page(self, request, "redact_confirmation", context)

@@ -9,7 +9,17 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db.models import Func, IntegerField, JSONField, OuterRef, QuerySet, Subquery
+from django.db.models import (
+    BooleanField,
+    ExpressionWrapper,
+    Func,
+    IntegerField,
+    JSONField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
 from django.db.models.functions import JSONObject
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
@@ -22,6 +32,7 @@ from streaming_chat.conf import conf
 from streaming_chat.models import Conversation, Message, Review, ReviewState, Verdict
 from streaming_chat.review import queues, reviews
 from streaming_chat.review.queues import Queue
+from streaming_chat.review.verdicts import MAX_CORRECTION_CHARS
 
 from .lists import MaxCount
 
@@ -68,10 +79,14 @@ class _JSONObject(JSONObject):
 
 
 class Verdicts(NamedTuple):
-    """The verdicts on one message, or on the conversation. mine: empty if the user gave none. others: in words."""
+    """The verdicts on one message, or on the conversation.
+
+    mine: empty if the user gave none. others: in words. corrections: by others, with their names.
+    """
 
     mine: Verdict
     others: list[str]
+    corrections: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,7 @@ class ReviewBar:
     queues = Queue.choices
     values = Verdict.Value.choices
     max_notes = reviews.MAX_NOTES_CHARS
+    max_correction = MAX_CORRECTION_CHARS
 
     @property
     def url(self) -> str:
@@ -136,7 +152,9 @@ class ReviewBar:
         """Return the verdicts on a message; None is the conversation as a whole."""
         found = [verdict for verdict in self.verdicts if verdict.message_id == message]
         mine = next((verdict for verdict in found if verdict.by_id == self.user.pk), None)
-        return Verdicts(mine or Verdict(), [_describe(verdict) for verdict in found if verdict is not mine])
+        others = [verdict for verdict in found if verdict is not mine]
+        corrections = [(_user_name(verdict.by), verdict.correction) for verdict in others if verdict.correction]
+        return Verdicts(mine or Verdict(), [describe_verdict(verdict) for verdict in others], corrections)
 
 
 def with_review(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
@@ -153,13 +171,28 @@ def with_review(request: HttpRequest, conversations: QuerySet[Conversation]) -> 
         left=_Count(queues.unreviewed(queue).values("pk")[: queues.MAX_COUNT])
         + _Count(queues.expired(queue).values("pk")[: queues.MAX_COUNT]),
         done_today=_Count(queues.reviewed_today(request.user).values("pk")),
-        verdict_rows=_JSONList(_verdict_rows()),
+        verdict_rows=_JSONList(_verdict_rows(correction="correction")),
     )
 
 
-def _verdict_rows() -> QuerySet[Any]:
+def with_verdicts(request: HttpRequest, conversations: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """Add what `describe_verdicts` shows to the query of a list, for users who may review."""
+    if not may_review(request):
+        return conversations
+    is_corrected = ExpressionWrapper(~Q(correction=""), BooleanField())
+    return conversations.annotate(verdict_rows=_JSONList(_verdict_rows(is_corrected=is_corrected)))
+
+
+def describe_verdicts(conversation: Any) -> str:
+    """Return all verdicts on a conversation of `with_verdicts` and its messages, in words."""
+    rows = conversation.verdict_rows or []
+    words = (describe_verdict(_verdict(row), is_corrected=bool(row["is_corrected"])) for row in rows)
+    return " · ".join(dict.fromkeys(words))
+
+
+def _verdict_rows(**more: Any) -> QuerySet[Any]:
     name = f"by__{get_user_model().USERNAME_FIELD}"
-    row = _JSONObject(message="message", by="by", name=name, value="value", labels="labels")
+    row = _JSONObject(message="message", by="by", name=name, value="value", labels="labels", **more)
     return Verdict.objects.filter(conversation=OuterRef("pk")).order_by("pk").values(row=row)
 
 
@@ -177,6 +210,7 @@ def _verdict(row: dict[str, Any]) -> Verdict:
         value=row["value"],
         # SQLite returns the JSON column as text.
         labels=json.loads(labels) if isinstance(labels, str) else labels,
+        correction=row.get("correction", ""),
     )
 
 
@@ -216,8 +250,12 @@ def _is_expired(review: Review | None) -> bool:
     return review is None or review.taken_at is None or timezone.now() - review.taken_at > queues.TAKE_TIMEOUT
 
 
-def _describe(verdict: Verdict) -> str:
-    words = ", ".join(filter(None, [str(verdict.get_value_display()), *verdict.labels]))
+def describe_verdict(verdict: Verdict, *, is_corrected: bool | None = None) -> str:
+    """Return a verdict in words: "rita: bad, rude". is_corrected: for one whose correction was not read."""
+    corrected = bool(verdict.correction) if is_corrected is None else is_corrected
+    words = ", ".join(
+        filter(None, [str(verdict.get_value_display()), *verdict.labels, _("corrected") if corrected else ""])
+    )
     return _("{name}: {verdict}").format(name=_user_name(verdict.by), verdict=words)
 
 

@@ -1,4 +1,4 @@
-"""Reviewing in the admin: the form of the review bar, "Next", and "Undo".
+"""Reviewing in the admin: saving the form of the review bar, "Next", and "Undo".
 
 All of it needs `view_conversation`, `view_transcript` and `review_conversation`. Everything works without JavaScript, which
 only adds keyboard shortcuts.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -25,17 +23,15 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_busy
 from streaming_chat.models import AccessRecord, Conversation, Review
 from streaming_chat.privacy.audit import record
-from streaming_chat.protocol.storable_text import storable
 from streaming_chat.review import queues, reviews
 from streaming_chat.review.reopening import reopen
-from streaming_chat.review.reviews import Snapshot, StaleReviewError
-from streaming_chat.review.verdicts import VerdictChange
+from streaming_chat.review.reviews import StaleReviewError
 
 from .history import log_change
 from .pages import as_uuid, lock_timeout_page, post_only, render_page, retry_on_lock_timeout, transcript_url
 from .review_bar import may_review, persistent_query, queue_of
+from .review_form import ReviewForm, clean_text
 
-_ACTIONS = ("save", "done", "done_next", "next", "release", "reopen")
 # Fields of the form that the page about a conflict replaces.
 _REPLACED = frozenset({"csrfmiddlewaretoken", "version", "notes", "base", "action"})
 
@@ -157,89 +153,6 @@ def _require_permission(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
-@dataclass(frozen=True)
-class ReviewForm:
-    """The form of the review bar.
-
-    notes: None if unchanged. pressed: the message beside which a verdict button was pressed.
-    """
-
-    action: str
-    snapshot: Snapshot
-    notes: str | None
-    verdicts: dict[uuid.UUID | None, VerdictChange]
-    pressed: uuid.UUID | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the review is to be finished."""
-        return self.action in ("done", "done_next")
-
-    @property
-    def finished_version(self) -> int | None:
-        """The version of the review after it was finished; None if it is not to be."""
-        return self.snapshot.version + 1 if self.is_finished else None
-
-    @classmethod
-    def parse(cls, data: QueryDict) -> ReviewForm:
-        """Return the form. Raises ValueError for data that the app's own pages never send."""
-        notes = _clean_text(data, "notes")
-        if len(notes) > reviews.MAX_NOTES_CHARS:
-            raise ValueError(f"notes must have at most {reviews.MAX_NOTES_CHARS} characters, got {len(notes)}.")
-        action = data.get("action", "save")
-        if action not in _ACTIONS:
-            raise ValueError(f"action must be one of {', '.join(_ACTIONS)}, got {action!r:.60}.")
-        pressed, verdicts = _parse_verdicts(data)
-        notes_changed = notes != _clean_text(data, "base")
-        return cls(action, _parse_snapshot(data), notes if notes_changed else None, verdicts, pressed)
-
-    def save(self, pk: uuid.UUID, by: Any) -> bool:
-        """Save the form; False if the action could not be performed, since something else came before it.
-
-        Raises StaleReviewError, and ValueError for messages of other conversations.
-        """
-        arguments = (pk, by, self.snapshot, self.notes, self.verdicts)
-        if self.is_finished:
-            return reviews.finish(*arguments)
-        if self.action in ("next", "release"):
-            return reviews.leave(*arguments)
-        reviews.save(*arguments)
-        return self.action != "reopen" or reopen(pk, by, takes=True)
-
-
-def _parse_snapshot(data: QueryDict) -> Snapshot:
-    last_activity = datetime.fromisoformat(data.get("activity", ""))
-    if last_activity.tzinfo is None:
-        raise ValueError("activity must have a time zone.")
-    through = data.get("through")
-    return Snapshot(
-        version=int(data.get("version", "")),
-        last_activity=last_activity,
-        through=uuid.UUID(through) if through else None,
-        needs_attention=bool(data.get("needs_attention")),
-    )
-
-
-def _parse_verdicts(data: QueryDict) -> tuple[uuid.UUID | None, dict[uuid.UUID | None, VerdictChange]]:
-    """Return the message whose verdict button was pressed, and the changes of all verdicts by message."""
-    verdicts: dict[uuid.UUID | None, VerdictChange] = {}
-    if "verdict" in data:
-        verdicts[None] = VerdictChange(data.get("verdict"), data.getlist("labels"))
-    for message in data.getlist("message"):
-        verdicts[uuid.UUID(message)] = VerdictChange(labels=data.getlist(f"labels-{message}"))
-    if "mark" not in data:
-        return None, verdicts
-    text, _colon, value = data.get("mark", "").partition(":")
-    pressed = uuid.UUID(text)
-    verdicts[pressed] = VerdictChange(value, verdicts[pressed].labels if pressed in verdicts else None)
-    return pressed, verdicts
-
-
-def _clean_text(data: QueryDict, name: str) -> str:
-    # Browsers send line breaks as CRLF.
-    return storable(data.get(name, "").replace("\r\n", "\n").strip("\n"))
-
-
 def _conflict_page(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review: Review) -> HttpResponse:
     """Show both notes. Nothing was overwritten, and the form holds what the reviewer typed."""
     record(AccessRecord.Kind.OPEN, request.user, conversation=pk)
@@ -249,7 +162,7 @@ def _conflict_page(model_admin: Any, request: HttpRequest, pk: uuid.UUID, review
         "title": _("Another reviewer was faster"),
         "review": review,
         "action": request.POST.get("action", "save"),
-        "mine": _clean_text(request.POST, "notes"),
+        "mine": clean_text(request.POST, "notes"),
         "hidden": [pair for pair in pairs if pair[0] not in _REPLACED],
         "max_notes": reviews.MAX_NOTES_CHARS,
         "url": reverse("admin:streaming_chat_conversation_review", args=[pk]),

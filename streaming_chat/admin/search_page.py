@@ -1,8 +1,10 @@
-"""The page of a search in all texts: messages, newest first, with snippets. Each page has an access record, saved first."""
+"""The page of a search in all texts: messages, newest first, with snippets. Each page has an access record, saved first.
+
+Reviewers see the verdicts on what was found, and on the first page the notes that match.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +14,6 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -20,25 +21,27 @@ from streaming_chat.models import AccessRecord
 from streaming_chat.privacy.audit import record
 from streaming_chat.search import query
 from streaming_chat.search.query import Hit, SearchPage
-from streaming_chat.search.snippets import Piece
-from streaming_chat.search.snippets import snippets as plain_snippets
-from streaming_chat.search.tokenizer import Term, terms
+from streaming_chat.search.tokenizer import terms
 
 from .formats import owner_name
 from .kept_searches import keep_search, words_of
 from .lists import may_read
 from .pages import render_page, retry_on_lock_timeout, transcript_url
+from .review_bar import may_review
+from .search_reviews import notes_results, verdicts_on
+from .snippets import marked_snippets
 
 _MAX_PAGES = query.MAX_HITS // query.PAGE_SIZE
 
 
 @dataclass(frozen=True)
 class Result:
-    """A hit as the page shows it."""
+    """A hit as the page shows it. verdicts: on the message and on the conversation, for reviewers."""
 
     hit: Hit
     url: str
     snippets: list[SafeString] = field(repr=False)
+    verdicts: str = ""
 
     @property
     def label(self) -> str:
@@ -99,7 +102,14 @@ def search_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     if terms(asked.text):
         record(AccessRecord.Kind.SEARCH, request.user, terms=asked.text)
         found = query.search(asked.text, before=asked.before, everything=asked.everything)
-    return render_page(model_admin, request, "search", _context(asked, found, model_admin.admin_site.name))
+    site = model_admin.admin_site.name
+    is_reviewer = may_review(request)
+    context = {
+        **_context(asked, found),
+        "results": _results(found, site, verdicts_on(found.hits) if is_reviewer else {}),
+        "notes": notes_results(found.terms, site) if is_reviewer and asked.before is None else [],
+    }
+    return render_page(model_admin, request, "search", context)
 
 
 def _to_results(key: str, site: str) -> HttpResponse:
@@ -107,7 +117,19 @@ def _to_results(key: str, site: str) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:streaming_chat_conversation_search", query=query, current_app=site))
 
 
-def _context(asked: SearchRequest, found: SearchPage, site: str) -> dict[str, Any]:
+def _results(found: SearchPage, site: str, verdicts: dict[int, str]) -> list[Result]:
+    return [
+        Result(
+            hit,
+            _hit_url(hit, site),
+            marked_snippets(hit.text, found.terms),
+            verdicts.get(hit.number, ""),
+        )
+        for hit in found.hits
+    ]
+
+
+def _context(asked: SearchRequest, found: SearchPage) -> dict[str, Any]:
     return {
         "title": _("Search texts"),
         "media": forms.Media(css={"all": ["streaming_chat/admin/search.css"]}),
@@ -116,7 +138,6 @@ def _context(asked: SearchRequest, found: SearchPage, site: str) -> dict[str, An
         "has_terms": bool(found.terms),
         "is_older": asked.everything,
         "is_first": asked.before is None,
-        "results": [Result(hit, _hit_url(hit, site), snippets(hit.text, found.terms)) for hit in found.hits],
         "next": asked.next_url(found),
         "older": asked.older_url(found),
         "is_full": found.next is not None and asked.page >= _MAX_PAGES,
@@ -133,14 +154,3 @@ def _number(text: str) -> int | None:
 def _hit_url(hit: Hit, site: str) -> str:
     """Return the address of a hit in its transcript."""
     return transcript_url(hit.conversation.pk, hit.message and hit.message.pk, site=site)
-
-
-def snippets(text: str, terms: Sequence[Term]) -> list[SafeString]:
-    """Return up to three escaped snippets of a text; its beginning if nothing matches in its first 100,000 characters."""
-    return [
-        format_html_join("", "{}", ((_marked(piece),) for piece in pieces)) for pieces in plain_snippets(text, terms)
-    ]
-
-
-def _marked(piece: Piece) -> str:
-    return format_html("<mark>{}</mark>", piece.text) if piece.is_match else piece.text

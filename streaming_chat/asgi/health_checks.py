@@ -10,16 +10,19 @@ class HealthChecks:
 
     def __init__(self, application: Application) -> None:
         # Models can be imported only after Django's setup.
+        from streaming_chat.alerts.sender import sender
         from streaming_chat.providers.preparation import background
         from streaming_chat.views import health
 
         self._application = application
         self._preparation = background
+        self._sender = sender
         self._health = health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A server's first call is of its lifespan or of a request: in the process that serves, after any fork.
         self._preparation.start()
+        self._sender.start()
         if scope["type"] == "http" and self._health.is_health_check(scope):
             await send_response(self._health.answer_health(), send, with_body=scope["method"] == "GET")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -79,6 +80,33 @@ def _check_heartbeat() -> Iterator[CheckMessage]:
             hint="Use the default, 15.",
             id=f"{TAG}.W002",
         )
+
+
+@register(TAG)
+def check_redaction_patterns(**kwargs: Any) -> list[CheckMessage]:
+    """Find patterns that are no regular expressions, or match nothing at all (E013)."""
+    patterns = conf.STREAMING_CHAT_REDACTION_PATTERNS
+    if not isinstance(patterns, dict):
+        return [_pattern_error("STREAMING_CHAT_REDACTION_PATTERNS must be a dict.")]
+    wrong = [name for name, pattern in patterns.items() if not _is_pattern(name, pattern)]
+    return [
+        _pattern_error(
+            f"STREAMING_CHAT_REDACTION_PATTERNS[{name!r}] is not a regular expression that matches some text."
+        )
+        for name in wrong
+    ]
+
+
+def _is_pattern(name: Any, pattern: Any) -> bool:
+    try:
+        return bool(name) and isinstance(name, str) and not re.compile(pattern).match("")
+    except (re.error, TypeError):
+        return False
+
+
+def _pattern_error(message: str) -> CheckMessage:
+    hint = 'Write a name for people and an expression: {"Customer numbers": r"\\bC-\\d{6}\\b"}.'
+    return Error(message, hint=hint, id=f"{TAG}.E013")
 
 
 @register(TAG)

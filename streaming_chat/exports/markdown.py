@@ -15,17 +15,26 @@ from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import events
 from streaming_chat.protocol.events import Event
 
+from .reviews import Reviews, describe, reviewer_of
 from .rows import MessageReader, Row, conversation_pages, to_json, to_text
 from .transcripts import ExportChunk
 
 _LABELS = {events.TOOL_CALL: "Tool call", events.SOURCE: "Source"}
 
 
-def export_markdown(conversation: uuid.UUID, through: uuid.UUID | None = None) -> Iterator[ExportChunk]:
-    """Yield the branch in view of a conversation, or the one through a message; nothing if it does not exist. Blocking."""
+def export_markdown(
+    conversation: uuid.UUID, through: uuid.UUID | None = None, *, has_reviews: bool = False
+) -> Iterator[ExportChunk]:
+    """Yield the branch in view of a conversation, or the one through a message; nothing if it does not exist. Blocking.
+
+    has_reviews: with what reviewers recorded.
+    """
     using = live_database()
     found: list[Row] = next(conversation_pages(Conversation.objects.using(using).filter(pk=conversation)), [])
+    reviews = Reviews([conversation], using) if has_reviews else None
     for row in found:
+        if reviews is not None:
+            reviews.add_to_conversation(row)
         yield ExportChunk(_heading(row).encode())
         messages = Message.objects.using(using).filter(conversation_id=conversation).order_by("created_at", "id")
         columns = list(messages.values_list("pk", "parent_id", "position"))
@@ -35,6 +44,8 @@ def export_markdown(conversation: uuid.UUID, through: uuid.UUID | None = None) -
         for pk in branch:
             if (message := reader.take(pk)) is not None:
                 count += 1
+                if reviews is not None:
+                    reviews.add_to_message(message)
                 yield ExportChunk(_section(message).encode())
         yield ExportChunk(b"", conversation, 1, count)
 
@@ -53,20 +64,40 @@ def _heading(row: Row) -> str:
         "Started": to_text(row["created_at"]),
         "Last active": to_text(row["last_activity"]),
         "Model": row["model"],
+        **_review_facts(row),
     }
     lines = [f"# Conversation {row['id']}", "", *fact_list(facts)]
     metadata = row["metadata"] and to_json(row["metadata"])
-    for label, text in (("System prompt", row["system_prompt"]), ("Metadata", metadata)):
+    notes = row.get("review", {}).get("notes")
+    for label, text in (("System prompt", row["system_prompt"]), ("Metadata", metadata), ("Notes", notes)):
         if text:
             lines += ["", f"{label}:", "", fenced(text)]
     return "\n".join(lines) + "\n"
 
 
+def _review_facts(row: Row) -> dict[str, str]:
+    """Return the facts of the review, if the export has reviews."""
+    review = row.get("review", {})
+    return {
+        "Review": review.get("state", ""),
+        "Reviewed by": review.get("done_by") or "",
+        "Reviewed": to_text(review["done_at"]) if review.get("done_at") else "",
+        "Verdicts": "; ".join(map(describe, row.get("verdicts", []))),
+    }
+
+
 def _section(row: Row) -> str:
-    facts = {"Message": row["id"], **(_reply_facts(row) if row["role"] == Message.Role.ASSISTANT else {})}
+    facts = {
+        "Message": row["id"],
+        **(_reply_facts(row) if row["role"] == Message.Role.ASSISTANT else {}),
+        "Verdicts": "; ".join(map(describe, row.get("verdicts", []))),
+    }
     lines = ["", f"## {row['role'].capitalize()}, {to_text(row['created_at'])}", "", *fact_list(facts)]
     for label, text in _texts(row):
         lines += ["", *([f"{label}:", ""] if label else []), fenced(text)]
+    for verdict in row.get("verdicts", []):
+        if verdict["correction"]:
+            lines += ["", f"Corrected by {_code_span(reviewer_of(verdict))}:", "", fenced(verdict["correction"])]
     for feedback in row["feedback"]:
         lines += ["", f"Rated {'good' if feedback['value'] > 0 else 'bad'}:", "", fenced(feedback["comment"])]
     return "\n".join(lines) + "\n"

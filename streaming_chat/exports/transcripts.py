@@ -2,6 +2,8 @@
 
 jsonl: a conversation per line, with all its messages (every branch, oldest first), their parts and feedback.
 csv: a message per row, without parts. A cell that a spreadsheet would take for a formula begins with an apostrophe.
+
+Both have what reviewers recorded only if `has_reviews` is true.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from django.db.models import QuerySet
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Message
 
+from .reviews import Reviews, newest_correction, reviewer_of
 from .rows import MessageReader, Row, conversation_pages, to_json, to_text
 
 _COLUMNS = (
@@ -27,6 +30,10 @@ _COLUMNS = (
     "finish_reason", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
     "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages", "created_at",
     "ended_at", "redacted_at", "feedback", "comments", "text",
+)  # fmt: skip
+_REVIEW_COLUMNS = (
+    "review_state", "reviewed_by", "reviewed_at", "notes", "conversation_verdicts", "conversation_labels",
+    "conversation_verdicts_by", "verdicts", "labels", "verdicts_by", "correction", "corrected_by",
 )  # fmt: skip
 # Excel, LibreOffice and Google Sheets take these for the beginning of a formula, also in their full-width and small forms.
 # They drop a tab or a line break before one, and may drop what is invisible: blanks, controls, the code points that Unicode
@@ -58,7 +65,8 @@ class Jsonl:
     suffix, content_type = "jsonl", "application/x-ndjson; charset=utf-8"
     head = b""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_reviews: bool = False) -> None:
+        self.has_reviews = has_reviews
         self._is_first = True
 
     def begin(self, conversation: Row) -> str:
@@ -82,10 +90,12 @@ class Csv:
 
     suffix, content_type = "csv", "text/csv; charset=utf-8"
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_reviews: bool = False) -> None:
+        self.has_reviews = has_reviews
+        self._columns = _COLUMNS + (_REVIEW_COLUMNS if has_reviews else ())
         self._file = io.StringIO(newline="")
         self._rows = csv.writer(self._file, quoting=csv.QUOTE_ALL)
-        self._rows.writerow(_COLUMNS)
+        self._rows.writerow(self._columns)
         self.head = b"\xef\xbb\xbf" + self._take_lines().encode()
 
     def begin(self, conversation: Row) -> str:
@@ -104,8 +114,9 @@ class Csv:
             "owner_key": conversation["owner_key"],
             "feedback": " ".join("good" if one["value"] > 0 else "bad" for one in feedback),
             "comments": "\n".join(one["comment"] for one in feedback if one["comment"]),
+            **(_review_cells(conversation, message) if self.has_reviews else {}),
         }
-        self._rows.writerow([_cell(row[name]) for name in _COLUMNS])
+        self._rows.writerow([_cell(row[name]) for name in self._columns])
         return self._take_lines()
 
     def end(self) -> str:
@@ -121,6 +132,30 @@ class Csv:
 
 Format = Jsonl | Csv
 FORMATS: dict[str, type[Format]] = {"jsonl": Jsonl, "csv": Csv}
+
+
+def _review_cells(conversation: Row, message: Row) -> Row:
+    review = conversation["review"]
+    corrected = newest_correction(message["verdicts"])
+    return {
+        "review_state": review.get("state"),
+        "reviewed_by": review.get("done_by"),
+        "reviewed_at": review.get("done_at"),
+        "notes": review.get("notes"),
+        **_verdict_cells(conversation["verdicts"], "conversation_"),
+        **_verdict_cells(message["verdicts"]),
+        "correction": corrected and corrected["correction"],
+        "corrected_by": corrected and reviewer_of(corrected),
+    }
+
+
+def _verdict_cells(verdicts: list[Row], prefix: str = "") -> Row:
+    """Return three cells, in each of which a reviewer has a line. None is empty: a cell must not begin with a line break."""
+    return {
+        f"{prefix}verdicts": "\n".join(one["value"] or "none" for one in verdicts),
+        f"{prefix}labels": "\n".join(", ".join(one["labels"]) or "none" for one in verdicts),
+        f"{prefix}verdicts_by": "\n".join(map(reviewer_of, verdicts)),
+    }
 
 
 def escape_formula(text: str) -> str:
@@ -154,9 +189,12 @@ def export(
 def _export_page(page: list[Row], format: Format) -> Iterator[ExportChunk]:
     """Yield a page of conversations, a group of messages per chunk."""
     ids, reader = _messages_of(page)
+    reviews = Reviews([row["id"] for row in page], live_database()) if format.has_reviews else None
     pieces: list[str] = []
     messages = 0
     for row in page:
+        if reviews is not None:
+            reviews.add_to_conversation(row)
         pieces.append(format.begin(row))
         for pk in ids[row["id"]]:
             if reader.has_to_read(pk) and (text := "".join(pieces)):
@@ -164,6 +202,8 @@ def _export_page(page: list[Row], format: Format) -> Iterator[ExportChunk]:
                 pieces.clear()
             if (message := reader.take(pk)) is not None:
                 messages += 1
+                if reviews is not None:
+                    reviews.add_to_message(message)
                 pieces.append(format.message(row, message))
         pieces.append(format.end())
     yield ExportChunk("".join(pieces).encode(), page[-1]["id"], len(page), messages)

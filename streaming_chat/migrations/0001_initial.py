@@ -90,6 +90,7 @@ class Migration(migrations.Migration):
                 ('ended_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='ended')),
                 ('redacted_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='redacted')),
                 ('redacted_by', models.CharField(blank=True, editable=False, max_length=255, null=True, verbose_name='redacted by')),
+                ('is_partly_redacted', models.BooleanField(db_default=False, default=False, editable=False, help_text='Only passages were redacted, so there may be more to redact.')),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='streaming_chat.conversation', verbose_name='conversation')),
                 ('parent', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='children', to='streaming_chat.message', verbose_name='parent')),
                 ('continues', models.ForeignKey(blank=True, db_index=False, help_text='The reply whose text this one begins with.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='continuations', to='streaming_chat.message', verbose_name='continues')),
@@ -240,11 +241,28 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ReviewNotes',
+            fields=[
+                ('id', models.UUIDField(default=streaming_chat.db.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('text', models.TextField(blank=True, verbose_name='notes')),
+                ('words', streaming_chat.models.search.WordsField(default=list, verbose_name='words')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+                ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
+                ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='review_notes', to='streaming_chat.conversation', verbose_name='conversation')),
+            ],
+            options={
+                'verbose_name': 'review notes',
+                'verbose_name_plural': 'review notes',
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Verdict',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('value', models.CharField(blank=True, choices=[('good', 'good'), ('bad', 'bad'), ('unclear', 'unclear'), ('unsafe', 'unsafe')], max_length=16, verbose_name='verdict')),
                 ('labels', models.JSONField(blank=True, default=list, verbose_name='labels')),
+                ('correction', models.TextField(blank=True, verbose_name='corrected answer')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='updated')),
                 ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
@@ -283,12 +301,13 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='when')),
                 ('by_name', models.CharField(blank=True, help_text="The username at that time; for a command, the operating system's account.", max_length=255, verbose_name='by name')),
-                ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('erase', 'erased an owner'), ('revoke', 'revoked a link')], max_length=16, verbose_name='what')),
+                ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('redact_part', 'redacted passages'), ('erase', 'erased an owner'), ('revoke', 'revoked a link')], max_length=16, verbose_name='what')),
                 ('conversation', models.UUIDField(blank=True, null=True, verbose_name='conversation')),
                 ('message', models.UUIDField(blank=True, null=True, verbose_name='message')),
                 ('owner_key', models.CharField(blank=True, max_length=160, verbose_name='owner key')),
                 ('terms', models.TextField(blank=True, help_text='Text: only users who may read texts see it.', verbose_name='search terms')),
                 ('count', models.PositiveBigIntegerField(blank=True, help_text='Conversations or messages.', null=True, verbose_name='how many')),
+                ('reason', models.CharField(blank=True, help_text='Of a redaction, if one was given.', max_length=255, verbose_name='reason')),
                 ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
             ],
             options={
@@ -296,6 +315,26 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'access records',
                 'default_permissions': ('view',),
                 'indexes': [models.Index(fields=['-at', '-id'], name='streaming_chat_access_recent'), models.Index(fields=['conversation', '-at'], name='streaming_chat_access_of'), models.Index(fields=['by', '-at'], name='streaming_chat_access_by')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Alert',
+            fields=[
+                ('id', models.UUIDField(default=streaming_chat.db.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('key', models.CharField(help_text='What it is about; there is one alert for it.', max_length=255, unique=True)),
+                ('kind', models.CharField(choices=[('error_rate', 'many replies of a provider fail'), ('site_budget', 'daily budget of the site exceeded'), ('user_budget', 'daily budget of a user exceeded'), ('label', 'label given'), ('feedback', 'reply rated bad'), ('test', 'test')], max_length=16, verbose_name='what')),
+                ('owner_key', models.CharField(blank=True, max_length=160, verbose_name='owner key')),
+                ('data', models.JSONField(default=dict, help_text='Ids, numbers and names of settings.')),
+                ('pending', models.JSONField(default=list)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('next_attempt_at', models.DateTimeField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+            ],
+            options={
+                'verbose_name': 'alert',
+                'verbose_name_plural': 'alerts',
+                'default_permissions': (),
+                'indexes': [models.Index(condition=models.Q(('next_attempt_at__isnull', False)), fields=['next_attempt_at'], name='streaming_chat_alert_due'), models.Index(condition=models.Q(('owner_key', ''), _negated=True), fields=['owner_key'], name='streaming_chat_alert_owner'), models.Index(fields=['created_at'], name='streaming_chat_alert_created')],
             },
         ),
         migrations.CreateModel(
@@ -453,6 +492,14 @@ class Migration(migrations.Migration):
             model_name='searchentry',
             constraint=models.UniqueConstraint(condition=models.Q(('message', None)), fields=('conversation',), name='streaming_chat_title_entry_once'),
         ),
+        migrations.AddIndex(
+            model_name='verdict',
+            index=models.Index(fields=['value', '-id'], name='streaming_chat_verdict_newest'),
+        ),
+        migrations.AddIndex(
+            model_name='verdict',
+            index=models.Index(fields=['updated_at'], name='streaming_chat_verdict_changed'),
+        ),
         migrations.AddConstraint(
             model_name='verdict',
             constraint=models.UniqueConstraint(condition=models.Q(('message__isnull', False)), fields=('message', 'by'), name='streaming_chat_verdict_per_message'),
@@ -464,6 +511,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='review',
             index=models.Index(fields=['done_by', 'done_at'], name='streaming_chat_review_done'),
+        ),
+        migrations.AddIndex(
+            model_name='review',
+            index=models.Index(fields=['-done_at'], name='streaming_chat_review_newest'),
         ),
         migrations.AddConstraint(
             model_name='livereply',

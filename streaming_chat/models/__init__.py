@@ -1,6 +1,7 @@
 """The app's tables. The order in which their rows are locked is in `conversations`."""
 
 from .access_tokens import AccessToken
+from .alerts import Alert
 from .audit import AccessRecord
 from .conversations import (
     METADATA_KEYS,
@@ -13,7 +14,7 @@ from .conversations import (
 )
 from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
-from .reviews import Review, ReviewState, Verdict
+from .reviews import Review, ReviewNotes, ReviewState, Verdict
 from .search import SearchEntry
 from .share_links import ShareLink
 from .usage import DailyUsage, ModelTitle
@@ -22,6 +23,7 @@ __all__ = [
     "METADATA_KEYS",
     "AccessRecord",
     "AccessToken",
+    "Alert",
     "Conversation",
     "ConversationQuerySet",
     "DailyUsage",
@@ -36,6 +38,7 @@ __all__ = [
     "ReplyEvent",
     "ReplyEventQuerySet",
     "Review",
+    "ReviewNotes",
     "ReviewState",
     "SearchEntry",
     "ShareLink",

@@ -25,6 +25,7 @@ class AccessRecord(models.Model):
         EXPORT = "export", pgettext_lazy("access", "exported")
         STOP = "stop", pgettext_lazy("access", "stopped a reply")
         REDACT = "redact", pgettext_lazy("access", "redacted")
+        REDACT_PART = "redact_part", pgettext_lazy("access", "redacted passages")
         ERASE = "erase", pgettext_lazy("access", "erased an owner")
         REVOKE = "revoke", pgettext_lazy("access", "revoked a link")
 
@@ -46,6 +47,8 @@ class AccessRecord(models.Model):
     count = models.PositiveBigIntegerField(
         _("how many"), null=True, blank=True, help_text=_("Conversations or messages.")
     )
+
+    reason = models.CharField(_("reason"), max_length=255, blank=True, help_text=_("Of a redaction, if one was given."))
 
     class Meta:
         verbose_name = _("access record")

@@ -280,6 +280,12 @@ class Message(models.Model):
     redacted_at = models.DateTimeField(_("redacted"), null=True, blank=True, editable=False)
     # Null rather than "": a column without a default is added to a large table quickly.
     redacted_by = models.CharField(_("redacted by"), max_length=255, null=True, blank=True, editable=False)
+    is_partly_redacted = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Only passages were redacted, so there may be more to redact.",
+    )
 
     objects = MessageQuerySet.as_manager()
     # The validated object, of the reply that `send_message` has returned.

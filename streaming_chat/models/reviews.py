@@ -1,4 +1,4 @@
-"""Tables of reviews: how far each conversation was reviewed, and each reviewer's verdicts.
+"""Tables of reviews: how far each conversation was reviewed, the history of its notes, and each reviewer's verdicts.
 
 What lists and queues filter by (the state, whether it needs attention, the sample number) are columns of Conversation,
 where indexes cover them.
@@ -15,6 +15,10 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
+
+from streaming_chat.db.uuid7 import uuid7
+
+from .search import WordsField
 
 # Sample numbers are below this: hundredths of a percent.
 SAMPLE_NUMBERS = 10_000
@@ -72,14 +76,46 @@ class Review(models.Model):
         verbose_name = _("review")
         verbose_name_plural = _("reviews")
         default_permissions = ()
-        indexes = (models.Index(fields=["done_by", "done_at"], name="streaming_chat_review_done"),)
+        indexes = (
+            models.Index(fields=["done_by", "done_at"], name="streaming_chat_review_done"),
+            models.Index(fields=["-done_at"], name="streaming_chat_review_newest"),
+        )
 
     def __str__(self) -> str:
         return f"Review of {self.pk}"
 
 
+class ReviewNotes(models.Model):
+    """A version of the notes of a review. The newest one is in Review, too.
+
+    text: "" if the notes were emptied. words: for the search.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        "Conversation", models.CASCADE, verbose_name=_("conversation"), related_name="review_notes"
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
+    )
+    text = models.TextField(_("notes"), blank=True)
+    words = WordsField(_("words"), default=list)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("review notes")
+        verbose_name_plural = _("review notes")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Review notes {self.pk}"
+
+
 class Verdict(models.Model):
-    """One reviewer's verdict and labels for a conversation, or for one message of it. value: "" for labels alone."""
+    """What one reviewer says of a conversation, or of one message of it.
+
+    value: "" for labels or a correction alone. correction: of a reply, what the model should have answered; "" for none.
+    """
 
     class Value(models.TextChoices):
         """What a reviewer can say."""
@@ -97,6 +133,7 @@ class Verdict(models.Model):
     )
     value = models.CharField(_("verdict"), max_length=16, blank=True, choices=Value.choices)
     labels: models.JSONField[Any, Any] = models.JSONField(_("labels"), default=list, blank=True)
+    correction = models.TextField(_("corrected answer"), blank=True)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("by"), null=True, blank=True, related_name="+"
     )
@@ -107,6 +144,10 @@ class Verdict(models.Model):
         verbose_name = _("verdict")
         verbose_name_plural = _("verdicts")
         default_permissions = ()
+        indexes = (
+            models.Index(fields=["value", "-id"], name="streaming_chat_verdict_newest"),
+            models.Index(fields=["updated_at"], name="streaming_chat_verdict_changed"),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=["message", "by"],

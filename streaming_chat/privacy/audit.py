@@ -36,6 +36,7 @@ def record(
     owner_key: str = "",
     terms: str = "",
     count: int | None = None,
+    reason: str = "",
 ) -> AccessRecord:
     """Save an access record in the database for writes. It is committed unless the caller has opened a transaction.
 
@@ -50,6 +51,7 @@ def record(
         owner_key=owner_key,
         terms=terms,
         count=count,
+        reason=reason,
         **named,
     )
 

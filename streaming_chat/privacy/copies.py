@@ -1,5 +1,6 @@
 """Copies of a message's text outside its row and the search index: saved events, the provider's opaque state, the notifier,
-the journal, and SQLite's write-ahead log. And what a client has written into the name of its model.
+the journal, and SQLite's write-ahead log. And what a client has written into the name of its model, and what
+reviewers wrote: notes and corrected answers.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import CharField, Value
+from django.db.models import CharField, F, Value
 from django.db.models.functions import Concat, Left, StrIndex
 
 from streaming_chat.conf import conf
 from streaming_chat.engine.ending_journal import journal
-from streaming_chat.models import ProviderState, ReplyEvent
+from streaming_chat.models import ProviderState, ReplyEvent, Review, ReviewNotes, Verdict
 from streaming_chat.notifiers import get_notifier
 
 # Longest time that a reader may keep the log from being emptied, in milliseconds.
@@ -31,6 +32,23 @@ def remove(message_ids: Sequence[uuid.UUID], using: str) -> None:
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
     ProviderState.objects.using(using).filter(message_id__in=message_ids).delete()
     transaction.on_commit(partial(_remove_outside_database, tuple(message_ids), using), using=using, robust=True)
+
+
+def remove_notes(conversation_ids: Sequence[uuid.UUID], using: str) -> None:
+    """Remove the notes of reviews with their history, which may quote any message. In the open transaction.
+
+    It is a change of the review, so a reviewer who has the notes on the screen does not save them again unknowingly.
+    """
+    ReviewNotes.objects.using(using).filter(conversation_id__in=conversation_ids).delete()
+    with_notes = Review.objects.using(using).filter(conversation_id__in=conversation_ids).exclude(notes="")
+    with_notes.update(notes="", version=F("version") + 1, changed_by=None)
+
+
+def remove_corrections(message_ids: Sequence[uuid.UUID], using: str) -> None:
+    """Remove the corrected answers of messages, with verdicts that have nothing else. In the open transaction."""
+    verdicts = Verdict.objects.using(using).filter(message_id__in=message_ids).exclude(correction="")
+    verdicts.filter(value="", labels=[]).delete()
+    verdicts.update(correction="")
 
 
 def remove_chosen_models(rows: Any) -> None:

@@ -28,12 +28,12 @@ from streaming_chat.engine.recovery import recover_reply
 from streaming_chat.models import (
     AccessRecord,
     AccessToken,
+    Alert,
     Conversation,
     Feedback,
     LiveReply,
     Message,
     QuotaUse,
-    Review,
     ShareLink,
 )
 from streaming_chat.notifiers import get_notifier
@@ -151,7 +151,8 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     copies.remove_chosen_models(messages)
     copies.remove_chosen_models(Conversation.objects.using(using).filter(pk__in=still))
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
-    Review.objects.using(using).filter(conversation_id__in=still).update(notes="")
+    copies.remove_notes(still, using)
+    copies.remove_corrections(message_ids, using)
     ShareLink.objects.using(using).filter(pk__in=still).delete()
     Conversation.objects.using(using).filter(pk__in=still).update(**_ERASED, erased_at=Now())
     return len(still)
@@ -162,6 +163,7 @@ def _erase_elsewhere(owner: Owner) -> None:
     _anonymise(_feedback(owner))
     _quota_uses(owner).delete()
     _searches_for(owner).update(terms="")
+    Alert.objects.using(live_database()).filter(owner_key=owner.key).delete()
 
 
 def _anonymise(feedback: Any) -> None:

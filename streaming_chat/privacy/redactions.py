@@ -1,15 +1,15 @@
 """Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
 Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
-beginning of the message, the name of a model that a client has chosen, its entry in the search index, and the copies of
-copies.py. A reply, its continuations and the reply that it continues share their text, so they are redacted together.
-docs/privacy.md says what remains.
+beginning of the message, the name of a model that a client has chosen, its entry in the search index, its corrected answers,
+the notes of reviewers on the conversation, and the copies of copies.py. A reply, its continuations and the reply that it
+continues share their text, so they are redacted together. docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -24,30 +24,31 @@ from streaming_chat.search import backends, entries
 
 from . import copies
 from .audit import record
+from .passages import REDACTED
 
-REDACTED = "[redacted]"
 # Shorter terms are common words.
-_MIN_TERM_CHARS = 4
+MIN_TERM_CHARS = 4
 
 
 class StillLiveError(Exception):
     """The reply is being written, so the text would come back."""
 
 
-def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False) -> None:
+def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False, reason: str = "") -> None:
     """Redact a message. It may be called again. Blocking.
 
-    by: as in `audit.record`. terms: also clear the terms of later searches that occur in the message.
+    by: as in `audit.record`. terms: also clear the terms of later searches that occur in the message. reason: why, for the
+    access record; the caller has seen that it quotes nothing.
     Raises Message.DoesNotExist, StillLiveError.
     """
     using = live_database()
     # Before any write: SQLite does not overwrite the text of a row that was only written anew.
     backends.overwrite_deleted(using)
     conversation_id = Message.objects.using(using).values_list("conversation_id", flat=True).get(pk=message_id)
-    write_transaction(partial(_redact, message_id, conversation_id, by, terms=terms), using=using)
+    write_transaction(partial(_redact, message_id, conversation_id, by, terms=terms, reason=reason), using=using)
 
 
-def _redact(message_id: uuid.UUID, conversation_id: uuid.UUID, by: Any, *, terms: bool) -> None:
+def _redact(message_id: uuid.UUID, conversation_id: uuid.UUID, by: Any, *, terms: bool, reason: str) -> None:
     using = live_database()
     conversations = Conversation.objects.using(using).filter(pk=conversation_id)
     # The write is the lock (see models/conversations.py).
@@ -57,7 +58,8 @@ def _redact(message_id: uuid.UUID, conversation_id: uuid.UUID, by: Any, *, terms
     if any(message.is_live for message in messages) or LiveReply.objects.using(using).filter(pk__in=ids).exists():
         raise StillLiveError(f"message {message_id}, or a reply that shares its text, is being written.")
     for message in messages:
-        _redact_one(message, by, terms=terms)
+        _redact_one(message, by, terms=terms, reason=reason)
+    copies.remove_notes([conversation_id], using)
 
 
 def sharing_text(message_id: uuid.UUID, conversation_id: uuid.UUID, using: str) -> set[uuid.UUID]:
@@ -71,20 +73,23 @@ def sharing_text(message_id: uuid.UUID, conversation_id: uuid.UUID, using: str) 
     return found
 
 
-def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
+def _redact_one(message: Message, by: Any, *, terms: bool, reason: str) -> None:
     using = live_database()
     message_id, conversation_id = message.pk, message.conversation_id
     conversations = Conversation.objects.using(using).filter(pk=conversation_id)
-    access_record = record(AccessRecord.Kind.REDACT, by, conversation=conversation_id, message=message_id)
+    access_record = record(
+        AccessRecord.Kind.REDACT, by, conversation=conversation_id, message=message_id, reason=reason
+    )
     if terms:
-        searches_quoting(message).update(terms=REDACTED)
+        searches_quoting_message(message).update(terms=REDACTED)
     title = conversations.values_list("title", flat=True).first()
     by_model = ModelTitle.objects.using(using).filter(pk=conversation_id, is_in_use=True)
     # A model has seen the first message and the replies to it.
-    has_title = bool(title) and (_begins_with(message, str(title)) or (message.depth <= 1 and by_model.exists()))
+    has_title = bool(title) and (begins_with(message, str(title)) or (message.depth <= 1 and by_model.exists()))
     # Before the row, since it makes SQLite overwrite what is removed after it.
     entries.remove([message_id], using, titles_of=[conversation_id] if has_title else [])
     copies.remove([message_id], using)
+    copies.remove_corrections([message_id], using)
     Message.objects.using(using).filter(pk=message_id).update(
         **_redacted_columns(message),
         page_context=None,
@@ -93,6 +98,7 @@ def _redact_one(message: Message, by: Any, *, terms: bool) -> None:
         history_digest="",
         redacted_at=Now(),
         redacted_by=access_record.by_name,
+        is_partly_redacted=False,
     )
     copies.remove_chosen_models(Message.objects.using(using).filter(pk=message_id))
     copies.remove_chosen_models(conversations)
@@ -110,19 +116,23 @@ def _redacted_columns(message: Message) -> dict[str, Any]:
     return {"text": text, "parts": parts, "has_more_than_text": False, "position": position, "cut_position": None}
 
 
-def _begins_with(message: Message, title: str) -> bool:
+def begins_with(message: Message, title: str) -> bool:
     """Return whether a message begins with the title, as `chats.titles.title_of` makes it."""
     beginning = title.removesuffix("…").rstrip()
     return bool(beginning) and " ".join(message.text.split()).startswith(" ".join(beginning.split()))
 
 
-def searches_quoting(message: Message) -> Any:
+def searches_quoting_message(message: Message) -> Any:
     """Return the access records of later searches whose terms occur in a message."""
     text = "\n".join([message.text, *(str(part.get("text", "")) for part in message.parts)])
+    return searches_quoting(text, message.created_at)
+
+
+def searches_quoting(text: str, since: datetime) -> Any:
+    """Return the access records of searches since then whose terms occur in a text."""
     terms = Replace("terms", Value('"'), Value(""))
     records = AccessRecord.objects.using(router.db_for_write(AccessRecord))
     # A second earlier: SQLite compares times as text, and its own have three decimals where Django's have six.
-    since = message.created_at - timedelta(seconds=1)
-    searches = records.filter(kind=AccessRecord.Kind.SEARCH, at__gte=since)
-    long_enough = searches.alias(chars=Length(terms)).filter(chars__gte=_MIN_TERM_CHARS)
+    searches = records.filter(kind=AccessRecord.Kind.SEARCH, at__gte=since - timedelta(seconds=1))
+    long_enough = searches.alias(chars=Length(terms)).filter(chars__gte=MIN_TERM_CHARS)
     return long_enough.alias(message_text=Value(text, output_field=TextField())).filter(message_text__icontains=terms)

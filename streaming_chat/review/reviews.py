@@ -22,6 +22,7 @@ from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import Conversation, Review, ReviewState
 
 from . import queues
+from .notes import change_notes
 from .rows import conversation_rows, lock, message_rows, review_of, save_change
 from .verdicts import VerdictChanges, save_verdicts
 
@@ -191,7 +192,7 @@ def finish(pk: uuid.UUID, by: Any, snapshot: Snapshot, notes: str | None, verdic
         review = review_of(pk)
         _require_current(review, snapshot)
         if notes is not None:
-            review.notes = notes
+            change_notes(review, by, notes)
         conversation = conversation_rows(pk).only("last_activity", "needs_attention", "review_state").get()
         is_done = _is_unchanged(conversation, snapshot)
         if is_done:
@@ -248,7 +249,7 @@ def _mark_done(conversation: Conversation, review: Review, by: Any, snapshot: Sn
 def _save_notes(review: Review, by: Any, snapshot: Snapshot, notes: str | None) -> None:
     if notes is not None and notes != review.notes:
         _require_current(review, snapshot)
-        review.notes = notes
+        change_notes(review, by, notes)
         save_change(review, by)
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
-from django.db.models import BooleanField, Exists, Func, OuterRef, Q, QuerySet, Subquery, UUIDField
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, UUIDField
 
 from streaming_chat.models import Conversation, ConversationQuerySet, Message, SearchEntry
 
-from .query import phrase
+from .has_term import HasTerm
 from .snippets import LIST, Piece, snippets
 from .tokenizer import Term, terms
 
@@ -59,27 +58,5 @@ def _entries(parsed: Sequence[Term]) -> QuerySet[SearchEntry]:
     """Return the entries of the outer query's conversation with all the terms."""
     entries = SearchEntry.objects.filter(conversation=OuterRef("pk"))
     for term in parsed:
-        entries = entries.filter(_HasTerm("words", term=term))
+        entries = entries.filter(HasTerm("words", term=term))
     return entries
-
-
-class _HasTerm(Func):
-    """Whether the words of an entry have a term."""
-
-    output_field = BooleanField()
-
-    def __init__(self, *expressions: Any, term: Term) -> None:
-        super().__init__(*expressions)
-        self._term = term
-
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, tuple[Any, ...]]:
-        """Return the SQL of PostgreSQL."""
-        column, params = compiler.compile(self.source_expressions[0])
-        return f"({column} @@ %s::tsquery)", (*params, phrase(self._term))
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> tuple[str, tuple[Any, ...]]:
-        """Return the SQL of SQLite, where the words have spaces between them."""
-        column, params = compiler.compile(self.source_expressions[0])
-        words = " ".join(self._term.words)
-        sought = f" {words}" if self._term.is_prefix else f" {words} "
-        return f"(instr(' ' || {column} || ' ', %s) > 0)", (*params, sought)

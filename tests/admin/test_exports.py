@@ -16,9 +16,11 @@ from django.urls import reverse
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.exports import rows
 from streaming_chat.models import AccessRecord, Conversation
+from streaming_chat.review.verdicts import VerdictChange
 from streaming_chat.search import entries
 from tests.admin.searching import kept
 from tests.factories import make_conversation, make_message, make_reply, make_staff
+from tests.review.factories import finish, make_reviewer, make_waiting
 
 LIST = "/admin/streaming_chat/conversation/"
 EXPORTER = ("view_conversation", "view_transcript", "export_transcript")
@@ -98,6 +100,56 @@ class SelectionTests(ExportTestCase):
         )
         assert "no-store" in response["Cache-Control"]
         assert response["X-Content-Type-Options"] == "nosniff"
+
+
+class ReviewsTests(ExportTestCase):
+    """What reviewers recorded is exported by reviewers only, in every format and at every address."""
+
+    def files(self, conversation):
+        """Return every file that has this conversation."""
+        for action in ("export_jsonl", "export_csv"):
+            yield self.client.post(LIST, select(conversation, action=action))
+            yield self.client.post(LIST, select(conversation, action=action, select_across="1"))
+        for form in ("jsonl", "csv"):
+            yield self.client.post(reverse("admin:streaming_chat_conversation_export_list", args=[form]))
+        for form in ("jsonl", "csv", "markdown"):
+            yield self.client.post(reverse("admin:streaming_chat_conversation_export", args=[conversation.pk, form]))
+
+    def test_others_get_nothing_of_it(self):
+        conversation = make_waiting()
+        finish(conversation, make_reviewer(), notes="Saw it.", verdicts={None: VerdictChange("unsafe")})
+        for permissions, has_reviews in ((EXPORTER, False), ((*EXPORTER, "review_conversation"), True)):
+            self.client.force_login(make_staff(f"staff {has_reviews}", *permissions))
+            for file in map(body, self.files(conversation)):
+                for text in ("Saw it.", "unsafe", "rita"):
+                    assert (text in file) == has_reviews
+
+
+class DatasetTests(ExportTestCase):
+    permissions = (*EXPORTER, "review_conversation")
+
+    def export(self, form, **query):
+        return self.client.post(reverse("admin:streaming_chat_conversation_export_list", args=[form], query=query))
+
+    def test_judged_replies_of_the_list_are_downloaded(self):
+        for title, value in (("one", "good"), ("two", "bad")):
+            conversation = make_waiting(title=title)
+            change = VerdictChange(value, correction="No." if value == "bad" else "")
+            finish(conversation, self.staff, verdicts={conversation.messages.get(role="assistant").pk: change})
+        training, evaluation = self.export("training"), self.export("evaluation", verdict="bad")
+
+        assert re.fullmatch(r'attachment; filename="training-[\d-]+\.jsonl"', training["Content-Disposition"])
+        answers = [json.loads(line)["messages"][-1]["content"] for line in body(training).splitlines()]
+        assert answers == ["Yes, **today**.", "No."]
+        assert [json.loads(line)["verdict"] for line in body(evaluation).splitlines()] == ["bad"]
+        assert self.records() == [("export", "staff", None, "", 2), ("export", "staff", None, "verdict=bad", 1)]
+
+    def test_only_reviewers_may(self):
+        self.client.force_login(make_staff("nina", *EXPORTER))
+
+        assert self.export("training").status_code == 403
+        assert self.export("other").status_code == 404
+        assert "/export/training/" not in self.client.get(LIST).content.decode()
 
 
 class ListTests(ExportTestCase):

@@ -253,6 +253,19 @@ class RedactionTests(BusyTestCase):
         assert self.again(response).status_code == 302
         assert Message.objects.get(pk=reply.pk).text == REDACTED
 
+    def test_passages_are_redacted_when_it_is_asked_again(self):
+        reply = self.conversation.head
+        word = reply.text.split()[0]
+        form = {"confirmed": "yes", "reason": "r", "text": word, "scope": "message", "message": str(reply.pk)}
+        with held(self.conversation):
+            response = self.client.post(self.url("redact_passages"), form)
+
+        assert Message.objects.get(pk=reply.pk).text == reply.text
+        assert not AccessRecord.objects.filter(kind="redact_part").exists()
+
+        assert self.again(response).status_code == 302
+        assert REDACTED in Message.objects.get(pk=reply.pk).text
+
 
 class StopTests(BusyTestCase):
     def test_it_is_asked_again(self):

@@ -33,6 +33,7 @@ from streaming_chat.models import (
     Message,
     ReplyEvent,
     Review,
+    ReviewNotes,
     SearchEntry,
     ShareLink,
     Verdict,
@@ -52,6 +53,7 @@ READ = SEE | {"view_transcript"}
 REVIEW = READ | {"review_conversation"}
 EXPORT = READ | {"export_transcript"}
 REDACT = SEE | {"redact_transcript"}
+REDACT_PASSAGES = READ | REDACT
 STOP = SEE | {"stop_reply"}
 REVOKE_LINK = SEE | {"revoke_link"}
 AUDIT = frozenset({"view_accessrecord"})
@@ -67,10 +69,12 @@ LIST = "conversation/"
 ROW = "conversation/<path:object_id>/"
 CHANGE_ROW = f"{ROW}change/"
 REVIEW_ROW = "conversation/<uuid:pk>/review/"
+NOTES_ROW = "conversation/<uuid:pk>/review/notes/"
 UNDO_ROW = "conversation/<uuid:pk>/review/undo/"
 NEXT = "conversation/review/next/"
 REPLY = "conversation/<uuid:object_id>/messages/<uuid:message_id>/"
 REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/redact/"
+REDACT_IN = "conversation/<uuid:conversation_id>/redact/"
 EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
 EXPORT_LIST = "conversation/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
@@ -89,7 +93,7 @@ CANARIES = {
     name: f"canary{name}"
     for name in (
         *("title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "live"),
-        *("comment", "notes", "label", "terms"),
+        *("comment", "notes", "label", "correction", "terms"),
     )
 }
 SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "comment"}
@@ -141,6 +145,12 @@ def judged(**said: Any) -> dict[str, Any]:
     return {**seen, "base": CANARIES["notes"], "notes": CANARIES["notes"], **said}
 
 
+def passages(**said: Any) -> dict[str, Any]:
+    """Return the form that redacts passages."""
+    return {"text": CANARIES["answer"], "pattern": "", "scope": "conversation", **said}
+
+
+REDACTED = {"confirmed": "yes", "reason": "Asked for", "terms": "on"}
 EDITED = {"title": "Taken", "model": "taken", "post": "yes", "confirmed": "yes", "_save": "Save"}
 FORM_TYPE = "application/x-www-form-urlencoded"
 EDITED_FORM = urlencode(EDITED)
@@ -161,6 +171,7 @@ CASES = [
     # Not a lookup in the table, whose metadata are text.
     Case("GET", LIST, SEE, 400, query="?metadata__page=x"),
     Case("POST", "conversation/find/", SEE, 302, form={"key": "page", "meta": CANARIES["metadata"]}),
+    Case("GET", LIST, SEE, 200, query="?verdict=bad&reviewer=1", shows={"title"}, reads=("list",)),
     Case("GET", LIST, SEE, 400, query="?action=export_jsonl&_selected_action={conversation}&index=0"),
     # Its actions.
     Case("POST", LIST, REVIEW, 302, form=chosen("mark_done"), changes=True),
@@ -178,6 +189,7 @@ CASES = [
     Case("POST", LIST, NOBODY, 405, form={**LISTED, "_save": "Save"}),
     # Numbers, and the search in texts.
     Case("GET", "conversation/numbers/", SEE, 200),
+    Case("GET", "conversation/review/numbers/", REVIEW, 200, shows={"label"}),
     Case("GET", "conversation/search/", READ, 200),
     Case("GET", "conversation/search/", READ, 200, words="whistle", shows={"answer"}, reads=("search",)),
     Case("HEAD", "conversation/search/", READ, 200, words="whistle", reads=("search",)),
@@ -197,6 +209,8 @@ CASES = [
     Case("POST", f"{REPLY}stop/", STOP, 302),
     Case("POST", f"{REPLY}stop/", STOP, 302, of="live ", does=("stop",), changes=True),
     # Its forms.
+    Case("GET", NOTES_ROW, REVIEW, 200, shows={"notes"}, reads=("open",)),
+    Case("HEAD", NOTES_ROW, REVIEW, 200, reads=("open",)),
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="save", notes="Taken"), changes=True),
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="done"), changes=True),
     Case("POST", REVIEW_ROW, REVIEW, 302, form=judged(action="done_next"), changes=True),
@@ -210,11 +224,16 @@ CASES = [
     Case("POST", REDACT_ROW, REDACT, 200),
     Case("POST", REDACT_ROW, REDACT, 200, form={"back": "_changelist_filters=deleted%3D0"}),
     Case("POST", REDACT_ROW, REDACT, 302, form={"confirmed": "yes", "terms": "on"}, does=("redact",), changes=True),
+    Case("POST", REDACT_IN, REDACT_PASSAGES, 200),
+    Case("POST", REDACT_IN, REDACT_PASSAGES, 200, form=passages(preview="yes"), shows={"answer"}, reads=("open",)),
+    Case("POST", REDACT_IN, REDACT_PASSAGES, 302, form=passages(**REDACTED), does=("redact_part",), changes=True),
     Case("POST", EXPORT_ROW, EXPORT, 200, shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_ROW, EXPORT, 200, format="csv", shows={"title", "answer", "comment"}, reads=("export",)),
     Case("POST", EXPORT_ROW, EXPORT, 200, format="markdown", shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_LIST, EXPORT, 200, shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_LIST, EXPORT, 200, format="csv", words="whistle", shows={"answer"}, reads=("search", "export")),
+    Case("POST", EXPORT_LIST, EXPORT | REVIEW, 200, format="training", shows={"correction"}, reads=("export",)),
+    Case("POST", EXPORT_LIST, EXPORT | REVIEW, 200, format="evaluation", shows={"answer", "label"}, reads=("export",)),
     # The list of replies has no text, that of access records what was sought.
     Case("GET", "message/", SEE, 200),
     Case("GET", "message/", SEE, 200, words="{reply}"),
@@ -239,13 +258,24 @@ CASES = [
 
 # What a page holds for who has these permissions, and for nobody else: the ways on, and what reviewers say.
 OFFERS = {
-    (LIST, ""): {"/review/next/": REVIEW, 'value="mark_done"': REVIEW, "/export/": EXPORT, "/search/": READ},
+    (LIST, ""): {
+        "verdict=unclear": REVIEW,
+        "/review/next/": REVIEW,
+        "/review/numbers/": REVIEW,
+        'value="mark_done"': REVIEW,
+        "/export/": EXPORT,
+        "/export/training/": EXPORT | REVIEW,
+        "/search/": READ,
+    },
     (CHANGE_ROW, ""): {
         "/review/": REVIEW,
+        "/review/notes/": REVIEW,
         CANARIES["notes"]: REVIEW,
         CANARIES["label"]: REVIEW,
+        CANARIES["correction"]: REVIEW,
         "/export/": EXPORT,
         "/redact/": REDACT,
+        "Redact passages…": REDACT_PASSAGES,
         "/revoke/": REVOKE_LINK,
         'class="transcript-flagged"': SEE,
     },
@@ -341,9 +371,16 @@ def make_rows() -> dict[str, str]:
     Feedback.objects.create(message=reply, value=-1, comment=CANARIES["comment"], by=owner, owner_key=f"u:{owner.pk}")
     rita = make_user("rita")
     Review.objects.create(conversation=conversation, notes=CANARIES["notes"], version=1, changed_by=rita)
-    for message in (None, reply):
+    noted = CANARIES["notes"]
+    ReviewNotes.objects.create(conversation=conversation, text=noted, words=[noted], by=rita)
+    for message, correction in ((None, ""), (reply, CANARIES["correction"])):
         Verdict.objects.create(
-            conversation=conversation, message=message, value="bad", labels=[CANARIES["label"]], by=rita
+            conversation=conversation,
+            message=message,
+            value="bad",
+            labels=[CANARIES["label"]],
+            correction=correction,
+            by=rita,
         )
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
@@ -397,7 +434,14 @@ def rows() -> list[Any]:
 TEXTS = {
     *(f"conversation.{name}" for name in ("title", "system_prompt", "metadata")),
     *("message.text", "message.parts", "replyevent.payload", "feedback.comment", "searchentry.words"),
-    *("review.notes", "verdict.labels", "accessrecord.terms"),
+    *(
+        "review.notes",
+        "reviewnotes.text",
+        "reviewnotes.words",
+        "verdict.labels",
+        "verdict.correction",
+        "accessrecord.terms",
+    ),
 }
 PASSWORD = f"{get_user_model()._meta.model_name}.password"
 _COLUMN = re.compile(r'"streaming_chat_(\w+)"\."(\w+)"')
@@ -520,7 +564,8 @@ class MatrixTests(MatrixTestCase):
             assert {mark for mark in offers if mark in said} == {mark for mark in offers if offers[mark] <= held}
         if may_read:
             assert {name for name in case.shows if CANARIES[name] not in said} == set()
-            assert case.reads or "canary" not in said
+            # Labels are the site's own words, and nobody's text.
+            assert case.reads or "canary" not in said.replace(CANARIES["label"], "")
         else:
             assert "canary" not in said
             # What is taken away is looked at, and shown to nobody.
@@ -671,7 +716,7 @@ class InferenceTests(MatrixTestCase):
     def test_filters_know_no_text(self):
         named = [
             *("status", "reason", "error", "live", "feedback", "model", "days", "review", "owned_by", "owner_key"),
-            *("last_status__exact", "kind__exact", "last_activity__gte", "at__lt"),
+            *("last_status__exact", "kind__exact", "last_activity__gte", "at__lt", "verdict", "label", "reviewer"),
         ]
         asked = [f"{path}?{name}=canarytitle" for path in self.lists() for name in named]
 
@@ -806,6 +851,8 @@ def exchange_texts() -> None:
     Feedback.objects.update(comment=other)
     Review.objects.update(notes=other)
     Verdict.objects.update(labels=[other])
+    Verdict.objects.exclude(correction="").update(correction=other)
+    ReviewNotes.objects.update(text=other, words=[other])
     AccessRecord.objects.filter(kind="search").update(terms=other)
     index()
 

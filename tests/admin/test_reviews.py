@@ -15,7 +15,7 @@ from django.urls import reverse
 from streaming_chat.admin.review_actions import MAX_SELECTED
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.models import AccessRecord, Conversation, Review, ReviewState, Verdict
-from streaming_chat.review import reviews
+from streaming_chat.review import reviewers, reviews
 from streaming_chat.review.reopening import reopen
 from streaming_chat.review.verdicts import VerdictChange
 from tests.factories import make_conversation, make_message, make_reply, make_staff, make_steady
@@ -424,6 +424,11 @@ class TranscriptTests(PageTestCase):
 
 
 class ListTests(PageTestCase):
+    def setUp(self):
+        super().setUp()
+        # The reviewers of other tests.
+        reviewers._read.cache_clear()
+
     def names(self, **query):
         response = self.client.get(LIST, query)
 
@@ -451,6 +456,54 @@ class ListTests(PageTestCase):
         }.items():  # fmt: skip
             with self.subTest(value):
                 assert self.names(review=value) == names
+
+    @LABELS
+    def test_verdicts_labels_and_reviewers_are_shown_and_filtered(self):
+        bo = make_reviewer("bo")
+        for title, by, change in (
+            ("one", self.rita, VerdictChange("bad", ["rude"])),
+            ("two", bo, VerdictChange("good", ["wrong", "rude"])),
+            ("three", bo, VerdictChange("bad")),
+        ):
+            conversation = make_waiting(title=title)
+            finish(conversation, by, verdicts={reviews.newest_message(conversation.pk): change})
+        make_waiting(title="four")
+        page = " ".join(re.sub(r"<[^>]+>", " ", self.client.get(LIST).content.decode()).split())
+
+        for words in ("rita: bad, rude", "bo: good, wrong, rude", "bo: bad"):
+            assert words in page
+        everything = ["four", "one", "three", "two"]
+        for query, names in (
+            ({"verdict": "bad"}, ["one", "three"]),
+            ({"verdict": "good"}, ["two"]),
+            ({"verdict": "bad", "reviewer": str(bo.pk)}, ["three"]),
+            ({"label": "rude"}, ["one", "two"]),
+            ({"label": "wrong"}, ["two"]),
+            ({"reviewer": str(self.rita.pk)}, ["one"]),
+            *(({name: "x"}, everything) for name in ("verdict", "label", "reviewer")),
+        ):
+            with self.subTest(query):
+                assert self.names(**query) == names
+
+    def test_labels_are_found_as_they_are_written(self):
+        labels = ["rude", "Rude", "rüde", "100 %", 'a "b"', "<b>"]
+        with override_settings(STREAMING_CHAT_REVIEW_LABELS=labels):
+            for label in labels:
+                conversation = make_waiting(title=label)
+                reviews.save_verdicts(conversation.pk, self.rita, {None: VerdictChange("", [label])})
+            for label in labels:
+                with self.subTest(label):
+                    assert self.names(label=label) == [label]
+
+    def test_only_reviewers_see_verdicts_and_filter_by_them(self):
+        conversation = make_waiting(title="one")
+        finish(conversation, self.rita, verdicts={None: VerdictChange("unsafe")})
+        make_waiting(title="two")
+        self.client.force_login(make_staff("nina", *READER))
+
+        assert "unsafe" not in self.client.get(LIST).content.decode()
+        for query in ({"verdict": "unsafe"}, {"reviewer": str(self.rita.pk)}):
+            assert self.names(**query) == ["one", "two"]
 
     def test_what_was_taken_long_ago_is_not_in_review(self):
         """Next gives it to another: lists, filters and what is left say so before that."""
@@ -501,7 +554,7 @@ class ListTests(PageTestCase):
         with CaptureQueriesContext(connection) as few:
             self.client.get(LIST)
         for number in range(10):
-            finish(make_waiting(), make_reviewer(f"user{number}"), notes="x")
+            finish(make_waiting(), make_reviewer(f"user{number}"), notes="x", verdicts={None: VerdictChange("bad")})
         with CaptureQueriesContext(connection) as many:
             self.client.get(LIST)
 

@@ -408,6 +408,17 @@ class Tour:
         self.press("Redact")
         expect(self.page.locator(".messagelist")).to_contain_text("The message is redacted.")
 
+    def conversation_redact_passages(self) -> None:
+        chosen = self.rows[5]
+        self.page.goto(url("conversation_change", chosen.conversation.pk))
+        self.press("Redact passages…")
+        self.page.locator("textarea[name=text]").fill(chosen.text)
+        self.press("Preview")
+        expect(self.page.locator(".redact-preview mark").first).to_be_visible()
+        self.page.get_by_label("Reason").fill(chosen.text[:255])
+        self.press("Redact")
+        expect(self.page.locator(".messagelist")).to_contain_text("Redacted in")
+
     def conversation_follow(self) -> None:
         """What was saved of a reply, as it is followed; and the same address as a page of its own."""
         live = self.make_live()

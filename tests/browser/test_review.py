@@ -255,6 +255,32 @@ class TestUndo:
         expect(page.locator(".review-state")).to_contain_text("in review: bo")
 
 
+class TestCorrections:
+    def test_what_was_typed_is_kept_in_the_tab_until_it_is_saved(self, page):
+        conversation = make_waiting(turns=1)
+        reply = conversation.messages.get(role="assistant")
+        field = page.locator(f'textarea[name="correction-{reply.pk}"]')
+        page.goto(url_of(conversation))
+        page.get_by_text("Corrected answer").click()
+        field.fill("It will not rain.")
+        page.goto(LIST)
+        page.goto(url_of(conversation))
+        expect(field).to_be_visible()
+        expect(field).to_have_value("It will not rain.")
+        page.get_by_role("button", name="Save", exact=True).first.click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        expect(field).to_have_value("It will not rain.")
+
+        assert Verdict.objects.get().correction == "It will not rain."
+
+        field.fill("")
+        page.get_by_role("button", name="Save", exact=True).first.click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        expect(field).to_be_hidden()
+
+        assert not Verdict.objects.exists()
+
+
 class TestReleasing:
     def test_r_and_next_let_another_reviewer_have_it(self, page, chromium, site):
         second, first = make_waiting("Second"), make_waiting("First")

@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     help = (
         "Adds made-up conversations of the last 280 days, of 500 users seed000@example.com and of visitors: five messages "
-        "each, with endings, tokens, times and feedback. Nobody can sign in as one of those users."
+        "each, with endings, tokens, times and feedback, and reviews of some. Nobody can sign in as one of those users."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +12,44 @@ from django.utils import timezone
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.exports import transcripts
+from streaming_chat.exports.datasets import DATASETS, export_dataset
 from streaming_chat.exports.files import ExportFile, Progress
 from streaming_chat.management.arguments import find_owner, moment
 from streaming_chat.models import AccessRecord, Conversation, ConversationQuerySet, Status
 from streaming_chat.privacy.audit import account_name, record
+
+_FORMATS = (*transcripts.FORMATS, *DATASETS)
 
 
 class Command(BaseCommand):
     """Reads a page at a time. First, an access record by the operating system's account is saved."""
 
     help = (
-        "Writes conversations with their texts to a file: a conversation per line (jsonl) or a message per row (csv). The "
-        "file contains what users wrote. An interrupted export continues when the command is run again with the same "
-        "arguments and the same --output."
+        "Writes conversations with their texts to a file: a conversation per line (jsonl), a message per row (csv), or a "
+        "judged reply per line, for fine-tuning (training) or evaluation. The file contains what users wrote and what "
+        "reviewers recorded. An interrupted export continues when the command is run again with the same arguments and the "
+        "same --output."
     )
     # The checks import the site's URLs and its admin: 10 MB that an export does not need.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the format, the conditions and --output."""
-        parser.add_argument("--format", choices=sorted(transcripts.FORMATS), default="jsonl", help="Default: jsonl.")
+        parser.add_argument("--format", choices=sorted(_FORMATS), default="jsonl", help="Default: jsonl.")
         parser.add_argument("--since", type=moment, metavar="DATE", help="Active then or later: 2026-11-01, or a time.")
         parser.add_argument("--until", type=moment, metavar="DATE", help="Active before then. Default: now.")
         parser.add_argument("--status", choices=Status.values, help="Status of the last reply.")
         parser.add_argument("--owner", metavar="NAME", help="A username or an owner key (u:<pk>, v:<hmac>).")
         parser.add_argument("--model", help="A model, as alias:model, or alias:* for all models of a provider.")
         parser.add_argument(
-            "--output", metavar="FILE", help="A new file; - is standard output. Default: transcripts-<date>.<format>."
+            "--output", metavar="FILE", help="A new file; - is standard output. Default: its kind and the date."
         )
 
     def handle(self, *args: Any, format: str, output: str | None, **options: Any) -> None:
         """Write the file, and print the progress on standard error. Raises CommandError."""
         if options["since"] and options["until"] and options["since"] >= options["until"]:
             raise CommandError(f"--since must be before --until, got {options['since']} and {options['until']}.")
-        name = output or f"transcripts-{timezone.localdate():%Y-%m-%d}.{transcripts.FORMATS[format].suffix}"
+        name = output or _default_name(format)
         asked = {"format": format, **{key: options[key] for key in ("since", "until", "status", "owner", "model")}}
         if name == "-":
             self._print(asked)
@@ -58,8 +63,7 @@ class Command(BaseCommand):
             raise CommandError("interrupted; run the same command again to continue.", returncode=130) from None
 
     def _print(self, asked: dict[str, Any]) -> None:
-        conversations = _record_and_select(_until_now(asked))
-        for chunk in transcripts.export(conversations, transcripts.FORMATS[asked["format"]]()):
+        for chunk in _chunks(_record_and_select(_until_now(asked)), asked["format"]):
             self.stdout.write(chunk.data.decode(), ending="")
 
     def _write(self, file: ExportFile, asked: dict[str, Any]) -> None:
@@ -70,7 +74,7 @@ class Command(BaseCommand):
         conversations = _record_and_select(progress.options)
         total = conversations.count()
         after = uuid.UUID(progress.through) if progress.through else None
-        chunks = transcripts.export(conversations, transcripts.FORMATS[asked["format"]](), after)
+        chunks = _chunks(conversations, asked["format"], after)
         for reached in file.write(chunks, progress):
             progress = reached
             if self.stderr.isatty():
@@ -80,9 +84,23 @@ class Command(BaseCommand):
         self.stdout.write(f"{file.path}")
 
     def _show(self, start: str, progress: Progress, total: int) -> None:
-        text = f"{start}{progress.conversations} of {total} conversations, {progress.messages} messages"
+        lines = "examples" if progress.options["format"] in DATASETS else "messages"
+        text = f"{start}{progress.conversations} of {total} conversations, {progress.messages} {lines}"
         self.stderr.write(text, style_func=str, ending="")
         self.stderr.flush()
+
+
+def _default_name(format: str) -> str:
+    suffix = transcripts.FORMATS[format].suffix if format in transcripts.FORMATS else transcripts.Jsonl.suffix
+    return f"{format if format in DATASETS else 'transcripts'}-{timezone.localdate():%Y-%m-%d}.{suffix}"
+
+
+def _chunks(
+    conversations: ConversationQuerySet, format: str, after: uuid.UUID | None = None
+) -> Iterator[transcripts.ExportChunk]:
+    if format in DATASETS:
+        return export_dataset(conversations, DATASETS[format], after)
+    return transcripts.export(conversations, transcripts.FORMATS[format](has_reviews=True), after)
 
 
 def _new_file(name: str) -> ExportFile:

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 
 from streaming_chat.accounts.owners import Owner
+from streaming_chat.alerts import outbox
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.hooks import columns_on_change
@@ -57,6 +58,8 @@ def _save(reply: Message, owner: Owner, columns: dict[str, Any]) -> None:
     Feedback.objects.using(live_database()).bulk_create(
         [feedback], update_conflicts=True, unique_fields=["message", "owner_key"], update_fields=list(columns)
     )
+    if columns["value"] < 0:
+        outbox.reply_rated_bad(reply.pk, reply.conversation_id)
 
 
 feedback_view = api(PUT=put_feedback, DELETE=delete_feedback)

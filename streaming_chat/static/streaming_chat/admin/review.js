@@ -1,7 +1,7 @@
 // The keys of reviewing: j and k go from message to message, f flags the outlined one, d is done and next, u undoes it or
 // reopens a review, r releases the conversation. Every key presses a button of the page, which works without this module, too,
-// but for those that only move the outline. Besides, notes that are typed are kept in the tab until they are saved. The list of
-// conversations, which is shown at the end of a queue, has only u.
+// but for those that only move the outline. Besides, notes and corrected answers that are typed are kept in the tab until they
+// are saved. The list of conversations, which is shown at the end of a queue, has only u.
 
 const form = document.getElementById("review");
 const FIELDS = "input, textarea, select, [contenteditable]";
@@ -98,6 +98,28 @@ function bringBackDraft() {
     notes.closest("details").open = true;
 }
 
+// Corrected answers are each reviewer's own, so no version is kept with them. Those on other pages of the transcript wait, too.
+const CORRECTIONS = `${DRAFT} corrections`;
+const corrections = [...(form?.elements ?? [])].filter((field) => field.name.startsWith("correction-"));
+const keptCorrections = () => JSON.parse(sessionStorage.getItem(CORRECTIONS) ?? "{}");
+
+function keepCorrection({ name, value, defaultValue }) {
+    const kept = keptCorrections();
+    if (bare(value) === bare(defaultValue)) delete kept[name];
+    else kept[name] = value;
+    sessionStorage.setItem(CORRECTIONS, JSON.stringify(kept));
+}
+
+function bringBackCorrections() {
+    const kept = keptCorrections();
+    for (const field of corrections.filter(({ name }) => Object.hasOwn(kept, name))) {
+        field.value = kept[field.name];
+        field.closest("details").open = true;
+        // Forgets it if it was saved.
+        keepCorrection(field);
+    }
+}
+
 for (const each of document.querySelectorAll("#review, .review-undo"))
     each.addEventListener("submit", (event) => {
         if (isSubmitted) event.preventDefault();
@@ -113,6 +135,8 @@ if (form) {
     document.querySelector(".transcript").classList.add("transcript-keys");
     bringBackDraft();
     notes.addEventListener("input", () => keepDraft(false));
+    bringBackCorrections();
+    for (const field of corrections) field.addEventListener("input", () => keepCorrection(field));
     for (const hidden of form.querySelectorAll(".review-buttons [hidden]")) hidden.hidden = false;
     for (const button of form.querySelectorAll("[data-review-move]"))
         button.addEventListener("click", () => move(Number(button.dataset.reviewMove)));
