@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from streaming_chat.models import AccessRecord
+from streaming_chat.privacy import accessed_owners
 from streaming_chat.privacy.audit import record
 from streaming_chat.search import query
 from streaming_chat.search.query import Hit, SearchPage
@@ -97,8 +98,9 @@ def search_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     asked = SearchRequest(request)
     found = SearchPage([], [])
     if terms(asked.text):
-        record(AccessRecord.Kind.SEARCH, request.user, terms=asked.text)
+        search = record(AccessRecord.Kind.SEARCH, request.user, terms=asked.text)
         found = query.search(asked.text, before=asked.before, everything=asked.everything)
+        accessed_owners.add(search, [hit.conversation.owner_key for hit in found.hits])
     return render_page(model_admin, request, "search", _context(asked, found, model_admin.admin_site.name))
 
 

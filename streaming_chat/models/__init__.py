@@ -1,7 +1,7 @@
 """The app's tables. The order in which their rows are locked is in `conversations`."""
 
 from .access_tokens import AccessToken
-from .audit import AccessRecord
+from .audit import AccessedOwner, AccessRecord
 from .conversations import (
     METADATA_KEYS,
     Conversation,
@@ -22,6 +22,7 @@ __all__ = [
     "METADATA_KEYS",
     "AccessRecord",
     "AccessToken",
+    "AccessedOwner",
     "Conversation",
     "ConversationQuerySet",
     "DailyUsage",
