@@ -17,6 +17,8 @@ import django
 
 CONVERSATIONS = "/admin/streaming_chat/conversation/"
 REPLIES = "/admin/streaming_chat/message/"
+FEEDBACK = "/admin/streaming_chat/feedback/"
+ACCESS_RECORDS = "/admin/streaming_chat/accessrecord/"
 
 
 def pages() -> dict[str, str]:
@@ -87,6 +89,20 @@ def pages() -> dict[str, str]:
         "a common model, of a week": f"?model=openai:gpt-6-luna&{week}",
         "by a reference": f"?q={reference}",
     }
+    feedback = {
+        "newest": "",
+        "page 10": "?p=10",
+        "rated bad": "?feedback=bad",
+        "with a comment": "?commented=1",
+        "of a week, rated bad, with a comment": f"?{week}&feedback=bad&commented=1",
+        "a common model": "?model=openai:gpt-6-luna",
+        "a model that only steps in": "?model=anthropic:claude-haiku-5",
+        "a model that nobody asked": "?model=openai:none",
+        "of visitors": "?owned_by=visitor",
+        "of erased owners": "?owned_by=erased",
+        "by an owner key": f"?q={owner}",
+        "by words that nobody said": "?q=xyzzyx+order",
+    }
     searches = {
         "a rare word": "bemo",
         "a common word": "the",
@@ -111,7 +127,10 @@ def pages() -> dict[str, str]:
         **{f"review statistics of {days} days": f"{CONVERSATIONS}review/numbers/?days={days}" for days in (7, 28, 90)},
         "notes of a review": f"{CONVERSATIONS}{reviewed.pk}/review/notes/",
         "numbers of 28 days, of one model": f"{CONVERSATIONS}numbers/?days=28&model=openai:gpt-6-luna",
-        "access records": "/admin/streaming_chat/accessrecord/",
+        **{f"feedback, {name}": FEEDBACK + query for name, query in feedback.items()},
+        "access records": ACCESS_RECORDS,
+        "access records, of one owner": f"{ACCESS_RECORDS}?owner_key={owner}",
+        "access records, of one conversation": f"{ACCESS_RECORDS}?conversation={message.conversation_id}",
     }
 
 

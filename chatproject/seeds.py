@@ -248,6 +248,7 @@ class _Batch:
         comment = self._writer.sentence() if value < 0 else ""
         feedback = Feedback(message=reply, value=value, comment=comment, by=conversation.owner)
         feedback.owner_key = conversation.owner_key
+        feedback.created_at = feedback.updated_at = reply.ended_at
         self._feedback.append(feedback)
 
     def save(self) -> int:

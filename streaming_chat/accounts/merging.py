@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from django.db import router
+
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import Conversation, Feedback
+from streaming_chat.models import AccessedOwner, AccessRecord, Conversation, Feedback
 
 from .owners import Owner
 
@@ -41,7 +43,15 @@ def _move(visitor_key: str, owner: Owner) -> int:
     conversations.owned_by(visitor_key).update(**theirs)
     feedback = Feedback.objects.using(using).filter(owner_key=visitor_key)
     feedback.filter(message__conversation__owner_key=owner.key).update(owner_key=owner.key, by=owner.user)
+    _rename_in_access_records(visitor_key, owner)
     return moved
+
+
+def _rename_in_access_records(visitor_key: str, owner: Owner) -> None:
+    """Let the access records of the visitor's conversations name the user, by whom staff find them."""
+    using = router.db_for_write(AccessRecord)
+    AccessRecord.objects.using(using).filter(owner_key=visitor_key).update(owner_key=owner.key)
+    AccessedOwner.objects.using(using).filter(owner_key=visitor_key).update(owner_key=owner.key)
 
 
 def _release_chat_ids(visitor_key: str, owner: Owner) -> None:

@@ -1,4 +1,4 @@
-"""The admin: lists of conversations, replies, share links, access records and tokens, and a transcript of each conversation.
+"""The admin: lists of conversations, replies, feedback, share links, access records and tokens, and transcripts.
 
 Of these rows, staff add and delete access tokens only. They can review, export and redact, stop a live reply, and revoke a
 link.
@@ -7,7 +7,15 @@ link.
 from .access_records import AccessRecordAdmin
 from .access_tokens import AccessTokenAdmin
 from .conversations import ConversationAdmin
+from .feedback import FeedbackAdmin
 from .messages import MessageAdmin
 from .share_links import ShareLinkAdmin
 
-__all__ = ["AccessRecordAdmin", "AccessTokenAdmin", "ConversationAdmin", "MessageAdmin", "ShareLinkAdmin"]
+__all__ = [
+    "AccessRecordAdmin",
+    "AccessTokenAdmin",
+    "ConversationAdmin",
+    "FeedbackAdmin",
+    "MessageAdmin",
+    "ShareLinkAdmin",
+]

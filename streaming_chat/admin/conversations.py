@@ -231,7 +231,14 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         if transcript is None or not self.has_view_permission(request, transcript.conversation):
             raise Http404
         if transcript.may_read:
-            record(AccessRecord.Kind.OPEN, request.user, conversation=transcript.conversation.pk, message=through)
+            conversation = transcript.conversation
+            record(
+                AccessRecord.Kind.OPEN,
+                request.user,
+                conversation=conversation.pk,
+                message=through,
+                owner_key=conversation.owner_key,
+            )
         context = {**self._transcript_context(request, transcript), **(extra_context or {})}
         return render_page(self, request, "transcript", context)
 

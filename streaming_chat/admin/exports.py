@@ -16,7 +16,7 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db import router
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import (
     Http404,
     HttpRequest,
@@ -101,9 +101,9 @@ class ExportMixin(ReadOnlyAdmin):
     def _export_selected(self, request: HttpRequest, queryset: QuerySet[Conversation], form: str) -> HttpResponseBase:
         if request.POST.get("select_across") == "1":
             return self._export_all(request, queryset, form)
-        ids = list(queryset.order_by().values_list("pk", flat=True))
-        write_transaction(partial(_record_exports, ids, request.user), using=router.db_for_write(AccessRecord))
-        return _download(request, Conversation.objects.filter(pk__in=ids), form)
+        owner_keys = dict(queryset.order_by().values_list("pk", "owner_key"))
+        write_transaction(partial(_record_exports, owner_keys, request.user), using=router.db_for_write(AccessRecord))
+        return _download(request, Conversation.objects.filter(pk__in=owner_keys), form)
 
     @retry_on_lock_timeout
     def export_list(self, request: HttpRequest, form: str) -> HttpResponseBase:
@@ -122,9 +122,9 @@ class ExportMixin(ReadOnlyAdmin):
 
     def _export_all(self, request: HttpRequest, queryset: QuerySet[Conversation], form: str) -> HttpResponseBase:
         queryset = queryset.using(live_database())
-        record(
-            AccessRecord.Kind.EXPORT, request.user, terms=query_on_record(request), count=queryset.order_by().count()
-        )
+        counts: dict[str, int] = dict(queryset.order_by().values_list("owner_key").annotate(count=Count("pk")))
+        terms = query_on_record(request)
+        record(AccessRecord.Kind.EXPORT, request.user, owner_keys=counts, terms=terms, count=sum(counts.values()))
         return _download(request, queryset, form)
 
     @retry_on_lock_timeout
@@ -145,10 +145,10 @@ class ExportMixin(ReadOnlyAdmin):
         return download(request, _data(chunks), f"{name}.md", "text/markdown; charset=utf-8")
 
 
-def _record_exports(conversation_ids: list[uuid.UUID], by: Any) -> None:
-    # One each, so that the records of a conversation say who read it.
-    for pk in conversation_ids:
-        record(AccessRecord.Kind.EXPORT, by, conversation=pk, count=1)
+def _record_exports(owner_keys: dict[uuid.UUID, str], by: Any) -> None:
+    """Save a record for each conversation, so that its own records say who read it. owner_keys: by conversation."""
+    for pk, owner_key in owner_keys.items():
+        record(AccessRecord.Kind.EXPORT, by, conversation=pk, owner_key=owner_key, count=1)
 
 
 def _download(

@@ -1,4 +1,4 @@
-"""Filters of the lists that have fields in place of choices: a range of dates, and the metadata of conversations."""
+"""Filters of the lists that have fields in place of choices: dates, the metadata of conversations, an owner key."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.db.json_text import MAX_CHARS, JSONText
 from streaming_chat.db.uuid7 import first_of
-from streaming_chat.models import METADATA_KEYS, Message
+from streaming_chat.models import METADATA_KEYS, Conversation, Feedback, Message
+from streaming_chat.privacy import accessed_owners
+from streaming_chat.protocol.storable_text import storable
 
 from .kept_searches import METADATA_VAR, words_of
 from .lists import may_read
+from .pages import owner_keys
 
 # A day further away has no time in every time zone, or no UUIDv7.
 _FIRST_DAY, _LAST_DAY = date(1971, 1, 1), date(9998, 12, 31)
@@ -85,11 +88,13 @@ class _FormFilter(admin.ListFilter):
 
 
 class DateRangeFilter(_FormFilter):
-    """When a conversation was last active, or a message was created. Nothing is found by what is not a date."""
+    """When a conversation was last active, or a message was created or rated. Nothing is found by what is not a date."""
 
     title = _("date range")
     template = "admin/streaming_chat/date_filter.html"
     parameters = ("from", "until")
+    # The id of a message begins with its time.
+    _COLUMNS: ClassVar[dict[Any, str]] = {Conversation: "last_activity", Message: "pk", Feedback: "updated_at"}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows of the range, from an index of the time or of the id, which begins with the time."""
@@ -97,7 +102,7 @@ class DateRangeFilter(_FormFilter):
         if not days.is_valid:
             return queryset.none()
         is_by_id = queryset.model is Message
-        column = "pk" if is_by_id else "last_activity"
+        column = self._COLUMNS[queryset.model]
         for lookup, moment in (("gte", days.start), ("lt", days.end)):
             if moment:
                 value = first_of(moment.timestamp()) if is_by_id else moment
@@ -157,3 +162,25 @@ class MetadataFilter(_FormFilter):
             "is_gone": words is None,
             "clear": others if kept else "",
         }
+
+
+class OwnerKeyFilter(_FormFilter):
+    """Whose texts an access record is about."""
+
+    title = _("owner")
+    template = "admin/streaming_chat/owner_key_filter.html"
+    parameters = ("owner_key",)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the records about this owner; none for what is no owner key."""
+        typed = self._values.get("owner_key", "").strip()
+        if not typed:
+            return queryset
+        keys = owner_keys(storable(typed))
+        return queryset.filter(accessed_owners.about(keys)) if keys else queryset.none()
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Return the form's contents."""
+        typed = self._values.get("owner_key", "")
+        clear = changelist.get_query_string(remove=[*self.parameters]) if typed else ""
+        yield {"others": self._others(), "owner_key": typed, "clear": clear}

@@ -46,9 +46,8 @@ def search(queryset: QuerySet[Conversation], term: str, *, request: Any = None) 
 def _in_texts(term: str, request: Any) -> set[uuid.UUID]:
     if not terms(term):
         return set()
-    record(AccessRecord.Kind.SEARCH, request.user, terms=term)
     # The record of the list or export that follows leaves these words out: see lists.py.
-    request.searched_texts = True
+    request.search_record = record(AccessRecord.Kind.SEARCH, request.user, terms=term)
     found, request.has_more_texts = query.conversations(term)
     return found | (notes.conversations(term, query.MAX_LISTED_HITS) if may_review(request) else set())
 
@@ -77,18 +76,23 @@ def _by_reference(term: str) -> Q | None:
 
 def _of_owners(term: str) -> set[uuid.UUID]:
     """Return the newest conversations of the users whose name, e-mail address or primary key matches."""
+    # By owner key: its index has the time and the id too, so the rows are not read.
+    owned = Conversation.objects.filter(owner_key__in=[f"u:{pk}" for pk in find_users(term)])
+    # An expression: ordered by the column, SQLite goes through all conversations from the newest on (200,000: 280 ms).
+    newest = Coalesce("last_activity", "last_activity").desc()
+    return set(owned.order_by(newest).values_list("pk", flat=True)[:_MAX_CONVERSATIONS])
+
+
+def find_users(term: str) -> list[Any]:
+    """Return the primary keys of the users whose name, e-mail address or primary key matches."""
     user_model = get_user_model()
     condition = Q()
     for field in owner_fields():
         condition |= Q(**{f"{field}__icontains": term})
     with contextlib.suppress(ValidationError):
         condition |= Q(pk=user_model._meta.pk.to_python(term))
-    users = user_model._default_manager.filter(condition).order_by("pk").values_list("pk", flat=True)[:_MAX_OWNERS]
-    # By owner key: its index has the time and the id too, so the rows are not read.
-    owned = Conversation.objects.filter(owner_key__in=[f"u:{pk}" for pk in users])
-    # An expression: ordered by the column, SQLite goes through all conversations from the newest on (200,000: 280 ms).
-    newest = Coalesce("last_activity", "last_activity").desc()
-    return set(owned.order_by(newest).values_list("pk", flat=True)[:_MAX_CONVERSATIONS])
+    users = user_model._default_manager.filter(condition).order_by("pk")
+    return list(users.values_list("pk", flat=True)[:_MAX_OWNERS])
 
 
 def owner_fields() -> set[str]:

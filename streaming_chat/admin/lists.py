@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
@@ -18,6 +19,7 @@ from django.utils.functional import cached_property
 from django.views.decorators.http import require_safe
 
 from streaming_chat.models import AccessRecord
+from streaming_chat.privacy import accessed_owners
 from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.storable_text import storable
 
@@ -43,14 +45,21 @@ def may_see(request: HttpRequest) -> bool:
     return request.user.has_perm("streaming_chat.view_conversation")
 
 
-def record_list(request: HttpRequest, response: Any) -> None:
-    """Save an access record for a list that shows texts, unless a search in texts has saved one, which says more."""
+def record_list(request: HttpRequest, response: Any, owner_key_of: Callable[[Any], str] | None = None) -> None:
+    """Save an access record for a list that shows texts, unless a search in texts has saved one, which says more.
+
+    owner_key_of: returns whose text a row shows. None if the record is to name no owners: a title is not the conversation,
+    and each page of titles would be in the records of fifty people.
+    """
     changelist = (getattr(response, "context_data", None) or {}).get("cl")
-    if changelist is None or not may_read(request) or getattr(request, "searched_texts", False):
+    if changelist is None or not may_read(request):
         return
-    if count := len(changelist.result_list):
+    owner_keys = [owner_key_of(row) for row in changelist.result_list] if owner_key_of else []
+    if search := getattr(request, "search_record", None):
+        accessed_owners.add(search, owner_keys)
+    elif count := len(changelist.result_list):
         terms = f"{request.path}?{query_on_record(request)}".removesuffix("?")
-        record(AccessRecord.Kind.LIST, request.user, terms=terms, count=count)
+        record(AccessRecord.Kind.LIST, request.user, owner_keys=owner_keys, terms=terms, count=count)
 
 
 def query_on_record(request: HttpRequest) -> str:
@@ -61,7 +70,7 @@ def query_on_record(request: HttpRequest) -> str:
     query = request.GET.copy()
     for name in KEPT_VARS:
         words = words_of(request, query.get(name, ""))
-        if not words or (name == SEARCH_VAR and getattr(request, "searched_texts", False)):
+        if not words or (name == SEARCH_VAR and hasattr(request, "search_record")):
             query.pop(name, None)
         else:
             query[name] = words

@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from streaming_chat.models import AccessRecord
+from streaming_chat.privacy import accessed_owners
 from streaming_chat.privacy.audit import record
 from streaming_chat.search import query
 from streaming_chat.search.query import Hit, SearchPage
@@ -28,7 +29,7 @@ from .kept_searches import keep_search, words_of
 from .lists import may_read
 from .pages import render_page, retry_on_lock_timeout, transcript_url
 from .review_bar import may_review
-from .search_reviews import notes_results, verdicts_on
+from .search_reviews import NotesResult, notes_results, verdicts_on
 from .snippets import marked_snippets
 
 _MAX_PAGES = query.MAX_HITS // query.PAGE_SIZE
@@ -99,15 +100,19 @@ def search_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
         return _to_results(keep_search(request), model_admin.admin_site.name)
     asked = SearchRequest(request)
     found = SearchPage([], [])
-    if terms(asked.text):
-        record(AccessRecord.Kind.SEARCH, request.user, terms=asked.text)
-        found = query.search(asked.text, before=asked.before, everything=asked.everything)
+    notes: list[NotesResult] = []
     site = model_admin.admin_site.name
     is_reviewer = may_review(request)
+    if terms(asked.text):
+        search = record(AccessRecord.Kind.SEARCH, request.user, terms=asked.text)
+        found = query.search(asked.text, before=asked.before, everything=asked.everything)
+        notes = notes_results(found.terms, site) if is_reviewer and asked.before is None else []
+        shown = [hit.conversation for hit in found.hits] + [result.notes.conversation for result in notes]
+        accessed_owners.add(search, [conversation.owner_key for conversation in shown])
     context = {
         **_context(asked, found),
         "results": _results(found, site, verdicts_on(found.hits) if is_reviewer else {}),
-        "notes": notes_results(found.terms, site) if is_reviewer and asked.before is None else [],
+        "notes": notes,
     }
     return render_page(model_admin, request, "search", context)
 

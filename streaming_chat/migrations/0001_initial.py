@@ -314,7 +314,21 @@ class Migration(migrations.Migration):
                 'verbose_name': 'access record',
                 'verbose_name_plural': 'access records',
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['-at', '-id'], name='streaming_chat_access_recent'), models.Index(fields=['conversation', '-at'], name='streaming_chat_access_of'), models.Index(fields=['by', '-at'], name='streaming_chat_access_by')],
+                'indexes': [models.Index(fields=['-at', '-id'], name='streaming_chat_access_recent'), models.Index(fields=['conversation', '-at'], name='streaming_chat_access_of'), models.Index(fields=['by', '-at'], name='streaming_chat_access_by'), models.Index(fields=['owner_key', '-at', '-id'], name='streaming_chat_access_owner')],
+            },
+        ),
+        migrations.CreateModel(
+            name='AccessedOwner',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('owner_key', models.CharField(max_length=160, verbose_name='owner key')),
+                ('record', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='owners', to='streaming_chat.accessrecord', verbose_name='access record')),
+            ],
+            options={
+                'verbose_name': 'owner in an access record',
+                'verbose_name_plural': 'owners in access records',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['owner_key', 'record'], name='streaming_chat_accessed_owner')],
             },
         ),
         migrations.CreateModel(
@@ -431,6 +445,22 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=models.Index(condition=models.Q(('error_code', ''), _negated=True), fields=['error_code', '-id'], name='streaming_chat_message_error'),
+        ),
+        migrations.AddIndex(
+            model_name='feedback',
+            index=models.Index(fields=['-updated_at', '-id'], name='streaming_chat_feedback_recent'),
+        ),
+        migrations.AddIndex(
+            model_name='feedback',
+            index=models.Index(fields=['value', '-updated_at', '-id'], name='streaming_chat_feedback_values'),
+        ),
+        migrations.AddIndex(
+            model_name='feedback',
+            index=models.Index(condition=models.Q(('comment', ''), _negated=True), fields=['-updated_at', '-id'], name='streaming_chat_feedback_texts'),
+        ),
+        migrations.AddIndex(
+            model_name='feedback',
+            index=models.Index(fields=['owner_key', '-updated_at', '-id'], name='streaming_chat_feedback_owner'),
         ),
         migrations.AddConstraint(
             model_name='feedback',

@@ -2,7 +2,7 @@
 
 from .access_tokens import AccessToken
 from .alerts import Alert
-from .audit import AccessRecord
+from .audit import AccessedOwner, AccessRecord
 from .conversations import (
     METADATA_KEYS,
     Conversation,
@@ -23,6 +23,7 @@ __all__ = [
     "METADATA_KEYS",
     "AccessRecord",
     "AccessToken",
+    "AccessedOwner",
     "Alert",
     "Conversation",
     "ConversationQuerySet",

@@ -1,6 +1,6 @@
-"""The table of access records: which member of staff read or changed what, saved before any text is sent.
+"""Tables of access records: which member of staff read or changed what, and whose it was, saved before any text is sent.
 
-Records hold ids rather than foreign keys, so they outlive what they are about.
+Records hold ids and owner keys rather than foreign keys, so they outlive what they are about.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from django.utils.translation import pgettext_lazy
 
 
 class AccessRecord(models.Model):
-    """A list of texts, a transcript, a search or an export that staff read, or a change that they made. Never changed."""
+    """A list of texts, a transcript, a search or an export that staff read, or a change that they made.
+
+    owner_key: whose conversation it was then, also once it is erased. If there were several owners, see AccessedOwner.
+    """
 
     class Kind(models.TextChoices):
         """What was done."""
@@ -58,7 +61,24 @@ class AccessRecord(models.Model):
             models.Index(fields=["-at", "-id"], name="streaming_chat_access_recent"),
             models.Index(fields=["conversation", "-at"], name="streaming_chat_access_of"),
             models.Index(fields=["by", "-at"], name="streaming_chat_access_by"),
+            models.Index(fields=["owner_key", "-at", "-id"], name="streaming_chat_access_owner"),
         )
 
     def __str__(self) -> str:
         return f"Access record {self.pk}"
+
+
+class AccessedOwner(models.Model):
+    """An owner whose texts were among the results of a search, on a page of the list of feedback, or in an export."""
+
+    record = models.ForeignKey(AccessRecord, models.CASCADE, verbose_name=_("access record"), related_name="owners")
+    owner_key = models.CharField(_("owner key"), max_length=160)
+
+    class Meta:
+        verbose_name = _("owner in an access record")
+        verbose_name_plural = _("owners in access records")
+        default_permissions = ()
+        indexes = (models.Index(fields=["owner_key", "record"], name="streaming_chat_accessed_owner"),)
+
+    def __str__(self) -> str:
+        return f"Owner in access record {self.record_id}"

@@ -159,6 +159,14 @@ class Feedback(models.Model):
             models.UniqueConstraint(fields=["message", "owner_key"], name="streaming_chat_feedback_once"),
             models.CheckConstraint(condition=Q(value__in=(-1, 1)), name="streaming_chat_feedback_value"),
         )
+        indexes = (
+            # For the admin's list: newest first, all of them, by value, or only those with a comment.
+            models.Index(fields=["-updated_at", "-id"], name="streaming_chat_feedback_recent"),
+            models.Index(fields=["value", "-updated_at", "-id"], name="streaming_chat_feedback_values"),
+            models.Index(fields=["-updated_at", "-id"], name="streaming_chat_feedback_texts", condition=~Q(comment="")),
+            # For erasures and merges, too.
+            models.Index(fields=["owner_key", "-updated_at", "-id"], name="streaming_chat_feedback_owner"),
+        )
 
     def __str__(self) -> str:
         return f"Feedback {self.pk}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from streaming_chat.db.paging import key_pages
 from streaming_chat.models import AccessRecord
 from streaming_chat.search import backends
 
-from . import copies
+from . import accessed_owners, copies
 
 # In a statement of its own: on SQLite, staff who read wait some milliseconds for it, to save their own record.
 _PAGE_SIZE = 500
@@ -33,18 +33,22 @@ def record(
     *,
     conversation: uuid.UUID | None = None,
     message: uuid.UUID | None = None,
-    owner_key: str = "",
+    owner_key: str | None = None,
+    owner_keys: Iterable[str] = (),
     terms: str = "",
     count: int | None = None,
     reason: str = "",
 ) -> AccessRecord:
     """Save an access record in the database for writes. It is committed unless the caller has opened a transaction.
 
-    kind: of AccessRecord.Kind. by: the user, or for a command `account_name()`.
+    kind: of AccessRecord.Kind. by: the user, or for a command `account_name()`. owner_key: by default, that of the
+    conversation. owner_keys: those of the texts that are shown, if there may be several owners.
     Raises DatabaseError if it cannot be saved; the caller must show nothing then.
     """
+    if owner_key is None:
+        owner_key = accessed_owners.owner_key_of(conversation) if conversation else ""
     named = {"by_name": by} if isinstance(by, str) else {"by": by, "by_name": str(by.get_username())[:255]}
-    return _records().create(
+    saved = _records().create(
         kind=kind,
         conversation=conversation,
         message=message,
@@ -54,6 +58,8 @@ def record(
         reason=reason,
         **named,
     )
+    accessed_owners.add(saved, owner_keys)
+    return saved
 
 
 def account_name() -> str:
@@ -76,8 +82,9 @@ def records_with_terms(age: timedelta) -> QuerySet[AccessRecord]:
 
 
 def remove(rows: QuerySet[AccessRecord]) -> Iterator[int]:
-    """Remove access records, and yield how many after each statement. After an interruption, call it again. Blocking."""
-    yield from _for_each_page(rows, lambda page: page.delete()[0])
+    """Remove access records, and yield how many after each page. After an interruption, call it again. Blocking."""
+    # Their owners are deleted with them, and not counted.
+    yield from _for_each_page(rows, lambda page: page.delete()[1].get(AccessRecord._meta.label, 0))
 
 
 def clear_terms(rows: QuerySet[AccessRecord]) -> Iterator[int]:

@@ -9,7 +9,9 @@ from django.test import override_settings
 from streaming_chat.accounts.merging import TITLES
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.engine.access_guard import access_guard
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message
+from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message
+from streaming_chat.privacy.accessed_owners import about
+from streaming_chat.privacy.audit import record
 from tests.factories import make_conversation, make_user
 from tests.native import Api, ApiTestCase, error_of
 from tests.provider_server import Gate
@@ -188,11 +190,25 @@ class TakeTests(ClaimTestCase):
             for number in range(count):
                 person.send(f"chat {number}")
             person.sign_in("ana")
-            # Session and user; four updates and their savepoint; the session's update and its own. PostgreSQL's lock
+            # Session and user; six updates and their savepoint; the session's update and its own. PostgreSQL's lock
             # timeout is read, set, and restored, since the test is a transaction already.
-            queries = 14 if connection.vendor == "postgresql" else 11
+            queries = 16 if connection.vendor == "postgresql" else 13
             with self.subTest(count), self.assertNumQueries(queries):
                 person.post(CLAIM)
+
+    def test_the_access_records_name_the_user(self):
+        """Staff find by the user's key what was read when the chat was still a visitor's."""
+        self.person.send("Hi")
+        chat = Conversation.objects.get()
+        opened = record("open", make_user("rita"), conversation=chat.pk)
+        sought = record("search", make_user("rita"), terms="Hi", owner_keys=[chat.owner_key, "v:another"])
+        self.person.sign_in("ana")
+        self.person.post(CLAIM)
+        key = user_key(make_user("ana"))
+
+        assert set(AccessRecord.objects.filter(about([key]))) == {opened, sought}
+        assert set(AccessRecord.objects.filter(about([chat.owner_key]))) == set()
+        assert set(AccessRecord.objects.filter(about(["v:another"]))) == {sought}
 
     def test_sessions_in_cookies_do_as_well(self):
         with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):

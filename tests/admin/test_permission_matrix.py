@@ -26,6 +26,7 @@ from django.urls import reverse
 from streaming_chat.admin.kept_searches import SESSION_KEY
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.models import (
+    AccessedOwner,
     AccessRecord,
     AccessToken,
     Conversation,
@@ -77,11 +78,13 @@ REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/red
 REDACT_IN = "conversation/<uuid:conversation_id>/redact/"
 EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
 EXPORT_LIST = "conversation/export/<str:form>/"
+EXPORT_RECORDS = "accessrecord/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
 REVOKE_ROW = "sharelink/<uuid:link>/revoke/"
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"},
     "message": set(),
+    "feedback": set(),
     "sharelink": set(),
     "accessrecord": set(),
     "accesstoken": set(),
@@ -105,9 +108,9 @@ class Case:
 
     needs: the permissions that it requires. status: for users who have them. query, form: with placeholders such as
     {conversation} and {reply} for ids. words: of the search that the address names. shows: the texts that it shows to users
-    who may read. reads: the access record that it leaves for them; does: the one that it leaves for every user. changes:
-    whether it changes rows. of: what the conversation that it is about is called in the ids: "live " has a live reply, the
-    review of "finished " is finished.
+    who may read. exports: those that it shows to users who may export, besides. reads: the access record that it leaves for
+    users who may read; does: the one that it leaves for every user. changes: whether it changes rows. of: what the
+    conversation that it is about is called in the ids: "live " has a live reply, the review of "finished " is finished.
     """
 
     method: str
@@ -118,6 +121,7 @@ class Case:
     words: str = ""
     form: dict[str, Any] = field(default_factory=dict)
     shows: frozenset[str] | set[str] = frozenset()
+    exports: frozenset[str] | set[str] = frozenset()
     reads: tuple[str, ...] = ()
     does: tuple[str, ...] = ()
     changes: bool = False
@@ -239,7 +243,24 @@ CASES = [
     Case("GET", "message/", SEE, 200, words="{reply}"),
     Case("GET", "message/", SEE, 200, query="?from=2020-01-01&until=2020-01-01&model=demo:demo"),
     Case("POST", "message/find/", SEE, 302, form={"q": "{reply}"}),
-    # Nor has that of links to shared conversations.
+    # The list of feedback has comments.
+    Case("GET", "feedback/", SEE, 200, shows={"comment"}, reads=("list",)),
+    Case(
+        "GET",
+        "feedback/",
+        SEE,
+        200,
+        query="?feedback=bad&commented=1&model=demo:demo&owned_by=user",
+        shows={"comment"},
+        reads=("list",),
+    ),
+    Case("GET", "feedback/", SEE, 200, query="?from=2020-01-01&until=2020-01-01"),
+    Case("GET", "feedback/", SEE, 400, query="?comment=x"),
+    Case("GET", "feedback/", SEE, 200, words="{reply}", shows={"comment"}, reads=("list",)),
+    Case("GET", "feedback/", SEE, 200, words="whistle", shows={"comment"}, reads=("search",)),
+    Case("GET", "feedback/", SEE, 200, words="{owner}", shows={"comment"}, reads=("search",)),
+    Case("POST", "feedback/find/", SEE, 302, form={"q": "whistle"}),
+    # That of links to shared conversations has no text.
     Case("GET", "sharelink/", SEE, 200),
     Case("GET", "sharelink/", SEE, 200, words="{conversation}"),
     Case("POST", "sharelink/find/", SEE, 302, form={"q": "{conversation}"}),
@@ -247,7 +268,12 @@ CASES = [
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, form={"transcript": "yes"}, does=("revoke",), changes=True),
     Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, words="curious", shows={"terms"}, reads=("list",)),
+    Case("GET", "accessrecord/", AUDIT, 200, query="?owner_key=v:1", shows={"terms"}, reads=("list",)),
+    Case("GET", "accessrecord/", AUDIT, 200, query="?conversation={conversation}"),
+    Case("GET", "accessrecord/", AUDIT, 400, query="?terms=x"),
     Case("POST", "accessrecord/find/", AUDIT, 302, form={"q": "curious"}),
+    Case("POST", EXPORT_RECORDS, AUDIT, 200, exports={"terms"}, does=("export",)),
+    Case("POST", EXPORT_RECORDS, AUDIT, 200, query="?owner_key=v:1", format="csv", exports={"terms"}, does=("export",)),
     # Access tokens: one's own is created, anybody's is revoked.
     Case("GET", "accesstoken/", SEE_TOKENS, 200),
     Case("GET", "accesstoken/add/", CREATE_TOKEN, 200),
@@ -278,7 +304,11 @@ OFFERS = {
         "Redact passages…": REDACT_PASSAGES,
         "/revoke/": REVOKE_LINK,
         'class="transcript-flagged"': SEE,
+        "/accessrecord/?conversation=": AUDIT,
+        "/accessrecord/?owner_key=": AUDIT,
     },
+    ("feedback/", ""): {"with a comment": READ},
+    ("accessrecord/", ""): {"/accessrecord/export/": AUDIT},
     ("sharelink/", ""): {"/revoke/": REVOKE_LINK},
     (CHANGE_ROW, "live "): {"/stop/": STOP, "data-follow=": READ, "admin/live.js": READ},
 }
@@ -368,7 +398,8 @@ def make_rows() -> dict[str, str]:
         status="stopped",
         end_reason="user",
     )
-    Feedback.objects.create(message=reply, value=-1, comment=CANARIES["comment"], by=owner, owner_key=f"u:{owner.pk}")
+    comment = f"{CANARIES['comment']} whistle"
+    Feedback.objects.create(message=reply, value=-1, comment=comment, by=owner, owner_key=f"u:{owner.pk}")
     rita = make_user("rita")
     Review.objects.create(conversation=conversation, notes=CANARIES["notes"], version=1, changed_by=rita)
     noted = CANARIES["notes"]
@@ -387,7 +418,7 @@ def make_rows() -> dict[str, str]:
     finished = make_conversation(owner, title=CANARIES["title"], review_state="done")
     finished_reply = make_reply(finished, CANARIES["answer"])
     Review.objects.create(conversation=finished, version=1, done_by=rita, done_at=finished_reply.created_at)
-    record("search", make_user("curious"), terms=CANARIES["terms"])
+    record("search", make_user("curious"), terms=CANARIES["terms"], owner_keys=["v:1"])
     make_token(owner)
     index()
     return {
@@ -426,8 +457,9 @@ class NamesTests(TestCase):
 
 def rows() -> list[Any]:
     """Return every row of the app and of the admin's log, but for what is on record."""
-    of_ours = [each for each in apps.get_app_config("streaming_chat").get_models() if each is not AccessRecord]
-    return [list(model._default_manager.order_by("pk").values_list()) for model in (*of_ours, LogEntry)]
+    of_ours = set(apps.get_app_config("streaming_chat").get_models()) - {AccessRecord, AccessedOwner}
+    in_order = sorted(of_ours, key=lambda model: model.__name__)
+    return [list(model._default_manager.order_by("pk").values_list()) for model in (*in_order, LogEntry)]
 
 
 # By table: what no statement may read for who may not read text.
@@ -563,9 +595,10 @@ class MatrixTests(MatrixTestCase):
             offers = OFFERS.get((case.route, case.of), {})
             assert {mark for mark in offers if mark in said} == {mark for mark in offers if offers[mark] <= held}
         if may_read:
-            assert {name for name in case.shows if CANARIES[name] not in said} == set()
+            shows = case.shows | (case.exports if held >= EXPORT else set())
+            assert {name for name in shows if CANARIES[name] not in said} == set()
             # Labels are the site's own words, and nobody's text.
-            assert case.reads or "canary" not in said.replace(CANARIES["label"], "")
+            assert case.reads or shows or "canary" not in said.replace(CANARIES["label"], "")
         else:
             assert "canary" not in said
             # What is taken away is looked at, and shown to nobody.
@@ -683,7 +716,10 @@ class InferenceTests(MatrixTestCase):
         """So these tests would notice."""
         self.client.force_login(make_holder("reader", READ | AUDIT))
         key = kept(self.client, "whistle")
-        queries = ("conversation/", f"conversation/?q={key}", f"conversation/search/?q={key}", "accessrecord/")
+        queries = (
+            *("conversation/", f"conversation/?q={key}", f"conversation/search/?q={key}"),
+            *("feedback/", f"feedback/?q={key}", "feedback/?commented=1", "accessrecord/"),
+        )
         for address, one, other in self.answers([self.path(CHANGE_ROW), *(f"/{APP}{query}" for query in queries)]):
             with self.subTest(address):
                 assert one[0] == other[0] == 200
@@ -716,6 +752,7 @@ class InferenceTests(MatrixTestCase):
     def test_filters_know_no_text(self):
         named = [
             *("status", "reason", "error", "live", "feedback", "model", "days", "review", "owned_by", "owner_key"),
+            *("commented", "conversation"),
             *("last_status__exact", "kind__exact", "last_activity__gte", "at__lt", "verdict", "label", "reviewer"),
         ]
         asked = [f"{path}?{name}=canarytitle" for path in self.lists() for name in named]

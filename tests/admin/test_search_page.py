@@ -143,7 +143,7 @@ class SearchPageTests(PageTestCase):
         for _ in range(15):
             said("rain")
 
-        with self.assertNumQueries(6):
+        with self.assertNumQueries(7):
             self.client.get(address)
 
     def test_nothing_is_inline(self):

@@ -5,6 +5,7 @@ from django.contrib.auth.models import Permission
 from django.test import TestCase, override_settings
 from django.urls import reverse
 
+from streaming_chat.privacy.audit import record
 from tests.factories import make_conversation, make_staff, make_user
 
 
@@ -42,6 +43,17 @@ class UserPageTests(TestCase):
 
         self.assertContains(page, f'href="{self.link()}"')
 
+    def test_it_links_who_read_them(self):
+        link = f"{reverse('admin:streaming_chat_accessrecord_changelist')}?owner_key=u:{self.user.pk}"
+        opened = record("open", make_user("rita"), conversation=self.conversation.pk)
+        record("open", make_user("rita"), conversation=make_conversation(make_user("another")).pk)
+        self.sign_in("view_accessrecord")
+        page = self.client.get(self.page)
+
+        self.assertContains(page, f'<a href="{link}">Who read their conversations</a>', html=True)
+        self.assertNotContains(page, "streaming_chat/conversation")
+        assert list(self.client.get(link).context["cl"].result_list) == [opened]
+
     def test_what_django_has_there_stays(self):
         self.sign_in("view_conversation")
 
@@ -49,5 +61,7 @@ class UserPageTests(TestCase):
 
     def test_there_is_no_link_that_would_be_refused(self):
         self.sign_in()
+        page = self.client.get(self.page)
 
-        self.assertNotContains(self.client.get(self.page), "streaming_chat/conversation")
+        self.assertNotContains(page, "streaming_chat/conversation")
+        self.assertNotContains(page, "streaming_chat/accessrecord")

@@ -266,6 +266,19 @@ def staff_search(page: Page) -> None:
     seek(page, "#search-terms", "invoice")
 
 
+def staff_feedback(page: Page) -> None:
+    page.goto("/admin/streaming_chat/feedback/")
+
+
+def staff_records(page: Page) -> None:
+    """Who read one person's conversations, of which two were opened."""
+    staff_transcript(page)
+    page.get_by_role("link", name="all conversations").click()
+    page.locator("#result_list tbody th a").last.click()
+    page.get_by_role("link", name="who read this owner’s conversations").click()
+    page.locator(".list-readers").wait_for()
+
+
 def staff_numbers(page: Page) -> None:
     page.goto(f"{ADMIN}numbers/?days=28")
 
@@ -278,6 +291,9 @@ STAFF_SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "staff-transcript-dark": (staff_transcript, WIDE | DARK),
     "staff-transcript-phone": (staff_transcript, PHONE),
     "staff-search": (staff_search, WIDE),
+    "staff-feedback": (staff_feedback, WIDE),
+    "staff-feedback-phone": (staff_feedback, PHONE),
+    "staff-records": (staff_records, WIDE),
     "staff-numbers": (staff_numbers, WIDE),
     "staff-numbers-dark": (staff_numbers, WIDE | DARK),
     "staff-numbers-phone": (staff_numbers, PHONE),

@@ -291,6 +291,25 @@ class Tour:
         """The same of the list of access records."""
         assert self.page.request.get(url(self.name), max_redirects=0).status == 302
 
+    def accessrecord_export(self) -> None:
+        for form in ("JSONL", "CSV"):
+            self.go(url("accessrecord_changelist", owner_key=self.rows[0].visitors.owner_key))
+
+            assert self.save(f"Export these records as {form}").startswith("access-records-")
+            assert self.page.request.get(url(self.name, form.lower()), max_redirects=0).status == 302
+
+    def feedback_changelist(self) -> None:
+        for number in range(math.ceil(Feedback.objects.count() / 50)):
+            self.go(url(self.name, p=number + 1))
+        self.expect_read([text[:400] for text in self.texts])
+        self.ask(("model", "feedback", "commented", "owned_by"), is_shown=False)
+        self.go(url(self.name, updated_at__gte=self.texts[0]))
+        self.seek_each()
+
+    def feedback_find(self) -> None:
+        """Takes the words of a search; see the list."""
+        assert self.page.request.get(url(self.name), max_redirects=0).status == 302
+
     def accesstoken_changelist(self) -> None:
         # So that there is a second page with either texts.
         more = [AccessToken(owner=self.staff, prefix=secrets.token_hex(4)) for _row in range(100)]

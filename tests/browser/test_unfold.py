@@ -236,7 +236,18 @@ class TestUnfold:
 
     def test_the_other_lists(self, staff, conversation):
         staff.goto(f"{LIST}{conversation.pk}/change/")
-        for name, text in {"message": "failed", "accessrecord": "opened"}.items():
+        for name, text in {"message": "failed", "feedback": "It rained.", "accessrecord": "opened"}.items():
             staff.goto(f"/admin/streaming_chat/{name}/")
 
             expect(staff.locator("#result_list")).to_contain_text(text)
+
+    def test_who_read_this_persons_conversations(self, staff, conversation):
+        staff.set_viewport_size({"width": 1680, "height": 900})
+        staff.goto(f"{LIST}{conversation.pk}/change/")
+        staff.get_by_role("link", name="who read this owner’s conversations").click()
+
+        expect_readable(staff, ".list-readers", "reviewer (1)")
+        expect(staff.get_by_label("Owner key")).to_have_value(conversation.owner_key)
+        with staff.expect_download() as caught:
+            staff.get_by_role("button", name="Export these records as CSV").click()
+        assert caught.value.suggested_filename.endswith(".csv")

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
-from streaming_chat.models import AccessRecord, Conversation
+from streaming_chat.models import AccessedOwner, AccessRecord, Conversation
 from streaming_chat.privacy import audit
 from streaming_chat.privacy.audit import record
 from tests.copies import leave_what_is_deleted, places
@@ -41,6 +41,13 @@ class RecordTests(TestCase):
 
         assert run_command("--older-than", "30") == f"{len(AccessRecord.Kind)} access records removed."
         assert AccessRecord.objects.get() == new
+
+    def test_the_owners_of_what_they_are_about_go_with_them_and_are_not_counted(self):
+        make_record(31, owner_keys=["u:1", "u:2"])
+        new = make_record(29, owner_keys=["u:1"])
+
+        assert run_command("--older-than", "30") == "1 access records removed."
+        assert list(AccessedOwner.objects.values_list("record", "owner_key")) == [(new.pk, "u:1")]
 
     def test_a_dry_run_removes_none(self):
         make_record(31, "refund")
@@ -91,10 +98,12 @@ class BatchTests(TestCase):
         """Not in the order of their times: those that were imported, or whose clock was wrong."""
         with CaptureQueriesContext(connection) as queries:
             counts = list(audit.remove(audit.records(timedelta(days=30))))
-        deletions = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
+        statements = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
+        deletions = [sql for sql in statements if '"streaming_chat_accessrecord"' in sql]
 
         assert counts == [3, 3, 1]
-        assert len(deletions) == 3
+        # With each, a statement that deletes the owners of its records.
+        assert (len(deletions), len(statements)) == (3, 6)
         assert AccessRecord.objects.count() == 2
 
     def test_what_was_broken_off_goes_on(self):

@@ -126,7 +126,13 @@ def _record_and_select(options: dict[str, Any]) -> ConversationQuerySet:
     if model := options["model"]:
         condition = {"model__startswith": model[:-1]} if model.endswith(":*") else {"model": model}
         conversations = conversations.filter(**condition)
-    record(AccessRecord.Kind.EXPORT, account_name(), owner_key=owner_key, count=conversations.count())
+    record(
+        AccessRecord.Kind.EXPORT,
+        account_name(),
+        owner_key=owner_key,
+        owner_keys=conversations.order_by().values_list("owner_key", flat=True).distinct(),
+        count=conversations.count(),
+    )
     return conversations
 
 
