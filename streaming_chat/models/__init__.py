@@ -11,6 +11,7 @@ from .conversations import (
     Status,
     usage_of,
 )
+from .owners import BlockedOwner, DailyOwnerUsage
 from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewState, Verdict
@@ -22,8 +23,10 @@ __all__ = [
     "METADATA_KEYS",
     "AccessRecord",
     "AccessToken",
+    "BlockedOwner",
     "Conversation",
     "ConversationQuerySet",
+    "DailyOwnerUsage",
     "DailyUsage",
     "Feedback",
     "LiveReply",
