@@ -26,6 +26,11 @@ def require_not_blocked(owner_key: str, using: str) -> None:
         raise APIError(403, "blocked")
 
 
+def is_blocked(owner_key: str) -> bool:
+    """Return whether an owner is blocked."""
+    return bool(_select.rows(live_database(), owner_key=owner_key))
+
+
 def block(owner_key: str, reason: str, by: Any) -> None:
     """Block an owner, or replace the reason of a block. by: the user of staff."""
     blocked = BlockedOwner(owner_key=owner_key, reason=reason, by_name=str(by.get_username())[:255], at=Now())
