@@ -81,7 +81,7 @@ def top_owners(days: int) -> list[tuple[str, OwnerUsage]]:
     sums = _saved(days).order_by().values("owner_key").annotate(**_totals())
     ranked = sums.order_by(_or_zero("dollars").desc(), F("tokens").desc())[:MAX_OWNERS]
     # By key, since an owner may be in both.
-    found = {row["owner_key"]: row for rows in (ranked, sums.filter(owner_key__in=live)) for row in rows}
+    found = {row["owner_key"]: row for rows in (ranked, sums.filter(owner_key__in=list(live))) for row in rows}
     for key, row in found.items():
         live.setdefault(key, OwnerUsage()).add(_as_usage(row))
     return _highest(live, MAX_OWNERS)

@@ -28,7 +28,9 @@ from streaming_chat.db.hooks import SavedText
 from streaming_chat.models import (
     AccessRecord,
     AccessToken,
+    BlockedOwner,
     Conversation,
+    DailyOwnerUsage,
     Feedback,
     Message,
     ReplyEvent,
@@ -54,12 +56,16 @@ EXPORT = READ | {"export_transcript"}
 REDACT = SEE | {"redact_transcript"}
 STOP = SEE | {"stop_reply"}
 REVOKE_LINK = SEE | {"revoke_link"}
+BLOCK = SEE | {"block_owner"}
+EXPORT_OWNER = READ | {"export_owner"}
+ERASE_OWNER = SEE | {"erase_owner"}
 AUDIT = frozenset({"view_accessrecord"})
 SEE_TOKENS = frozenset({"view_accesstoken"})
 CREATE_TOKEN = frozenset({"add_accesstoken"})
 REVOKE_TOKEN = frozenset({"delete_accesstoken"})
 NOBODY = frozenset({"no such permission"})
-OURS = REVIEW | EXPORT | REDACT | STOP | REVOKE_LINK | AUDIT | SEE_TOKENS | CREATE_TOKEN | REVOKE_TOKEN
+OF_OWNERS = BLOCK | EXPORT_OWNER | ERASE_OWNER
+OURS = REVIEW | EXPORT | REDACT | STOP | REVOKE_LINK | OF_OWNERS | AUDIT | SEE_TOKENS | CREATE_TOKEN | REVOKE_TOKEN
 
 LIST = "conversation/"
 ROW = "conversation/<path:object_id>/"
@@ -72,6 +78,8 @@ REDACT_ROW = "conversation/<uuid:conversation_id>/messages/<uuid:message_id>/red
 EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
 EXPORT_LIST = "conversation/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
+OWNERS = "conversation/owners/"
+OWNER = "conversation/owner/<path:owner_key>/"
 REVOKE_ROW = "sharelink/<uuid:link>/revoke/"
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"},
@@ -90,6 +98,8 @@ CANARIES = {
         *("comment", "notes", "label", "terms"),
     )
 }
+# Why somebody is blocked. It is of the staff, so it is no canary: whoever may block sees it, and reads no text.
+WHY = "Sends the same words all day"
 SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "comment"}
 
 
@@ -224,6 +234,28 @@ CASES = [
     Case("POST", "sharelink/find/", SEE, 302, form={"q": "{conversation}"}),
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, does=("revoke",), changes=True),
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, form={"transcript": "yes"}, does=("revoke",), changes=True),
+    # Owners: the one who has said all this, and one who is blocked and has said nothing.
+    Case("GET", OWNERS, SEE, 200),
+    Case("GET", OWNERS, SEE, 200, query="?days=7"),
+    Case("GET", OWNER, SEE, 200),
+    Case("GET", OWNER, SEE, 200, of="blocked "),
+    Case("POST", f"{OWNER}block/", BLOCK, 302, form={"reason": "Spam"}, does=("block",), changes=True),
+    Case("POST", f"{OWNER}block/", BLOCK, 302, form={"reason": " "}),
+    Case("POST", f"{OWNER}unblock/", BLOCK, 302),
+    Case("POST", f"{OWNER}unblock/", BLOCK, 302, of="blocked ", does=("unblock",), changes=True),
+    Case("POST", f"{OWNER}export/", EXPORT_OWNER, 200, form={"confirmation": "ana"}, shows=SPOKEN, reads=("export",)),
+    Case("POST", f"{OWNER}export/", EXPORT_OWNER, 302, form={"confirmation": "bo"}),
+    Case("POST", f"{OWNER}erase/", ERASE_OWNER, 302, form={"confirmation": "bo"}),
+    Case(
+        "POST",
+        f"{OWNER}erase/",
+        ERASE_OWNER,
+        302,
+        form={"confirmation": "bo"},
+        of="blocked ",
+        does=("erase",),
+        changes=True,
+    ),
     Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, words="curious", shows={"terms"}, reads=("list",)),
     Case("POST", "accessrecord/find/", AUDIT, 302, form={"q": "curious"}),
@@ -248,6 +280,9 @@ OFFERS = {
         'class="transcript-flagged"': SEE,
     },
     ("sharelink/", ""): {"/revoke/": REVOKE_LINK},
+    (OWNERS, ""): {WHY: BLOCK},
+    (OWNER, ""): {"/block/": BLOCK, "/export/": EXPORT_OWNER, "/erase/": ERASE_OWNER},
+    (OWNER, "blocked "): {WHY: BLOCK, "/unblock/": BLOCK},
     (CHANGE_ROW, "live "): {"/stop/": STOP, "data-follow=": READ, "admin/live.js": READ},
 }
 
@@ -345,6 +380,9 @@ def make_rows() -> dict[str, str]:
     Review.objects.create(conversation=finished, version=1, done_by=rita, done_at=finished_reply.created_at)
     record("search", make_user("curious"), terms=CANARIES["terms"])
     make_token(owner)
+    blocked = make_user("bo")
+    BlockedOwner.objects.create(owner_key=f"u:{blocked.pk}", reason=WHY, by_name="rita")
+    DailyOwnerUsage.objects.create(day="2026-11-01", owner_key=f"u:{blocked.pk}", replies=1)
     index()
     return {
         "token": str(AccessToken.objects.get().pk),
@@ -357,6 +395,12 @@ def make_rows() -> dict[str, str]:
         "finished reply": str(finished_reply.pk),
         "finished": str(finished.pk),
         "owner": "ana",
+        "owner key": f"u:{owner.pk}",
+        "blocked owner key": f"u:{blocked.pk}",
+        "blocked conversation": str(conversation.pk),
+        "blocked reply": str(reply.pk),
+        "finished owner key": f"u:{owner.pk}",
+        "live owner key": f"u:{owner.pk}",
         "activity": Conversation.objects.get(pk=conversation.pk).last_activity.isoformat(),
     }
 
@@ -420,6 +464,7 @@ class MatrixTestCase(TestCase):
 
     def path(self, route: str, *, of: str = "", form: str = "jsonl") -> str:
         conversation, reply = (self.ids[of + name] for name in ("conversation", "reply"))
+        route = route.replace("<path:owner_key>", self.ids[f"{of}owner key"])
         route = route.replace(REVOKE, f"accesstoken/{self.ids['token']}/delete/")
         route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id|link)>", conversation, route)
         return f"/{APP}{route}".replace("<uuid:message_id>", reply).replace("<str:form>", form)
