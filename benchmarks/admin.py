@@ -100,7 +100,24 @@ def pages() -> dict[str, str]:
         f"the longest transcript, {longest.message_count} messages": f"{CONVERSATIONS}{longest.pk}/change/",
         **{f"numbers of {days} days": f"{CONVERSATIONS}numbers/?days={days}" for days in (7, 28, 90)},
         "numbers of 28 days, of one model": f"{CONVERSATIONS}numbers/?days=28&model=openai:gpt-6-luna",
+        **{f"who used the most in {days} days": f"{CONVERSATIONS}owners/?days={days}" for days in (7, 90)},
+        **{f"the owner {name}": f"{CONVERSATIONS}owner/{key}/?days=90" for name, key in owners().items()},
         "access records": "/admin/streaming_chat/accessrecord/",
+    }
+
+
+def owners() -> dict[str, str]:
+    """Return the owner keys of a user and of a visitor: the newest ones, and the user with the most conversations."""
+    from django.db.models import Count
+
+    from streaming_chat.models import Conversation
+
+    newest = Conversation.objects.order_by("-id").values_list("owner_key", flat=True)
+    most = Conversation.objects.exclude(owner=None).order_by().values("owner_key").annotate(count=Count("pk"))
+    return {
+        "of the newest conversation": newest.exclude(owner=None)[0],
+        "of a visitor's": newest.filter(owner=None, owner_key__startswith="v:")[0],
+        "with the most conversations": most.order_by("-count")[0]["owner_key"],
     }
 
 
