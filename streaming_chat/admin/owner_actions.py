@@ -75,7 +75,7 @@ def block_view(model_admin: Any, request: HttpRequest, owner_key: str) -> HttpRe
         return _redirect(model_admin, owner)
     record(AccessRecord.Kind.BLOCK, request.user, owner_key=owner_key)
     blocks.block(owner_key, reason, request.user)
-    messages.success(request, _("{name} is blocked from chatting.").format(name=name_of(owner)))
+    messages.success(request, _("Chatting is blocked for {name}.").format(name=name_of(owner)))
     return _redirect(model_admin, owner)
 
 
@@ -85,7 +85,7 @@ def unblock_view(model_admin: Any, request: HttpRequest, owner_key: str) -> Http
     if blocks.is_blocked(owner_key):
         record(AccessRecord.Kind.UNBLOCK, request.user, owner_key=owner_key)
         blocks.unblock(owner_key)
-        messages.success(request, _("{name} may chat again.").format(name=name_of(owner)))
+        messages.success(request, _("Chatting is allowed again for {name}.").format(name=name_of(owner)))
     return _redirect(model_admin, owner)
 
 

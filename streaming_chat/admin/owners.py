@@ -100,15 +100,16 @@ def owner_view(model_admin: Any, request: HttpRequest, owner_key: str) -> HttpRe
     owner = Owner(user_with_key(owner_key), owner_key)
     totals = _totals(owner_key)
     blocked = _blocked() if may_block(request) else _blocked().defer("reason")
-    block = blocked.filter(pk=owner_key).first()
-    if owner.user is None and block is None and not totals["conversations"]:
+    found = blocked.filter(pk=owner_key).first()
+    if owner.user is None and found is None and not totals["conversations"]:
         raise Http404
     context = {
         "title": name_of(owner),
         "media": _media(),
         "owner_key": owner_key,
         "user_url": _user_url(model_admin, request, owner.user),
-        "block": block,
+        # Templates have a variable `block` of their own.
+        "blocked": found,
         "confirmation": confirmation_of(owner),
         "max_reason": MAX_REASON_CHARS,
         "may_block": may_block(request),

@@ -127,7 +127,7 @@ class BlockTests(OwnerTestCase):
 
         assert (blocked.owner_key, blocked.reason, blocked.by_name) == (self.key, "Spam", "staff")
         assert self.last_record() == ("block", "staff", self.key, None)
-        self.assertContains(response, "ana is blocked from chatting.")
+        self.assertContains(response, "Chatting is blocked for ana.")
         self.assertContains(response, "Spam")
 
     def test_it_takes_a_reason(self):
@@ -142,7 +142,7 @@ class BlockTests(OwnerTestCase):
 
         assert not BlockedOwner.objects.exists()
         assert self.last_record() == ("unblock", "staff", self.key, None)
-        self.assertContains(response, "ana may chat again.")
+        self.assertContains(response, "Chatting is allowed again for ana.")
 
     def test_unblocking_again_does_nothing(self):
         self.post("unblock")
