@@ -19,11 +19,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from streaming_chat.accounts import blocks
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.exports.owner_data import owner_data
 from streaming_chat.exports.owner_files import encoded
 from streaming_chat.models import AccessRecord
+from streaming_chat.privacy import blocking
 from streaming_chat.privacy.audit import record
 from streaming_chat.privacy.erasures import count_conversations, erase_for
 from streaming_chat.protocol.storable_text import storable
@@ -69,12 +69,11 @@ def urls(model_admin: Any) -> list[Any]:
 def block_view(model_admin: Any, request: HttpRequest, owner_key: str) -> HttpResponse:
     """Block an owner, for the reason that was typed."""
     owner = _require(may_block, request, owner_key)
-    reason = storable(request.POST.get("reason", "")).strip()[: blocks.MAX_REASON_CHARS]
+    reason = storable(request.POST.get("reason", "")).strip()
     if not reason:
         messages.error(request, _("Enter the reason for the block."))
         return _redirect(model_admin, owner)
-    record(AccessRecord.Kind.BLOCK, request.user, owner_key=owner_key)
-    blocks.block(owner_key, reason, request.user)
+    blocking.block(owner_key, reason, request.user)
     messages.success(request, _("Chatting is blocked for {name}.").format(name=name_of(owner)))
     return _redirect(model_admin, owner)
 
@@ -82,9 +81,7 @@ def block_view(model_admin: Any, request: HttpRequest, owner_key: str) -> HttpRe
 def unblock_view(model_admin: Any, request: HttpRequest, owner_key: str) -> HttpResponse:
     """Lift a block. An owner who is not blocked stays so."""
     owner = _require(may_block, request, owner_key)
-    if blocks.is_blocked(owner_key):
-        record(AccessRecord.Kind.UNBLOCK, request.user, owner_key=owner_key)
-        blocks.unblock(owner_key)
+    if blocking.unblock(owner_key, request.user):
         messages.success(request, _("Chatting is allowed again for {name}.").format(name=name_of(owner)))
     return _redirect(model_admin, owner)
 

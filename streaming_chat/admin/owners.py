@@ -18,11 +18,11 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from streaming_chat.accounts.blocks import MAX_REASON_CHARS
 from streaming_chat.accounts.owner_lookup import user_with_key
 from streaming_chat.accounts.owners import Owner, user_key
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import BlockedOwner, Conversation
+from streaming_chat.privacy.blocking import MAX_REASON_CHARS
 from streaming_chat.usage.owners import OwnerUsage, top_owners, total, usage_of
 
 from .charts import Chart, Series, make_chart

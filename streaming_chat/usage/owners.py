@@ -55,7 +55,8 @@ class OwnerUsage:
 def usage_of(owner_key: str, days: int) -> dict[date, OwnerUsage]:
     """Return what one owner has used on each of the last days (UTC), including today. Three queries."""
     used = {today() - timedelta(number): OwnerUsage() for number in reversed(range(days))}
-    for row in [*_saved(days).filter(owner_key=owner_key), *count_owners(_live_from(), LIVE_DAYS, owner_key)]:
+    for row in [*_saved(days).filter(owner_key=owner_key), *count_owners(*_live(days), owner_key)]:
+        # The day may have changed between two calls of `today`.
         if row.day in used:
             used[row.day].add(row)
     return used
@@ -75,7 +76,7 @@ def top_owners(days: int) -> list[tuple[str, OwnerUsage]]:
     Four queries. Exact if at most _MAX_LIVE owners were active on the live days.
     """
     by_owner: dict[str, OwnerUsage] = defaultdict(OwnerUsage)
-    for row in count_owners(_live_from(), LIVE_DAYS):
+    for row in count_owners(*_live(days)):
         by_owner[row.owner_key].add(row)
     live = dict(_highest(by_owner, _MAX_LIVE))
     sums = _saved(days).order_by().values("owner_key").annotate(**_totals())
@@ -91,14 +92,16 @@ def _highest(by_owner: dict[str, OwnerUsage], count: int) -> list[tuple[str, Own
     return sorted(by_owner.items(), key=lambda item: (item[1].rank, item[0]), reverse=True)[:count]
 
 
-def _live_from() -> date:
-    return today() - timedelta(LIVE_DAYS - 1)
+def _live(days: int) -> tuple[date, int]:
+    """Return the first of the days that are counted now, and how many there are."""
+    count = min(days, LIVE_DAYS)
+    return today() - timedelta(count - 1), count
 
 
 def _saved(days: int) -> Any:
     """Return the saved rows of the last days, before the live ones."""
     first = today() - timedelta(days - 1)
-    return DailyOwnerUsage.objects.using(live_database()).filter(day__gte=first, day__lt=_live_from())
+    return DailyOwnerUsage.objects.using(live_database()).filter(day__gte=first, day__lt=_live(days)[0])
 
 
 def _totals() -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from django.test import override_settings
 
-from streaming_chat.accounts.blocks import block, unblock
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import BlockedOwner, Conversation, Message
+from streaming_chat.models import AccessRecord, BlockedOwner, Conversation, Message
+from streaming_chat.privacy.blocking import block, unblock
 from streaming_chat.shortcuts import send_message
 from tests.factories import make_conversation, make_reply, make_staff, make_token, make_user
 from tests.native import Api, ApiTestCase, code_of
@@ -104,7 +104,7 @@ class BlockTests(ApiTestCase):
 
     def test_it_is_undone(self):
         self.block()
-        unblock(self.conversation.owner_key)
+        unblock(self.conversation.owner_key, self.staff)
 
         assert self.api.send().text == "Hello, world"
 
@@ -114,6 +114,20 @@ class BlockTests(ApiTestCase):
         blocked = BlockedOwner.objects.get()
 
         assert (blocked.reason, blocked.by_name) == ("Abuse", "other")
+
+    def test_who_did_what_is_recorded_also_for_the_sites_own_code(self):
+        key = self.conversation.owner_key
+        self.block()
+        unblock(key, "the spam filter")
+        unblock(key, "the spam filter")
+        found = AccessRecord.objects.order_by("pk").values_list("kind", "by_name", "by", "owner_key")
+
+        assert list(found) == [("block", "staff", self.staff.pk, key), ("unblock", "the spam filter", None, key)]
+
+    def test_there_is_a_reason(self):
+        with self.assertRaises(ValueError):
+            block(self.conversation.owner_key, " ", self.staff)
+        assert not AccessRecord.objects.exists()
 
     @override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True)
     def test_a_visitor(self):

@@ -7,9 +7,9 @@ from unittest import mock
 from django.contrib.auth.models import Permission
 from django.urls import resolve
 
-from streaming_chat.accounts.blocks import block
 from streaming_chat.admin import owner_actions
 from streaming_chat.models import AccessRecord, AccessToken, BlockedOwner, Conversation, DailyOwnerUsage, Message
+from streaming_chat.privacy.blocking import block
 from tests.admin.base import LIST, AdminTestCase, transcript_url
 from tests.admin.test_dashboard import harm_in
 from tests.factories import make_conversation, make_reply, make_staff, make_token, make_user

@@ -7,7 +7,6 @@ from io import StringIO
 from django.core.management import CommandError, call_command
 from django.utils.dateparse import parse_datetime
 
-from streaming_chat.accounts.blocks import block
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.chats.sharing import share
 from streaming_chat.models import (
@@ -20,6 +19,7 @@ from streaming_chat.models import (
     QuotaUse,
     ShareLink,
 )
+from streaming_chat.privacy.blocking import block
 from tests.factories import make_conversation, make_reply, make_token, make_user
 from tests.management.base import FolderTestCase
 

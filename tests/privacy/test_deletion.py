@@ -11,10 +11,10 @@ from django.db.models.functions import Now
 from django.test import TransactionTestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from streaming_chat.accounts.blocks import block
 from streaming_chat.models import BlockedOwner, Conversation, DailyOwnerUsage, LiveReply, Message
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import deletion
+from streaming_chat.privacy.blocking import block
 from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.search import query
 from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted

@@ -12,7 +12,6 @@ from django.db.models import F
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from streaming_chat.accounts.blocks import block
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.chats.sharing import share
 from streaming_chat.management.arguments import find_owner
@@ -32,6 +31,7 @@ from streaming_chat.models import (
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import erasures
 from streaming_chat.privacy.audit import account_name, record
+from streaming_chat.privacy.blocking import block
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import backends, query
 from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted

@@ -108,6 +108,13 @@ class UsageTests(TestCase):
 
         assert found == [(key_of("ana"), Decimal(1)), (key_of("bo"), Decimal("0.75")), (key_of("cy"), None)]
 
+    def test_today_alone(self):
+        add(day=ago(0), cost=Decimal(1))
+        add("bo", day=ago(1), cost=Decimal(2))
+
+        assert [key for key, _usage in top_owners(1)] == [key_of("ana")]
+        assert list(usage_of(key_of("ana"), 1)) == [today()]
+
     def test_without_prices_the_tokens_decide(self):
         add(day=ago(3), input_tokens=1)
         add("bo", day=ago(3), input_tokens=2)
