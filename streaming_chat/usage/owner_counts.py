@@ -6,12 +6,11 @@ Erased conversations have no owner, so what they used is counted for nobody.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, F, Q, QuerySet, Sum, Value
-from django.db.models.functions import TruncDate
+from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Sum, Value, When
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import DailyOwnerUsage, Message, ModelTitle
@@ -34,18 +33,26 @@ def count_owners(first: date, days: int = 1, owner_key: str = "") -> list[DailyO
         # So that the database begins with the owner's conversations, and not with everybody's replies of the day.
         owned &= Q(conversation__last_activity__gte=start_of(first))
     counted: dict[tuple[date, str], DailyOwnerUsage] = {}
-    for row in [*_sums(replies.filter(owned)), *_sums(titles.filter(owned))]:
-        key = (row["on_day"], row["of_owner"])
+    number = _day_number(first, days)
+    for row in [*_sums(replies.filter(owned), number), *_sums(titles.filter(owned), number)]:
+        key = (first + row["day_number"] * ONE_DAY, row["of_owner"])
         _add(counted.setdefault(key, DailyOwnerUsage(day=key[0], owner_key=key[1])), row)
     return list(counted.values())
 
 
-def _sums(rows: QuerySet[Any]) -> Iterable[dict[str, Any]]:
+def _day_number(first: date, days: int) -> Case:
+    """Return how many days after the first a row was created. On SQLite, TruncDate calls Python for each row."""
+    ends = [(number, start_of(first + (number + 1) * ONE_DAY)) for number in range(days)]
+    whens = [When(created_at__lt=end, then=Value(number)) for number, end in ends]
+    return Case(*whens, output_field=IntegerField())
+
+
+def _sums(rows: QuerySet[Any], day_number: Case) -> Iterable[dict[str, Any]]:
     is_reply = rows.model is Message
     uncosted = Q(cost=None) & ~Q(status__in=_WITHOUT_COST) if is_reply else Q(cost=None)
     return (
         rows.order_by()
-        .values(on_day=TruncDate("created_at", tzinfo=UTC), of_owner=F("conversation__owner_key"))
+        .values(day_number=day_number, of_owner=F("conversation__owner_key"))
         .annotate(
             reply_count=Count("pk") if is_reply else Value(0),
             inputs=Sum("input_tokens"),
