@@ -29,6 +29,7 @@ from .charts import Chart, Series, make_chart
 from .formats import decimal, money
 from .pages import owner_url, render_page
 
+# What is saved is kept for as long as the longest of these (KEPT_OWNER_DAYS in usage/rollups.py).
 RANGES = (7, 28, 90)
 _DEFAULT_RANGE = 28
 # The newest ones; each has its own page.

@@ -29,6 +29,8 @@ from .owner_counts import count_owners
 
 # Replies are rated days after they were written, and a reply that starts before midnight may end after it.
 RECOUNTED_DAYS = 7
+# What each owner used is about a person, so no more is kept than the admin's pages show, 90 days.
+KEPT_OWNER_DAYS = 92
 _KEYS = ("model", "provider", "status", "end_reason", "error_code")
 # The same of the query, in which models that clients chose under a wildcard are one.
 _GROUPS = ("counted_model", *_KEYS[1:])
@@ -59,6 +61,7 @@ def roll_up(since: date | None = None, *, rebuild: bool = False) -> Iterator[tup
         day = first + number * ONE_DAY
         if day not in counted or end - day <= RECOUNTED_DAYS * ONE_DAY:
             yield day, _save_day(day)
+    write_transaction(_remove_old_owners)
 
 
 def count_day(day: date) -> list[DailyUsage]:
@@ -179,8 +182,9 @@ def _feedback(day: date) -> Any:
 def _save_day(day: date) -> int:
     """Replace the counts of a day; return its number of replies. A simultaneous roll-up saves the same."""
     rows = count_day(day)
+    of_owners = count_owners(day) if day >= _owners_since() else []
     with contextlib.suppress(IntegrityError):
-        write_transaction(partial(_replace, day, rows or [DailyUsage(day=day)], count_owners(day)))
+        write_transaction(partial(_replace, day, rows or [DailyUsage(day=day)], of_owners))
     return sum(row.replies for row in rows)
 
 
@@ -190,6 +194,16 @@ def _replace(day: date, rows: list[DailyUsage], of_owners: list[DailyOwnerUsage]
         usage: Any = model._default_manager.using(using)
         usage.filter(day=day)._raw_delete(using)
         usage.bulk_create(counted)
+
+
+def _remove_old_owners() -> None:
+    using = live_database()
+    old: Any = DailyOwnerUsage._default_manager.using(using).filter(day__lt=_owners_since())
+    old._raw_delete(using)
+
+
+def _owners_since() -> date:
+    return today() - KEPT_OWNER_DAYS * ONE_DAY
 
 
 def _usage() -> Any:

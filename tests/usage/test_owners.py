@@ -11,7 +11,7 @@ from streaming_chat.models import Conversation, DailyOwnerUsage, Message, ModelT
 from streaming_chat.usage.days import today
 from streaming_chat.usage.owner_counts import count_owners
 from streaming_chat.usage.owners import MAX_OWNERS, top_owners, total, usage_of
-from streaming_chat.usage.rollups import roll_up
+from streaming_chat.usage.rollups import KEPT_OWNER_DAYS, roll_up
 from tests.factories import make_user
 from tests.usage.factories import DAY, add_reply, ago, at
 
@@ -84,6 +84,15 @@ class RollUpTests(TestCase):
         row = DailyOwnerUsage.objects.get()
 
         assert (row.day, row.owner_key, row.replies, row.cost) == (ago(2), key_of("ana"), 1, Decimal("0.75"))
+
+    def test_no_more_is_kept_than_is_shown(self):
+        old = ago(KEPT_OWNER_DAYS + 1)
+        DailyOwnerUsage.objects.create(day=old, owner_key="v:1", replies=1)
+        add(day=old)
+        add(day=ago(KEPT_OWNER_DAYS))
+        list(roll_up())
+
+        assert [row.day for row in DailyOwnerUsage.objects.all()] == [ago(KEPT_OWNER_DAYS)]
 
 
 class UsageTests(TestCase):
