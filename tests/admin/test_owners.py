@@ -93,6 +93,13 @@ class OwnerPageTests(OwnerTestCase):
         for page in (LIST, "/admin/streaming_chat/message/", transcript_url(conversation)):
             assert f'href="{page_of(self.key)}"' in self.client.get(page).content.decode()
 
+    def test_the_transcript_says_that_the_owner_is_blocked(self):
+        conversation = make_reply(make_conversation()).conversation
+
+        assert "Blocked from chatting" not in self.text_of(transcript_url(conversation))
+        block(self.key, "Spam", make_staff("rita"))
+        assert "ana Blocked from chatting" in self.text_of(transcript_url(conversation))
+
     def test_it_leads_to_the_account_if_that_may_be_seen(self):
         account = f'href="/admin/auth/user/{self.ana.pk}/change/"'
 
