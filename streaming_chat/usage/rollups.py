@@ -182,24 +182,23 @@ def _feedback(day: date) -> Any:
 def _save_day(day: date) -> int:
     """Replace the counts of a day; return its number of replies. A simultaneous roll-up saves the same."""
     rows = count_day(day)
-    of_owners = count_owners(day) if day >= _owners_since() else []
     with contextlib.suppress(IntegrityError):
-        write_transaction(partial(_replace, day, rows or [DailyUsage(day=day)], of_owners))
+        write_transaction(partial(_replace, day, rows or [DailyUsage(day=day)]))
     return sum(row.replies for row in rows)
 
 
-def _replace(day: date, rows: list[DailyUsage], of_owners: list[DailyOwnerUsage]) -> None:
-    using = live_database()
-    for model, counted in ((DailyUsage, rows), (DailyOwnerUsage, of_owners)):
-        usage: Any = model._default_manager.using(using)
-        usage.filter(day=day)._raw_delete(using)
-        usage.bulk_create(counted)
+def _replace(day: date, rows: list[DailyUsage]) -> None:
+    usage, of_owners = _usage(), _usage_of_owners()
+    usage.filter(day=day)._raw_delete(usage.db)
+    usage.bulk_create(rows)
+    of_owners.filter(day=day)._raw_delete(usage.db)
+    # Counted here, so that an owner who has just been erased does not come back.
+    of_owners.bulk_create(count_owners(day) if day >= _owners_since() else [])
 
 
 def _remove_old_owners() -> None:
-    using = live_database()
-    old: Any = DailyOwnerUsage._default_manager.using(using).filter(day__lt=_owners_since())
-    old._raw_delete(using)
+    of_owners = _usage_of_owners()
+    of_owners.filter(day__lt=_owners_since())._raw_delete(of_owners.db)
 
 
 def _owners_since() -> date:
@@ -208,6 +207,10 @@ def _owners_since() -> date:
 
 def _usage() -> Any:
     return DailyUsage.objects.using(live_database())
+
+
+def _usage_of_owners() -> Any:
+    return DailyOwnerUsage._default_manager.using(live_database())
 
 
 def _oldest() -> date | None:
