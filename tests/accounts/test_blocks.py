@@ -59,7 +59,8 @@ class BlockTests(ApiTestCase):
 
     def test_the_plain_form_says_so_and_keeps_the_text(self):
         self.block()
-        response = self.api.client.post("/chat/", {"content": "My question"})
+        form = "application/x-www-form-urlencoded"
+        response = self.api.client.post("/chat/", "content=My+question", content_type=form)
 
         self.assertContains(response, "have blocked you from sending messages", status_code=403)
         self.assertContains(response, "My question", status_code=403)
