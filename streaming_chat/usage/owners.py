@@ -120,4 +120,6 @@ def _or_zero(name: str) -> Coalesce:
 
 
 def _as_usage(row: dict[str, Any]) -> OwnerUsage:
-    return OwnerUsage(row["reply_count"], row["inputs"], row["outputs"], row["dollars"], row["unknown"])
+    # PostgreSQL's sums of big integers are decimals.
+    replies, inputs, outputs, unknown = (int(row[name]) for name in ("reply_count", "inputs", "outputs", "unknown"))
+    return OwnerUsage(replies, inputs, outputs, row["dollars"], unknown)
