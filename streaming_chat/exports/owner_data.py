@@ -61,7 +61,8 @@ def _shared_links(owner: Owner) -> list[dict[str, Any]]:
 
 def _block(owner: Owner) -> dict[str, Any] | None:
     """Return that the owner is blocked, without the name of the member of staff."""
-    return BlockedOwner.objects.using(live_database()).filter(pk=owner.key).values("at", "reason").first()
+    found = BlockedOwner.objects.using(live_database()).filter(pk=owner.key).values("at", "reason").first()
+    return dict(found) if found else None
 
 
 def _daily_usage(owner: Owner) -> list[dict[str, Any]]:
