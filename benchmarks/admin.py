@@ -131,6 +131,23 @@ def pages() -> dict[str, str]:
         "access records": ACCESS_RECORDS,
         "access records, of one owner": f"{ACCESS_RECORDS}?owner_key={owner}",
         "access records, of one conversation": f"{ACCESS_RECORDS}?conversation={message.conversation_id}",
+        **{f"who used the most in {days} days": f"{CONVERSATIONS}owners/?days={days}" for days in (7, 90)},
+        **{f"the owner {name}": f"{CONVERSATIONS}owner/{key}/?days=90" for name, key in owners().items()},
+    }
+
+
+def owners() -> dict[str, str]:
+    """Return the owner keys of a user and of a visitor: the newest ones, and the user with the most conversations."""
+    from django.db.models import Count
+
+    from streaming_chat.models import Conversation
+
+    newest = Conversation.objects.order_by("-id").values_list("owner_key", flat=True)
+    most = Conversation.objects.exclude(owner=None).order_by().values("owner_key").annotate(count=Count("pk"))
+    return {
+        "of the newest conversation": newest.exclude(owner=None)[0],
+        "of a visitor's": newest.filter(owner=None, owner_key__startswith="v:")[0],
+        "with the most conversations": most.order_by("-count")[0]["owner_key"],
     }
 
 

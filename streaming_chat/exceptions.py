@@ -19,6 +19,7 @@ _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "invalid_token": (_("This access token is not valid. It may have expired, or been revoked."), False),
     "csrf_failed": (_("The security token is missing or has expired. Reload the page and try again."), True),
     "forbidden": (_("You do not have permission to do that."), False),
+    "blocked": (_("The staff of this site have blocked you from sending messages."), False),
     "insufficient_scope": (_("This access token may only read."), False),
     "unsupported_media_type": (_("Send JSON, with the content type application/json."), False),
     "too_large": (_("That is larger than this site accepts."), False),

@@ -220,3 +220,15 @@ def _check_admin(browser: Browser, start: dict[str, Any]) -> None:
 
     assert person, people
     assert f"conversation/?owner_key=u:{person[1]}" in browser.ask("GET", person[0]).text
+
+    _check_owner(browser, f"/admin/streaming_chat/conversation/owner/u:{person[1]}/", person[0])
+
+
+def _check_owner(browser: Browser, owner: str, account: str) -> None:
+    """Block and unblock whoever this is. owner, account: addresses of pages in the admin."""
+    assert account in _check_page(browser, owner)
+    for action, form, status in (("block", {"reason": "Spam"}, 403), ("unblock", {}, 200)):
+        done = browser.ask("POST", f"{owner}{action}/", urlencode(form), "application/x-www-form-urlencoded")
+        sent = browser.ask("POST", "/chat/api/messages", json.dumps({"content": "Hi", "stream": False}))
+
+        assert (done.status, done.headers.get("location"), sent.status) == (302, owner, status), (done, sent)

@@ -28,6 +28,7 @@ ACCOUNT, PROGRAM = "account", "program"
 C, M, THEIRS = "<uuid:conversation_id>", "<uuid:message_id>", "<uuid:object_id>"
 # The conversation's own id is one, too.
 CHAT = "<path:chat_id>"
+OWNER = "owner/<path:owner_key>"
 STOP = f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/stop/"
 KINDS = {
     "": OPEN,
@@ -97,12 +98,14 @@ KINDS = {
                 "add/",
                 "find/",
                 "numbers/",
+                "owners/",
                 "search/",
                 "review/next/",
                 "<uuid:pk>/review/",
                 "<uuid:pk>/review/undo/",
             ),
             *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
+            *(f"{OWNER}/{action}" for action in ("", "block/", "unblock/", "export/", "erase/")),
         )
     },
     f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/events": WATCH,
@@ -371,6 +374,7 @@ def filled(route: str, row: Any, user: Any) -> str:
         M: row,
         "<path:content_type_id>/<path:object_id>": f"{ContentType.objects.get_for_model(Conversation).pk}/{row}",
         "<path:object_id>": of,
+        "<path:owner_key>": f"u:{user}",
         "<uuid:pk>": of,
         "<id>": user,
         "<str:form>": "jsonl",

@@ -134,6 +134,7 @@ class SendTests(StatementsCase):
         check(
             statements.of_request,
             *SIGNED_IN,
+            "SELECT blockedowner",
             "BEGIN",
             "INSERT conversation",
             "INSERT message",
@@ -147,6 +148,7 @@ class SendTests(StatementsCase):
         check(
             statements.of_request,
             *SIGNED_IN,
+            "SELECT blockedowner",
             "BEGIN",
             "INSERT conversation",
             "INSERT message",
@@ -164,6 +166,7 @@ class SendTests(StatementsCase):
                 statements.of_request,
                 *SIGNED_IN,
                 "SELECT conversation",
+                "SELECT blockedowner",
                 "SELECT message",
                 "BEGIN",
                 "UPDATE conversation",
@@ -183,6 +186,7 @@ class SendTests(StatementsCase):
             statements.of_request,
             *SIGNED_IN,
             "SELECT message",
+            "SELECT blockedowner",
             "BEGIN",
             "INSERT conversation",
             "INSERT message",

@@ -33,14 +33,14 @@ from streaming_chat.privacy.audit import record
 from streaming_chat.review.queues import Queue
 from streaming_chat.search.query import MAX_LISTED_HITS
 
-from . import dashboard, list_search, review_actions, review_bar, reviews, search_page
+from . import dashboard, list_search, owner_actions, review_actions, review_bar, reviews, search_page
 from .exports import ExportMixin, may_export
 from .filters import CONVERSATION_FILTERS, CONVERSATION_FORMS, parameters_of
-from .formats import money, owner_name, short_time, title_of
+from .formats import money, short_time, title_of
 from .kept_searches import words_of
 from .lists import may_read, may_see, record_list
 from .live import follow_view, live_words, stop_view
-from .pages import as_uuid, post_only, render_page, retry_on_lock_timeout, uuid_or_404
+from .pages import as_uuid, owner_link, post_only, render_page, retry_on_lock_timeout, uuid_or_404
 from .redactions import RedactionMixin, may_redact
 from .review_filters import REVIEW_FILTERS
 from .review_notes import notes_view
@@ -124,6 +124,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             path(f"{reply}/events", follow_view(self.admin_site), name="streaming_chat_conversation_follow"),
             path(f"{reply}/stop/", post_only(self, partial(stop_view, self)), name="streaming_chat_conversation_stop"),
             *reviews.urls(self),
+            *owner_actions.urls(self),
             *urls,
         ]
 
@@ -179,9 +180,9 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         return short_time(conversation.last_activity)
 
     @admin.display(description=_("owner"))
-    def owned_by(self, conversation: Conversation) -> str:
-        """The owner's name."""
-        return owner_name(conversation)
+    def owned_by(self, conversation: Conversation) -> str | SafeString:
+        """The owner's name, as a link to the owner's page."""
+        return owner_link(conversation, self.admin_site.name)
 
     @admin.display(description=_("last status"))
     def status(self, conversation: Conversation) -> str | SafeString:

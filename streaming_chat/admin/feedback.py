@@ -25,10 +25,9 @@ from streaming_chat.privacy.audit import record
 
 from .filters import FeedbackFilter, ModelFilter, OwnerFilter, parameters_of
 from .form_filters import DateRangeFilter
-from .formats import owner_name
 from .list_search import find_users
 from .lists import ListAdmin, may_read, may_see, record_list
-from .pages import as_uuid, owner_keys, retry_on_lock_timeout, transcript_url
+from .pages import as_uuid, owner_keys, owner_link, retry_on_lock_timeout, transcript_url
 
 _COLUMNS = (
     "value", "updated_at", "owner_key", "message__model", "message__conversation__owner_key",
@@ -168,9 +167,9 @@ class FeedbackAdmin(ListAdmin):
         return format_html('<p class="list-comment" dir="auto">{}</p>', text)
 
     @admin.display(description=_("owner"))
-    def owned_by(self, feedback: Feedback) -> str:
-        """The owner's name."""
-        return owner_name(feedback.message.conversation)
+    def owned_by(self, feedback: Feedback) -> str | SafeString:
+        """The owner's name, as a link to the owner's page."""
+        return owner_link(feedback.message.conversation, self.admin_site.name)
 
     @admin.display(description=_("model"))
     def answered_by(self, feedback: Feedback) -> str:

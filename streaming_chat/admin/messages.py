@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from streaming_chat.models import Feedback, Message
 
 from .filters import MESSAGE_FILTERS, MESSAGE_FORMS, ReplyStatusFilter, parameters_of
-from .formats import money, owner_name, short_time
+from .formats import money, short_time
 from .lists import ListAdmin, may_see
-from .pages import as_uuid, owner_keys, transcript_url
+from .pages import as_uuid, owner_keys, owner_link, transcript_url
 
 _COLUMNS = (
     "role", "status", "end_reason", "error_code", "provider", "model", "input_tokens", "output_tokens", "cost",
@@ -84,9 +84,9 @@ class MessageAdmin(ListAdmin):
         return format_html('<a href="{}">{}</a>', url, short_time(message.created_at))
 
     @admin.display(description=_("owner"))
-    def owned_by(self, message: Message) -> str:
-        """The owner's name."""
-        return owner_name(message.conversation)
+    def owned_by(self, message: Message) -> str | SafeString:
+        """The owner's name, as a link to the owner's page."""
+        return owner_link(message.conversation, self.admin_site.name)
 
     @admin.display(description=_("reason"))
     def reason(self, message: Message) -> str:

@@ -15,12 +15,17 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from streaming_chat.db.errors import is_busy
+from streaming_chat.models import Conversation
 from streaming_chat.review.reviews import MAX_NOTES_CHARS
+
+from .formats import owner_name
 
 # Names that URL patterns use for the id of a conversation.
 _CONVERSATION_NAMES = ("object_id", "conversation_id", "pk")
@@ -43,6 +48,19 @@ def transcript_url(conversation: Any, message: Any = None, *, site: str | None =
     parameters = {**query, "message": message} if message else query
     url = reverse("admin:streaming_chat_conversation_change", args=[conversation], query=parameters, current_app=site)
     return f"{url}#m-{message}" if message else url
+
+
+def owner_url(owner_key: str, *, site: str | None = None) -> str:
+    """Return the address of an owner's page. site: name of the admin site."""
+    return reverse("admin:streaming_chat_conversation_owner", args=[owner_key], current_app=site)
+
+
+def owner_link(conversation: Conversation, site: str | None = None) -> str | SafeString:
+    """Return the name of a conversation's owner, as a link to the owner's page; without one for an erased owner."""
+    name = owner_name(conversation)
+    if not conversation.owner_key:
+        return name
+    return format_html('<a href="{}"><bdi>{}</bdi></a>', owner_url(conversation.owner_key, site=site), name)
 
 
 def as_uuid(text: str) -> uuid.UUID | None:

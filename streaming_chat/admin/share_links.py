@@ -20,10 +20,9 @@ from streaming_chat.chats import sharing
 from streaming_chat.models import AccessRecord, ShareLink
 from streaming_chat.privacy.audit import record
 
-from .formats import owner_name
 from .history import log_change
 from .lists import ListAdmin, may_see
-from .pages import as_uuid, owner_keys, post_only, retry_on_lock_timeout, transcript_url
+from .pages import as_uuid, owner_keys, owner_link, post_only, retry_on_lock_timeout, transcript_url
 
 _COLUMNS = ("created_at", "message", "conversation__owner_key", "conversation__erased_at")
 
@@ -92,9 +91,9 @@ class ShareLinkAdmin(ListAdmin):
         return queryset.filter(conversation__owner_key__in=owner_keys(words))
 
     @admin.display(description=gettext_lazy("owner"))
-    def owned_by(self, link: ShareLink) -> str:
-        """The owner's name."""
-        return owner_name(link.conversation)
+    def owned_by(self, link: ShareLink) -> str | SafeString:
+        """The owner's name, as a link to the owner's page."""
+        return owner_link(link.conversation, self.admin_site.name)
 
     @admin.display(description=gettext_lazy("conversation"))
     def about(self, link: ShareLink) -> SafeString:

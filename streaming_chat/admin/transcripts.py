@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
@@ -21,7 +21,7 @@ from streaming_chat.chats.branches import SIZE, fitting
 from streaming_chat.chats.tree import Siblings, Tree
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.recovery import recover_abandoned
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, Status
+from streaming_chat.models import BlockedOwner, Conversation, Feedback, LiveReply, Message, Status
 from streaming_chat.protocol.storable_text import storable_value
 from streaming_chat.rendering.ending_sentences import describe_to_staff
 
@@ -196,7 +196,9 @@ class Transcript:
 
 
 def _conversations(*, may_read: bool) -> Any:
+    is_blocked = Exists(BlockedOwner.objects.filter(pk=OuterRef("owner_key")))
     rows = Conversation.objects.using(live_database()).select_related("owner", "share_link")
+    rows = rows.annotate(owner_is_blocked=is_blocked)
     return rows if may_read else rows.defer("title", "system_prompt", "metadata")
 
 

@@ -15,6 +15,7 @@ from django.db.models import (
     BooleanField,
     CharField,
     DurationField,
+    Exists,
     ExpressionWrapper,
     F,
     OuterRef,
@@ -29,7 +30,7 @@ from django.db.models.lookups import In
 from streaming_chat.conf import conf
 from streaming_chat.db.statements import Argument, Arguments, Query, Statement, insertion, update
 from streaming_chat.logs import describe, logger
-from streaming_chat.models import LiveReply, Message, ReplyEvent
+from streaming_chat.models import BlockedOwner, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import Event
@@ -43,11 +44,20 @@ class GivenUp(Exception):
 
 
 class HeldLease(NamedTuple):
-    """What the row of a reply says whose lease is still this worker's. is_followed: in another process, too."""
+    """What the row of a reply says whose lease is still this worker's. is_followed: in another process, too.
+
+    is_blocked: its owner must not chat any more.
+    """
 
     stop: str | None
     stop_position: int | None
     is_followed: bool
+    is_blocked: bool
+
+    @property
+    def stop_by(self) -> str:
+        """Who ends the reply, "" for nobody. A block counts as a stop by the staff."""
+        return self.stop or ("staff" if self.is_blocked else "")
 
 
 class SavedEnding(NamedTuple):
@@ -139,7 +149,9 @@ def _renew_leases() -> Query:
 @Statement
 def _held_leases() -> Query:
     is_followed = ExpressionWrapper(Q(followed_until__gt=Now()), BooleanField())
-    return _leases().values_list("pk", "stop", "stop_position", is_followed)
+    # Here, and not by whoever blocks: a reply that begins at this moment has no row yet that could be marked.
+    is_blocked = Exists(BlockedOwner.objects.filter(pk=OuterRef("owner_key")))
+    return _leases().values_list("pk", "stop", "stop_position", is_followed, is_blocked)
 
 
 @Statement
@@ -187,7 +199,7 @@ class Batch:
         for part in self._renewed:
             part.progress.lease_renewed_at = now
         for part, lease in self._stops:
-            part.run.request_stop(lease.stop or "", lease.stop_position)
+            part.run.request_stop(lease.stop_by, lease.stop_position)
         for progress, ending in self._endings.items():
             send_ending(progress, ending)
         return list(self._endings)
@@ -253,7 +265,7 @@ class Batch:
     def _look_at_lease(self, part: RunSlice, lease: HeldLease | None) -> None:
         if lease is None:
             self._endings[part.progress] = ended_elsewhere(part.progress, self._using)
-        elif lease.stop:
+        elif lease.stop_by:
             self._stops.append((part, lease))
 
     def _finish_transaction(self, held: Iterable[RunSlice]) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from streaming_chat.accounts.owner_lookup import owner_with_key
 from streaming_chat.accounts.owners import Owner, user_key
 from streaming_chat.db.alias import live_database
-from streaming_chat.models import Conversation
 
 _MAX_DAYS = 36_500
 
@@ -71,17 +69,6 @@ def find_owner(name: str) -> Owner:
 
 
 def _find_by_key(key: str) -> Owner:
-    owned = Conversation.objects.using(live_database()).owned_by(key).select_related("owner").first()
-    user = owned.owner if owned is not None else None
-    if user is None and key.startswith("u:"):
-        user = _user_with_pk(key.removeprefix("u:"))
-    if owned is None and user is None:
+    if (owner := owner_with_key(key)) is None:
         raise CommandError(f"nobody has the owner key {key!r}.")
-    return Owner(user, key)
-
-
-def _user_with_pk(text: str) -> Any:
-    try:
-        return get_user_model()._default_manager.using(live_database()).filter(pk=text).first()
-    except (ValueError, OverflowError, ValidationError):
-        return None
+    return owner

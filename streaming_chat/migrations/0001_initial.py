@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'conversations',
                 'ordering': ('-last_activity', '-id'),
                 'default_permissions': ('view', 'delete'),
-                'permissions': (('view_transcript', 'Can read the text of conversations'), ('stop_reply', 'Can stop a reply that is being written'), ('export_transcript', 'Can export the text of conversations'), ('redact_transcript', 'Can redact the text of conversations'), ('review_conversation', 'Can review conversations'), ('revoke_link', 'Can revoke links to shared conversations')),
+                'permissions': (('view_transcript', 'Can read the text of conversations'), ('stop_reply', 'Can stop a reply that is being written'), ('export_transcript', 'Can export the text of conversations'), ('redact_transcript', 'Can redact the text of conversations'), ('review_conversation', 'Can review conversations'), ('revoke_link', 'Can revoke links to shared conversations'), ('block_owner', 'Can block owners from chatting'), ('export_owner', 'Can export everything that is stored about an owner'), ('erase_owner', 'Can erase an owner and all their text')),
             },
         ),
         migrations.CreateModel(
@@ -296,12 +296,47 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='BlockedOwner',
+            fields=[
+                ('owner_key', models.CharField(max_length=160, primary_key=True, serialize=False, verbose_name='owner key')),
+                ('reason', models.TextField(help_text='Text for other staff; the owner does not see it.', verbose_name='reason')),
+                ('by_name', models.CharField(help_text='The username at that time.', max_length=255, verbose_name='by name')),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='when')),
+            ],
+            options={
+                'verbose_name': 'blocked owner',
+                'verbose_name_plural': 'blocked owners',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['-at'], name='streaming_chat_blocked_recent')],
+            },
+        ),
+        migrations.CreateModel(
+            name='DailyOwnerUsage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('day', models.DateField(verbose_name='day')),
+                ('owner_key', models.CharField(max_length=160, verbose_name='owner key')),
+                ('replies', models.PositiveBigIntegerField(default=0, verbose_name='replies')),
+                ('input_tokens', models.PositiveBigIntegerField(default=0, verbose_name='input tokens')),
+                ('output_tokens', models.PositiveBigIntegerField(default=0, verbose_name='output tokens')),
+                ('cost', models.DecimalField(blank=True, decimal_places=8, max_digits=20, null=True, verbose_name='cost')),
+                ('uncosted', models.PositiveBigIntegerField(default=0, verbose_name='replies without a known cost')),
+            ],
+            options={
+                'verbose_name': 'daily usage of an owner',
+                'verbose_name_plural': 'daily usage of owners',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['owner_key', 'day'], name='streaming_chat_owner_usage_of')],
+                'constraints': [models.UniqueConstraint(fields=('day', 'owner_key'), name='streaming_chat_owner_usage_once')],
+            },
+        ),
+        migrations.CreateModel(
             name='AccessRecord',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='when')),
                 ('by_name', models.CharField(blank=True, help_text="The username at that time; for a command, the operating system's account.", max_length=255, verbose_name='by name')),
-                ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('redact_part', 'redacted passages'), ('erase', 'erased an owner'), ('revoke', 'revoked a link')], max_length=16, verbose_name='what')),
+                ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('redact_part', 'redacted passages'), ('erase', 'erased an owner'), ('revoke', 'revoked a link'), ('block', 'blocked an owner'), ('unblock', 'unblocked an owner')], max_length=16, verbose_name='what')),
                 ('conversation', models.UUIDField(blank=True, null=True, verbose_name='conversation')),
                 ('message', models.UUIDField(blank=True, null=True, verbose_name='message')),
                 ('owner_key', models.CharField(blank=True, max_length=160, verbose_name='owner key')),

@@ -12,6 +12,7 @@ from .conversations import (
     Status,
     usage_of,
 )
+from .owners import BlockedOwner, DailyOwnerUsage
 from .quotas import QuotaUse
 from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewNotes, ReviewState, Verdict
@@ -25,8 +26,10 @@ __all__ = [
     "AccessToken",
     "AccessedOwner",
     "Alert",
+    "BlockedOwner",
     "Conversation",
     "ConversationQuerySet",
+    "DailyOwnerUsage",
     "DailyUsage",
     "Feedback",
     "LiveReply",

@@ -31,6 +31,8 @@ class AccessRecord(models.Model):
         REDACT_PART = "redact_part", pgettext_lazy("access", "redacted passages")
         ERASE = "erase", pgettext_lazy("access", "erased an owner")
         REVOKE = "revoke", pgettext_lazy("access", "revoked a link")
+        BLOCK = "block", pgettext_lazy("access", "blocked an owner")
+        UNBLOCK = "unblock", pgettext_lazy("access", "unblocked an owner")
 
     at = models.DateTimeField(_("when"), db_default=Now(), editable=False)
     by = models.ForeignKey(

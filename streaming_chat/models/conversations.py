@@ -128,6 +128,9 @@ class Conversation(models.Model):
             ("redact_transcript", _("Can redact the text of conversations")),
             ("review_conversation", _("Can review conversations")),
             ("revoke_link", _("Can revoke links to shared conversations")),
+            ("block_owner", _("Can block owners from chatting")),
+            ("export_owner", _("Can export everything that is stored about an owner")),
+            ("erase_owner", _("Can erase an owner and all their text")),
         )
         constraints = (
             models.UniqueConstraint(fields=["owner_key", "chat_id"], name="streaming_chat_chat_id_of_owner"),

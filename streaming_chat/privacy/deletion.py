@@ -26,9 +26,10 @@ from django.db.models import F, Model, QuerySet
 from django.db.models.functions import Now
 from django.db.models.signals import pre_delete
 
+from streaming_chat.accounts.owners import user_key
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.paging import key_pages, write_pages
-from streaming_chat.models import Conversation, ConversationQuerySet, Message
+from streaming_chat.models import BlockedOwner, Conversation, ConversationQuerySet, DailyOwnerUsage, Message
 from streaming_chat.search import backends, entries
 
 from . import copies
@@ -112,6 +113,13 @@ def remove_copies(*, instance: Model, using: str, origin: Any = None, **kwargs: 
         _purge_once(using)
 
 
+def remove_owner_rows(*, instance: Model, using: str, **kwargs: Any) -> None:
+    """Remove what names a deleted user by the owner key alone: the block and the daily usage."""
+    key = user_key(instance)
+    BlockedOwner.objects.using(using).filter(pk=key).delete()
+    DailyOwnerUsage.objects.using(using).filter(owner_key=key).delete()
+
+
 def _conversations_of(instance: Model, using: str) -> QuerySet[Conversation]:
     rows = Conversation.objects.using(using)
     return rows.filter(pk=instance.pk) if isinstance(instance, Conversation) else rows.filter(owner_id=instance.pk)
@@ -151,3 +159,5 @@ def connect() -> None:
     for sender in (Conversation, get_user_model()):
         pre_delete.connect(lock_conversations, sender=sender, dispatch_uid="streaming_chat.lock_conversations")
         pre_delete.connect(remove_copies, sender=sender, dispatch_uid="streaming_chat.remove_copies")
+    uid = "streaming_chat.remove_owner_rows"
+    pre_delete.connect(remove_owner_rows, sender=get_user_model(), dispatch_uid=uid)

@@ -29,7 +29,9 @@ from streaming_chat.models import (
     AccessRecord,
     AccessToken,
     Alert,
+    BlockedOwner,
     Conversation,
+    DailyOwnerUsage,
     Feedback,
     LiveReply,
     Message,
@@ -60,7 +62,7 @@ _ERASED: dict[str, Any] = {
 class OwnerData(NamedTuple):
     """How many rows there are of an owner. live: live replies. terms: access records whose search terms name them.
 
-    tokens: access tokens. links: share links.
+    tokens: access tokens. links: share links. usage: days on which something was used.
     """
 
     conversations: int
@@ -71,22 +73,44 @@ class OwnerData(NamedTuple):
     terms: int
     tokens: int
     links: int
+    usage: int
 
 
 def count_data(owner: Owner) -> OwnerData:
     """Return how much `erase` would find."""
     messages = Message.objects.using(live_database()).filter(conversation__owner_key=owner.key)
     of_owner = (_conversations(owner), messages, _live(owner), _feedback(owner), _quota_uses(owner))
-    return OwnerData(*(query.count() for query in (*of_owner, _searches_for(owner), _tokens(owner), _links(owner))))
+    others = (_searches_for(owner), _tokens(owner), _links(owner), _usage(owner))
+    return OwnerData(*(query.count() for query in (*of_owner, *others)))
 
 
-def stop(owner: Owner) -> None:
-    """Stop an owner's live replies, for at most two lease times. Blocking.
+def count_conversations(owner: Owner) -> int:
+    """Return how many conversations an owner has, deleted ones included."""
+    count: int = _conversations(owner).count()
+    return count
+
+
+def erase_for(owner: Owner, seconds: float) -> bool:
+    """Erase an owner for about so many seconds; return whether it is done. If not, call it again. Blocking.
+
+    It does not wait for the replies of dead workers, which another call finds recovered.
+    """
+    deadline = time.monotonic() + seconds
+    stop(owner, seconds / 2)
+    for _count in erase(owner):
+        if time.monotonic() > deadline and count_conversations(owner):
+            return False
+    return not count_conversations(owner)
+
+
+def stop(owner: Owner, seconds: float | None = None) -> None:
+    """Stop an owner's live replies. seconds: the longest wait, by default two lease times. Blocking.
 
     A running worker ends them within a second. The replies of a dead one are recovered once their lease has not been
     renewed for LEASE_SECONDS.
     """
     lease_seconds = conf.STREAMING_CHAT_LEASE_SECONDS
+    longest = 2 * lease_seconds if seconds is None else seconds
     started = time.monotonic()
     leases: dict[uuid.UUID, datetime] = {}
     while live_replies := list(_live(owner)):
@@ -94,7 +118,7 @@ def stop(owner: Owner) -> None:
         waited = time.monotonic() - started
         if waited > lease_seconds:
             _recover_unrenewed(live_replies, leases)
-        if waited > 2 * lease_seconds:
+        if waited > longest:
             return
         for live in live_replies:
             leases.setdefault(live.pk, live.expires_at)
@@ -162,6 +186,9 @@ def _erase_elsewhere(owner: Owner) -> None:
     """Erase what names the owner outside their conversations."""
     _anonymise(_feedback(owner))
     _quota_uses(owner).delete()
+    _usage(owner).delete()
+    # The block itself stays: an erasure must not be a way out of it.
+    BlockedOwner.objects.using(live_database()).filter(pk=owner.key).update(reason="")
     _searches_for(owner).update(terms="")
     Alert.objects.using(live_database()).filter(owner_key=owner.key).delete()
 
@@ -186,6 +213,10 @@ def _feedback(owner: Owner) -> Any:
 def _quota_uses(owner: Owner) -> Any:
     """Return the rows that `DatabaseQuota` counts for an owner. It keeps network addresses as a keyed hash, for 3 days."""
     return QuotaUse.objects.using(live_database()).filter(key=f"owner {owner.key}")
+
+
+def _usage(owner: Owner) -> Any:
+    return DailyOwnerUsage.objects.using(live_database()).filter(owner_key=owner.key)
 
 
 def _tokens(owner: Owner) -> Any:

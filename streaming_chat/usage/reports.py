@@ -17,8 +17,9 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.models import DailyUsage
 from streaming_chat.protocol import endings
 
+from .days import today
 from .histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND, add
-from .rollups import count_day, today
+from .rollups import count_day
 
 # Today, and yesterday until the nightly roll-up has run.
 LIVE_DAYS = 2

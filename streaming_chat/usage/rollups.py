@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -16,18 +16,21 @@ from typing import Any
 from django.db import IntegrityError
 from django.db.models import Case, CharField, Count, F, FloatField, Q, Sum, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat
-from django.utils import timezone
 
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import DailyUsage, Feedback, Message, ModelTitle, Status
+from streaming_chat.models import DailyOwnerUsage, DailyUsage, Feedback, Message, ModelTitle, Status
 from streaming_chat.providers import split_model, wildcards
 
+from .days import ONE_DAY, created, replies_of, today
 from .histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND
+from .owner_counts import count_owners
 
 # Replies are rated days after they were written, and a reply that starts before midnight may end after it.
 RECOUNTED_DAYS = 7
+# What each owner used is about a person, so no more is kept than the admin's pages show, 90 days.
+KEPT_OWNER_DAYS = 92
 _KEYS = ("model", "provider", "status", "end_reason", "error_code")
 # The same of the query, in which models that clients chose under a wildcard are one.
 _GROUPS = ("counted_model", *_KEYS[1:])
@@ -40,12 +43,6 @@ _SUMS = {
     "output_tokens": "output_sum",
     "uncosted": "uncosted_count",
 }
-_ONE_DAY = timedelta(days=1)
-
-
-def today() -> date:
-    """Return the current day in UTC."""
-    return timezone.now().astimezone(UTC).date()
 
 
 def roll_up(since: date | None = None, *, rebuild: bool = False) -> Iterator[tuple[date, int]]:
@@ -61,9 +58,10 @@ def roll_up(since: date | None = None, *, rebuild: bool = False) -> Iterator[tup
     usage = _usage().filter(day__gte=first).values_list("day", flat=True).distinct()
     counted = set() if rebuild else set(usage)
     for number in range((end - first).days):
-        day = first + number * _ONE_DAY
-        if day not in counted or end - day <= RECOUNTED_DAYS * _ONE_DAY:
+        day = first + number * ONE_DAY
+        if day not in counted or end - day <= RECOUNTED_DAYS * ONE_DAY:
             yield day, _save_day(day)
+    write_transaction(_remove_old_owners)
 
 
 def count_day(day: date) -> list[DailyUsage]:
@@ -84,7 +82,7 @@ def count_day(day: date) -> list[DailyUsage]:
 
 def _titles(day: date) -> list[DailyUsage]:
     """Return what the titles of a day have used, as rows without replies and without a status."""
-    called = ModelTitle.objects.using(live_database()).filter(_on(day)).exclude(input_tokens=None)
+    called = ModelTitle.objects.using(live_database()).filter(created(day, day + ONE_DAY)).exclude(input_tokens=None)
     sums = (
         called.order_by()
         .values("model")
@@ -123,7 +121,7 @@ def _add(usage: DailyUsage, row: dict[str, Any]) -> None:
 
 def _groups(day: date) -> Any:
     """Return sums of the day's replies, grouped by how they ended and by their two buckets."""
-    replies = Message.objects.using(live_database()).filter(_of(day))
+    replies = Message.objects.using(live_database()).filter(replies_of(day, day + ONE_DAY))
     return (
         replies.annotate(
             counted_model=_counted_model(), tokens=_written_tokens(), ms=F("duration_ms") - F("first_event_ms")
@@ -172,24 +170,13 @@ def _speed() -> Case:
 
 
 def _feedback(day: date) -> Any:
-    found = Feedback.objects.using(live_database()).filter(_of(day, "message__"))
+    found = Feedback.objects.using(live_database()).filter(replies_of(day, day + ONE_DAY, "message__"))
     return (
         found.order_by()
         .annotate(counted_model=_counted_model("message__"))
         .values_list("counted_model", *(f"message__{name}" for name in _KEYS[1:]))
         .annotate(good=Count("pk", filter=Q(value__gt=0)), bad=Count("pk", filter=Q(value__lt=0)))
     )
-
-
-def _of(day: date, prefix: str = "") -> Q:
-    # With the status, which is the index's first column.
-    wanted = {"status__in": Status.values, "role": Message.Role.ASSISTANT, "origin": Message.Origin.SERVER}
-    return Q(**{prefix + name: value for name, value in wanted.items()}) & _on(day, prefix)
-
-
-def _on(day: date, prefix: str = "") -> Q:
-    start = datetime.combine(day, time(), UTC)
-    return Q(**{f"{prefix}created_at__gte": start, f"{prefix}created_at__lt": start + _ONE_DAY})
 
 
 def _save_day(day: date) -> int:
@@ -201,13 +188,29 @@ def _save_day(day: date) -> int:
 
 
 def _replace(day: date, rows: list[DailyUsage]) -> None:
-    usage = _usage()
+    usage, of_owners = _usage(), _usage_of_owners()
     usage.filter(day=day)._raw_delete(usage.db)
     usage.bulk_create(rows)
+    of_owners.filter(day=day)._raw_delete(usage.db)
+    # Counted here, so that an owner who has just been erased does not come back.
+    of_owners.bulk_create(count_owners(day) if day >= _owners_since() else [])
+
+
+def _remove_old_owners() -> None:
+    of_owners = _usage_of_owners()
+    of_owners.filter(day__lt=_owners_since())._raw_delete(of_owners.db)
+
+
+def _owners_since() -> date:
+    return today() - KEPT_OWNER_DAYS * ONE_DAY
 
 
 def _usage() -> Any:
     return DailyUsage.objects.using(live_database())
+
+
+def _usage_of_owners() -> Any:
+    return DailyOwnerUsage._default_manager.using(live_database())
 
 
 def _oldest() -> date | None:

@@ -29,7 +29,9 @@ from streaming_chat.models import (
     AccessedOwner,
     AccessRecord,
     AccessToken,
+    BlockedOwner,
     Conversation,
+    DailyOwnerUsage,
     Feedback,
     Message,
     ReplyEvent,
@@ -57,6 +59,9 @@ REDACT = SEE | {"redact_transcript"}
 REDACT_PASSAGES = READ | REDACT
 STOP = SEE | {"stop_reply"}
 REVOKE_LINK = SEE | {"revoke_link"}
+BLOCK = SEE | {"block_owner"}
+EXPORT_OWNER = READ | {"export_owner"}
+ERASE_OWNER = SEE | {"erase_owner"}
 AUDIT = frozenset({"view_accessrecord"})
 SEE_TOKENS = frozenset({"view_accesstoken"})
 CREATE_TOKEN = frozenset({"add_accesstoken"})
@@ -64,7 +69,8 @@ REVOKE_TOKEN = frozenset({"delete_accesstoken"})
 NOBODY = frozenset({"no such permission"})
 # Nothing of the app's own: deleting a user, see OwnersDeletionTests.
 DELETE_OWNER = frozenset({"delete_conversation", "delete_message"})
-OURS = REVIEW | EXPORT | REDACT | STOP | REVOKE_LINK | AUDIT | SEE_TOKENS | CREATE_TOKEN | REVOKE_TOKEN
+OF_OWNERS = BLOCK | EXPORT_OWNER | ERASE_OWNER
+OURS = REVIEW | EXPORT | REDACT | STOP | REVOKE_LINK | OF_OWNERS | AUDIT | SEE_TOKENS | CREATE_TOKEN | REVOKE_TOKEN
 
 LIST = "conversation/"
 ROW = "conversation/<path:object_id>/"
@@ -80,6 +86,8 @@ EXPORT_ROW = "conversation/<uuid:conversation_id>/export/<str:form>/"
 EXPORT_LIST = "conversation/export/<str:form>/"
 EXPORT_RECORDS = "accessrecord/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
+OWNERS = "conversation/owners/"
+OWNER = "conversation/owner/<path:owner_key>/"
 REVOKE_ROW = "sharelink/<uuid:link>/revoke/"
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"},
@@ -99,6 +107,8 @@ CANARIES = {
         *("comment", "notes", "label", "correction", "terms"),
     )
 }
+# Why somebody is blocked. It is of the staff, so it is no canary: whoever may block sees it, and reads no text.
+WHY = "Sends the same words all day"
 SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "comment"}
 
 
@@ -266,6 +276,28 @@ CASES = [
     Case("POST", "sharelink/find/", SEE, 302, form={"q": "{conversation}"}),
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, does=("revoke",), changes=True),
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, form={"transcript": "yes"}, does=("revoke",), changes=True),
+    # Owners: the one who has said all this, and one who is blocked and has said nothing.
+    Case("GET", OWNERS, SEE, 200),
+    Case("GET", OWNERS, SEE, 200, query="?days=7"),
+    Case("GET", OWNER, SEE, 200),
+    Case("GET", OWNER, SEE, 200, of="blocked "),
+    Case("POST", f"{OWNER}block/", BLOCK, 302, form={"reason": "Spam"}, does=("block",), changes=True),
+    Case("POST", f"{OWNER}block/", BLOCK, 302, form={"reason": " "}),
+    Case("POST", f"{OWNER}unblock/", BLOCK, 302),
+    Case("POST", f"{OWNER}unblock/", BLOCK, 302, of="blocked ", does=("unblock",), changes=True),
+    Case("POST", f"{OWNER}export/", EXPORT_OWNER, 200, form={"confirmation": "ana"}, shows=SPOKEN, reads=("export",)),
+    Case("POST", f"{OWNER}export/", EXPORT_OWNER, 302, form={"confirmation": "bo"}),
+    Case("POST", f"{OWNER}erase/", ERASE_OWNER, 302, form={"confirmation": "bo"}),
+    Case(
+        "POST",
+        f"{OWNER}erase/",
+        ERASE_OWNER,
+        302,
+        form={"confirmation": "bo"},
+        of="blocked ",
+        does=("erase",),
+        changes=True,
+    ),
     Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, words="curious", shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, query="?owner_key=v:1", shows={"terms"}, reads=("list",)),
@@ -310,6 +342,9 @@ OFFERS = {
     ("feedback/", ""): {"with a comment": READ},
     ("accessrecord/", ""): {"/accessrecord/export/": AUDIT},
     ("sharelink/", ""): {"/revoke/": REVOKE_LINK},
+    (OWNERS, ""): {WHY: BLOCK},
+    (OWNER, ""): {"/block/": BLOCK, "/export/": EXPORT_OWNER, "/erase/": ERASE_OWNER},
+    (OWNER, "blocked "): {WHY: BLOCK, "/unblock/": BLOCK},
     (CHANGE_ROW, "live "): {"/stop/": STOP, "data-follow=": READ, "admin/live.js": READ},
 }
 
@@ -420,6 +455,9 @@ def make_rows() -> dict[str, str]:
     Review.objects.create(conversation=finished, version=1, done_by=rita, done_at=finished_reply.created_at)
     record("search", make_user("curious"), terms=CANARIES["terms"], owner_keys=["v:1"])
     make_token(owner)
+    blocked = make_user("bo")
+    BlockedOwner.objects.create(owner_key=f"u:{blocked.pk}", reason=WHY, by_name="rita")
+    DailyOwnerUsage.objects.create(day="2026-11-01", owner_key=f"u:{blocked.pk}", replies=1)
     index()
     return {
         "token": str(AccessToken.objects.get().pk),
@@ -432,6 +470,12 @@ def make_rows() -> dict[str, str]:
         "finished reply": str(finished_reply.pk),
         "finished": str(finished.pk),
         "owner": "ana",
+        "owner key": f"u:{owner.pk}",
+        "blocked owner key": f"u:{blocked.pk}",
+        "blocked conversation": str(conversation.pk),
+        "blocked reply": str(reply.pk),
+        "finished owner key": f"u:{owner.pk}",
+        "live owner key": f"u:{owner.pk}",
         "activity": Conversation.objects.get(pk=conversation.pk).last_activity.isoformat(),
     }
 
@@ -503,6 +547,7 @@ class MatrixTestCase(TestCase):
 
     def path(self, route: str, *, of: str = "", form: str = "jsonl") -> str:
         conversation, reply = (self.ids[of + name] for name in ("conversation", "reply"))
+        route = route.replace("<path:owner_key>", self.ids[f"{of}owner key"])
         route = route.replace(REVOKE, f"accesstoken/{self.ids['token']}/delete/")
         route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id|link)>", conversation, route)
         return f"/{APP}{route}".replace("<uuid:message_id>", reply).replace("<str:form>", form)

@@ -34,6 +34,13 @@ class UserPageTests(TestCase):
 
         assert [each.pk for each in listed] == [self.conversation.pk]
 
+    def test_it_links_their_usage(self):
+        self.sign_in("view_conversation")
+        usage = reverse("admin:streaming_chat_conversation_owner", args=[f"u:{self.user.pk}"])
+
+        self.assertContains(self.client.get(self.page), f'href="{usage}"', count=1)
+        self.assertContains(self.client.get(usage), f'href="{self.page}"')
+
     @override_settings(USE_THOUSAND_SEPARATOR=True)
     def test_large_ids_are_not_grouped(self):
         self.user = get_user_model().objects.create(pk=1_234_567, username="late")

@@ -22,6 +22,9 @@ EVERYTHING = (
     "redact_transcript",
     "stop_reply",
     "revoke_link",
+    "block_owner",
+    "export_owner",
+    "erase_owner",
     "view_accessrecord",
 )
 LIST = "/admin/streaming_chat/conversation/"
@@ -233,6 +236,21 @@ class TestUnfold:
         staff.goto(f"{LIST}numbers/")
 
         expect_readable(staff, ".numbers", "Replies and how they ended")
+
+    def test_the_pages_of_owners(self, staff, conversation):
+        staff.set_viewport_size({"width": 375, "height": 800})
+        staff.goto(f"{LIST}owners/")
+
+        expect_readable(staff, ".numbers", "Who used the most")
+
+        staff.goto(f"{LIST}owner/{conversation.owner_key}/")
+        staff.get_by_text("Block from chatting").click()
+        staff.get_by_label("Reason, for other staff").fill("Sends spam")
+        staff.get_by_role("button", name="Block", exact=True).click()
+
+        expect_readable(staff, ".numbers", "Sends spam")
+        expect(staff.get_by_role("button", name="Erase")).to_be_visible()
+        assert staff.evaluate("document.querySelector('.numbers').scrollWidth <= innerWidth")
 
     def test_the_other_lists(self, staff, conversation):
         staff.goto(f"{LIST}{conversation.pk}/change/")

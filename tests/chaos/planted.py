@@ -21,7 +21,7 @@ def lose_fence() -> None:
     def hold_all(self: Any, going: Any) -> dict[Any, Any]:
         held = hold(self, going)
         lost = [part.run.message_id for part in going if part.run.message_id not in held]
-        return {**held, **{pk: batch.HeldLease(None, None, is_followed=False) for pk in lost}}
+        return {**held, **{pk: batch.HeldLease(None, None, is_followed=False, is_blocked=False) for pk in lost}}
 
     def end_again(completions: Any, using: str) -> Any:
         for each in completions:

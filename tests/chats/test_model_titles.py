@@ -10,8 +10,9 @@ from streaming_chat.models import Conversation, Message, ModelTitle, SearchEntry
 from streaming_chat.privacy.redactions import redact
 from streaming_chat.shortcuts import send_message
 from streaming_chat.testing import Gate, Script, scripted_provider, wait_until_saved
+from streaming_chat.usage.days import today
 from streaming_chat.usage.reports import Report
-from streaming_chat.usage.rollups import count_day, today
+from streaming_chat.usage.rollups import count_day
 from tests.factories import make_staff, make_user
 from tests.native import Api
 from tests.servers import held, wait_until

@@ -9,7 +9,17 @@ from django.utils.dateparse import parse_datetime
 
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.chats.sharing import share
-from streaming_chat.models import AccessRecord, AccessToken, Conversation, Feedback, QuotaUse, ShareLink
+from streaming_chat.models import (
+    AccessRecord,
+    AccessToken,
+    BlockedOwner,
+    Conversation,
+    DailyOwnerUsage,
+    Feedback,
+    QuotaUse,
+    ShareLink,
+)
+from streaming_chat.privacy.blocking import block
 from tests.factories import make_conversation, make_reply, make_token, make_user
 from tests.management.base import FolderTestCase
 
@@ -73,6 +83,23 @@ class ExportOwnerTests(FolderTestCase):
             }
         ]
         assert link.token_digest not in json.dumps(found)
+
+    def test_what_they_used_and_that_they_are_blocked(self):
+        key = f"u:{make_user().pk}"
+        block(key, "Spam", make_user("rita"))
+        DailyOwnerUsage.objects.create(day="2026-11-28", owner_key=key, replies=3, input_tokens=40, cost="0.5")
+        DailyOwnerUsage.objects.create(day="2026-11-28", owner_key="u:0", replies=3)
+        found = self.export("ana")
+
+        assert found["daily_usage"] == [
+            {"day": "2026-11-28", "replies": 3, "input_tokens": 40, "output_tokens": 0, "cost": "0.50000000"}
+        ]
+        assert found["blocked"] == {"at": BlockedOwner.objects.get().at.isoformat(), "reason": "Spam"}
+
+    def test_that_they_are_not_blocked(self):
+        make_user()
+
+        assert self.export("ana")["blocked"] is None
 
     def test_a_visitor_by_their_key(self):
         Conversation.objects.create(owner_key="v:1", title="a")

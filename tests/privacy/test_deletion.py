@@ -11,9 +11,10 @@ from django.db.models.functions import Now
 from django.test import TransactionTestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from streaming_chat.models import Conversation, LiveReply, Message
+from streaming_chat.models import BlockedOwner, Conversation, DailyOwnerUsage, LiveReply, Message
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import deletion
+from streaming_chat.privacy.blocking import block
 from streaming_chat.protocol.events import TEXT, Event
 from streaming_chat.search import query
 from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted
@@ -29,6 +30,16 @@ class DeletionTests(TransactionTestCase):
         make_user().delete()
 
         assert (Conversation.objects.count(), Message.objects.count()) == (0, 0)
+
+    def test_what_names_the_owner_by_the_key_alone_goes_too(self):
+        ana, bo = make_user(), make_user("bo")
+        for user in (ana, bo):
+            block(f"u:{user.pk}", "Spam", bo)
+            DailyOwnerUsage.objects.create(day="2026-11-28", owner_key=f"u:{user.pk}")
+        ana.delete()
+
+        assert BlockedOwner.objects.get().owner_key == f"u:{bo.pk}"
+        assert DailyOwnerUsage.objects.get().owner_key == f"u:{bo.pk}"
 
     def test_a_deletion_and_an_ending_wait_for_each_other_in_one_order(self):
         """As the writer ends a reply: the conversation first, then the claim. The other order was a deadlock."""

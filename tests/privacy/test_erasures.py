@@ -18,7 +18,9 @@ from streaming_chat.management.arguments import find_owner
 from streaming_chat.models import (
     AccessRecord,
     AccessToken,
+    BlockedOwner,
     Conversation,
+    DailyOwnerUsage,
     Feedback,
     LiveReply,
     Message,
@@ -29,6 +31,7 @@ from streaming_chat.models import (
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import erasures
 from streaming_chat.privacy.audit import account_name, record
+from streaming_chat.privacy.blocking import block
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import backends, query
 from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted
@@ -105,6 +108,20 @@ class EraseTests(TestCase):
 
         assert QuotaUse.objects.get().key == "owner u:0"
 
+    def test_what_they_used_day_by_day_goes(self):
+        for key in (self.key, "u:0"):
+            DailyOwnerUsage.objects.create(day="2026-11-28", owner_key=key, replies=1)
+        erase("ana")
+
+        assert DailyOwnerUsage.objects.get().owner_key == "u:0"
+
+    def test_a_block_stays_without_its_reason(self):
+        block(self.key, "Secret", self.ana)
+        erase("ana")
+        blocked = BlockedOwner.objects.get()
+
+        assert (blocked.owner_key, blocked.reason) == (self.key, "")
+
     def test_their_access_tokens_go(self):
         make_token()
         others = make_token(make_user("bo"))
@@ -145,13 +162,14 @@ class EraseTests(TestCase):
     def test_a_dry_run_changes_nothing(self):
         make_live(make_link(self.ana), Event("text", "Hel"))
         QuotaUse.objects.create(day="2026-11-28", key=f"owner {self.key}")
+        DailyOwnerUsage.objects.create(day="2026-11-28", owner_key=self.key)
         record("search", "root", terms="ana")
         make_token()
         told = erase("ana", "--dry-run")
 
         assert told == (
             f"{self.key}: 1 conversations with 4 messages to erase, 1 of them being written; 0 ratings to make "
-            "anonymous; 1 access tokens, 1 share links, 1 quota rows and 1 search terms to remove."
+            "anonymous; 1 access tokens, 1 share links, 1 quota rows, 1 days of usage and 1 search terms to remove."
         )
         assert Conversation.objects.get().title == "Rain in Lisbon"
         assert AccessRecord.objects.get().terms == "ana"

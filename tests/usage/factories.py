@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta
 
 from streaming_chat.models import Feedback
-from streaming_chat.usage.rollups import today
+from streaming_chat.usage.days import today
 from tests.factories import make_conversation, make_message, make_reply
 
 DAY = date(2026, 3, 1)

@@ -5,8 +5,9 @@ from datetime import timedelta
 from django.test import TestCase
 
 from streaming_chat.models import DailyUsage
+from streaming_chat.usage.days import today
 from streaming_chat.usage.reports import MAX_ROWS, Report
-from streaming_chat.usage.rollups import roll_up, today
+from streaming_chat.usage.rollups import roll_up
 from tests.usage.factories import add_reply, ago
 
 

@@ -17,9 +17,9 @@ class Command(BaseCommand):
 
     help = (
         "Erases an owner: stops their live replies, removes the text and the owner of all their conversations, including "
-        "deleted ones, their access tokens, share links and quota counts, and the terms of searches for them. The user "
-        "remains: deactivate it first, so that nothing new is written, and delete it afterwards. docs/privacy.md says what "
-        "remains elsewhere."
+        "deleted ones, their access tokens, share links, quota counts and usage, the reason of a block, and the terms of "
+        "searches for them. The user remains: deactivate it first, so that nothing new is written, and delete it "
+        "afterwards. docs/privacy.md says what remains elsewhere."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,7 +35,8 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{found.key}: {data.conversations} conversations with {data.messages} messages to erase, {data.live} of "
                 f"them being written; {data.feedback} ratings to make anonymous; {data.tokens} access tokens, "
-                f"{data.links} share links, {data.quota_uses} quota rows and {data.terms} search terms to remove."
+                f"{data.links} share links, {data.quota_uses} quota rows, {data.usage} days of usage and "
+                f"{data.terms} search terms to remove."
             )
             return
         record(AccessRecord.Kind.ERASE, account_name(), owner_key=found.key, count=data.conversations)

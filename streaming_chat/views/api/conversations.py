@@ -13,6 +13,7 @@ from django.db.models import DateTimeField, Q, Value
 from django.db.models.functions import Cast, Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from streaming_chat.accounts.blocks import require_not_blocked
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.branches import is_in_view, newest_leaf
@@ -106,10 +107,13 @@ def _new_fields() -> parsing.Fields:
     )
 
 
-@operation(body=_new_fields, answers={201: "Conversation"}, errors=("too_many_conversations", "quota_exceeded"))
+@operation(
+    body=_new_fields, answers={201: "Conversation"}, errors=("blocked", "too_many_conversations", "quota_exceeded")
+)
 def create_conversation(request: HttpRequest, owner: Owner) -> Answer:
     """Create a conversation without messages."""
     body = parsing.read_body(request, *_new_fields())
+    require_not_blocked(owner.key, live_database())
     require(get_permissions().may_send(request, owner, None))
     if "system" in body and not get_permissions().may_set_system_prompt(request, owner):
         raise APIError(422, "invalid", fields={"system": "This site sets the system prompt."})

@@ -26,6 +26,7 @@ STATUSES = {
     "csrf_failed": 403,
     "too_many_requests": 429,
     "forbidden": 403,
+    "blocked": 403,
     "unsupported_media_type": 415,
     "too_large": 413,
     "too_slow": 408,
@@ -54,6 +55,7 @@ _BODY = ("unsupported_media_type", "invalid")
 _STREAM = ("not_acceptable", "invalid", "too_many_streams", "full")
 # Of a request that begins a reply.
 SENDING = (
+    "blocked",
     "not_found",
     "idempotency_mismatch",
     "conversation_full",
