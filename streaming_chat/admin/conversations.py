@@ -226,9 +226,11 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
         pk = as_uuid(object_id)
         through = uuid_or_404(request.GET["message"]) if "message" in request.GET else None
         transcript = _open_transcript(request, pk, through) if pk else None
-        if transcript is None and not Conversation.objects.using(live_database()).filter(pk=pk).exists():
+        if transcript is None and not (pk and Conversation.objects.using(live_database()).filter(pk=pk).exists()):
             # As Django answers, for example for the link of an access record whose conversation was deleted.
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]  # django-stubs does not know it
+                request, self.opts, object_id
+            )
         if transcript is None or not self.has_view_permission(request, transcript.conversation):
             raise Http404
         if transcript.may_read:

@@ -21,7 +21,7 @@ def log_change(request: HttpRequest, conversations: Iterable[uuid.UUID], what: s
     """
     rows = [Conversation(pk=pk) for pk in conversations]
     try:
-        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, what)
+        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, what)  # type: ignore[arg-type]  # staff are logged in
     except OperationalError as error:
         if not is_busy(error):
             raise
