@@ -14,7 +14,6 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 from django.conf import settings
 from django.utils.functional import Promise
-from django.utils.translation import gettext_noop
 
 T = TypeVar("T")
 
@@ -130,6 +129,12 @@ _NOTIFIER: Entry = {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier
 # Its options limit visitors alone.
 DEFAULT_QUOTA: Entry = {"BACKEND": "streaming_chat.quotas.database.DatabaseQuota"}
 _PERMISSIONS: Entry = {"BACKEND": "streaming_chat.accounts.permissions.Permissions"}
+
+
+def gettext_noop(text: str) -> str:
+    """Mark a text for translation. Django's function reads the settings, which may not be configured at an import."""
+    return text
+
 
 # With bounded repetitions: a text of a million letters must not take longer than its length demands.
 _PATTERNS = {

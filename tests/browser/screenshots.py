@@ -1,10 +1,12 @@
 """The pictures that the documents keep: `python -m tests.browser.screenshots docs/screenshots`.
 
-With `endings` or `list` as a second argument, it takes only those of how a reply ends, or of the list. It takes them of the
-demo, as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
+With `endings`, `list` or `staff` as a second argument, it takes only those of how a reply ends, of the list, or of the
+admin. It takes them of the demo, as `make demo` serves it, in a process and a database of its own. Needs Chromium on PATH.
 """
 
+import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -12,14 +14,14 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from tests.demo import demo, manage, passwords_in, read_until_address
+from tests.demo import ROOT, demo, manage, passwords_in, read_until_address
 
 from .chat import ChatPage
 from .chromium import CHROMIUM_ARGS, chromium_path
+from .server import Server
+from .staff_screenshots import STAFF_SHOTS, UNFOLD_SHOTS
 
 DESKTOP = {"viewport": {"width": 1100, "height": 760}}
-# Staff have tables to read.
-WIDE = {"viewport": {"width": 1360, "height": 820}}
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 DARK = {"color_scheme": "dark"}
 ARABIC = {"locale": "ar"}
@@ -239,65 +241,6 @@ def plain_ending(page: Page) -> None:
     page.goto(f"{page.url}?view=plain")
 
 
-ADMIN = "/admin/streaming_chat/conversation/"
-
-
-def seek(page: Page, field: str, words: str) -> None:
-    """Search for words as staff do."""
-    page.locator(field).fill(words)
-    with page.expect_navigation():
-        page.locator(field).press("Enter")
-
-
-def staff_list(page: Page) -> None:
-    page.goto(ADMIN)
-
-
-def staff_transcript(page: Page) -> None:
-    """A transcript with something to look at, out of the queue."""
-    page.goto(ADMIN)
-    seek(page, "#searchbar", "reading room")
-    page.locator("#result_list tbody th a").first.click()
-    page.locator(".transcript-messages").wait_for()
-
-
-def staff_search(page: Page) -> None:
-    page.goto(f"{ADMIN}search/")
-    seek(page, "#search-terms", "invoice")
-
-
-def staff_feedback(page: Page) -> None:
-    page.goto("/admin/streaming_chat/feedback/")
-
-
-def staff_records(page: Page) -> None:
-    """Who read one person's conversations, of which two were opened."""
-    staff_transcript(page)
-    page.get_by_role("link", name="all conversations").click()
-    page.locator("#result_list tbody th a").last.click()
-    page.get_by_role("link", name="who read this owner’s conversations").click()
-    page.locator(".list-readers").wait_for()
-
-
-def staff_numbers(page: Page) -> None:
-    page.goto(f"{ADMIN}numbers/?days=28")
-
-
-STAFF_SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
-    "staff-list": (staff_list, WIDE),
-    "staff-list-dark": (staff_list, WIDE | DARK),
-    "staff-list-phone": (staff_list, PHONE),
-    "staff-transcript": (staff_transcript, WIDE),
-    "staff-transcript-dark": (staff_transcript, WIDE | DARK),
-    "staff-transcript-phone": (staff_transcript, PHONE),
-    "staff-search": (staff_search, WIDE),
-    "staff-feedback": (staff_feedback, WIDE),
-    "staff-feedback-phone": (staff_feedback, PHONE),
-    "staff-records": (staff_records, WIDE),
-    "staff-numbers": (staff_numbers, WIDE),
-    "staff-numbers-dark": (staff_numbers, WIDE | DARK),
-    "staff-numbers-phone": (staff_numbers, PHONE),
-}
 SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "home": (home, DESKTOP),
     "chat-empty": (empty, DESKTOP),
@@ -367,6 +310,12 @@ def main(folder: Path, shots: dict, staff_shots: dict) -> None:
             manage(data, *command)
         for name, (show, options) in staff_shots.items():
             take(name, show, options, states["staff"])
+        if staff_shots:
+            with Server(UNFOLD="1", DATABASE_URL=f"sqlite:///{data}/demo.sqlite3") as unfold:
+                address = unfold.root
+                session = _signed_in_to_admin(browser, address, data)
+                for name, (show, options) in UNFOLD_SHOTS.items():
+                    take(name, show, options, session)
         # Of another site.
         if LIST_SHOTS.keys() & shots.keys():
             with tempfile.TemporaryDirectory() as other, demo(other, STREAMING_CHAT_ALLOW_ANONYMOUS="0") as closed:
@@ -382,6 +331,24 @@ def _signed_in(browser: Browser, address: str, name: str, password: str) -> dict
     page.get_by_label("Password").fill(password)
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Sign out").wait_for()
+    state = page.context.storage_state()
+    page.context.close()
+    return state
+
+
+def _signed_in_to_admin(browser: Browser, address: str, data: str) -> dict:
+    # A user of its own: the settings of the tests have another password hasher than the demo.
+    name, password = "pictures", "a password for the pictures"
+    command = [sys.executable, "-m", "django", "createsuperuser", "--noinput"]
+    user = {"DJANGO_SUPERUSER_USERNAME": name, "DJANGO_SUPERUSER_PASSWORD": password, "DJANGO_SUPERUSER_EMAIL": ""}
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.browser.settings", "DATABASE_URL": f"sqlite:///{data}/demo.sqlite3"}
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **user, **settings}, check=True, stdout=subprocess.DEVNULL)
+    page = browser.new_page(base_url=address)
+    page.goto("/admin/login/")
+    page.locator("[name=username]").fill(name)
+    page.locator("[name=password]").fill(password)
+    page.locator("[name=password]").press("Enter")
+    page.locator("#content").wait_for()
     state = page.context.storage_state()
     page.context.close()
     return state
@@ -409,7 +376,8 @@ if __name__ == "__main__":
         "": (SHOTS | ENDING_SHOTS | LIST_SHOTS, STAFF_SHOTS),
         "endings": (ENDING_SHOTS, {}),
         "list": (LIST_SHOTS, {}),
+        "staff": ({}, STAFF_SHOTS),
     }
     if len(sys.argv) not in (2, 3) or "".join(sys.argv[2:]) not in groups:
-        raise SystemExit("usage: python -m tests.browser.screenshots FOLDER [endings|list]")
+        raise SystemExit("usage: python -m tests.browser.screenshots FOLDER [endings|list|staff]")
     main(Path(sys.argv[1]), *groups["".join(sys.argv[2:])])
