@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from streaming_chat.chats.sharing import share
-from streaming_chat.models import Feedback, ShareLink
+from streaming_chat.models import Conversation, Feedback, ShareLink
 from streaming_chat.search import entries
 from tests.database import database_url
 from tests.factories import make_conversation, make_message, make_reply, make_staff
@@ -50,6 +50,11 @@ CUT_OFF = """() => {
         })
         .map((element) => `${element.tagName} ${element.className} ${element.innerText}`.slice(0, 80));
 }"""
+
+# Cells of the list whose text is higher than they are.
+TOO_HIGH = """() => [...document.querySelectorAll("#result_list tbody :is(th, td)")]
+    .filter((cell) => cell.scrollHeight > cell.clientHeight + 1)
+    .map((cell) => cell.innerText)"""
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +191,7 @@ class TestUnfold:
 
     def test_nothing_is_cut_off_on_a_phone(self, staff, conversation):
         staff.set_viewport_size({"width": 375, "height": 760})
+        Conversation.objects.update(title="Will it rain on the long way to the sea, or only in the mountains?")
         pages = ["", f"{conversation.pk}/change/", "numbers/", "search/"]
         lists = [f"../{name}/" for name in ("message", "sharelink", "accessrecord")]
         for path in (*pages, *lists):
@@ -193,6 +199,7 @@ class TestUnfold:
             expect(staff.locator("#main")).to_be_visible()
 
             assert staff.evaluate(CUT_OFF) == [], path
+            assert staff.evaluate(TOO_HIGH) == [], path
 
     def test_the_search(self, staff, conversation):
         list(entries.rebuild("default"))
