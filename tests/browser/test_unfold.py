@@ -192,8 +192,10 @@ class TestUnfold:
     def test_nothing_is_cut_off_on_a_phone(self, staff, conversation):
         staff.set_viewport_size({"width": 375, "height": 760})
         Conversation.objects.update(title="Will it rain on the long way to the sea, or only in the mountains?")
-        pages = ["", f"{conversation.pk}/change/", "numbers/", "search/"]
-        lists = [f"../{name}/" for name in ("message", "sharelink", "accessrecord")]
+        Feedback.objects.update(comment="It rained on the way, and it rained on the way back. " * 3)
+        owner = f"owner/{conversation.owner_key}/"
+        pages = ["", f"{conversation.pk}/change/", "numbers/", "search/", "review/numbers/", "owners/", owner]
+        lists = [f"../{name}/" for name in ("message", "sharelink", "accessrecord", "feedback")]
         for path in (*pages, *lists):
             staff.goto(f"{LIST}{path}")
             expect(staff.locator("#main")).to_be_visible()
