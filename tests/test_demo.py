@@ -68,7 +68,7 @@ class DemoTests(SimpleTestCase):
         with demo(self.folder, arguments=["--conversations", "x"]) as process:
             _, complaint = process.communicate()
 
-        assert "1 to 10000000 was wanted, got 'x'" in complaint
+        assert "Must be a whole number from 1 to 10000000, got 'x'" in complaint
         assert "Traceback" not in complaint
         assert process.returncode == 1
 

@@ -19,7 +19,7 @@ from .factories import make_conversation, make_live, make_message, make_reply, m
 from .native import Api, ApiTestCase
 from .routes import routes
 
-# What an address has: nothing private; a page or data of its client; somebody's conversation or message; somebody's live
+# What an address has: nothing private; a page or data of its client; a person's conversation or message; a person's live
 # reply, about which nothing is said, as about one that has ended; the admin, in which one address streams.
 OPEN, PAGE, PAGE_OF, OWN, OF, ADMIN, TRANSCRIPTS = "open", "page", "page of", "own", "of", "admin", "transcripts"
 LIVE, WATCH = "live", "watch"

@@ -126,5 +126,8 @@ class SeedTests(TestCase):
 
     def test_a_number_is_wanted(self):
         for wrong in ("0", "-1", "many"):
-            with self.subTest(wrong), self.assertRaisesMessage(CommandError, "1 to 10000000 was wanted"):
+            with (
+                self.subTest(wrong),
+                self.assertRaisesMessage(CommandError, "Must be a whole number from 1 to 10000000"),
+            ):
                 seed("--conversations", wrong)

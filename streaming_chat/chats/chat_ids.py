@@ -22,6 +22,9 @@ def find_chat(owner: Owner, chat_id: str) -> Conversation | None:
 
     A conversation that was begun elsewhere is found by its own id.
     """
+    if "\0" in chat_id:
+        # No chat has such an id, and PostgreSQL refuses the question.
+        return None
     mine = Conversation.objects.using(live_database()).owned_by(owner.key)
     found = mine.filter(Q(chat_id=chat_id) | Q(pk=_as_uuid(chat_id))).first()
     if found and found.deleted_at:

@@ -238,7 +238,7 @@ class AtOnceTests(TransactionTestCase):
             assert (Review.objects.get(pk=conversation.pk).done_by == bo) == (refinished is True)
 
     def test_released_while_another_takes_the_next(self):
-        """Whoever comes first: it is in review by Bo, or waits for the next reviewer."""
+        """In either order, it is in review by Bo, or waits for the next reviewer."""
         rita, bo = make_reviewer(), make_reviewer("bo")
         for _round in range(5):
             conversation = make_waiting()

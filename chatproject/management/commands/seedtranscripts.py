@@ -39,5 +39,5 @@ class Command(BaseCommand):
 def _count(text: str) -> int:
     count = int(text) if text.isascii() and text.isdecimal() else 0
     if not 1 <= count <= _MOST:
-        raise ArgumentTypeError(f"1 to {_MOST} was wanted, got {text!r}.")
+        raise ArgumentTypeError(f"Must be a whole number from 1 to {_MOST}, got {text!r}.")
     return count
