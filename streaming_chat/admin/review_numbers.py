@@ -56,7 +56,7 @@ def _tiles(report: ReviewReport) -> list[tuple[str, str, str]]:
         (_("Finished reviews"), count(total.reviews), ""),
         (_("Verdicts"), count(total.judged), ""),
         *(
-            (capfirst(value.label), share(total.verdicts[value], total.judged), count(total.verdicts[value]))
+            (capfirst(str(value.label)), share(total.verdicts[value], total.judged), count(total.verdicts[value]))
             for value in Verdict.Value
         ),
         (_("Agreement"), share(agreement.agreed, agreement.pairs), pairs.format(count=count(agreement.pairs))),

@@ -85,7 +85,7 @@ def _check_heartbeat() -> Iterator[CheckMessage]:
 @register(TAG)
 def check_redaction_patterns(**kwargs: Any) -> list[CheckMessage]:
     """Find patterns that are no regular expressions, or match nothing at all (E013)."""
-    patterns = conf.STREAMING_CHAT_REDACTION_PATTERNS
+    patterns: Any = conf.STREAMING_CHAT_REDACTION_PATTERNS
     if not isinstance(patterns, dict):
         return [_pattern_error("STREAMING_CHAT_REDACTION_PATTERNS must be a dict.")]
     wrong = [name for name, pattern in patterns.items() if not _is_pattern(name, pattern)]

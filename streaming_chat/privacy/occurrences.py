@@ -76,22 +76,22 @@ def preview(scope: Scope, most: int) -> Preview:
 def is_live(scope: Scope) -> bool:
     """Return whether a reply is being written that would bring a passage back."""
     live = LiveReply.objects.using(live_database()).filter(conversation_id=scope.conversation)
-    return (live if scope.message is None else live.filter(pk__in=_ids(scope))).exists()
+    return (live if scope.message is None else live.filter(pk__in=_ids(scope.conversation, scope.message))).exists()
 
 
-def _ids(scope: Scope) -> set[uuid.UUID]:
+def _ids(conversation: uuid.UUID, message: uuid.UUID) -> set[uuid.UUID]:
     """Return the message and the replies that share its text. Raises Message.DoesNotExist."""
     using = live_database()
-    messages = Message.objects.using(using).filter(conversation_id=scope.conversation)
-    pk = messages.values_list("pk", flat=True).get(pk=scope.message)
-    return sharing_text(pk, scope.conversation, using)
+    messages = Message.objects.using(using).filter(conversation_id=conversation)
+    pk = messages.values_list("pk", flat=True).get(pk=message)
+    return sharing_text(pk, conversation, using)
 
 
 def groups(scope: Scope) -> Iterator[list[Message]]:
     """Yield the messages: each by itself, or the replies that share a text together."""
     messages = Message.objects.using(live_database()).filter(conversation_id=scope.conversation)
     if scope.message is not None:
-        yield list(messages.filter(pk__in=_ids(scope)))
+        yield list(messages.filter(pk__in=_ids(scope.conversation, scope.message)))
         return
     pairs = messages.exclude(continues=None).values_list("pk", "continues_id")
     shared = {pk for pair in pairs for pk in pair}
@@ -108,7 +108,7 @@ def comments_in(scope: Scope) -> Any:
     """Return the comments on the messages of the scope."""
     comments = Feedback.objects.using(live_database()).filter(message__conversation=scope.conversation)
     comments = comments.exclude(comment="")
-    return comments if scope.message is None else comments.filter(message__in=_ids(scope))
+    return comments if scope.message is None else comments.filter(message__in=_ids(scope.conversation, scope.message))
 
 
 def reviews_of(scope: Scope) -> Any:
@@ -124,7 +124,7 @@ def notes_in(scope: Scope) -> Any:
 def corrections_in(scope: Scope) -> Any:
     """Return the verdicts with corrected answers for the messages of the scope."""
     verdicts = Verdict.objects.using(live_database()).filter(conversation=scope.conversation).exclude(correction="")
-    return verdicts if scope.message is None else verdicts.filter(message__in=_ids(scope))
+    return verdicts if scope.message is None else verdicts.filter(message__in=_ids(scope.conversation, scope.message))
 
 
 def occurrences(scope: Scope) -> Iterator[Occurrence]:

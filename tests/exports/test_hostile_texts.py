@@ -70,8 +70,9 @@ MARKS = [
 TEXTS = [*HOSTILE.values(), *FORMULAS, *BREAKS, *MARKS]
 
 
-def written(form: str) -> bytes:
-    return b"".join(chunk.data for chunk in export(Conversation.objects.all(), FORMATS[form]()))
+def written(form: str, *, has_reviews: bool = False) -> bytes:
+    made = FORMATS[form](has_reviews=has_reviews)
+    return b"".join(chunk.data for chunk in export(Conversation.objects.all(), made))
 
 
 def markdown(conversation: Conversation) -> str:
@@ -276,7 +277,10 @@ _INLINE = {"text", "code_inline"}
 
 
 class WaysOutTests(TestCase):
-    """The action, the button of the list, the page of one, and the commands write the same bytes, under the same headers."""
+    """The action, the button of the list and the page of one write the same bytes, under the same headers.
+
+    The command writes the reviews as well.
+    """
 
     @classmethod
     def setUpTestData(cls):
@@ -311,7 +315,7 @@ class WaysOutTests(TestCase):
                     "exporttranscripts", f"--format={form}", f"--output={path}", stdout=StringIO(), stderr=StringIO()
                 )
 
-                assert path.read_bytes() == whole
+                assert path.read_bytes() == written(form, has_reviews=True)
 
     def test_one_of_them(self):
         for rows in self.rows:

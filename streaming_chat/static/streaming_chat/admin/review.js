@@ -114,7 +114,7 @@ function bringBackCorrections() {
     const kept = keptCorrections();
     for (const field of corrections.filter(({ name }) => Object.hasOwn(kept, name))) {
         field.value = kept[field.name];
-        field.closest("details").open = true;
+        if (bare(field.value) !== bare(field.defaultValue)) field.closest("details").open = true;
         // Forgets it if it was saved.
         keepCorrection(field);
     }
