@@ -99,8 +99,10 @@ KINDS = {
                 "numbers/",
                 "search/",
                 "review/next/",
+                "review/numbers/",
                 "<uuid:pk>/review/",
                 "<uuid:pk>/review/undo/",
+                "<uuid:pk>/review/notes/",
             ),
             *(f"<path:object_id>/{action}" for action in ("", "history/", "delete/", "change/")),
         )
