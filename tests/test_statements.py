@@ -134,7 +134,6 @@ class SendTests(StatementsCase):
         check(
             statements.of_request,
             *SIGNED_IN,
-            "SELECT blockedowner",
             "BEGIN",
             "INSERT conversation",
             "INSERT message",
@@ -148,7 +147,6 @@ class SendTests(StatementsCase):
         check(
             statements.of_request,
             *SIGNED_IN,
-            "SELECT blockedowner",
             "BEGIN",
             "INSERT conversation",
             "INSERT message",
@@ -166,7 +164,6 @@ class SendTests(StatementsCase):
                 statements.of_request,
                 *SIGNED_IN,
                 "SELECT conversation",
-                "SELECT blockedowner",
                 "SELECT message",
                 "BEGIN",
                 "UPDATE conversation",
@@ -186,7 +183,6 @@ class SendTests(StatementsCase):
             statements.of_request,
             *SIGNED_IN,
             "SELECT message",
-            "SELECT blockedowner",
             "BEGIN",
             "INSERT conversation",
             "INSERT message",

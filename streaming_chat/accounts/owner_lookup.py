@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation
 
-from .owners import Owner
+from .owners import Owner, user_key
 
 
 def owner_with_key(key: str) -> Owner | None:
@@ -24,10 +24,11 @@ def owner_with_key(key: str) -> Owner | None:
 
 
 def user_with_key(key: str) -> Any:
-    """Return the user with this owner key; None for any other key."""
+    """Return the user with this owner key; None for any other key, also for another spelling of it, such as u:01."""
     if not key.startswith("u:"):
         return None
     try:
-        return get_user_model()._default_manager.using(live_database()).filter(pk=key.removeprefix("u:")).first()
+        user = get_user_model()._default_manager.using(live_database()).filter(pk=key.removeprefix("u:")).first()
     except (ValueError, OverflowError, ValidationError):
         return None
+    return user if user is not None and user_key(user) == key else None

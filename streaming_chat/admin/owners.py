@@ -57,6 +57,9 @@ def may_erase_owner(request: HttpRequest) -> bool:
 
 def find_owner_or_404(key: str) -> Owner:
     """Return the owner with this key. Raises Http404 if there is no user, no conversation and no block of theirs."""
+    # PostgreSQL refuses a NUL in a parameter.
+    if "\0" in key:
+        raise Http404
     user = user_with_key(key)
     if user is None and not (_owned(key).exists() or _blocked().filter(pk=key).exists()):
         raise Http404
@@ -98,19 +101,16 @@ def owner_view(model_admin: Any, request: HttpRequest, owner_key: str) -> HttpRe
     """Show one owner: what they used, whether they are blocked, and what the user may do about it."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    owner = Owner(user_with_key(owner_key), owner_key)
+    owner = find_owner_or_404(owner_key)
     totals = _totals(owner_key)
     blocked = _blocked() if may_block(request) else _blocked().defer("reason")
-    found = blocked.filter(pk=owner_key).first()
-    if owner.user is None and found is None and not totals["conversations"]:
-        raise Http404
     context = {
         "title": name_of(owner),
         "media": _media(),
         "owner_key": owner_key,
         "user_url": _user_url(model_admin, request, owner.user),
         # Templates have a variable `block` of their own.
-        "blocked": found,
+        "blocked": blocked.filter(pk=owner_key).first(),
         "confirmation": confirmation_of(owner),
         "max_reason": MAX_REASON_CHARS,
         "may_block": may_block(request),

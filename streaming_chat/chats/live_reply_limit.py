@@ -10,34 +10,41 @@ from django.db.models import DurationField, IntegerField
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
+from streaming_chat.accounts.blocks import require_not_blocked
 from streaming_chat.conf import conf
 from streaming_chat.db.statements import Argument, Query, Statement, insertion
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import LiveReply, Message
+from streaming_chat.models import BlockedOwner, LiveReply, Message
 
 # One of these is tried first, however high the limit: as many as simultaneous requests can need.
 _FIRST_SLOTS = 1_000
 # A free slot, found by the INSERT itself: the given one, the lowest, or one after a slot in use. Among these is always a
-# free one, unless the owner has none left: then the constraint refuses a slot in use.
+# free one, unless the owner has none left: then the constraint refuses a slot in use. A blocked owner gets none, which the
+# database refuses, too: so neither limit takes a statement of its own.
 _FREE_SLOT = """
 SELECT slot FROM (
     SELECT %s AS slot, 0 AS place
     UNION ALL SELECT 0, 1
     UNION ALL SELECT {slot} + 1, 1 FROM {table} WHERE {owner_key} = %s
 ) candidate
-WHERE slot < %s
+WHERE slot < %s AND NOT EXISTS (SELECT 1 FROM {blocked} WHERE {blocked_key} = %s)
 ORDER BY slot IN (SELECT {slot} FROM {table} WHERE {owner_key} = %s), place, RANDOM() LIMIT 1
 """
 _COLUMNS = {field.name: f'"{field.column}"' for field in LiveReply._meta.concrete_fields}
-_FREE_SLOT_SQL = _FREE_SLOT.format(table=f'"{LiveReply._meta.db_table}"', **_COLUMNS)
+_FREE_SLOT_SQL = _FREE_SLOT.format(
+    table=f'"{LiveReply._meta.db_table}"',
+    blocked=f'"{BlockedOwner._meta.db_table}"',
+    blocked_key=f'"{BlockedOwner._meta.pk.column}"',
+    **_COLUMNS,
+)
 
 
 def insert_live_reply(reply: Message, owner_key: str, worker: str, reserved: Any, using: str) -> None:
     """Insert the row of a reply that `worker` writes. reserved: what its quota has reserved.
 
-    Raises IntegrityError if another reply has the slot: see `require_free_slot`. Raises APIError 503 if this process takes
-    no new replies.
+    Raises IntegrityError if another reply has the slot, or the owner is blocked: see `require_free_slot`. Raises APIError
+    503 if this process takes no new replies.
     """
     limit = conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER
     _insert.execute(
@@ -56,7 +63,8 @@ def insert_live_reply(reply: Message, owner_key: str, worker: str, reserved: Any
 
 
 def require_free_slot(owner_key: str, using: str) -> None:
-    """Raise APIError 429 if the owner has no slot left."""
+    """Raise APIError 403 if the owner is blocked, 429 if the owner has no slot left."""
+    require_not_blocked(owner_key, using)
     limit = conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER
     if LiveReply.objects.using(using).filter(owner_key=owner_key, slot__lt=limit).count() >= limit:
         raise APIError(429, "too_many_replies", retry_after=1)
@@ -70,7 +78,7 @@ def _insert() -> Query:
     values = {field.attname: Argument(field.attname, field) for field in fields}
     first_slot, limit = Argument("first_slot", IntegerField()), Argument("limit", IntegerField())
     owner_key = values["owner_key"]
-    slot = RawSQL(_FREE_SLOT_SQL, (first_slot, owner_key, limit, owner_key))  # noqa: S611  (names and places)
+    slot = RawSQL(_FREE_SLOT_SQL, (first_slot, owner_key, limit, owner_key, owner_key))  # noqa: S611  (names and places)
     return insertion([LiveReply(**values, slot=slot, expires_at=Now() + Argument("lease", DurationField()))])
 
 

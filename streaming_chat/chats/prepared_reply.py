@@ -14,7 +14,6 @@ from django.db.models import CharField, UUIDField
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from streaming_chat.accounts.blocks import require_not_blocked
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.conf import conf
@@ -109,7 +108,6 @@ class _Preparation:
             conversation, live = self._read_conversation(self._send_request.conversation_id)
         elif isinstance(self._send_request.parent, uuid.UUID):
             raise unknown_parent()
-        require_not_blocked(self._owner.key, self._using)
         if not get_permissions().may_send(self._request, self._owner, conversation):
             raise APIError(403, "forbidden")
         if live:

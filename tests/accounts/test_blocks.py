@@ -6,6 +6,7 @@ from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.exceptions import APIError
 from streaming_chat.models import AccessRecord, BlockedOwner, Conversation, Message
 from streaming_chat.privacy.blocking import block, unblock
+from streaming_chat.quotas import Quota
 from streaming_chat.shortcuts import send_message
 from tests.factories import make_conversation, make_reply, make_staff, make_token, make_user
 from tests.native import Api, ApiTestCase, code_of
@@ -130,6 +131,13 @@ class BlockTests(ApiTestCase):
             block(self.conversation.owner_key, " ", self.staff)
         assert not AccessRecord.objects.exists()
 
+    @override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.BlocksBefore"})
+    def test_a_block_while_the_reply_is_prepared(self):
+        """What the site's own code decides takes time; the block is read with the row that is inserted."""
+        assert code_of(self.api.post("api/messages", {"content": "Hi"})) == "blocked"
+        assert not Message.objects.filter(conversation__title="Hi").exists()
+        assert self.provider.calls == []
+
     @override_settings(STREAMING_CHAT_ALLOW_ANONYMOUS=True)
     def test_a_visitor(self):
         visitor = Api()
@@ -141,12 +149,25 @@ class BlockTests(ApiTestCase):
         assert Api().send().text == "Hello, world"
 
 
-class BlocksMeanwhile(Permissions):
-    """A site whose own code runs while somebody is blocked."""
+class BlocksBefore(Permissions):
+    """A site whose own code runs while the owner is blocked."""
 
     def may_use_model(self, request, owner, model):
         block(owner.key, "Spam", owner.user)
         return True
+
+
+class BlocksAfter(Quota):
+    """The owner is blocked when the row of the reply is inserted, and not yet committed."""
+
+    def plan(self, request, owner_key, *, input_tokens, output_tokens):
+        return owner_key
+
+    def reserve(self, plan, using):
+        block(plan, "Spam", "the spam filter")
+
+    def reconcile(self, reconciliations, using):
+        """Nothing was counted."""
 
 
 class LiveReplyTests(ServerTestCase):
@@ -162,9 +183,9 @@ class LiveReplyTests(ServerTestCase):
         assert outcome(message) == ("stopped", "staff", "")
         assert message.text == "Hello "
 
-    @override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.BlocksMeanwhile"})
+    @override_settings(STREAMING_CHAT_QUOTA={"BACKEND": f"{__name__}.BlocksAfter"})
     def test_a_reply_that_begins_at_that_moment_ends(self):
-        """Its send was checked before the block, and its row was saved after it."""
+        """Its row was inserted before the block."""
         gate = Gate()
         with held(gate):
             self.provider.script(Script(["Hel", "lo ", "world"], gates={2: gate}))

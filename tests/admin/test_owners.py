@@ -115,7 +115,8 @@ class OwnerPageTests(OwnerTestCase):
         assert "visitor v:00000000" in self.text_of(page_of(VISITOR))
 
     def test_nobody(self):
-        for key in ("u:0", "u:x", "u:", VISITOR, "x"):
+        """Nor is there a page for another spelling of a user's key: a block of it would block nobody."""
+        for key in ("u:0", "u:x", "u:", VISITOR, "x", "u:%00", "v:%00", f"u:0{self.ana.pk}", f"u:%20{self.ana.pk}"):
             with self.subTest(key):
                 assert self.client.get(page_of(key)).status_code == 404
 
@@ -162,7 +163,10 @@ class BlockTests(OwnerTestCase):
         self.assertContains(self.client.get(page_of(VISITOR)), "Unblock")
 
     def test_nobody(self):
-        assert self.post("block", "u:0", reason="Spam").status_code == 404
+        for key in ("u:0", "v:%00", f"u:0{self.ana.pk}"):
+            with self.subTest(key):
+                assert self.post("block", key, reason="Spam").status_code == 404
+        assert not BlockedOwner.objects.exists()
 
     def test_a_long_reason_is_cut(self):
         self.post("block", reason="x" * 2_000)

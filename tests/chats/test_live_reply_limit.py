@@ -6,7 +6,7 @@ from django.test import TestCase, override_settings
 from streaming_chat.chats.live_reply_limit import insert_live_reply, require_free_slot
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import LiveReply
+from streaming_chat.models import BlockedOwner, LiveReply
 from tests.factories import make_conversation, make_live, make_reply
 
 
@@ -40,6 +40,15 @@ class LiveReplyTests(TestCase):
         self.take([*range(23), *range(24, 45)])
 
         assert self.insert().slot == 23
+
+    def test_a_blocked_owner_has_none(self):
+        BlockedOwner.objects.create(owner_key="u:1", reason="Spam", by_name="staff")
+        with self.assertRaises(IntegrityError), transaction.atomic():
+            self.insert()
+        with self.assertRaises(APIError) as raised:
+            require_free_slot("u:1", connection.alias)
+
+        assert (raised.exception.status, raised.exception.code) == (403, "blocked")
 
     def test_slots_beyond_the_limit_do_not_count(self):
         """Replies that began before a site lowered its limit."""
