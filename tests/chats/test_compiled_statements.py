@@ -77,7 +77,7 @@ class SendStatementTests(TestCase):
         )
 
         LiveReply.objects.all().remove()
-        slot = RawSQL(live_reply_limit._FREE_SLOT_SQL, (prepared(3), "u:1", prepared(5), "u:1"))  # noqa: S611
+        slot = RawSQL(live_reply_limit._FREE_SLOT_SQL, (prepared(3), "u:1", prepared(5), "u:1", "u:1"))  # noqa: S611
         live = LiveReply(**values, slot=slot, expires_at=LiveReply.lease())
         [(_sql, parameters_of_orm)] = executed_by(LiveReply.objects.bulk_create, [live])
         assert parameters == [parameter for parameter in parameters_of_orm if parameter != "None"]
