@@ -87,7 +87,7 @@ EXPORT_LIST = "conversation/export/<str:form>/"
 EXPORT_RECORDS = "accessrecord/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
 OWNERS = "conversation/owners/"
-OWNER = "conversation/owner/<path:owner_key>/"
+OWNER = r"conversation/owner/(?P<owner_key>[\s\S]+)/"
 REVOKE_ROW = "sharelink/<uuid:link>/revoke/"
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"},

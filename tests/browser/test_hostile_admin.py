@@ -27,11 +27,11 @@ from django.utils.http import urlencode
 from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Route, expect
 
 import streaming_chat
-from streaming_chat.models import AccessToken, Conversation, Feedback, Message, Review
+from streaming_chat.models import AccessToken, BlockedOwner, Conversation, Feedback, Message, Review
 from streaming_chat.protocol.events import Event
 from streaming_chat.search.tokenizer import terms
 from tests.database import database_url
-from tests.factories import make_conversation, make_live, make_message, make_reply
+from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
 from tests.hostile import HOSTILE
 from tests.hostile_rows import Rows, make_rows
 from tests.provider_server import Gate, ProviderServer, Script
@@ -429,6 +429,54 @@ class Tour:
         self.press("Undo")
         expect(self.page.locator(".messagelist")).to_contain_text("The review is reopened")
         self.expect_read([self.rows[4].conversation.title])
+
+    def conversation_owner(self) -> None:
+        for each in self.rows:
+            self.go(url(self.name, f"u:{each.owner.pk}"))
+            self.expect_read([each.owner.username])
+        for each in self.long_rows:
+            self.go(url(self.name, each.visitors.owner_key))
+            self.expect_read([each.visitors.owner_key])
+
+    def conversation_owner_block(self) -> None:
+        for text in joined(self.texts, 1_000):
+            self.go(url("conversation_owner", self.long_rows[0].visitors.owner_key))
+            self.page.get_by_label("Reason, for other staff").fill(text)
+            self.press("Block")
+            self.expect_read([text])
+            self.press("Unblock")
+
+    def conversation_owner_unblock(self) -> None:
+        """See the block."""
+
+    def conversation_owner_export(self) -> None:
+        owner = make_user(f"{self.texts[0]} export {self.is_first}")
+        make_reply(make_conversation(owner, title=self.texts[0]), self.texts[0])
+        self.go(url("conversation_owner", f"u:{owner.pk}"))
+        self.page.locator("#owner-export").fill(owner.username)
+
+        assert self.save("Export").endswith(".json")
+
+    def conversation_owner_erase(self) -> None:
+        """Refused for another name, and done."""
+        owner = make_user(f"{self.texts[0]} erase {self.is_first}")
+        make_reply(make_conversation(owner, title=self.texts[0]), self.texts[0])
+        for name, said in (
+            (self.texts[1], owner.username),
+            (owner.username, f"Everything that {owner.username} wrote"),
+        ):
+            self.go(url("conversation_owner", f"u:{owner.pk}"))
+            self.page.locator("#owner-erase").fill(" ".join(name.splitlines()))
+            self.press("Erase")
+            self.expect_read([said])
+
+    def conversation_owners(self) -> None:
+        for each in self.rows:
+            BlockedOwner.objects.create(owner_key=f"u:{each.owner.pk}", reason=each.text[:200], by_name=each.text[:150])
+        self.go(url(self.name))
+        self.expect_read([*(each.text[:150] for each in self.rows), *(each.owner.username for each in self.rows)])
+        self.ask(("days",), is_shown=False)
+        BlockedOwner.objects.all().delete()
 
     def conversation_redact(self) -> None:
         chosen = self.rows[2].conversation
