@@ -10,6 +10,7 @@ from streaming_chat.privacy.erasures import erase
 from streaming_chat.privacy.redactions import redact
 from streaming_chat.review import reviews
 from streaming_chat.review.verdicts import MAX_CORRECTION_CHARS, VerdictChange, save_verdicts
+from tests.admin.test_reviews import form_of
 from tests.factories import make_message, make_reply, make_staff
 from tests.hostile import HOSTILE
 from tests.rendering.test_markdown import Elements
@@ -129,6 +130,20 @@ class PageTests(CorrectionTestCase):
         assert self.saved() == [("bo", "", [], "Theirs"), ("rita", "", [], "Mine")]
         assert "Corrected answer by <bdi>bo</bdi>" in self.page()
         assert re.search(r"<pre[^>]*>Theirs</pre>", self.page())
+
+    def test_a_form_that_was_opened_before_a_redaction_does_not_bring_one_back(self):
+        self.correct("Secret")
+        opened = form_of(self.page())
+        redact(self.reply, self.bo)
+        self.send(**{**opened, "mark": f"{self.reply}:bad"})
+
+        assert self.saved() == [("rita", "bad", [], "")]
+
+    def test_one_is_removed_by_emptying_its_field(self):
+        self.correct("Yes.", value="bad")
+        self.send(**{**form_of(self.page()), f"correction-{self.reply}": ""})
+
+        assert self.saved() == [("rita", "bad", [], "")]
 
     def test_only_replies_have_a_field(self):
         assert self.page().count('name="correction-') == 1
