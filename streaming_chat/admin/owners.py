@@ -40,7 +40,7 @@ _PREFIX = "streaming_chat"
 
 
 def may_block(request: HttpRequest) -> bool:
-    """Return whether the user may block owners, and read why somebody is blocked."""
+    """Return whether the user may block owners, and read the reason of a block."""
     return request.user.has_perms((f"{_PREFIX}.view_conversation", f"{_PREFIX}.block_owner"))
 
 

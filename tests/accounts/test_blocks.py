@@ -142,7 +142,7 @@ class BlockTests(ApiTestCase):
 
 
 class BlocksMeanwhile(Permissions):
-    """A site whose own code runs while somebody is blocked."""
+    """A site whose own code runs while an owner is blocked."""
 
     def may_use_model(self, request, owner, model):
         block(owner.key, "Spam", owner.user)
