@@ -5,7 +5,7 @@ import re
 from django.test import TestCase
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.models import Verdict
+from streaming_chat.models import Conversation, Verdict
 from streaming_chat.privacy.erasures import erase
 from streaming_chat.privacy.redactions import redact
 from streaming_chat.review import reviews
@@ -92,6 +92,14 @@ class RemovalTests(CorrectionTestCase):
         list(erase(Owner(self.conversation.owner, self.conversation.owner_key)))
 
         assert self.saved() == [("rita", "bad", [], ""), ("rita", "", [], "Stays")]
+
+    def test_after_an_erasure_there_can_be_none(self):
+        """It would never be removed, since the conversation has no owner any more."""
+        list(erase(Owner(self.conversation.owner, self.conversation.owner_key)))
+        with self.assertRaises(Conversation.DoesNotExist):
+            self.correct("Secret")
+
+        assert self.saved() == []
 
 
 class PageTests(CorrectionTestCase):
