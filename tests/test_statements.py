@@ -40,7 +40,9 @@ def outline(sql: str) -> str:
     verb = sql.split(maxsplit=1)[0]
     if verb in ("BEGIN", "SET"):
         return "BEGIN"
-    table = re.search(r'(?:FROM|INTO|UPDATE) "?(?:streaming_chat_)?(\w+)', sql)
+    # What is read beside the columns of a row is no statement of its own.
+    without_exists = re.sub(r"EXISTS\(.*? LIMIT 1\)", "", sql)
+    table = re.search(r'(?:FROM|INTO|UPDATE) "?(?:streaming_chat_)?(\w+)', without_exists)
     return f"{verb} {table[1]}" if table else verb
 
 
@@ -166,7 +168,6 @@ class SendTests(StatementsCase):
                 statements.of_request,
                 *SIGNED_IN,
                 "SELECT conversation",
-                "SELECT blockedowner",
                 "SELECT message",
                 "BEGIN",
                 "UPDATE conversation",

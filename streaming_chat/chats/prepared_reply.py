@@ -10,7 +10,7 @@ import uuid
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-from django.db.models import CharField, UUIDField
+from django.db.models import CharField, Exists, OuterRef, UUIDField
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
@@ -23,7 +23,7 @@ from streaming_chat.db.statements import Argument, Query, Statement
 from streaming_chat.db.uuid7 import uuid7
 from streaming_chat.engine.run import Order
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Conversation, ConversationQuerySet, Message
+from streaming_chat.models import BlockedOwner, Conversation, ConversationQuerySet, Message
 from streaming_chat.protocol import endings
 from streaming_chat.providers import default_model, get_provider, is_offered, not_offered, split_model
 from streaming_chat.providers.base import Prompt, Provider, RunContext
@@ -109,7 +109,8 @@ class _Preparation:
             conversation, live = self._read_conversation(self._send_request.conversation_id)
         elif isinstance(self._send_request.parent, uuid.UUID):
             raise unknown_parent()
-        require_not_blocked(self._owner.key, self._using)
+        else:
+            require_not_blocked(self._owner.key, self._using)
         if not get_permissions().may_send(self._request, self._owner, conversation):
             raise APIError(403, "forbidden")
         if live:
@@ -120,11 +121,13 @@ class _Preparation:
         return conversation
 
     def _read_conversation(self, conversation_id: uuid.UUID) -> tuple[Conversation, uuid.UUID | None]:
-        """Return the conversation, and its live reply."""
+        """Return the conversation, and its live reply. Raises APIError, also if the owner is blocked."""
         found = self._owner.key and _select.rows(self._using, pk=conversation_id, owner_key=self._owner.key)
         if not found:
             raise APIError(404, "not_found")
-        [(*values, live)] = found
+        [(*values, live, is_blocked)] = found
+        if is_blocked:
+            raise APIError(403, "blocked")
         [conversation] = stored_rows(Conversation, self._using, _COLUMNS, [values])
         return conversation, live
 
@@ -273,4 +276,5 @@ def of_owner() -> ConversationQuerySet:
 
 @Statement
 def _select() -> Query:
-    return of_owner().values_list(*_COLUMNS, "live").order_by()
+    is_blocked = Exists(BlockedOwner.objects.filter(pk=OuterRef("owner_key")))
+    return of_owner().values_list(*_COLUMNS, "live", is_blocked).order_by()
