@@ -19,9 +19,9 @@ from django.db import transaction
 
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.chats.titles import title_of
+from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, DailyUsage, Feedback, Message, Status
-from streaming_chat.protocol import endings
 
 from .seed_reviews import Reviews, reviewers
 
@@ -199,7 +199,9 @@ class _Batch:
         )
         reply = self._reply(conversation, question, model)
         conversation.last_status = reply.status
-        conversation.needs_attention = conversation.needs_attention or reply.status in endings.EARLY
+        conversation.needs_attention = (
+            conversation.needs_attention or reply.status in conf.STREAMING_CHAT_REVIEW_REASONS
+        )
         conversation.input_tokens += reply.input_tokens or 0
         conversation.output_tokens += reply.output_tokens or 0
         if reply.cost is not None:

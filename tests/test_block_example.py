@@ -1,4 +1,4 @@
-"""docs/examples/block_spenders.py: whoever spends too much in a day is blocked once, and staff see why."""
+"""docs/examples/block_spenders.py: an owner who spends too much in a day is blocked once, and staff see why."""
 
 import runpy
 from decimal import Decimal

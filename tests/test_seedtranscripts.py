@@ -4,7 +4,7 @@ from io import StringIO
 from operator import attrgetter
 
 from django.core.management import CommandError, call_command
-from django.db.models import Count, F
+from django.db.models import Count, F, Q
 from django.test import TestCase
 
 from chatproject import seeds
@@ -96,6 +96,15 @@ class SeedTests(TestCase):
         assert Message.objects.filter(text__contains="図書館").exists()
         assert Conversation.objects.exclude(deleted_at=None).exists()
         assert Message.objects.exclude(model="").exclude(model=F("conversation__model")).exists()
+
+    def test_a_reply_that_was_stopped_needs_no_attention(self):
+        """As long as "stopped" is not in STREAMING_CHAT_REVIEW_REASONS."""
+        seed("--conversations", "300")
+        stopped = Conversation.objects.filter(messages__status="stopped", review_state="unreviewed")
+        others = Message.objects.filter(Q(status__in=["failed", "interrupted"]) | Q(feedback__value=-1))
+        found = stopped.exclude(pk__in=others.values("conversation")).values_list("needs_attention", flat=True)
+
+        assert set(found) == {False}
 
     def test_some_are_reviewed_as_the_app_would_have_saved_it(self):
         seed("--conversations", "300")

@@ -14,7 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 KEY = base64.b64decode(os.environ["SECRET"].removeprefix("whsec_"))
-# An older request may be one that somebody has recorded and sends again.
+# An older request may have been recorded and sent again.
 MAX_AGE_SECONDS = 300
 # Keep these in your database if they must outlive a restart.
 seen = set()

@@ -18,30 +18,41 @@ from streaming_chat.exceptions import ERRORS, error_text
 from streaming_chat.usage.reports import Report, Totals
 
 from .charts import Chart, Series, make_chart
-from .formats import count, decimal, money, share
+from .formats import count, decimal, money, share, uncosted
 from .pages import render_page
 
-RANGES = (7, 28, 90)
-DEFAULT_RANGE = 28
+# Days. What each owner used is kept for as long as the longest of these (KEPT_OWNER_DAYS in usage/rollups.py).
+_RANGES = (7, 28, 90)
+_DEFAULT_RANGE = 28
 
 
 def dashboard_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the statistics of a number of days and of a model; by default of 28 days and all models."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    days = next((days for days in RANGES if str(days) == request.GET.get("days")), DEFAULT_RANGE)
+    days = days_of(request)
     model = request.GET.get("model", "")
     report = Report.of_last(days, model)
     context = {
         "title": _("Statistics"),
         "media": forms.Media(css={"all": ["streaming_chat/admin/numbers.css"]}),
-        "ranges": [(ngettext("{count} day", "{count} days", n).format(count=n), n, n == days) for n in RANGES],
+        "ranges": range_choices(days),
         "days": days,
         "model": model,
         "models": report.models if model in {"", *report.models} else [model, *report.models],
         **_report_context(report),
     }
     return render_page(model_admin, request, "numbers", context)
+
+
+def days_of(request: HttpRequest) -> int:
+    """Return how many days a page of statistics is to show."""
+    return next((days for days in _RANGES if str(days) == request.GET.get("days")), _DEFAULT_RANGE)
+
+
+def range_choices(chosen: int) -> list[tuple[str, int, bool]]:
+    """Return the label and number of days of each choice, and whether it is chosen."""
+    return [(ngettext("{count} day", "{count} days", n).format(count=n), n, n == chosen) for n in _RANGES]
 
 
 def _report_context(report: Report) -> dict[str, Any]:
@@ -79,7 +90,7 @@ def _tiles(total: Totals) -> list[tuple[str, str, str]]:
             f"p95: {_about(_seconds(total.first_event_p95))}",
         ),
         (_("Tokens per second"), _about(_speed(total.speed_median)), f"p5: {_about(_speed(total.speed_p5))}"),
-        (_("Cost"), money(total.cost), _uncosted(total)),
+        (_("Cost"), money(total.cost), uncosted(total.uncosted)),
         (_("Cache hit rate"), _hit_rate(total), _written(total)),
         (_("Good feedback"), share(total.good, rated), _of_rated(rated)),
     ]
@@ -134,7 +145,7 @@ def _usage_charts(report: Report) -> list[Chart]:
     ]
     feedback = [_series(report, "good", _("Good"), "good"), _series(report, "bad", _("Bad"), "bad")]
     return [
-        make_chart("costs", _("Cost"), days, [cost], money, note=_uncosted(report.total)),
+        make_chart("costs", _("Cost"), days, [cost], money, note=uncosted(report.total.uncosted)),
         make_chart("tokens", _("Tokens"), days, tokens, count, least=2),
         make_chart("feedback", _("Feedback"), days, feedback, count, least=2, note=_("By the day of the reply.")),
     ]
@@ -190,12 +201,6 @@ def _speed(tokens: float | None) -> str:
 def _about(text: str) -> str:
     """Return a median or percentile in words: they are interpolated in a histogram, and accurate to a few percent."""
     return text if text == "–" else _("about {value}").format(value=text)
-
-
-def _uncosted(totals: Totals) -> str:
-    replies = totals.uncosted
-    text = ngettext("{count} reply has no known cost.", "{count} replies have no known cost.", replies)
-    return text.format(count=count(replies)) if replies else ""
 
 
 def _hit_rate(totals: Totals) -> str:

@@ -95,7 +95,7 @@ _FILTERS = (RatingFilter, CommentFilter, RatedModelFilter, RaterFilter)
 
 @admin.register(Feedback)
 class FeedbackAdmin(ListAdmin):
-    """All ratings, those that were given or changed last first."""
+    """All ratings, the last changed first."""
 
     list_display = ("when", "rating", "owned_by", "answered_by")
     list_filter = (DateRangeFilter, *_FILTERS, "updated_at")

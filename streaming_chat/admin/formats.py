@@ -8,6 +8,7 @@ from decimal import Decimal
 from django.utils.formats import date_format, number_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from streaming_chat.models import Conversation
 
@@ -42,6 +43,12 @@ def share(part: int, whole: int) -> str:
     if not whole:
         return "–"
     return _("{percent} %").format(percent=decimal(100 * part / whole, 1))
+
+
+def uncosted(replies: int) -> str:
+    """Return how many replies have no known cost; "" for none."""
+    text = ngettext("{count} reply has no known cost.", "{count} replies have no known cost.", replies)
+    return text.format(count=count(replies)) if replies else ""
 
 
 def owner_name(conversation: Conversation) -> str:

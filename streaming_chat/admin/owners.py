@@ -26,12 +26,10 @@ from streaming_chat.privacy.blocking import MAX_REASON_CHARS
 from streaming_chat.usage.owners import OwnerUsage, top_owners, total, usage_of
 
 from .charts import Chart, Series, make_chart
-from .formats import decimal, money
+from .dashboard import days_of, range_choices
+from .formats import count, money, uncosted
 from .pages import owner_url, render_page
 
-# What is saved is kept for as long as the longest of these (KEPT_OWNER_DAYS in usage/rollups.py).
-RANGES = (7, 28, 90)
-_DEFAULT_RANGE = 28
 # The newest ones; each has its own page.
 _MAX_BLOCKED = 100
 # So many characters of a visitor's key are shown, and typed as a confirmation.
@@ -40,7 +38,7 @@ _PREFIX = "streaming_chat"
 
 
 def may_block(request: HttpRequest) -> bool:
-    """Return whether the user may block owners, and read why somebody is blocked."""
+    """Return whether the user may block owners, and read the reason of a block."""
     return request.user.has_perms((f"{_PREFIX}.view_conversation", f"{_PREFIX}.block_owner"))
 
 
@@ -80,7 +78,7 @@ def owners_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the owners who used the most in the last days, and the blocked ones."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    days = _days_of(request)
+    days = days_of(request)
     top = top_owners(days)
     blocked = _blocked() if may_block(request) else _blocked().defer("reason")
     newest = list(blocked.order_by("-at")[:_MAX_BLOCKED])
@@ -89,7 +87,7 @@ def owners_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     context = {
         "title": _("Users and visitors"),
         "media": _media(),
-        "ranges": _ranges(days),
+        "ranges": range_choices(days),
         "top": [(names[key], owner_url(key, site=site), _row(usage)) for key, usage in top],
         "blocked": [(names[each.owner_key], owner_url(each.owner_key, site=site), each) for each in newest],
         "may_block": may_block(request),
@@ -122,10 +120,10 @@ def owner_view(model_admin: Any, request: HttpRequest, owner_key: str) -> HttpRe
 
 
 def _usage_context(request: HttpRequest, owner_key: str, totals: dict[str, Any]) -> dict[str, Any]:
-    days = _days_of(request)
+    days = days_of(request)
     used = usage_of(owner_key, days)
     return {
-        "ranges": _ranges(days),
+        "ranges": range_choices(days),
         "totals": totals,
         "total_tiles": _total_tiles(totals),
         "tiles": _tiles(total(used.values())),
@@ -163,25 +161,23 @@ def _totals(key: str) -> dict[str, Any]:
 def _total_tiles(totals: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return the label, value and note of each tile about everything that is stored."""
     deleted = totals["deleted"]
-    note = ngettext("{count} deleted", "{count} deleted", deleted).format(count=_count(deleted)) if deleted else ""
+    note = ngettext("{count} deleted", "{count} deleted", deleted).format(count=count(deleted)) if deleted else ""
     return [
-        (_("Conversations"), _count(totals["conversations"]), note),
-        (_("Messages"), _count(totals["messages"]), ""),
-        (_("Input tokens"), _count(totals["inputs"]), ""),
-        (_("Output tokens"), _count(totals["outputs"]), ""),
+        (_("Conversations"), count(totals["conversations"]), note),
+        (_("Messages"), count(totals["messages"]), ""),
+        (_("Input tokens"), count(totals["inputs"]), ""),
+        (_("Output tokens"), count(totals["outputs"]), ""),
         (_("Cost"), money(totals["dollars"]), ""),
     ]
 
 
 def _tiles(usage: OwnerUsage) -> list[tuple[str, str, str]]:
     """Return the same about the days that are shown."""
-    count = usage.uncosted
-    text = ngettext("{count} reply has no known cost.", "{count} replies have no known cost.", count)
     return [
-        (_("Replies"), _count(usage.replies), ""),
-        (_("Input tokens"), _count(usage.input_tokens), ""),
-        (_("Output tokens"), _count(usage.output_tokens), ""),
-        (_("Cost"), money(usage.cost), text.format(count=_count(count)) if count else ""),
+        (_("Replies"), count(usage.replies), ""),
+        (_("Input tokens"), count(usage.input_tokens), ""),
+        (_("Output tokens"), count(usage.output_tokens), ""),
+        (_("Cost"), money(usage.cost), uncosted(usage.uncosted)),
     ]
 
 
@@ -191,17 +187,17 @@ def _charts(days: list[str], used: list[OwnerUsage]) -> list[Chart]:
     replies = Series("completed", _("Replies"), [usage.replies for usage in used])
     return [
         make_chart("costs", _("Cost"), days, [cost], money),
-        make_chart("replies", _("Replies"), days, [replies], _count, least=2),
+        make_chart("replies", _("Replies"), days, [replies], count, least=2),
     ]
 
 
 def _row(usage: OwnerUsage) -> list[str]:
     return [
-        _count(usage.replies),
-        _count(usage.input_tokens),
-        _count(usage.output_tokens),
+        count(usage.replies),
+        count(usage.input_tokens),
+        count(usage.output_tokens),
         money(usage.cost),
-        _count(usage.uncosted),
+        count(usage.uncosted),
     ]
 
 
@@ -228,17 +224,5 @@ def _user_url(model_admin: Any, request: HttpRequest, user: Any) -> str:
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[user.pk], current_app=site.name)
 
 
-def _days_of(request: HttpRequest) -> int:
-    return next((days for days in RANGES if str(days) == request.GET.get("days")), _DEFAULT_RANGE)
-
-
-def _ranges(chosen: int) -> list[tuple[str, int, bool]]:
-    return [(ngettext("{count} day", "{count} days", n).format(count=n), n, n == chosen) for n in RANGES]
-
-
 def _media() -> forms.Media:
     return forms.Media(css={"all": ["streaming_chat/admin/numbers.css", "streaming_chat/admin/owners.css"]})
-
-
-def _count(value: float) -> str:
-    return decimal(value, 0)

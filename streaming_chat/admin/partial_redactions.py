@@ -25,6 +25,7 @@ from streaming_chat.privacy.passages import Passages
 from streaming_chat.privacy.redactions import StillLiveError
 from streaming_chat.protocol.storable_text import storable
 
+from .history import log_change
 from .lists import may_read
 from .pages import render_page, retry_on_lock_timeout, transcript_url
 from .review_bar import list_query
@@ -110,6 +111,7 @@ def _find_or_redact(model_admin: Any, request: HttpRequest, form: PassagesForm, 
             text = _("The reply is still being written. Stop it before you redact it.")
             messages.error(request, text)
         else:
+            log_change(request, [scope.conversation], _("Redacted passages."))
             text = ngettext("Redacted in %(count)d message.", "Redacted in %(count)d messages.", changed)
             messages.success(request, text % {"count": changed})
         return HttpResponseRedirect(_transcript(model_admin, request, scope.conversation))

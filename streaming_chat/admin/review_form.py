@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,8 +17,8 @@ from streaming_chat.review.reviews import Snapshot
 from streaming_chat.review.verdicts import VerdictChange
 
 _ACTIONS = ("save", "done", "done_next", "next", "release", "reopen")
-# A field that begins with this ends with the id of the reply.
-_CORRECTION = "correction-"
+# A field that begins with one of these ends with the id of the reply. The base is the correction as the page showed it.
+_CORRECTION, _BASE = "correction-", "base-"
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,24 @@ def _parse_verdicts(data: QueryDict) -> tuple[uuid.UUID | None, dict[uuid.UUID |
         verdicts[None] = VerdictChange(data.get("verdict"), data.getlist("labels"))
     for message in data.getlist("message"):
         verdicts[uuid.UUID(message)] = VerdictChange(labels=data.getlist(f"labels-{message}"))
-    for name in data:
-        if name.startswith(_CORRECTION):
-            pk = uuid.UUID(name.removeprefix(_CORRECTION))
-            verdicts[pk] = replace(verdicts.get(pk, VerdictChange()), correction=clean_text(data, name))
+    for pk, correction in _parse_corrections(data):
+        verdicts[pk] = replace(verdicts.get(pk, VerdictChange()), correction=correction)
     if "mark" not in data:
         return None, verdicts
     text, _colon, value = data.get("mark", "").partition(":")
     pressed = uuid.UUID(text)
     verdicts[pressed] = replace(verdicts.get(pressed, VerdictChange()), value=value)
     return pressed, verdicts
+
+
+def _parse_corrections(data: QueryDict) -> Iterator[tuple[uuid.UUID, str]]:
+    """Yield the corrections that the reviewer has changed. The others may have been redacted since the page was opened."""
+    for name in data:
+        if name.startswith(_CORRECTION):
+            reply, correction = name.removeprefix(_CORRECTION), clean_text(data, name)
+            pk = uuid.UUID(reply)
+            if correction != clean_text(data, _BASE + reply):
+                yield pk, correction
 
 
 def clean_text(data: QueryDict, name: str) -> str:

@@ -16,7 +16,7 @@ from streaming_chat.models import Verdict
 from streaming_chat.review.reports import MAX_COMPARED, Agreement, ReviewReport, Totals
 
 from .charts import Chart, Series, make_chart
-from .dashboard import DEFAULT_RANGE, RANGES
+from .dashboard import days_of, range_choices
 from .formats import count, share
 from .pages import render_page
 from .review_bar import may_review
@@ -29,12 +29,12 @@ def review_numbers_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Show the review statistics of a number of days; by default of 28."""
     if not may_review(request):
         raise PermissionDenied
-    days = next((days for days in RANGES if str(days) == request.GET.get("days")), DEFAULT_RANGE)
+    days = days_of(request)
     report = ReviewReport.of_last(days)
     context = {
         "title": _("Review statistics"),
         "media": forms.Media(css={"all": ["streaming_chat/admin/numbers.css"]}),
-        "ranges": [(ngettext("{count} day", "{count} days", n).format(count=n), n, n == days) for n in RANGES],
+        "ranges": range_choices(days),
         "tiles": _tiles(report),
         "charts": _charts(report),
         "values": [label for _value, label in Verdict.Value.choices],

@@ -22,7 +22,9 @@ class HealthChecks:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A server's first call is of its lifespan or of a request: in the process that serves, after any fork.
         self._preparation.start()
-        self._sender.start()
+        if scope["type"] == "lifespan":
+            # Without it, the first request starts the thread (alerts/sender.py), so this costs the others nothing.
+            self._sender.start()
         if scope["type"] == "http" and self._health.is_health_check(scope):
             await send_response(self._health.answer_health(), send, with_body=scope["method"] == "GET")
         else:

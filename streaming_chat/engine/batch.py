@@ -56,7 +56,7 @@ class HeldLease(NamedTuple):
 
     @property
     def stop_by(self) -> str:
-        """Who ends the reply, "" for nobody. A block counts as a stop by the staff."""
+        """Who has stopped the reply, "" for nobody. A block counts as a stop by the staff."""
         return self.stop or ("staff" if self.is_blocked else "")
 
 
@@ -149,7 +149,7 @@ def _renew_leases() -> Query:
 @Statement
 def _held_leases() -> Query:
     is_followed = ExpressionWrapper(Q(followed_until__gt=Now()), BooleanField())
-    # Here, and not by whoever blocks: a reply that begins at this moment has no row yet that could be marked.
+    # Here, and not where an owner is blocked: a reply that begins at this moment has no row yet that could be marked.
     is_blocked = Exists(BlockedOwner.objects.filter(pk=OuterRef("owner_key")))
     return _leases().values_list("pk", "stop", "stop_position", is_followed, is_blocked)
 

@@ -16,7 +16,7 @@ from streaming_chat.models import AccessRecord
 from .rows import Row, to_json, to_text
 from .transcripts import escape_formula
 
-_COLUMNS = ("id", "at", "by_name", "kind", "conversation", "message", "owner_key", "count")
+_COLUMNS = ("id", "at", "by_name", "kind", "conversation", "message", "owner_key", "count", "reason")
 _PAGE_SIZE = 500
 
 

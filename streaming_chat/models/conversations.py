@@ -119,7 +119,7 @@ class Conversation(models.Model):
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
         ordering = ("-last_activity", "-id")
-        # Only those that allow something. Deleting a user requires that of deleting conversations and messages.
+        # Permissions to add or change would open nothing. Deleting a user requires the ones to delete.
         default_permissions = ("view", "delete")
         permissions = (
             ("view_transcript", _("Can read the text of conversations")),

@@ -29,7 +29,7 @@ from django.db.models.signals import pre_delete
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.paging import key_pages, write_pages
-from streaming_chat.models import BlockedOwner, Conversation, ConversationQuerySet, DailyOwnerUsage, Message
+from streaming_chat.models import Alert, BlockedOwner, Conversation, ConversationQuerySet, DailyOwnerUsage, Message
 from streaming_chat.search import backends, entries
 
 from . import copies
@@ -114,10 +114,11 @@ def remove_copies(*, instance: Model, using: str, origin: Any = None, **kwargs: 
 
 
 def remove_owner_rows(*, instance: Model, using: str, **kwargs: Any) -> None:
-    """Remove what names a deleted user by the owner key alone: the block and the daily usage."""
+    """Remove what names a deleted user by the owner key alone: the block, the daily usage and alerts about budgets."""
     key = user_key(instance)
     BlockedOwner.objects.using(using).filter(pk=key).delete()
     DailyOwnerUsage.objects.using(using).filter(owner_key=key).delete()
+    Alert.objects.using(using).filter(owner_key=key).delete()
 
 
 def _conversations_of(instance: Model, using: str) -> QuerySet[Conversation]:

@@ -7,9 +7,10 @@ redactions.py: saved events, the provider's state, the journal, Redis, digests. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import F
@@ -39,6 +40,14 @@ from .occurrences import (
 )
 from .passages import REDACTED, find_in, redacted_columns
 from .redactions import StillLiveError, begins_with
+
+
+class ChangedMessage(NamedTuple):
+    """What is kept of a message that has changed: without its text, since a whole conversation may be long."""
+
+    message: uuid.UUID
+    depth: int
+    begins_with_title: bool
 
 
 def redact_passages(scope: Scope, by: Any, *, reason: str, terms: bool = False) -> int:
@@ -72,9 +81,9 @@ def _redact(scope: Scope, by: Any, *, reason: str, terms: bool) -> int:
         # It may quote what is removed.
         reason=scope.passages.replace(reason)[:255],
     )
-    changed = [message for group in groups(scope) for message in _redact_group(group, scope, said_by.by_name)]
+    changed = [one for group in groups(scope) for one in _redact_group(group, conversation, scope, said_by.by_name)]
     access_records().filter(pk=said_by.pk).update(count=len(changed))
-    copies.remove([message.pk for message in changed], using)
+    copies.remove([one.message for one in changed], using)
     _redact_title(conversation, changed, scope)
     _redact_beside(scope)
     _redact_conversation(conversation, scope)
@@ -83,16 +92,16 @@ def _redact(scope: Scope, by: Any, *, reason: str, terms: bool) -> int:
     return len(changed)
 
 
-def _redact_group(group: Sequence[Message], scope: Scope, by_name: str) -> list[Message]:
-    """Redact these messages, and return those that have changed, as they were."""
-    changed = []
+def _redact_group(
+    group: Sequence[Message], conversation: Conversation, scope: Scope, by_name: str
+) -> Iterator[ChangedMessage]:
+    """Redact these messages, and yield which of them have changed."""
     for message, spans in zip(group, find_in(group, scope.passages), strict=True):
         if columns := redacted_columns(message, spans, scope.passages):
             _save(message, columns, by_name)
-            changed.append(message)
+            yield ChangedMessage(message.pk, message.depth, begins_with(message, conversation.title))
         if message.model and scope.passages.spans(message.model):
             copies.remove_chosen_models(Message.objects.using(live_database()).filter(pk=message.pk))
-    return changed
 
 
 def _save(message: Message, columns: dict[str, Any], by_name: str) -> None:
@@ -110,17 +119,17 @@ def _save(message: Message, columns: dict[str, Any], by_name: str) -> None:
     entries.add([SavedText(message.conversation_id, message.pk, message.is_reply, columns["text"])], using)
 
 
-def _redact_title(conversation: Conversation, changed: Sequence[Message], scope: Scope) -> None:
+def _redact_title(conversation: Conversation, changed: Sequence[ChangedMessage], scope: Scope) -> None:
     """Replace the passages in the title. One that was made from a changed message is made again, or goes."""
     if not conversation.title:
         return
     using = live_database()
     title = scope.passages.replace(conversation.title)
     by_model = ModelTitle.objects.using(using).filter(pk=conversation.pk, is_in_use=True)
-    if origin := next((message for message in changed if begins_with(message, conversation.title)), None):
-        texts = Message.objects.using(using).filter(pk=origin.pk).values_list("text", flat=True)
+    if origin := next((one for one in changed if one.begins_with_title), None):
+        texts = Message.objects.using(using).filter(pk=origin.message).values_list("text", flat=True)
         title = title_of(texts.get())
-    elif any(message.depth <= 1 for message in changed) and by_model.exists():
+    elif any(one.depth <= 1 for one in changed) and by_model.exists():
         # A model may have put it in other words.
         title = ""
         by_model.update(is_in_use=False)

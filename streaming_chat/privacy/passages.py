@@ -170,8 +170,15 @@ def find_in(messages: Sequence[Message], passages: Passages) -> list[Spans]:
 
 
 def _common_length(one: str, other: str) -> int:
-    differing = (index for index, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
-    return next(differing, min(len(one), len(other)))
+    """Return how many characters two texts begin with alike. By halves, since texts can have a million characters."""
+    common, longest = 0, min(len(one), len(other))
+    while common < longest:
+        middle = (common + longest + 1) // 2
+        if one[common:middle] == other[common:middle]:
+            common = middle
+        else:
+            longest = middle - 1
+    return common
 
 
 def _without_overlaps(spans: Iterable[Span]) -> list[Span]:

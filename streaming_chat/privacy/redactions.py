@@ -38,7 +38,7 @@ def redact(message_id: uuid.UUID, by: Any, *, terms: bool = False, reason: str =
     """Redact a message. It may be called again. Blocking.
 
     by: as in `audit.record`. terms: also clear the terms of later searches that occur in the message. reason: why, for the
-    access record; the caller has seen that it quotes nothing.
+    access record, which keeps it as it is: it must not quote the message.
     Raises Message.DoesNotExist, StillLiveError.
     """
     using = live_database()

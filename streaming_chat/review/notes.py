@@ -14,10 +14,16 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.models import Review, ReviewNotes
 from streaming_chat.search.tokenizer import words
 
+from .rows import require_not_erased
+
 
 def change_notes(review: Review, by: Any, notes: str) -> None:
-    """Set the notes of a review, and keep the version. The caller locks the conversation before, and saves the review."""
+    """Set the notes of a review, and keep the version. The caller locks the conversation before, and saves the review.
+
+    Raises Conversation.DoesNotExist if the conversation is erased.
+    """
     if notes != review.notes:
+        require_not_erased(review.pk)
         review.notes = notes
         rows = ReviewNotes.objects.using(live_database())
         rows.create(conversation_id=review.pk, by=by, text=notes, words=words(notes))

@@ -34,7 +34,7 @@ class Totals:
 
     @property
     def judged(self) -> int:
-        """All verdicts, without those that have only labels."""
+        """All verdicts, except rows that have only labels."""
         return self.verdicts.total() - self.verdicts[""]
 
 

@@ -27,6 +27,12 @@ def lock(pk: uuid.UUID) -> None:
         raise Conversation.DoesNotExist
 
 
+def require_not_erased(pk: uuid.UUID) -> None:
+    """Raise Conversation.DoesNotExist if a conversation is erased: what is written about it now would stay for ever."""
+    if conversation_rows(pk).filter(erased_at__isnull=False).exists():
+        raise Conversation.DoesNotExist
+
+
 def review_of(pk: uuid.UUID) -> Review:
     """Return the review, or a new one. The caller has locked the conversation."""
     saved = Review.objects.using(live_database()).select_related("changed_by").filter(pk=pk).first()

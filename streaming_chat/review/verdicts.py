@@ -15,7 +15,7 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import Message, Verdict
 
-from .rows import lock, message_rows
+from .rows import lock, message_rows, require_not_erased
 
 MAX_CORRECTION_CHARS = 20_000
 
@@ -48,7 +48,8 @@ VerdictChanges = Mapping[uuid.UUID | None, VerdictChange]
 def save_verdicts(pk: uuid.UUID, by: Any, verdicts: VerdictChanges) -> None:
     """Save one reviewer's verdicts on a conversation and its messages. Verdicts that are not named stay.
 
-    Raises ValueError for messages of other conversations and corrections of anything but replies, Conversation.DoesNotExist.
+    Raises ValueError for messages of other conversations and corrections of anything but replies, Conversation.DoesNotExist
+    also for a correction in an erased conversation.
     """
     if verdicts:
         write_transaction(lambda: _save_verdicts(pk, by, verdicts))
@@ -71,6 +72,8 @@ def _require_messages(pk: uuid.UUID, verdicts: VerdictChanges) -> None:
     corrected = {message for message, change in verdicts.items() if change.correction}
     if any(message is None or roles[message] != Message.Role.ASSISTANT for message in corrected):
         raise ValueError(f"corrections must be of replies of conversation {pk}.")
+    if corrected:
+        require_not_erased(pk)
 
 
 def _apply(change: VerdictChange, verdict: Verdict) -> None:

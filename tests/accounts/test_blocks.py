@@ -150,7 +150,7 @@ class BlockTests(ApiTestCase):
 
 
 class BlocksBefore(Permissions):
-    """A site whose own code runs while the owner is blocked."""
+    """A site whose own code runs while an owner is blocked."""
 
     def may_use_model(self, request, owner, model):
         block(owner.key, "Spam", owner.user)

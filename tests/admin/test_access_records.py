@@ -142,6 +142,11 @@ class WhoReadTests(RecordsTestCase):
         lines = csv.DictReader(io.StringIO(self.export("csv", owner_key=self.key)))
         assert [int(line[next(iter(line))]) for line in lines] == ids
 
+    def test_files_have_the_reason_of_a_redaction(self):
+        record("redact_part", "rita", conversation=self.conversation.pk, reason="GDPR")
+
+        assert [row["reason"] for row in self.rows(kind__exact="redact_part")] == ["GDPR"]
+
 
 class OwnersTests(RecordsTestCase):
     """Which owners a record names."""
@@ -291,6 +296,7 @@ class ExportTests(RecordsTestCase):
                 "message": row.message and str(row.message),
                 "owner_key": row.owner_key,
                 "count": row.count,
+                "reason": row.reason,
             }
             for row in AccessRecord.objects.order_by("pk")
         ]

@@ -67,6 +67,18 @@ class HistoryTests(AdminTestCase):
 
         assert entries() == [f"Redacted the message {reply.pk}."]
 
+    def test_redacted_passages(self):
+        conversation = make_reply(make_conversation(), "Rosebud").conversation
+        form = {"text": "Rosebud", "pattern": "", "scope": "conversation", "message": "", "reason": "GDPR"}
+        url = f"{LIST}{conversation.pk}/redact/"
+        self.client.post(url, {**form, "preview": "yes"})
+
+        assert entries() == []
+
+        self.client.post(url, {**form, "confirmed": "yes"})
+
+        assert entries() == ["Redacted passages."]
+
     def test_a_revoked_link(self):
         conversation = make_reply(make_conversation()).conversation
         sharing.share(conversation)

@@ -87,8 +87,8 @@ def form_of(page):
     for name, options in re.findall(r'<select name="(\w+)">(.*?)</select>', page, re.DOTALL):
         chosen = re.search(r'value="(\w*)" selected', options)
         form[name] = chosen[1] if chosen else ""
-    notes = re.search(r'<textarea [^>]*name="notes"[^>]*>\n(.*?)</textarea>', page, re.DOTALL)
-    form["notes"] = html.unescape(notes[1])
+    for name, text in re.findall(r'<textarea [^>]*name="([\w-]+)"[^>]*>\n(.*?)</textarea>', page, re.DOTALL):
+        form[name] = html.unescape(text)
     return form
 
 

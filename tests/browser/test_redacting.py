@@ -28,7 +28,7 @@ SELECT = """([message, from, to]) => {
 
 @pytest.fixture
 def staff(chromium: Browser, site: str, user) -> Iterator[Page]:
-    """Return a page of somebody who redacts."""
+    """Return a page of a member of staff who may redact."""
     with watched(chromium, base_url=site, viewport={"width": 1100, "height": 760}) as context:
         sign_in(context, site, make_staff("redactor", *REDACTOR))
         yield context.new_page()

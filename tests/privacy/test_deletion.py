@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.test import TransactionTestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from streaming_chat.models import BlockedOwner, Conversation, DailyOwnerUsage, LiveReply, Message
+from streaming_chat.models import Alert, BlockedOwner, Conversation, DailyOwnerUsage, LiveReply, Message
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import deletion
 from streaming_chat.privacy.blocking import block
@@ -36,10 +36,12 @@ class DeletionTests(TransactionTestCase):
         for user in (ana, bo):
             block(f"u:{user.pk}", "Spam", bo)
             DailyOwnerUsage.objects.create(day="2026-11-28", owner_key=f"u:{user.pk}")
+            Alert.objects.create(key=f"user_budget:{user.pk}", kind=Alert.Kind.USER_BUDGET, owner_key=f"u:{user.pk}")
         ana.delete()
 
         assert BlockedOwner.objects.get().owner_key == f"u:{bo.pk}"
         assert DailyOwnerUsage.objects.get().owner_key == f"u:{bo.pk}"
+        assert Alert.objects.get().owner_key == f"u:{bo.pk}"
 
     def test_a_deletion_and_an_ending_wait_for_each_other_in_one_order(self):
         """As the writer ends a reply: the conversation first, then the claim. The other order was a deadlock."""

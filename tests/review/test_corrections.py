@@ -5,11 +5,12 @@ import re
 from django.test import TestCase
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.models import Verdict
+from streaming_chat.models import Conversation, Verdict
 from streaming_chat.privacy.erasures import erase
 from streaming_chat.privacy.redactions import redact
 from streaming_chat.review import reviews
 from streaming_chat.review.verdicts import MAX_CORRECTION_CHARS, VerdictChange, save_verdicts
+from tests.admin.test_reviews import form_of
 from tests.factories import make_message, make_reply, make_staff
 from tests.hostile import HOSTILE
 from tests.rendering.test_markdown import Elements
@@ -92,6 +93,14 @@ class RemovalTests(CorrectionTestCase):
 
         assert self.saved() == [("rita", "bad", [], ""), ("rita", "", [], "Stays")]
 
+    def test_after_an_erasure_there_can_be_none(self):
+        """It would never be removed, since the conversation has no owner any more."""
+        list(erase(Owner(self.conversation.owner, self.conversation.owner_key)))
+        with self.assertRaises(Conversation.DoesNotExist):
+            self.correct("Secret")
+
+        assert self.saved() == []
+
 
 class PageTests(CorrectionTestCase):
     def setUp(self):
@@ -129,6 +138,20 @@ class PageTests(CorrectionTestCase):
         assert self.saved() == [("bo", "", [], "Theirs"), ("rita", "", [], "Mine")]
         assert "Corrected answer by <bdi>bo</bdi>" in self.page()
         assert re.search(r"<pre[^>]*>Theirs</pre>", self.page())
+
+    def test_a_form_that_was_opened_before_a_redaction_does_not_bring_one_back(self):
+        self.correct("Secret")
+        opened = form_of(self.page())
+        redact(self.reply, self.bo)
+        self.send(**{**opened, "mark": f"{self.reply}:bad"})
+
+        assert self.saved() == [("rita", "bad", [], "")]
+
+    def test_one_is_removed_by_emptying_its_field(self):
+        self.correct("Yes.", value="bad")
+        self.send(**{**form_of(self.page()), f"correction-{self.reply}": ""})
+
+        assert self.saved() == [("rita", "bad", [], "")]
 
     def test_only_replies_have_a_field(self):
         assert self.page().count('name="correction-') == 1

@@ -94,6 +94,16 @@ class RemovalTests(HistoryTestCase):
         assert [notes.text for notes in ReviewNotes.objects.all()] == ["Stays"]
         assert Review.objects.get(pk=other.pk).notes == "Stays"
 
+    def test_after_an_erasure_there_can_be_none(self):
+        """They would never be removed, since the conversation has no owner any more."""
+        before = snapshot(self.conversation)
+        list(erase(Owner(self.conversation.owner, self.conversation.owner_key)))
+        for save in (reviews.save, reviews.leave, reviews.finish):
+            with self.subTest(save.__name__), self.assertRaises(Conversation.DoesNotExist):
+                save(self.conversation.pk, self.rita, before, "They said: rosebud", {})
+
+        assert self.history() == []
+
     def test_they_go_with_their_conversation(self):
         self.save("One")
         Conversation.objects.all().delete()

@@ -1,6 +1,6 @@
 // The keys of reviewing: j and k go from message to message, f flags the outlined one, d is done and next, u undoes it or
 // reopens a review, r releases the conversation. Every key presses a button of the page, which works without this module, too,
-// but for those that only move the outline. Besides, notes and corrected answers that are typed are kept in the tab until they
+// except the ones that only move the outline. Besides, notes and corrected answers that are typed are kept in the tab until they
 // are saved. The list of conversations, which is shown at the end of a queue, has only u.
 
 const form = document.getElementById("review");
