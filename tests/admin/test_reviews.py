@@ -578,6 +578,18 @@ class ListTests(PageTestCase):
         assert len(few) == len(many) <= 10
         assert not [query["sql"] for query in many if '"notes"' in query["sql"]]
 
+    def test_verdicts_are_read_for_the_rows_of_the_page_alone(self):
+        """Of many rows that a filter finds, a database that sorts them would read the verdicts of all, twice."""
+        finish(make_waiting(), self.rita, verdicts={None: VerdictChange("bad")})
+        with CaptureQueriesContext(connection) as queries:
+            self.client.get(LIST, {"verdict": "bad"})
+        count, rows = (query["sql"] for query in queries if "LIMIT 2000" in query["sql"])
+        found = rows[rows.index("IN (SELECT") :]
+
+        assert "labels" not in count
+        assert "labels" in rows
+        assert "labels" not in found
+
     def test_several_are_marked_as_done(self):
         bo = make_reviewer("bo")
         free, mine, theirs, done = (make_waiting() for _ in range(4))
