@@ -31,11 +31,18 @@ NEWEST = 2_000
 def _newest(rows: QuerySet[Any], request: HttpRequest, message: str = "pk") -> QuerySet[Any]:
     """Return the newest rows of messages, one more than NEWEST, or of those before the end of the list's range of dates.
 
-    message: the column with the message's id, which begins with its time.
+    message: the column with the message's id.
     """
-    if end := DateRange.of(request.GET.dict()).end:
-        rows = rows.filter(**{f"{message}__lt": first_of(end.timestamp())})
-    return rows.order_by("-pk")[: NEWEST + 1]
+    return before_end(rows, request, message).order_by("-pk")[: NEWEST + 1]
+
+
+def before_end(rows: QuerySet[Any], request: HttpRequest, column: str) -> QuerySet[Any]:
+    """Return the rows from before the end of the list's range of dates, or all of them if it has none.
+
+    column: with the id of a message or a conversation, which begins with its time.
+    """
+    end = DateRange.of(request.GET.dict()).end
+    return rows.filter(**{f"{column}__lt": first_of(end.timestamp())}) if end else rows
 
 
 class _ChoiceFilter(admin.SimpleListFilter):

@@ -1,6 +1,6 @@
 """Filters of the list by what reviewers said and who they are. Others neither see them nor can use them.
 
-Their rows are the newest of their kind, as a list ends after a thousand rows.
+Their rows are the newest of their kind before the end of the list's range of dates, as a list ends after a thousand rows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from streaming_chat.conf import conf
 from streaming_chat.models import Conversation, Review, Verdict
 from streaming_chat.review.reviewers import recent_reviewers
 
+from .filters import NEWEST, before_end
 from .review_bar import may_review
-
-_NEWEST = 2_000
 
 
 class _ReviewersFilter(admin.SimpleListFilter):
@@ -35,14 +34,14 @@ class _ReviewersFilter(admin.SimpleListFilter):
         """Filter by the choice, if there is one."""
         value = self.value()
         is_choice = any(value == choice for choice, _label in self.lookup_choices)
-        return queryset.filter(pk__in=self.newest(str(value))) if is_choice else queryset
+        return queryset.filter(pk__in=self.newest(str(value), request)[:NEWEST]) if is_choice else queryset
 
     def options(self) -> Sequence[tuple[str, Any]]:
         """Return the choices and their labels."""
         raise NotImplementedError
 
-    def newest(self, value: str) -> QuerySet[Any]:
-        """Return the ids of the newest conversations of a choice."""
+    def newest(self, value: str, request: HttpRequest) -> QuerySet[Any]:
+        """Return the ids of the conversations of a choice, the newest first."""
         raise NotImplementedError
 
 
@@ -55,8 +54,9 @@ class VerdictFilter(_ReviewersFilter):
     def options(self) -> Sequence[tuple[str, Any]]:
         return Verdict.Value.choices
 
-    def newest(self, value: str) -> QuerySet[Any]:
-        return Verdict.objects.filter(value=value).order_by("-pk").values("conversation")[:_NEWEST]
+    def newest(self, value: str, request: HttpRequest) -> QuerySet[Any]:
+        judged = before_end(Verdict.objects.filter(value=value), request, "conversation")
+        return judged.order_by("-pk").values("conversation")
 
 
 class LabelFilter(_ReviewersFilter):
@@ -68,9 +68,9 @@ class LabelFilter(_ReviewersFilter):
     def options(self) -> Sequence[tuple[str, Any]]:
         return [(label, label) for label in conf.STREAMING_CHAT_REVIEW_LABELS]
 
-    def newest(self, value: str) -> QuerySet[Any]:
-        labelled = _with_label(Verdict.objects.exclude(labels=[]), value)
-        return labelled.order_by("-pk").values("conversation")[:_NEWEST]
+    def newest(self, value: str, request: HttpRequest) -> QuerySet[Any]:
+        labelled = before_end(_with_label(Verdict.objects.exclude(labels=[]), value), request, "conversation")
+        return labelled.order_by("-pk").values("conversation")
 
 
 def _with_label(verdicts: QuerySet[Verdict], label: str) -> QuerySet[Verdict]:
@@ -90,8 +90,9 @@ class ReviewerFilter(_ReviewersFilter):
     def options(self) -> Sequence[tuple[str, Any]]:
         return recent_reviewers()
 
-    def newest(self, value: str) -> QuerySet[Any]:
-        return Review.objects.filter(done_by__pk=value).order_by("-done_at").values("pk")[:_NEWEST]
+    def newest(self, value: str, request: HttpRequest) -> QuerySet[Any]:
+        finished = before_end(Review.objects.filter(done_by__pk=value), request, "pk")
+        return finished.order_by("-done_at").values("pk")
 
 
 REVIEW_FILTERS = (VerdictFilter, LabelFilter, ReviewerFilter)

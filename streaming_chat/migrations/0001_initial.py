@@ -349,7 +349,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'access record',
                 'verbose_name_plural': 'access records',
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['-at', '-id'], name='streaming_chat_access_recent'), models.Index(fields=['conversation', '-at'], name='streaming_chat_access_of'), models.Index(fields=['by', '-at'], name='streaming_chat_access_by'), models.Index(fields=['owner_key', '-at', '-id'], name='streaming_chat_access_owner')],
+                'indexes': [models.Index(fields=['-at', '-id'], name='streaming_chat_access_recent'), models.Index(fields=['conversation', '-at'], name='streaming_chat_access_of'), models.Index(condition=models.Q(('message__isnull', False)), fields=['message'], name='streaming_chat_access_message'), models.Index(fields=['by_name', '-at', '-id'], name='streaming_chat_access_by'), models.Index(fields=['kind', '-at', '-id'], name='streaming_chat_access_kind'), models.Index(fields=['owner_key', '-at', '-id'], name='streaming_chat_access_owner')],
             },
         ),
         migrations.CreateModel(

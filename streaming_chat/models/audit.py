@@ -62,7 +62,11 @@ class AccessRecord(models.Model):
         indexes = (
             models.Index(fields=["-at", "-id"], name="streaming_chat_access_recent"),
             models.Index(fields=["conversation", "-at"], name="streaming_chat_access_of"),
-            models.Index(fields=["by", "-at"], name="streaming_chat_access_by"),
+            models.Index(
+                fields=["message"], name="streaming_chat_access_message", condition=models.Q(message__isnull=False)
+            ),
+            models.Index(fields=["by_name", "-at", "-id"], name="streaming_chat_access_by"),
+            models.Index(fields=["kind", "-at", "-id"], name="streaming_chat_access_kind"),
             models.Index(fields=["owner_key", "-at", "-id"], name="streaming_chat_access_owner"),
         )
 

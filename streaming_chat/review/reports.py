@@ -14,8 +14,7 @@ from itertools import combinations
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Count, F, QuerySet
-from django.db.models.functions import TruncDate
+from django.db.models import Count, DateField, F, Func, QuerySet
 from django.utils import timezone
 
 from streaming_chat.db.alias import live_database
@@ -23,6 +22,18 @@ from streaming_chat.models import Review, Verdict
 
 # Verdicts on what several people judged, the newest first: comparing more takes longer than a page may.
 MAX_COMPARED = 10_000
+
+
+class _Day(Func):
+    """The day (UTC) of a time. On SQLite, TruncDate calls Python for each row."""
+
+    # Times are stored in UTC.
+    function = "DATE"
+    output_field = DateField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Convert the time, which PostgreSQL shows in the time zone of the connection."""
+        return self.as_sql(compiler, connection, template="(%(expressions)s AT TIME ZONE 'UTC')::date", **context)
 
 
 @dataclass
@@ -79,16 +90,14 @@ class ReviewReport:
 
     def _count_reviews(self, since: datetime) -> None:
         rows = Review.objects.using(live_database()).filter(done_at__gte=since).order_by()
-        by_day = rows.values_list(TruncDate("done_at", tzinfo=UTC), _name("done_by")).annotate(count=Count("pk"))
+        by_day = rows.values_list(_Day("done_at"), _name("done_by")).annotate(count=Count("pk"))
         for day, name, count in by_day:
             for totals in self._totals_of(day, name):
                 totals.reviews += count
 
     def _count_verdicts(self, since: datetime) -> None:
         labelled: Counter[str] = Counter()
-        rows = (
-            _verdicts(since).order_by().values_list(TruncDate("updated_at", tzinfo=UTC), _name("by"), "value", "labels")
-        )
+        rows = _verdicts(since).order_by().values_list(_Day("updated_at"), _name("by"), "value", "labels")
         for day, name, value, labels, count in rows.annotate(count=Count("pk")):
             labelled.update(dict.fromkeys(labels, count))
             for totals in self._totals_of(day, name):

@@ -18,7 +18,7 @@ from streaming_chat.models import AccessedOwner, AccessRecord, Conversation, Fee
 from streaming_chat.privacy.audit import record
 from streaming_chat.search import entries
 from tests.admin.base import LIST, READER, transcript_url
-from tests.admin.searching import keep
+from tests.admin.searching import keep, kept
 from tests.factories import make_conversation, make_reply, make_staff, make_user
 
 RECORDS = "/admin/streaming_chat/accessrecord/"
@@ -243,6 +243,21 @@ class FilterTests(RecordsTestCase):
             assert len(self.shown(owner_key=self.key)) == 120
 
         assert len(queries) <= 10
+
+    def test_each_filter_and_search_has_an_index(self):
+        """What there is seldom, or not at all, would otherwise be looked for among all records."""
+        if connection.vendor != "sqlite":
+            return
+        for query, index in (
+            ({"kind__exact": "block"}, "streaming_chat_access_kind"),
+            (kept(self.client, {"q": "nobody"}, RECORDS), "streaming_chat_access_by"),
+            (kept(self.client, {"q": str(uuid.uuid4())}, RECORDS), "streaming_chat_access_message"),
+        ):
+            with self.subTest(index):
+                plan = self.client.get(RECORDS, query).context["cl"].queryset[:100].explain()
+
+                assert index in plan
+                assert "SCAN" not in plan
 
     def test_each_owner_leads_to_their_records(self):
         record("open", "rita", conversation=self.conversation.pk)

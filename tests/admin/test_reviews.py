@@ -2,7 +2,7 @@
 
 import html
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,8 +12,10 @@ from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from streaming_chat.admin import review_filters
 from streaming_chat.admin.review_actions import MAX_SELECTED
 from streaming_chat.db.leases import lease_judge
+from streaming_chat.db.uuid7 import first_of
 from streaming_chat.models import AccessRecord, Conversation, Review, ReviewState, Verdict
 from streaming_chat.review import reviewers, reviews
 from streaming_chat.review.reopening import reopen
@@ -485,6 +487,19 @@ class ListTests(PageTestCase):
             with self.subTest(query):
                 assert self.names(**query) == names
 
+    @LABELS
+    def test_the_newest_are_those_before_the_end_of_the_range(self):
+        self.addCleanup(setattr, review_filters, "NEWEST", review_filters.NEWEST)
+        review_filters.NEWEST = 1
+        past = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        for title, fields in (("old", {"id": first_of(past.timestamp()), "last_activity": past}), ("new", {})):
+            finish(make_waiting(title=title, **fields), self.rita, verdicts={None: VerdictChange("bad", ["rude"])})
+        Conversation.objects.filter(title="old").update(last_activity=past)
+        for query in ({"verdict": "bad"}, {"label": "rude"}, {"reviewer": str(self.rita.pk)}):
+            with self.subTest(query):
+                assert self.names(**query) == ["new"]
+                assert self.names(**query, until="2026-03-01") == ["old"]
+
     def test_labels_are_found_as_they_are_written(self):
         labels = ["rude", "Rude", "rüde", "100 %", 'a "b"', "<b>"]
         with override_settings(STREAMING_CHAT_REVIEW_LABELS=labels):
@@ -562,6 +577,19 @@ class ListTests(PageTestCase):
 
         assert len(few) == len(many) <= 10
         assert not [query["sql"] for query in many if '"notes"' in query["sql"]]
+
+    def test_verdicts_are_read_for_the_rows_of_the_page_alone(self):
+        """Of many rows that a filter finds, a database that sorts them would read the verdicts of all, twice."""
+        finish(make_waiting(), self.rita, verdicts={None: VerdictChange("bad")})
+        with CaptureQueriesContext(connection) as queries:
+            self.client.get(LIST, {"verdict": "bad"})
+        filtered = re.compile(r'FROM "streaming_chat_conversation".* LIMIT 2000')
+        count, rows = (query["sql"] for query in queries if filtered.search(query["sql"]))
+        found = rows[rows.index("IN (SELECT") :]
+
+        assert "labels" not in count
+        assert "labels" in rows
+        assert "labels" not in found
 
     def test_several_are_marked_as_done(self):
         bo = make_reviewer("bo")

@@ -1,12 +1,13 @@
 """The review statistics: what is counted, for whom, and when two reviewers agree."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from streaming_chat.models import Review, Verdict
 from streaming_chat.review import reports
@@ -66,6 +67,29 @@ class CountTests(TestCase):
 
         # The review has nobody who finished it.
         assert report.by_reviewer[""].judged == 1
+
+    def test_a_day_is_one_of_utc(self):
+        """Whatever the time zone of the site and of its connections to the database."""
+        midnight = datetime.combine(datetime.now(UTC), time(), UTC)
+        finish(make_waiting(), self.rita, verdicts={None: VerdictChange("bad")})
+        for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+            for moment, counts in (
+                (midnight, [(0, 0), (1, 1)]),
+                (midnight - timedelta(microseconds=1), [(1, 1), (0, 0)]),
+            ):
+                Review.objects.update(done_at=moment)
+                Verdict.objects.update(updated_at=moment)
+                with self.subTest(zone=zone, moment=moment), timezone.override(zone):
+                    report = ReviewReport.of_last(7)
+
+                    assert [(totals.reviews, totals.judged) for totals in report.days.values()][-2:] == counts
+
+    def test_the_database_calls_no_python(self):
+        """On SQLite, Django's TruncDate does, for each row."""
+        with CaptureQueriesContext(connection) as queries:
+            ReviewReport.of_last(90)
+
+        assert not [query["sql"] for query in queries if "django_datetime" in query["sql"]]
 
     def test_it_takes_three_queries(self):
         for number in range(5):
