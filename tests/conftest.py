@@ -1,5 +1,5 @@
-"""What every test module shares: the marker `fast`, which stands for neither processes, nor servers, nor sleeping; and what
-`--last-failed` runs.
+"""What every test module shares: the marker `fast`, which stands for neither processes, nor servers, nor sleeping; what
+`--last-failed` runs; and how tables are emptied.
 
 A test is fast unless its class is a plain `TransactionTestCase` or it is marked as slow. What a fast test does is
 watched: where it starts a process, binds a socket or sleeps for more than 50 ms, it fails and has to be marked.
@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from django.test import TestCase, TransactionTestCase
 from hypothesis import settings
+
+from .empty_tables import empty_tables
 
 # On two cores that many processes share, any one example may be slow.
 settings.register_profile("streaming_chat", deadline=None)
@@ -34,6 +36,7 @@ _found_here: ContextVar[list[str] | None] = ContextVar("found", default=None)
 
 
 def pytest_configure() -> None:
+    TransactionTestCase._fixture_teardown = empty_tables
     sys.addaudithook(_watch)
     time.sleep, asyncio.sleep = _watched_sleep, _watched_async_sleep
 
