@@ -9,14 +9,17 @@ from __future__ import annotations
 from functools import partial
 
 from django.db import router
+from django.db.models import F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import AccessedOwner, AccessRecord, Conversation, Feedback
+from streaming_chat.models import AccessedOwner, AccessRecord, Conversation, DailyOwnerUsage, Feedback
 
 from .owners import Owner
 
 TITLES = 5
+_COUNTS = ("replies", "input_tokens", "output_tokens", "uncosted")
 
 
 def offer(visitor_key: str) -> tuple[int, list[str]]:
@@ -44,7 +47,20 @@ def _move(visitor_key: str, owner: Owner) -> int:
     feedback = Feedback.objects.using(using).filter(owner_key=visitor_key)
     feedback.filter(message__conversation__owner_key=owner.key).update(owner_key=owner.key, by=owner.user)
     _rename_in_access_records(visitor_key, owner)
+    _add_usage(visitor_key, owner)
     return moved
+
+
+def _add_usage(visitor_key: str, owner: Owner) -> None:
+    """Add what the visitor used on each day to what the user did. An erasure of the user removes it, too."""
+    usage = DailyOwnerUsage.objects.using(live_database())
+    theirs, users = usage.filter(owner_key=visitor_key), usage.filter(owner_key=owner.key)
+    added = {name: Subquery(theirs.filter(day=OuterRef("day")).values(name)) for name in (*_COUNTS, "cost")}
+    # A cost is NULL if none is known.
+    cost = Coalesce(F("cost") + added["cost"], F("cost"), added["cost"])
+    users.filter(day__in=theirs.values("day")).update(**{name: F(name) + added[name] for name in _COUNTS}, cost=cost)
+    theirs.filter(day__in=users.values("day")).delete()
+    theirs.update(owner_key=owner.key)
 
 
 def _rename_in_access_records(visitor_key: str, owner: Owner) -> None:

@@ -299,7 +299,7 @@ class Migration(migrations.Migration):
             name='BlockedOwner',
             fields=[
                 ('owner_key', models.CharField(max_length=160, primary_key=True, serialize=False, verbose_name='owner key')),
-                ('reason', models.TextField(help_text='Text for other staff; the owner does not see it.', verbose_name='reason')),
+                ('reason', models.TextField(help_text='Text for other staff. The owner sees it only in an export.', verbose_name='reason')),
                 ('by_name', models.CharField(help_text='The username at that time.', max_length=255, verbose_name='by name')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='when')),
             ],

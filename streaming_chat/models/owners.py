@@ -14,7 +14,7 @@ class BlockedOwner(models.Model):
     """An owner who may not send. The row is deleted when the block is lifted; access records keep who did both, and when."""
 
     owner_key = models.CharField(_("owner key"), max_length=160, primary_key=True)
-    reason = models.TextField(_("reason"), help_text=_("Text for other staff; the owner does not see it."))
+    reason = models.TextField(_("reason"), help_text=_("Text for other staff. The owner sees it only in an export."))
     by_name = models.CharField(_("by name"), max_length=255, help_text=_("The username at that time."))
     at = models.DateTimeField(_("when"), db_default=Now(), editable=False)
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from streaming_chat.accounts.blocks import is_blocked
+from streaming_chat.accounts.owner_lookup import user_with_key
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.models import AccessRecord, BlockedOwner
@@ -20,8 +21,10 @@ MAX_REASON_CHARS = 1_000
 def block(owner_key: str, reason: str, by: Any) -> None:
     """Block an owner, or replace the reason of a block. by: the user of staff, or the name of the site's own code. Blocking.
 
-    Raises ValueError without a reason.
+    Raises ValueError without a reason, and for a key that is no owner's.
     """
+    if not owner_key.startswith("v:") and user_with_key(owner_key) is None:
+        raise ValueError(f"owner_key must be u:<pk> of a user, or v:… of a visitor, got {owner_key!r}.")
     if not reason.strip():
         raise ValueError("a block must have a reason, got none.")
     record(AccessRecord.Kind.BLOCK, by, owner_key=owner_key)

@@ -131,6 +131,13 @@ class BlockTests(ApiTestCase):
             block(self.conversation.owner_key, " ", self.staff)
         assert not AccessRecord.objects.exists()
 
+    def test_the_key_is_an_owners(self):
+        for key in ("", "ana", "u:", "u:x", "u:999999999", f"u:0{self.staff.pk}"):
+            with self.subTest(key), self.assertRaisesMessage(ValueError, "owner_key must be u:<pk>"):
+                block(key, "Spam", self.staff)
+
+        assert not AccessRecord.objects.exists()
+
     @override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": f"{__name__}.BlocksBefore"})
     def test_a_block_while_the_reply_is_prepared(self):
         """What the site's own code decides takes time; the block is read with the row that is inserted."""

@@ -1,6 +1,8 @@
 """What one wrote before one signed in is offered, moved when one says so, and nobody else's at any time."""
 
 import json
+from datetime import date
+from decimal import Decimal
 from typing import Any, Self
 
 from django.db import connection
@@ -9,7 +11,7 @@ from django.test import override_settings
 from streaming_chat.accounts.merging import TITLES
 from streaming_chat.accounts.owners import user_key
 from streaming_chat.engine.access_guard import access_guard
-from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message
+from streaming_chat.models import AccessRecord, Conversation, DailyOwnerUsage, Feedback, LiveReply, Message
 from streaming_chat.privacy.accessed_owners import about
 from streaming_chat.privacy.audit import record
 from tests.factories import make_conversation, make_user
@@ -192,7 +194,7 @@ class TakeTests(ClaimTestCase):
             person.sign_in("ana")
             # Session and user; six updates and their savepoint; the session's update and its own. PostgreSQL's lock
             # timeout is read, set, and restored, since the test is a transaction already.
-            queries = 16 if connection.vendor == "postgresql" else 13
+            queries = 19 if connection.vendor == "postgresql" else 16
             with self.subTest(count), self.assertNumQueries(queries):
                 person.post(CLAIM)
 
@@ -209,6 +211,28 @@ class TakeTests(ClaimTestCase):
         assert set(AccessRecord.objects.filter(about([key]))) == {opened, sought}
         assert set(AccessRecord.objects.filter(about([chat.owner_key]))) == set()
         assert set(AccessRecord.objects.filter(about(["v:another"]))) == {sought}
+
+    def test_what_was_used_is_the_users(self):
+        self.person.send("Hi")
+        self.person.sign_in("ana")
+        visitor_key, user = Conversation.objects.get().owner_key, user_key(make_user("ana"))
+        days = [date(2026, 10, day) for day in (1, 2, 3)]
+        for key, day, replies, cost in (
+            *((visitor_key, day, 2, Decimal("0.5")) for day in days[:2]),
+            *((user, day, 3, None) for day in days[1:]),
+        ):
+            DailyOwnerUsage.objects.create(
+                day=day, owner_key=key, replies=replies, input_tokens=10, output_tokens=20, cost=cost, uncosted=1
+            )
+
+        self.person.post(CLAIM)
+
+        columns = ("day", "owner_key", "replies", "input_tokens", "output_tokens", "cost", "uncosted")
+        assert list(DailyOwnerUsage.objects.order_by("day").values_list(*columns)) == [
+            (days[0], user, 2, 10, 20, Decimal("0.5"), 1),
+            (days[1], user, 5, 20, 40, Decimal("0.5"), 2),
+            (days[2], user, 3, 10, 20, None, 1),
+        ]
 
     def test_sessions_in_cookies_do_as_well(self):
         with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
