@@ -31,7 +31,7 @@ ACCOUNT, PROGRAM = "account", "program"
 C, M, THEIRS = "<uuid:conversation_id>", "<uuid:message_id>", "<uuid:object_id>"
 # The conversation's own id is one, too.
 CHAT = "<path:chat_id>"
-OWNER = "owner/<path:owner_key>"
+OWNER = "owner/<owner_key:owner_key>"
 STOP = f"admin/streaming_chat/conversation/{THEIRS}/messages/{M}/stop/"
 KINDS = {
     "": OPEN,
@@ -390,7 +390,7 @@ def filled(route: str, row: Any, user: Any) -> str:
         M: row,
         "<path:content_type_id>/<path:object_id>": f"{ContentType.objects.get_for_model(Conversation).pk}/{row}",
         "<path:object_id>": of,
-        "<path:owner_key>": f"u:{user}",
+        "<owner_key:owner_key>": f"u:{user}",
         "<uuid:pk>": of,
         "<id>": user,
         "<str:form>": "jsonl",

@@ -14,7 +14,8 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.urls import path, re_path, reverse
+from django.urls import path, register_converter, reverse
+from django.urls.converters import StringConverter
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -41,6 +42,15 @@ from .owners import (
 )
 from .pages import owner_url, post_only, render_page, retry_on_lock_timeout
 
+
+class OwnerKeyConverter(StringConverter):
+    """An owner key in an address. The id of a user may be any text, also with slashes and line breaks."""
+
+    regex = r"[\s\S]+"
+
+
+register_converter(OwnerKeyConverter, "owner_key")
+
 # A proxy or a server may end a request after 20 to 30 s.
 _ERASE_SECONDS = 10.0
 
@@ -55,15 +65,14 @@ def urls(model_admin: Any) -> list[Any]:
         return post_only(model_admin, partial(retry_on_lock_timeout(view), model_admin))
 
     name = "streaming_chat_conversation_owner"
-    # The id of a user may be any text, also with slashes and line breaks, which `<path:…>` does not match.
-    own = r"^owner/(?P<owner_key>[\s\S]+)/"
+    own = "owner/<owner_key:owner_key>/"
     return [
         path("owners/", shown(owners_view), name=f"{name}s"),
-        re_path(f"{own}block/$", done(block_view), name=f"{name}_block"),
-        re_path(f"{own}unblock/$", done(unblock_view), name=f"{name}_unblock"),
-        re_path(f"{own}export/$", done(export_view), name=f"{name}_export"),
-        re_path(f"{own}erase/$", _in_transactions_of_its_own(done(erase_view)), name=f"{name}_erase"),
-        re_path(f"{own}$", shown(owner_view), name=name),
+        path(f"{own}block/", done(block_view), name=f"{name}_block"),
+        path(f"{own}unblock/", done(unblock_view), name=f"{name}_unblock"),
+        path(f"{own}export/", done(export_view), name=f"{name}_export"),
+        path(f"{own}erase/", _in_transactions_of_its_own(done(erase_view)), name=f"{name}_erase"),
+        path(own, shown(owner_view), name=name),
     ]
 
 

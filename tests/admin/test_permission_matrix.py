@@ -87,7 +87,7 @@ EXPORT_LIST = "conversation/export/<str:form>/"
 EXPORT_RECORDS = "accessrecord/export/<str:form>/"
 REVOKE = "accesstoken/<path:object_id>/delete/"
 OWNERS = "conversation/owners/"
-OWNER = r"conversation/owner/(?P<owner_key>[\s\S]+)/"
+OWNER = "conversation/owner/<owner_key:owner_key>/"
 REVOKE_ROW = "sharelink/<uuid:link>/revoke/"
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"},
@@ -547,7 +547,7 @@ class MatrixTestCase(TestCase):
 
     def path(self, route: str, *, of: str = "", form: str = "jsonl") -> str:
         conversation, reply = (self.ids[of + name] for name in ("conversation", "reply"))
-        route = route.replace("<path:owner_key>", self.ids[f"{of}owner key"])
+        route = route.replace("<owner_key:owner_key>", self.ids[f"{of}owner key"])
         route = route.replace(REVOKE, f"accesstoken/{self.ids['token']}/delete/")
         route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id|link)>", conversation, route)
         return f"/{APP}{route}".replace("<uuid:message_id>", reply).replace("<str:form>", form)
