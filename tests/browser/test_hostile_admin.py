@@ -412,6 +412,16 @@ class Tour:
         self.press("Done and next")
         expect(self.page.locator(".messagelist")).to_contain_text("This is the end of the queue")
 
+    def conversation_review_notes(self) -> None:
+        for each in self.rows[6:]:
+            self.go(url(self.name, each.conversation.pk))
+            self.expect_read([each.text, each.judge.username])
+
+    def conversation_review_numbers(self) -> None:
+        self.go(url(self.name))
+        self.expect_read([*self.texts, *(each.judge.username for each in self.rows)])
+        self.ask(("days",), is_shown=False)
+
     def conversation_review_undo(self) -> None:
         chosen = self.rows[4].conversation
         self.page.goto(url("conversation_change", chosen.pk))
