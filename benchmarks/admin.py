@@ -1,8 +1,8 @@
 """What the admin's pages cost on a seeded database: queries, median and 95th percentile.
 
-`DATABASE_URL=… python -m benchmarks.admin [--conversations 200000] [--runs 21]` migrates that database, seeds, indexes and
-counts it, unless it holds as many conversations, then asks for each page as a superuser, by Django's test client, and prints
-a table.
+`DATABASE_URL=… python -m benchmarks.admin [--conversations 200000] [--runs 21] [--only conversations]` migrates that
+database, seeds, indexes and counts it, unless it holds as many conversations, then asks for each page as a superuser, by
+Django's test client, and prints a table.
 """
 
 import argparse
@@ -186,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--conversations", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=21)
+    parser.add_argument("--only", default="", help="Ask only for the pages whose name begins like this.")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
@@ -194,10 +195,10 @@ def main() -> None:
     from chatproject.seed_reviews import LABELS
 
     with override_settings(STREAMING_CHAT_REVIEW_LABELS=[*LABELS, "none"]):
-        _measure(options.conversations, options.runs)
+        _measure(options.conversations, options.runs, options.only)
 
 
-def _measure(conversations: int, runs: int) -> None:
+def _measure(conversations: int, runs: int, only: str) -> None:
     # Models can be imported once Django is set up.
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
@@ -227,6 +228,8 @@ def _measure(conversations: int, runs: int) -> None:
     print("| page | queries | median, ms | p95, ms |")
     print("|---|---|---|---|")
     for name, shown in pages().items():
+        if not name.startswith(only):
+            continue
         url = with_search(client, shown)
         client.get(url)
         times = []

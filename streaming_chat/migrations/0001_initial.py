@@ -471,7 +471,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(condition=models.Q(('model', ''), _negated=True), fields=['model', '-id'], name='streaming_chat_message_model'),
+            index=models.Index(condition=models.Q(('model', ''), _negated=True), fields=['model', '-id', 'conversation'], name='streaming_chat_message_model'),
         ),
         migrations.AddIndex(
             model_name='message',

@@ -314,8 +314,11 @@ class Message(models.Model):
             models.Index(fields=["request_id"], name="streaming_chat_request_id", condition=~Q(request_id="")),
             models.Index(fields=["ref"], name="streaming_chat_ref", condition=~Q(ref="")),
             models.Index(fields=["history_digest"], name="streaming_chat_history", condition=~Q(history_digest="")),
-            # For the admin's list: newest first by id, which begins with the time.
-            models.Index(fields=["model", "-id"], name="streaming_chat_message_model", condition=~Q(model="")),
+            # For the admin's list: newest first by id, which begins with the time. With the conversation, the index alone
+            # is read; without it, PostgreSQL looked for the replies of a retired model among all the newer ones.
+            models.Index(
+                fields=["model", "-id", "conversation"], name="streaming_chat_message_model", condition=~Q(model="")
+            ),
             models.Index(
                 fields=["end_reason", "-id"], name="streaming_chat_message_reason", condition=~Q(end_reason="")
             ),
