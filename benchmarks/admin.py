@@ -1,8 +1,8 @@
 """What the admin's pages cost on a seeded database: queries, median and 95th percentile.
 
-`DATABASE_URL=… python -m benchmarks.admin [--conversations 200000] [--runs 21] [--only conversations]` migrates that database,
-seeds, indexes and counts it, unless it holds as many conversations, then asks for each page as a superuser, by Django's test
-client, and prints a table.
+`DATABASE_URL=… python -m benchmarks.admin [--conversations 200000] [--runs 21] [--only conversations]` migrates the
+database, seeds, indexes and counts it, unless it holds as many conversations, then asks for each page as a superuser, by
+Django's test client, and prints a table.
 """
 
 import argparse
