@@ -6,7 +6,6 @@ Django's test client, and prints a table.
 """
 
 import argparse
-import gc
 import os
 import time
 from datetime import timedelta
@@ -189,8 +188,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=21)
     parser.add_argument("--only", default="", help="Ask only for the pages whose name begins like this.")
     options = parser.parse_args()
-    # As chatproject/asgi.py sets them: with Python's own, a collection takes 50 to 80 ms in every tenth request or so.
-    gc.set_threshold(20_000, 50, 100)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
     from django.test import override_settings
