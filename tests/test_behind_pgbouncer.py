@@ -201,7 +201,7 @@ class ExportTests(PgBouncerCase):
         self.path = Path(folder.name, "out")
         self.fill()
         self.until = timezone.now().isoformat()
-        # The command's files have what reviewers recorded; the download of somebody who is no reviewer has not.
+        # The command's files have what reviewers recorded; the download of a user who is no reviewer has not.
         self.whole = {form: self.written(form, has_reviews=True) for form in transcripts.FORMATS}
 
     def fill(self):

@@ -107,7 +107,7 @@ CANARIES = {
         *("comment", "notes", "label", "correction", "terms"),
     )
 }
-# Why somebody is blocked. It is of the staff, so it is no canary: whoever may block sees it, and reads no text.
+# The reason of a block. Staff have written it, so it is no canary: users who may block see it without reading texts.
 WHY = "Sends the same words all day"
 SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "comment"}
 
