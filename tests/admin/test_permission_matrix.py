@@ -118,7 +118,7 @@ class Case:
 
     needs: the permissions that it requires. status: for users who have them. query, form: with placeholders such as
     {conversation} and {reply} for ids. words: of the search that the address names. shows: the texts that it shows to users
-    who may read. exports: those that it shows to users who may export, besides. reads: the access record that it leaves for
+    who may read. exports: further ones, which it shows to users who may export. reads: the access record that it leaves for
     users who may read; does: the one that it leaves for every user. changes: whether it changes rows. of: what the
     conversation that it is about is called in the ids: "live " has a live reply, the review of "finished " is finished.
     """
