@@ -69,16 +69,8 @@ def make_rows(text: str, number: int = 0) -> Rows:
         AccessRecord.objects.create(kind=kind, by_name=text, owner_key=visitors.owner_key, terms=text)
     AccessToken.objects.create(owner=owner, name=text[:100], prefix=secrets.token_hex(4))
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest=secrets.token_hex(32))
-    definition = {
-        "name": text,
-        "description": text,
-        "parameters": {"type": "object", "description": text},
-        "read_only": True,
-    }
-    tools = ToolList.objects.create(
-        server=text[:500], digest=secrets.token_hex(32), definitions=json.dumps([definition])
-    )
-    tools.conversations.add(conversation)
+    tool = {"name": text, "description": text, "parameters": {"description": text}, "read_only": True}
+    ToolList.objects.create(server=text[:500], digest=secrets.token_hex(32), definitions=json.dumps([tool]))
     return Rows(text, owner, judge, conversation, reply, failed, redacted, visitors)
 
 
