@@ -61,9 +61,8 @@ class UsableTests(SimpleTestCase):
         assert "have more than 500000 characters" in logs.output[0]
 
     def test_what_a_database_cannot_store(self):
-        [definition] = usable(
-            [offered(description="a\0\ud800", parameters={**OBJECT, "title": "\0", "$comment": "\0"})], ""
-        )
+        parameters = {**OBJECT, "title": "\0", "$comment": "\0"}
+        [definition] = usable([offered(description="a\0\ud800", parameters=parameters)])
 
         assert "\0" not in json.dumps(definition)
         assert "\\u0000" not in as_text([definition])
