@@ -1,4 +1,4 @@
-"""The admin: lists of conversations, replies, feedback, share links, access records and tokens, and transcripts.
+"""The admin: lists of conversations, replies, feedback, share links, access records, tokens and tools, and transcripts.
 
 Of these rows, staff add and delete access tokens only. They can review, export and redact, stop a live reply, and revoke a
 link.
@@ -10,6 +10,7 @@ from .conversations import ConversationAdmin
 from .feedback import FeedbackAdmin
 from .messages import MessageAdmin
 from .share_links import ShareLinkAdmin
+from .tool_lists import ToolListAdmin
 
 __all__ = [
     "AccessRecordAdmin",
@@ -18,4 +19,5 @@ __all__ = [
     "FeedbackAdmin",
     "MessageAdmin",
     "ShareLinkAdmin",
+    "ToolListAdmin",
 ]

@@ -18,6 +18,7 @@ from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, Repl
 from .reviews import Review, ReviewNotes, ReviewState, Verdict
 from .search import SearchEntry
 from .share_links import ShareLink
+from .tool_lists import ToolList
 from .usage import DailyUsage, ModelTitle
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "SearchEntry",
     "ShareLink",
     "Status",
+    "ToolList",
     "Verdict",
     "usage_of",
 ]

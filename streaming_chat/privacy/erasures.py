@@ -37,6 +37,7 @@ from streaming_chat.models import (
     Message,
     QuotaUse,
     ShareLink,
+    ToolList,
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.search import backends, entries
@@ -154,6 +155,7 @@ def erase(owner: Owner) -> Iterator[int]:
     write_transaction(_tokens(owner).delete)
     yield from write_pages(_conversations(owner), _PAGE_SIZE, partial(_erase_conversations, owner))
     write_transaction(partial(_erase_elsewhere, owner))
+    copies.remove_unused_tool_lists(live_database())
     entries.purge(live_database())
     copies.empty_log(live_database())
 
@@ -178,6 +180,7 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     copies.remove_notes(still, using)
     copies.remove_corrections(message_ids, using)
     ShareLink.objects.using(using).filter(pk__in=still).delete()
+    ToolList.conversations.through.objects.using(using).filter(conversation_id__in=still).delete()
     Conversation.objects.using(using).filter(pk__in=still).update(**_ERASED, erased_at=Now())
     return len(still)
 

@@ -39,6 +39,7 @@ from streaming_chat.models import (
     ReviewNotes,
     SearchEntry,
     ShareLink,
+    ToolList,
     Verdict,
 )
 from streaming_chat.privacy.audit import record
@@ -96,6 +97,7 @@ ACTIONS = {
     "sharelink": set(),
     "accessrecord": set(),
     "accesstoken": set(),
+    "toollist": set(),
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -298,6 +300,10 @@ CASES = [
         does=("erase",),
         changes=True,
     ),
+    # Lists of tools are of servers, not of people.
+    Case("GET", "toollist/", SEE, 200),
+    Case("GET", "toollist/", SEE, 200, words="{conversation}"),
+    Case("POST", "toollist/find/", SEE, 302, form={"q": "{conversation}"}),
     Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, words="curious", shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, query="?owner_key=v:1", shows={"terms"}, reads=("list",)),
@@ -449,6 +455,7 @@ def make_rows() -> dict[str, str]:
             by=rita,
         )
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
+    ToolList.objects.create(server="https://tools.example/mcp", definitions="[]").conversations.add(conversation)
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
     finished = make_conversation(owner, title=CANARIES["title"], review_state="done")
     finished_reply = make_reply(finished, CANARIES["answer"])
