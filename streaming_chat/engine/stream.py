@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from streaming_chat.protocol.events import DELTAS, END, SOURCE, START, Event
+from streaming_chat.protocol.events import APPROVAL, DELTAS, END, NO_CONTENT, Event
 
 from .event_loops import call_in_loop, running_loop
 
@@ -77,7 +77,12 @@ class ReplyStream:
     @property
     def has_content(self) -> bool:
         """Whether there is more than the start and sources."""
-        return any(event.kind not in (START, SOURCE, END) for event in self.events)
+        return any(event.kind not in NO_CONTENT for event in self.events)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it goes on only once a person has answered."""
+        return bool(self.events) and self.events[-1].kind == APPROVAL
 
     def append(self, new: Iterable[Event]) -> None:
         """Add events and notify the readers. Once the stream is closed, events are dropped. In the stream's loop."""

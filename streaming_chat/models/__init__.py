@@ -12,14 +12,16 @@ from .conversations import (
     usage_of,
 )
 from .quotas import QuotaUse
-from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
+from .replies import NOBODY, Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewState, Verdict
 from .search import SearchEntry
 from .share_links import ShareLink
+from .tool_calls import ToolCall
 from .usage import DailyUsage, ModelTitle
 
 __all__ = [
     "METADATA_KEYS",
+    "NOBODY",
     "AccessRecord",
     "AccessToken",
     "Conversation",
@@ -40,6 +42,7 @@ __all__ = [
     "SearchEntry",
     "ShareLink",
     "Status",
+    "ToolCall",
     "Verdict",
     "usage_of",
 ]
