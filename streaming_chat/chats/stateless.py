@@ -23,6 +23,7 @@ from streaming_chat.conf import conf
 from streaming_chat.models import Message, Status
 from streaming_chat.protocol.events import TOOL_CALL
 from streaming_chat.providers.base import Turn
+from streaming_chat.providers.tool_turns import has_steps
 
 from .history import MAX_MESSAGES
 from .send_request import SendRequest
@@ -86,7 +87,8 @@ def _replies(owner: Owner, digests: Sequence[str], texts: Sequence[str], using: 
 def _is_same(reply: Message, turn: Turn) -> bool:
     if reply.text != turn.text:
         return False
-    calls = reply.parts if reply.has_more_than_text else []
+    # The client knows nothing of the site's own tools.
+    calls = reply.parts if reply.has_more_than_text and not has_steps(reply.parts) else []
     return _call_ids(calls) == _call_ids(turn.parts)
 
 
