@@ -258,7 +258,7 @@ async def _until_ended(stream: ReplyStream) -> None:
     waiter = LoopWaiter(asyncio.get_running_loop(), stream.loop)
     stream.attach(waiter)
     try:
-        while not (stream.ended or stream.dismissed):
+        while not (stream.ended or stream.dismissed or stream.is_waiting):
             await waiter.wait()
     finally:
         stream.detach(waiter)

@@ -26,7 +26,6 @@ from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import START, Event, after
 
 from . import lookup
-from .event_loops import call_in_loop
 from .lookup import Reading
 from .stream import ReplyStream
 
@@ -63,6 +62,15 @@ class FollowedReply:
         else:
             self.append_reading(lookup.from_message(message))
 
+    @classmethod
+    def adopt(cls, stream: ReplyStream) -> None:
+        """Follow a reply that a run of this process has written so far: it waits for an answer. In the stream's loop."""
+        reply = cls.__new__(cls)
+        reply.message_id, reply.stream, reply.keeps_alive = stream.message_id, stream, True
+        reply.next_start = stream.position
+        reply._early = []
+        stream.hand_over(reply._on_follow)
+
     def append_reading(self, reading: Reading) -> None:
         """Append what was read. In the stream's loop."""
         self._append(reading.events, reading.start)
@@ -90,8 +98,7 @@ class FollowedReply:
 
     def call_in_loop(self, call: Callable[..., object], *arguments: object) -> None:
         """Make a call in the stream's loop, unless that is closed: then the next read removes the reply."""
-        if self.stream.loop is not None:
-            call_in_loop(self.stream.loop, call, *arguments)
+        self.stream.call_in_loop(call, *arguments)
 
     def _read(self) -> None:
         if self.keeps_alive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,16 @@ from streaming_chat.db.errors import is_locked
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.db.transactions import LOCK_SECONDS, savepoint, write_transaction
 from streaming_chat.logs import describe, logger
-from streaming_chat.models import Conversation, LiveReply, LiveReplyQuerySet, Message, ReplyEvent
+from streaming_chat.models import NOBODY, Conversation, LiveReply, LiveReplyQuerySet, Message, ReplyEvent
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
+from streaming_chat.protocol.events import NO_CONTENT, Event
+from streaming_chat.protocol.tool_calls import without_tools_cut
 
+from . import tool_rows
 from .completion import Completion, end_reply
 from .ending_journal import journal
+from .resumed import MEASURED
 
 # How long in seconds a process recovers before it looks after its own replies again. A dead worker leaves up to 2,000, each
 # takes about 3 ms, and a process that recovered for LEASE_SECONDS would lose its own leases.
@@ -74,7 +78,7 @@ def recover_reply(live: LiveReply, lock_seconds: float = LOCK_SECONDS) -> bool:
     except Exception as error:  # noqa: BLE001  (a newer version may have written what this one cannot read)
         logger.error("Reply %s could not be recovered: %s", live.pk, describe(error))
         return False
-    if is_recovered:
+    if is_recovered and live.worker != NOBODY:
         logger.warning("Reply %s of a worker that died was ended with what was saved of it.", live.pk)
     return is_recovered
 
@@ -99,18 +103,21 @@ def _recover(live: LiveReply) -> bool:
     # Read under that lock: a stop may have been asked for since.
     row = LiveReply.objects.using(using).get(pk=live.pk)
     received = ReplyEvent.objects.using(using).stream(live.pk)
-    columns = ("continued_at", "model", "output_name")
+    columns = ("continued_at", "model", "output_name", "tokens_estimated", *MEASURED)
     fields: dict[str, Any] = {**Message.objects.using(using).values(*columns).get(pk=live.pk)}
-    ending = _ending(row, is_empty=not received)
+    ending = _ending(row, received, is_waiting=live.worker == NOBODY)
+    received += tool_rows.closing(live.pk, received, using, is_expired=ending.end_reason == "approval_expired")
     end_reply(Completion(live.pk, live.conversation_id, _RECOVERED, ending, received, fields), using)
     return True
 
 
-def _ending(row: LiveReply, *, is_empty: bool) -> Ending:
-    """Return how the reply ends: as the stop that its worker did not see, or because the worker died."""
+def _ending(row: LiveReply, received: Sequence[Event], *, is_waiting: bool) -> Ending:
+    """Return how the reply ends: as the stop that its worker did not see, since nobody answered, or as the worker died."""
     if row.stop:
-        return endings.stopped(row.stop, row.stop_position)
-    return endings.broken("lease_expired", received=not is_empty)
+        return endings.stopped(row.stop, without_tools_cut(received, row.stop_position, 1))
+    if is_waiting:
+        return endings.stopped("approval_expired")
+    return endings.broken("lease_expired", received=any(event.kind not in NO_CONTENT for event in received))
 
 
 class Takeover:

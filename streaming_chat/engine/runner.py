@@ -21,7 +21,7 @@ from streaming_chat.signals import announce, reply_started
 
 from . import telemetry
 from .event_loops import call_in_loop, running_loop
-from .follower import follower
+from .follower import FollowedReply, follower
 from .run import Order, Run
 from .shutdown import Drain, ServerWatch
 from .writer import writer
@@ -143,6 +143,9 @@ class Runner:
 
     def _forget(self, run: Run) -> None:
         self._runs.pop(run.message_id, None)
+        if run.is_waiting:
+            # The process in which it goes on may be another one.
+            run.stream.call_in_loop(FollowedReply.adopt, run.stream)
 
     def background_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop of this process's own thread, for runs that outlive the loops of their callers."""

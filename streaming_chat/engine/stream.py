@@ -95,6 +95,18 @@ class ReplyStream:
             self.events.append(event)
         self.notify()
 
+    def hand_over(self, on_follow: Callable[[bool], None]) -> None:
+        """Let a follower fill it from now on, as this process no longer writes the reply. In the stream's loop."""
+        self.is_authoritative = False
+        self._on_follow = on_follow
+        if self.readers:
+            on_follow(True)
+
+    def call_in_loop(self, call: Callable[..., object], *arguments: object) -> None:
+        """Make a call in its loop, unless that is closed."""
+        if self.loop is not None:
+            call_in_loop(self.loop, call, *arguments)
+
     def close(self) -> None:
         """Accept nothing more but the ending. In the stream's loop."""
         self._is_closed = True
@@ -144,11 +156,14 @@ class ReplyStream:
             call_in_loop(self.loop, detach, waiter)
 
     def wait_until_ended(self) -> bool:
-        """Block a thread, not the stream's loop, until the ending is here; False if the readers were dismissed."""
+        """Block a thread, not the stream's loop, until the ending is here.
+
+        False if the readers were dismissed, or the reply waits for an answer.
+        """
         waiter = ThreadWaiter()
         self.attach(waiter)
         try:
-            while not (self.ended or self.dismissed):
+            while not (self.ended or self.dismissed or self.is_waiting):
                 waiter.wait()
                 waiter.clear()
         finally:

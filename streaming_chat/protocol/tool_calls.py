@@ -43,6 +43,11 @@ def result(call_id: str, status: str, output: str, ms: int = 0) -> Event:
     return Event(TOOL_RESULT, {"id": call_id, "status": status, "output": output, "ms": ms})
 
 
+def denial(call_id: str, reason: str = "") -> Event:
+    """Return the result of a call that a person did not allow. reason: in the person's words, "" for none."""
+    return result(call_id, DENIED, f"{NOT_ALLOWED} The reason given: {reason}" if reason else NOT_ALLOWED)
+
+
 def approval(calls: Iterable[Mapping[str, Any]], expires: str) -> Event:
     """Return the event that says for which calls a reply waits. expires: an ISO 8601 time."""
     return Event(APPROVAL, {"calls": [dict(call) for call in calls], "expires": expires})

@@ -1,0 +1,65 @@
+"""What must be saved of a reply's tool calls besides their events, and must be saved before it happens.
+
+The run's loop notes that calls are to run. The writer saves that in the transaction with their events, under the lock of the
+lease, and confirms it after the commit. Only then do the tools run, so none runs twice, and none for a lost lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .event_loops import call_in_loop
+
+
+class NotedCall(NamedTuple):
+    """A call that is to run, or for which the reply waits. digest: of its tool. arguments: None unless they were changed."""
+
+    call_id: str
+    digest: str
+    arguments: str | None = None
+
+
+class CallLog:
+    """Of one run. starts: calls that are to run, in order. waits: for which the reply waits. noted: how often something
+    was noted that should be saved soon."""
+
+    __slots__ = ("_loop", "_saved", "_waiters", "noted", "starts", "waits")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.starts: list[NotedCall] = []
+        self.waits: list[NotedCall] = []
+        self.noted = 0
+        self._loop = loop
+        self._saved = 0
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def is_due(self) -> bool:
+        """Whether something should be saved soon. From any thread."""
+        return self.noted > self._saved
+
+    def note_results(self) -> None:
+        """Note that there are results. In the loop."""
+        self.noted += 1
+
+    def note_starts(self, calls: Iterable[NotedCall]) -> asyncio.Future[None]:
+        """Note that these calls are to run; the future is done once that is committed. In the loop."""
+        self.starts += calls
+        self.noted += 1
+        saved = self._loop.create_future()
+        self._waiters.append((len(self.starts), saved))
+        return saved
+
+    def confirm(self, starts: int, noted: int) -> None:
+        """Note that so many starts, and all that was noted until then, are committed. From the writer's thread."""
+        self._saved = noted
+        if self._waiters:
+            call_in_loop(self._loop, self._confirm, starts)
+
+    def _confirm(self, starts: int) -> None:
+        for needed, saved in self._waiters:
+            if needed <= starts and not saved.done():
+                saved.set_result(None)
+        self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
