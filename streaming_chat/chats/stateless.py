@@ -20,7 +20,8 @@ from django.utils.crypto import salted_hmac
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.conf import conf
-from streaming_chat.models import Message, Status
+from streaming_chat.models import Message
+from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import TOOL_CALL
 from streaming_chat.providers.base import Turn
 from streaming_chat.providers.tool_turns import has_steps
@@ -71,7 +72,7 @@ def _replies(owner: Owner, digests: Sequence[str], texts: Sequence[str], using: 
 
     Of several chats with the same words, the one that has not gone on comes first, then the newest.
     """
-    replies = Message.objects.using(using).for_owner(owner.key).exclude(status=Status.STREAMING)
+    replies = Message.objects.using(using).for_owner(owner.key).exclude(status__in=endings.LIVE)
     replies = replies.filter(
         history_digest__in=digests,
         text__in=texts,

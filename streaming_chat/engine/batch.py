@@ -207,7 +207,9 @@ class Batch:
 
     def write(self) -> None:
         """Write everything. Raises GivenUp, LeaseLost, and whatever the database raises."""
-        tool_rows.lock_conversations([part.run.conversation_id for part in self._slices if part.is_waiting], self._using)
+        tool_rows.lock_conversations(
+            [part.run.conversation_id for part in self._slices if part.is_waiting], self._using
+        )
         self._save_endings()
         going = [part for part in self._slices if not part.ending]
         leases = self._hold_leases(going)

@@ -123,6 +123,10 @@ class Runner:
             self._expected.pop(message_id, None)
             raise
 
+    def expect_no_longer(self, message_id: uuid.UUID) -> None:
+        """Forget a reply whose run does not start here after all."""
+        self._expected.pop(message_id, None)
+
     @property
     def is_expecting(self) -> bool:
         """Whether a run is about to start."""

@@ -181,7 +181,9 @@ class ToolLoop:
 async def _in_order(calls: Sequence[PendingCall], done: Callable[[PendingCall], object]) -> None:
     """Run the calls without a result, all at once, and report each in their order."""
     async with asyncio.TaskGroup() as group:
-        tasks: list[Awaitable[object] | None] = [None if call.result else group.create_task(call.run()) for call in calls]
+        tasks: list[Awaitable[object] | None] = [
+            None if call.result else group.create_task(call.run()) for call in calls
+        ]
         for call, task in zip(calls, tasks, strict=True):
             if task is not None:
                 await task

@@ -110,12 +110,15 @@ class PendingCall:
 
     async def run(self) -> None:
         """Call the tool, and set the result. Raises CancelledError only."""
-        assert self.tool is not None
-        self.has_started = True
-        started, seconds = time.monotonic(), self.tool.seconds
+        if self.tool is not None:
+            self.has_started = True
+            await self._run(self.tool)
+
+    async def _run(self, tool: Tool) -> None:
+        started, seconds = time.monotonic(), tool.seconds
         try:
             async with asyncio.timeout(seconds) as limit:
-                returned = await self.tool.call(self.context, self.parsed, key=self._key)
+                returned = await tool.call(self.context, self.parsed, key=self._key)
             status, output = tool_calls.OK, _cut(storable(result_text(returned)))
         except Exception as error:  # noqa: BLE001  (a site's own function)
             if limit.expired():

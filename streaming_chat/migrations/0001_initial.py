@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'conversation',
                 'verbose_name_plural': 'conversations',
                 'ordering': ('-last_activity', '-id'),
-                'permissions': (('view_transcript', 'Can read the text of conversations'), ('stop_reply', 'Can stop a reply that is being written'), ('export_transcript', 'Can export the text of conversations'), ('redact_transcript', 'Can redact the text of conversations'), ('review_conversation', 'Can review conversations'), ('revoke_link', 'Can revoke links to shared conversations')),
+                'permissions': (('view_transcript', 'Can read the text of conversations'), ('stop_reply', 'Can stop a reply that is being written'), ('answer_tool_call', 'Can allow tool calls that wait for an answer'), ('export_transcript', 'Can export the text of conversations'), ('redact_transcript', 'Can redact the text of conversations'), ('review_conversation', 'Can review conversations'), ('revoke_link', 'Can revoke links to shared conversations')),
             },
         ),
         migrations.CreateModel(

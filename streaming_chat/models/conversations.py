@@ -123,6 +123,7 @@ class Conversation(models.Model):
         permissions = (
             ("view_transcript", _("Can read the text of conversations")),
             ("stop_reply", _("Can stop a reply that is being written")),
+            ("answer_tool_call", _("Can allow tool calls that wait for an answer")),
             ("export_transcript", _("Can export the text of conversations")),
             ("redact_transcript", _("Can redact the text of conversations")),
             ("review_conversation", _("Can review conversations")),

@@ -20,7 +20,6 @@ from streaming_chat.protocol.events import Event
 
 from .conversations import Conversation, Message
 
-
 # The worker of a reply that waits for an answer.
 NOBODY = ""
 # By a second, since SQLite compares times as text, of which some have three decimals and some six.
@@ -89,6 +88,11 @@ class LiveReply(models.Model):
     def lease(cls) -> Any:
         """Return when a lease that starts now expires, by the database's clock."""
         return Now() + timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS)
+
+    @classmethod
+    def expired_lease(cls) -> Any:
+        """Return when a lease that is over has expired, by the database's clock."""
+        return _PAST
 
 
 class ReplyEventQuerySet(models.QuerySet["ReplyEvent"]):

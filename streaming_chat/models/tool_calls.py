@@ -48,7 +48,12 @@ class ToolCall(models.Model):
     output = models.TextField(_("output"), blank=True)
     answer = models.JSONField(_("answer"), null=True, blank=True)
     by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, verbose_name=_("answered by"), null=True, blank=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        verbose_name=_("answered by"),
+        null=True,
+        blank=True,
+        related_name="+",
     )
     answered_at = models.DateTimeField(_("answered"), null=True, blank=True, editable=False)
 

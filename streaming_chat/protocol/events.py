@@ -1,12 +1,13 @@
 """What a reply's stream is made of, and positions. No I/O, no Django.
 
-A reply is `start`, any number of deltas (`text`, `reasoning`), `tool_call`s and `source`s, and an `end`. If the site has given
-the model tools, each call of the provider begins with a `step`, each tool call has a `tool_result` after it, and an `approval`
-says for which calls the reply waits (see `tool_calls.py`). An event's
-position is the number of units before it: `start` is unit 0, a delta is as many units as it has code points, any other event
-but `end` is one, `end` has no number. The next event's position is this one's plus its size, so a gap shows by itself,
-neighbours of one kind can be merged, a delta can be split at any code point, and a position means the same live, in a
-database and in a finished message. Sizes are code points, as Python counts them: not bytes, not UTF-16 units.
+A reply is `start`, any number of deltas (`text`, `reasoning`), `tool_call`s and `source`s, and an `end`. If the model has
+tools of the site, each call of the provider begins with a `step`, each tool call has a `tool_result` after it, and an
+`approval` says for which calls the reply waits (see `tool_calls.py`).
+
+An event's position is the number of units before it: `start` is unit 0, a delta is as many units as it has code points, any
+other event but `end` is one, `end` has no number. The next event's position is this one's plus its size, so a gap shows by
+itself, neighbours of one kind can be merged, a delta can be split at any code point, and a position means the same live, in
+a database and in a finished message. Sizes are code points, as Python counts them: not bytes, not UTF-16 units.
 
 A tool call is one unit however long it is, so what is limited is not the size but the weight: the code points of all text
 in the events, and PART_WEIGHT for each part that they make.

@@ -6,8 +6,8 @@
     approval     {"calls": [{"id", "runs", "editable"}], "expires"}
 
 Only a reply that begins a `step` has results: the tools of a client, and those that the provider runs itself ("runs":
-"provider"), are called without. No call of the site's is left without a result once its reply has ended, since every provider
-refuses a conversation with such a call.
+"provider"), are called without. No call of the site's is left without a result once its reply has ended, since every
+provider refuses a conversation with such a call.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ class Turn:
     """One message of a prompt. role: "user" or "assistant".
 
     parts: what the message consists of, as it is stored, with any kind of part; a string is one part of text. text: that of
-    all text parts and results of tools, which is all that many models need. state: of the call of the provider that this turn
-    was, which gets it back as it was (see `ProviderStream.state`); nothing unless tools run in this very reply.
+    all text parts and results of tools, which is all that many models need. state: what the provider gets back with this
+    turn as it was (see `ProviderStream.state`); nothing unless tools run in the reply that the turn belongs to.
     """
 
     __slots__ = ("_parts", "role", "state", "text")
