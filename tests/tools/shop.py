@@ -51,8 +51,21 @@ async def clock(context) -> str:
 @tools.tool(effect="write", timeout=5)
 def refund(context, order: int, amount: Decimal) -> str:
     """Refund an order."""
-    time.sleep(float(os.environ.get("SHOP_SECONDS", "0")))
-    note(f"refund {context.call_id} {order} {amount}")
+    return _refunded(context, order, amount)
+
+
+@tools.tool(effect="write", timeout=5, approval=True)
+def approved_refund(context, order: int, amount: Decimal) -> str:
+    """Refund an order, once a person has allowed it."""
+    return _refunded(context, order, amount)
+
+
+def _refunded(context, order: int, amount: Decimal) -> str:
+    seconds = float(os.environ.get("SHOP_SECONDS", "0"))
+    note(f"begin {order}")
+    time.sleep(seconds)
+    note(f"refund {order} {amount}")
+    time.sleep(seconds)
     return f"refunded {order}"
 
 
