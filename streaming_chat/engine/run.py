@@ -103,6 +103,11 @@ class Run:
         return self.outcome is not None or self.is_unfollowed or (self.calls is not None and self.calls.is_due)
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether its reply has begun before, and has waited."""
+        return self._order.resumed is not None
+
+    @property
     def is_waiting(self) -> bool:
         """Whether it is over in this process, and its reply goes on once a person has answered."""
         return self.outcome is not None and self.outcome.status == endings.WAITING

@@ -107,7 +107,8 @@ class Runner:
         writer.add(run)
         if self._drain.is_over:
             run.shut_down()
-        announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
+        if not run.is_resumed:
+            announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
 
     @contextlib.contextmanager
     def expecting(self, message_id: uuid.UUID) -> Iterator[None]:

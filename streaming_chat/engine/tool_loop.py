@@ -198,6 +198,6 @@ def _last_result(call: PendingCall, ending: Ending) -> tuple[str, str]:
     """Return the status and the output of a call that the end of the reply has cancelled."""
     if not call.has_started:
         return tool_calls.CANCELLED, _NOT_RUN.get(ending.end_reason, tool_calls.NOT_RUN)
-    if ending.status == endings.STOPPED:
-        return tool_calls.CANCELLED, tool_calls.STOPPED_WHILE_RUNNING
-    return tool_calls.UNKNOWN, tool_calls.LOST
+    if ending.status == endings.INTERRUPTED:
+        return tool_calls.UNKNOWN, tool_calls.LOST
+    return tool_calls.CANCELLED, tool_calls.STOPPED_WHILE_RUNNING
