@@ -1,8 +1,8 @@
 """Tools of the site: Python functions that a model may call while it writes a reply.
 
-A site declares them in a `Toolbox`, names that in STREAMING_CHAT_TOOLS and lists the name in the `tools` of a model's options.
-Nothing here runs a reply: the engine asks `tools_for` which tools a model has, and calls them. pydantic, of the extra
-`tools`, is imported at the first declaration.
+A site declares them in a `Toolbox`, names it in STREAMING_CHAT_TOOLS, and lists that name in the `tools` of a model's
+options. Nothing here runs a reply: the engine asks `tools_for` which tools a model has, and calls them. pydantic, of the
+extra `tools`, is imported at the first declaration.
 """
 
 from .context import ToolContext

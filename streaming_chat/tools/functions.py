@@ -99,6 +99,8 @@ def _field(parameter: inspect.Parameter, hints: dict[str, Any], name: str, docst
 
     if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
         raise TypeError(f"The tool {name} must take {parameter} by its name.")
+    if parameter.name.startswith("_"):
+        raise TypeError(f"The parameter {parameter.name} of the tool {name} must not begin with an underscore.")
     if parameter.name not in hints:
         raise TypeError(f"The parameter {parameter.name} of the tool {name} has no type.")
     hint = hints[parameter.name]

@@ -55,3 +55,12 @@ class Toolbox:
     async def tools(self, context: ToolContext) -> Sequence[Tool]:
         """Return the tools for a conversation."""
         return [*self.declared.values()]
+
+    def permissions(self) -> set[str]:
+        """Return the permissions that its tools ask for."""
+        return {tool.permission for tool in self.declared.values() if tool.permission}
+
+    def open_writes(self) -> list[str]:
+        """Return, in words, what changes something and asks for no permission, so that visitors can reach it."""
+        tools = self.declared.values()
+        return [f"the tool {tool.name}" for tool in tools if tool.effect == "write" and not tool.permission]

@@ -1,0 +1,95 @@
+"""What `manage.py check` says of tools."""
+
+import sys
+
+import pytest
+from django.test import SimpleTestCase, override_settings
+
+from streaming_chat.checks import check_tools
+
+from . import toolboxes
+
+pytestmark = pytest.mark.once
+
+SHOP = {"shop": f"{toolboxes.__name__}.shop"}
+BOTH = {**SHOP, "other": f"{toolboxes.__name__}.other_shop"}
+
+
+class CheckTests(SimpleTestCase):
+    def found(self, tools, models=None, **changed):
+        """Return the ids and the messages of what is found."""
+        options = {name: {"tools": used} for name, used in (models or {}).items()}
+        with override_settings(STREAMING_CHAT_TOOLS=tools, STREAMING_CHAT_MODEL_OPTIONS=options, **changed):
+            messages = check_tools()
+        assert all(message.hint for message in messages)
+
+        return [(message.id.removeprefix("streaming_chat."), message.msg) for message in messages]
+
+    def test_nothing(self):
+        assert self.found({}) == []
+        assert self.found(SHOP, {"demo:*": ["shop"]}) == []
+
+    def test_what_is_no_toolbox(self):
+        for value, problem in (
+            ([], "STREAMING_CHAT_TOOLS is not a dict."),
+            ({"shop": 1}, "its name and its dotted path must be strings"),
+            ({"shop": "shop"}, "shop doesn't look like a module path"),
+            ({"shop": "no.such.module"}, "No module named 'no'"),
+            ({"shop": f"{toolboxes.__name__}.nothing"}, 'does not define a "nothing" attribute'),
+            ({"shop": f"{toolboxes.__name__}.not_a_toolbox"}, "expected a streaming_chat.tools.Toolbox, got object"),
+            ({"shop": "tests.tools.broken.tools"}, "The parameter words of the tool find has no type"),
+        ):
+            with self.subTest(value):
+                [(code, message)] = self.found(value, {"demo:*": [*value] if isinstance(value, dict) else []})
+
+                assert code == "E015"
+                assert problem in message
+
+    def test_what_a_module_raises_is_not_shown(self):
+        """Its text may have a secret."""
+        sys.modules.pop("tests.tools.failing", None)
+        [(code, message)] = self.found({"shop": "tests.tools.failing.tools"})
+
+        assert (code, message) == (
+            "E015",
+            "STREAMING_CHAT_TOOLS['shop'] cannot be used: its module raised RuntimeError.",
+        )
+
+    def test_a_model_with_a_toolbox_that_does_not_exist(self):
+        [(code, message)] = self.found(SHOP, {"demo:a": ["shp"]})
+
+        assert code == "E016"
+        assert message == "STREAMING_CHAT_MODEL_OPTIONS['demo:a']: 'shp' is not in STREAMING_CHAT_TOOLS."
+
+    def test_a_model_with_two_tools_of_one_name(self):
+        models = {"demo:a": ["shop", "other"], "demo:b": ["shop"], "demo:c": ["other"]}
+        messages = [message for code, message in self.found(BOTH, models) if code == "E016"]
+
+        assert messages == ["STREAMING_CHAT_MODEL_OPTIONS['demo:a']: 'shop' and 'other' both have a tool named refund."]
+
+    def test_a_permission_that_does_not_exist(self):
+        [(code, message)] = self.found(BOTH)
+
+        assert code == "W014"
+        assert "'other'] asks for the permission 'shop.refund', which no model has" in message
+
+    def test_a_tool_that_visitors_can_reach(self):
+        [(code, message)] = self.found(
+            SHOP, {"demo:a": ["shop"], "demo:b": ["shop"]}, STREAMING_CHAT_ALLOW_ANONYMOUS=True
+        )
+
+        assert code == "W015"
+        assert message.startswith("STREAMING_CHAT_TOOLS['shop']: the tool refund can change something")
+        assert self.found(SHOP, {"demo:a": []}, STREAMING_CHAT_ALLOW_ANONYMOUS=True) == []
+
+    def test_a_schema_that_contains_itself(self):
+        [(code, message)] = self.found({"tree": f"{toolboxes.__name__}.tree"})
+
+        assert code == "W016"
+        assert "an argument of the tool draw contains itself" in message
+
+    def test_options_of_another_form_are_reported_elsewhere(self):
+        with override_settings(STREAMING_CHAT_TOOLS={}, STREAMING_CHAT_MODEL_OPTIONS={"a": 1, "b": {"tools": "shop"}}):
+            assert check_tools() == []
+        with override_settings(STREAMING_CHAT_TOOLS={}, STREAMING_CHAT_MODEL_OPTIONS=1):
+            assert check_tools() == []
