@@ -141,6 +141,9 @@ class Follower:
 
     def share(self, reply: FollowedReply) -> FollowedReply:
         """Return the same reply if it is followed in that loop already, or this one."""
+        if reply.stream.ended:
+            # The other does not know yet.
+            return reply
         for other in self._followed.get(reply.message_id, ()):
             is_alike = (other.stream.loop, other.keeps_alive) == (reply.stream.loop, reply.keeps_alive)
             if is_alike and not other.stream.ended:
