@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.http import HttpRequest
@@ -24,7 +25,9 @@ from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.recovery import recover_abandoned, recover_reply
 from streaming_chat.engine.run import Order
 from streaming_chat.engine.runner import runner
+from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
+from streaming_chat.logs import describe, logger
 from streaming_chat.models import NOBODY, Conversation, LiveReply, Message, ReplyEvent, ToolCall
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import APPROVAL
@@ -88,6 +91,23 @@ def answer_calls(
             runner.expect_no_longer(reply.pk)
             return Answered(None)
         return Answered(_order(request, reply, using))
+
+
+def go_on(message_id: uuid.UUID) -> None:
+    """Go on in this process with a reply that waits for nothing any more: its worker died. Blocking. Raises nothing."""
+    using = live_database()
+    try:
+        replies = Message.objects.using(using).select_related("conversation__owner")
+        reply = replies.get(pk=message_id)
+        # As for a message that the site's own code sends.
+        request = HttpRequest()
+        request.user = reply.conversation.owner or AnonymousUser()
+        if order := answer_calls(request, reply, (), writer.worker, by=None).order:
+            runner.start_in_background(order)
+    except Exception as error:  # noqa: BLE001  (no slot, a shutdown, a model that is gone: it ends with what it has)
+        logger.error("Reply %s could not be gone on with: %s", message_id, describe(error))
+        waiting = LiveReply.objects.using(using).filter(pk=message_id, worker=NOBODY)
+        write_transaction(partial(waiting.update, expires_at=LiveReply.expired_lease()), using=using)
 
 
 def _with_slot(write: Any, reply: Message, using: str) -> bool:
@@ -171,8 +191,12 @@ def _check_arguments(reply: Message, answers: Sequence[CallAnswer], using: str) 
     from streaming_chat.tools import InvalidArguments, ToolContext, tools_for
 
     conversation = reply.conversation
-    ids = {"conversation_id": conversation.pk, "message_id": reply.pk}
-    context = ToolContext(user_id=conversation.owner_id, owner_key=conversation.owner_key, **ids)
+    context = ToolContext(
+        user_id=conversation.owner_id,
+        owner_key=conversation.owner_key,
+        conversation_id=conversation.pk,
+        message_id=reply.pk,
+    )
     tools = async_to_sync(tools_for)(reply.model, context)
     rows = ToolCall.objects.using(using).filter(message=reply, call_id__in=changed)
     for call_id, name in rows.values_list("call_id", "name"):

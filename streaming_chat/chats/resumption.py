@@ -83,7 +83,8 @@ def _run_context(conversation: Conversation, reply: Message) -> RunContext:
 
 def _resumed(reply: Message, using: str) -> Resumed:
     states = ProviderState.objects.using(using).filter(message=reply).values_list("call", "state")
-    rows = ToolCall.objects.using(using).filter(message=reply).exclude(answer=None)
+    states_answered = (ToolCall.State.APPROVED, ToolCall.State.DENIED, ToolCall.State.OK)
+    rows = ToolCall.objects.using(using).filter(message=reply, ended_at=None, status__in=states_answered)
     return Resumed(
         events=tuple(ReplyEvent.objects.using(using).stream(reply.pk)),
         answers=_answers(rows),
@@ -93,9 +94,10 @@ def _resumed(reply: Message, using: str) -> Resumed:
 
 
 def _answers(rows: Iterable[ToolCall]) -> dict[str, Answer]:
-    return {row.call_id: _answer(row.answer, row.digest) for row in rows}
+    return {row.call_id: _answer(row.answer or {}, row.digest) for row in rows}
 
 
 def _answer(kept: dict[str, Any], digest: str) -> Answer:
+    """Return the answer that a row keeps; without one, the call was allowed by the policy, and its worker died."""
     told = {name: kept[name] for name in ("arguments", "reason", "output") if name in kept}
-    return Answer(kept["approved"], digest, **told)
+    return Answer(kept.get("approved", True), digest, **told)

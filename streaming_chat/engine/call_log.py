@@ -14,11 +14,11 @@ from .event_loops import call_in_loop
 
 
 class NotedCall(NamedTuple):
-    """A call that is to run, or for which the reply waits. digest: of its tool. arguments: None unless they were changed."""
+    """A call that is to run, or for which the reply waits. digest: of its tool."""
 
     call_id: str
     digest: str
-    arguments: str | None = None
+    is_idempotent: bool
 
 
 class CallLog:

@@ -83,7 +83,7 @@ class Run:
         self._release_timer: asyncio.TimerHandle | None = None
         saved = order.resumed.events if order.resumed else order.taken_over
         self.stream.append([Event(START, order.start), *saved])
-        self._tools = self._make_tool_loop() if self.calls else None
+        self._tools = self._make_tool_loop(self.calls) if self.calls else None
         # What comes from here on is this run's own; what precedes it is saved already.
         self.own_index, self.own_position = len(self.events), self.position
 
@@ -296,11 +296,11 @@ class Run:
             self.stream.cut_at(end_position)
         self.stream.end(payload)
 
-    def _make_tool_loop(self) -> ToolLoop:
+    def _make_tool_loop(self, calls: CallLog) -> ToolLoop:
         # Not imported for a reply without tools.
         from .tool_loop import ToolLoop
 
-        return ToolLoop(self._order, self._receiver, self.stream, self.calls, self._flush_soon)
+        return ToolLoop(self._order, self._receiver, self.stream, calls, self._flush_soon)
 
     def _end(self) -> None:
         if self._on_over is not None:

@@ -20,7 +20,7 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import endings, events, tool_calls
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import STEP, TOOL_CALL
-from streaming_chat.providers.base import Tools
+from streaming_chat.providers.base import Tools, Turn
 from streaming_chat.providers.tool_turns import turns_of_reply
 from streaming_chat.tools import Tool, ToolContext, tools_for
 
@@ -105,7 +105,7 @@ class ToolLoop:
             self._receiver.give(Tools(tuple(map(_function, self._tools.values()))))
         return None
 
-    def _turns(self) -> list[object]:
+    def _turns(self) -> list[Turn]:
         """Return the turns of this reply so far."""
         states = {call + 1: json.loads(state) for call, state in self._receiver.provider_states.items()}
         if self._order.resumed:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
+from django.db.models import F
 from django.db.models.functions import Now
 
 from streaming_chat.conf import conf
@@ -20,6 +21,8 @@ from streaming_chat.protocol.events import STEP, TOOL_CALL, TOOL_RESULT, Event
 from .call_log import NotedCall
 
 _State = ToolCall.State
+# A tool may be what kills its worker.
+_MOST_RUNS = 3
 
 
 def save_events(message_id: uuid.UUID, new: Iterable[Event], step: int, using: str) -> None:
@@ -46,7 +49,8 @@ def save_starts(message_id: uuid.UUID, starts: Iterable[NotedCall], worker: str,
     states = (_State.REQUESTED, _State.APPROVED, _State.RUNNING)
     for call in starts:
         row = ToolCall.objects.using(using).filter(message_id=message_id, call_id=call.call_id, status__in=states)
-        row.update(status=_State.RUNNING, worker=worker, digest=call.digest, started_at=Now())
+        noted = {"digest": call.digest, "is_idempotent": call.is_idempotent}
+        row.update(status=_State.RUNNING, worker=worker, started_at=Now(), runs=F("runs") + 1, **noted)
 
 
 def suspend(message_id: uuid.UUID, waits: Iterable[NotedCall], measured: Mapping[str, object], using: str) -> None:
@@ -60,6 +64,26 @@ def suspend(message_id: uuid.UUID, waits: Iterable[NotedCall], measured: Mapping
     for call in waits:
         row = ToolCall.objects.using(using).filter(message_id=message_id, call_id=call.call_id)
         row.update(status=_State.WAITING, digest=call.digest)
+
+
+def park(message_id: uuid.UUID, received: Sequence[Event], using: str) -> bool:
+    """Let a reply of a dead worker wait to be gone on with, if all that has no result may run; return whether it may.
+
+    That is so for calls that had been allowed and had not begun, and for idempotent ones, which may run again.
+    """
+    ids = {call["id"] for call in tool_calls.open_calls(received)}
+    rows = [row for row in ToolCall.objects.using(using).filter(message_id=message_id) if row.call_id in ids]
+    if not rows or not all(map(_may_run, rows)):
+        return False
+    ToolCall.objects.using(using).filter(pk__in=[row.pk for row in rows]).update(status=_State.APPROVED)
+    suspend(message_id, [], {}, using)
+    return True
+
+
+def _may_run(row: ToolCall) -> bool:
+    if row.status == _State.APPROVED and not row.runs:
+        return True
+    return row.is_idempotent and row.status in (_State.APPROVED, _State.RUNNING) and row.runs < _MOST_RUNS
 
 
 def lock_conversations(conversation_ids: Sequence[uuid.UUID], using: str) -> None:
@@ -93,7 +117,7 @@ def _save_results(message_id: uuid.UUID, results: Iterable[Mapping[str, str]], u
 
 
 def _last_result(row: ToolCall, *, is_expired: bool) -> Event:
-    if row.status == _State.RUNNING:
+    if row.runs and row.status in (_State.RUNNING, _State.APPROVED):
         return tool_calls.result(row.call_id, tool_calls.UNKNOWN, tool_calls.LOST)
     if row.status == _State.DENIED:
         return tool_calls.denial(row.call_id, (row.answer or {}).get("reason", ""))

@@ -70,7 +70,8 @@ class PendingCall:
     @property
     def noted(self) -> NotedCall:
         """What is saved before the call runs, or waits."""
-        return NotedCall(self.id, self.tool.digest if self.tool else "")
+        is_idempotent = self.tool is not None and self.tool.idempotent
+        return NotedCall(self.id, self.tool.digest if self.tool else "", is_idempotent)
 
     @property
     def asked(self) -> dict[str, Any]:

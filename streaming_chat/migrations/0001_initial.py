@@ -357,6 +357,8 @@ class Migration(migrations.Migration):
                 ('digest', models.CharField(blank=True, editable=False, max_length=64)),
                 ('status', models.CharField(choices=[('requested', 'requested'), ('waiting', 'waiting for an answer'), ('approved', 'allowed'), ('running', 'running'), ('ok', 'done'), ('error', 'failed'), ('denied', 'not allowed'), ('cancelled', 'cancelled'), ('unknown', 'unknown')], default='requested', max_length=16, verbose_name='status')),
                 ('worker', models.CharField(blank=True, max_length=64, verbose_name='worker')),
+                ('is_idempotent', models.BooleanField(default=False, editable=False)),
+                ('runs', models.PositiveSmallIntegerField(default=0, editable=False, verbose_name='runs')),
                 ('started_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='started')),
                 ('ended_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='ended')),
                 ('output', models.TextField(blank=True, verbose_name='output')),

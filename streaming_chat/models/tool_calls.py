@@ -17,7 +17,8 @@ class ToolCall(models.Model):
 
     The events of the reply have the same calls and results; this row has what must not be lost between them, and what staff
     look for. step: the call of the provider that asked for it, from 1. digest: of the tool, as it was when the call began to
-    run or to wait. answer: what a person has said to it.
+    run or to wait. is_idempotent: it may run again if its worker dies, which is the one exception. runs: how often it began
+    to run. answer: what a person has said to it.
     """
 
     class State(models.TextChoices):
@@ -43,6 +44,8 @@ class ToolCall(models.Model):
     digest = models.CharField(max_length=64, blank=True, editable=False)
     status = models.CharField(_("status"), max_length=16, choices=State.choices, default=State.REQUESTED)
     worker = models.CharField(_("worker"), max_length=64, blank=True)
+    is_idempotent = models.BooleanField(default=False, editable=False)
+    runs = models.PositiveSmallIntegerField(_("runs"), default=0, editable=False)
     started_at = models.DateTimeField(_("started"), null=True, blank=True, editable=False)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, editable=False)
     output = models.TextField(_("output"), blank=True)

@@ -47,7 +47,8 @@ def without_results(turn: Turn) -> Turn | None:
 
 
 def _by_step(parts: Iterable[Part]) -> Iterator[tuple[int, list[Part]]]:
-    number, of_step = 0, []
+    number = 0
+    of_step: list[Part] = []
     for part in parts:
         if part["kind"] == STEP:
             if of_step:

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from streaming_chat.models import Message, ToolCall
 from streaming_chat.protocol.events import STEP, TOOL_CALL, TOOL_RESULT
-from tests.servers import ServerTestCase, wait_until
+from tests.servers import Frame, ServerTestCase, wait_until
 
 from . import shop
 
@@ -63,3 +63,16 @@ def unpaired(parts: Sequence[dict[str, Any]]) -> set[str]:
 
     calls, found = ({part["id"] for part in parts if part["kind"] == kind} for kind in (TOOL_CALL, TOOL_RESULT))
     return calls ^ found
+
+
+def joined(frames: Sequence[Frame]) -> list[Any]:
+    """Return what frames say, with neighbouring texts joined."""
+    said: list[Any] = []
+    for frame in frames:
+        if frame.event == "message" and frame.data != "[DONE]" and said and isinstance(said[-1], str):
+            said[-1] += frame.data["text"]
+        elif frame.event == "message" and frame.data != "[DONE]":
+            said.append(frame.data["text"])
+        else:
+            said.append(frame.data)
+    return said

@@ -60,6 +60,13 @@ def approved_refund(context, order: int, amount: Decimal) -> str:
     return _refunded(context, order, amount)
 
 
+@tools.tool(effect="write", timeout=5, idempotent=True)
+def keyed_refund(context, order: int, amount: Decimal) -> str:
+    """Refund an order, once for each key."""
+    note(f"key {context.key}")
+    return _refunded(context, order, amount)
+
+
 def _refunded(context, order: int, amount: Decimal) -> str:
     seconds = float(os.environ.get("SHOP_SECONDS", "0"))
     note(f"begin {order}")

@@ -14,7 +14,7 @@ from tests.provider_server import Script
 from tests.servers import Browser, ThreadServer, outcome, wait_until
 
 from . import shop
-from .cases import ToolsCase, kinds, results, rows, unpaired, waiting
+from .cases import ToolsCase, joined, kinds, results, rows, unpaired, waiting
 
 PAY = ("pay", '{"amount": 200}')
 
@@ -81,6 +81,21 @@ class WaitingTests(ApprovalCase):
         assert (reply.input_tokens, reply.output_tokens) == (14, 8)
         assert Conversation.objects.get().output_tokens == 8
         assert shop.ledger() == ["pay call_0 200"]
+
+    def test_resuming_at_every_event(self):
+        """While it waits, and after it has ended: the frames that were seen and those that follow are the whole reply."""
+        reply = self.begin()
+        seen = [frame.id for frame in self.exchange.frames]
+        followers = [self.browser.follow(reply.pk, last_id) for last_id in seen]
+        self.answer(reply).json()
+        self.ended(reply.pk)
+        whole = joined(self.browser.follow(reply.pk).rest().frames)
+
+        assert joined(self.exchange.rest().frames) == whole
+        for number, follower in enumerate(followers, 1):
+            assert joined([*self.exchange.frames[:number], *follower.rest().frames]) == whole
+            later = self.browser.follow(reply.pk, seen[number - 1]).rest()
+            assert joined([*self.exchange.frames[:number], *later.frames]) == whole
 
     def test_a_denial_and_its_reason(self):
         reply = self.begin(answer="Then not.")

@@ -125,6 +125,25 @@ class KilledTests(ToolsCase):
 
         assert ToolCall.objects.get().status == "unknown"
 
+    def test_an_idempotent_write_runs_again(self):
+        """In another process, with the same key; the model gets its result, and the reply is completed."""
+        killed = Round(self, 2000, "keyed_refund")
+        killed.open(0, 1, 2)
+        with ProcessServer(self.named) as server:
+            browser = Browser(server.port, self.browser.user)
+            killed.begin(browser)
+            wait_until(lambda: killed.has_noted("begin"))
+            server.kill()
+            browser.close()
+        self.witness.follow(killed.message_id).rest()
+        reply = self.ended(killed.message_id)
+        keys = [line for line in shop.ledger() if line.startswith("key ")]
+
+        assert (reply.status, reply.text) == ("completed", "I refund.\n\nDone it.")
+        assert keys == [f"key {reply.pk}/call_0"] * 2
+        assert results(reply) == [("ok", "refunded 2000")]
+        assert ToolCall.objects.get().runs == 2
+
     def check(self, killed):
         """Look at the reply, which another process has ended, and go on in its conversation."""
         self.witness.follow(killed.message_id).rest()

@@ -8,7 +8,7 @@ from tests.provider_server import Script
 from tests.servers import WIRES, outcome
 
 from . import shop
-from .cases import ToolsCase, kinds, results, rows, unpaired
+from .cases import ToolsCase, joined, kinds, results, rows, unpaired
 
 TWO = [("weather", '{"city": "Köln"}'), ("clock", "{}")]
 ONE = [("weather", '{"city": "Bonn"}')]
@@ -155,19 +155,6 @@ class RunningTests(ToolsCase):
 
         assert kinds(reply) == ["text"]
         assert "tools" not in self.provider.calls[-1].body
-
-
-def joined(frames):
-    """Return what frames say, with neighbouring texts joined."""
-    said = []
-    for frame in frames:
-        if frame.event == "message" and frame.data != "[DONE]" and said and isinstance(said[-1], str):
-            said[-1] += frame.data["text"]
-        elif frame.event == "message" and frame.data != "[DONE]":
-            said.append(frame.data["text"])
-        else:
-            said.append(frame.data)
-    return said
 
 
 def sent_results(body):

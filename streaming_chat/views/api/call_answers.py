@@ -34,7 +34,7 @@ from .streaming import streaming
 # More than a step can have.
 _MOST_ANSWERS = 64
 _LONGEST_REASON = 1_000
-_ANSWER = {
+_ANSWER: dict[str, Any] = {
     "type": "object",
     "properties": {
         "call": {"type": "string", "minLength": 1, "maxLength": 255},
