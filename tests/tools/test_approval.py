@@ -9,7 +9,9 @@ from django.test import override_settings
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, ToolCall
+from streaming_chat.testing import read_stream
 from tests.factories import make_user
+from tests.native import Api
 from tests.provider_server import Script
 from tests.servers import Browser, ThreadServer, outcome, wait_until
 
@@ -236,6 +238,19 @@ class AnswerTests(ApprovalCase):
         assert not unpaired(reply.parts)
         self.exchange.rest()
         assert self.exchange.endings[0].event == "stopped"
+
+    def test_under_wsgi(self):
+        """The send is answered as soon as the reply waits; the answer streams what follows."""
+        api = Api(self.browser.user)
+        self.provider.script(Script(["I pay."], tool_calls=[PAY]), Script(["Paid."]))
+        sent = api.post("api/messages", {"content": "Pay", "model": "openai:any", "stream": False})
+        reply = waiting(sent.json()["message"]["id"])
+        body = {"answers": [{"call": "call_0", "approved": True}], "stream": True}
+        streamed = read_stream(api.post(f"api/messages/{reply.pk}/answers", body))
+
+        assert sent.status_code == 202
+        assert streamed.text == "\n\nPaid."
+        assert streamed.end["status"] == "completed"
 
     def test_without_a_stream_the_answer_is_that_it_waits(self):
         self.provider.script(Script(["I pay."], tool_calls=[PAY]))
