@@ -126,7 +126,7 @@ class Transcript:
         extends the query of the conversation. Returns None if the conversation, or the message in it, does not exist. The
         reply of a dead worker is recovered first.
         """
-        recover_abandoned(LiveReply.objects.filter(conversation_id=pk))
+        recover_abandoned(LiveReply.objects.filter(conversation_id=pk), may_go_on=True)
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
         rows = {row.id: row for row in read_rows(pk)}
         if conversation is None or (through is not None and through not in rows):

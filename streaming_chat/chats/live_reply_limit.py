@@ -60,7 +60,8 @@ def take_slot(live: LiveReplyQuerySet, reply: Message, worker: str) -> None:
     limit, owner_key = conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER, reply.conversation.owner_key
     first_slot = random.randrange(min(limit, _FIRST_SLOTS))  # noqa: S311  (a free slot, not a secret)
     slot = RawSQL(f"({_FREE_SLOT_SQL})", (first_slot, owner_key, limit, owner_key))  # noqa: S611  (names and places)
-    live.update(worker=worker, expires_at=LiveReply.lease(), slot=slot)
+    # The owner may be another one than when it began: a visitor who has signed in.
+    live.update(owner_key=owner_key, worker=worker, expires_at=LiveReply.lease(), slot=slot)
     _require_room(reply)
 
 

@@ -21,6 +21,8 @@ from streaming_chat.protocol.events import STEP, TOOL_CALL, TOOL_RESULT, Event
 from .call_log import NotedCall
 
 _State = ToolCall.State
+# By a person, or by the policy if the call has begun to run before.
+_ANSWERED = (_State.APPROVED, _State.DENIED, _State.OK)
 # A tool may be what kills its worker.
 _MOST_RUNS = 3
 
@@ -69,19 +71,20 @@ def suspend(message_id: uuid.UUID, waits: Iterable[NotedCall], measured: Mapping
 def park(message_id: uuid.UUID, received: Sequence[Event], using: str) -> bool:
     """Let a reply of a dead worker wait to be gone on with, if all that has no result may run; return whether it may.
 
-    That is so for calls that had been allowed and had not begun, and for idempotent ones, which may run again.
+    That is so for calls that had been answered and had not begun, and for idempotent ones, which may run again.
     """
     ids = {call["id"] for call in tool_calls.open_calls(received)}
     rows = [row for row in ToolCall.objects.using(using).filter(message_id=message_id) if row.call_id in ids]
     if not rows or not all(map(_may_run, rows)):
         return False
-    ToolCall.objects.using(using).filter(pk__in=[row.pk for row in rows]).update(status=_State.APPROVED)
+    again = [row.pk for row in rows if row.status == _State.RUNNING]
+    ToolCall.objects.using(using).filter(pk__in=again).update(status=_State.APPROVED)
     suspend(message_id, [], {}, using)
     return True
 
 
 def _may_run(row: ToolCall) -> bool:
-    if row.status == _State.APPROVED and not row.runs:
+    if row.status in _ANSWERED and not row.runs:
         return True
     return row.is_idempotent and row.status in (_State.APPROVED, _State.RUNNING) and row.runs < _MOST_RUNS
 

@@ -1,5 +1,9 @@
 """Replies with tools in later prompts: as pairs, which nothing separates."""
 
+import os
+import subprocess
+import sys
+
 from django.test import SimpleTestCase
 
 from streaming_chat.chats.prompts import fit
@@ -44,3 +48,21 @@ class TurnsTests(SimpleTestCase):
             assert kept
             assert called == found, (chars, called, found)
             assert len(kept) + omitted == len(turns)
+
+
+class ImportTests(SimpleTestCase):
+    def test_nothing_that_runs_tools_is_imported_before_a_reply_has_some(self):
+        code = """
+import sys, django
+django.setup()
+import streaming_chat.urls
+from streaming_chat.engine import runner
+unused = {"streaming_chat.engine.tool_loop", "streaming_chat.engine.tool_runs", "pydantic", "mcp"}
+sys.exit(", ".join(unused & sys.modules.keys()))
+"""
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
+
+        assert done.returncode == 0, done.stderr
