@@ -1,5 +1,6 @@
 """Rows in which every column that a person, a provider or the site's code can fill holds one text."""
 
+import json
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from streaming_chat.models import (
     Message,
     Review,
     ShareLink,
+    ToolList,
     Verdict,
 )
 
@@ -67,6 +69,8 @@ def make_rows(text: str, number: int = 0) -> Rows:
         AccessRecord.objects.create(kind=kind, by_name=text, owner_key=visitors.owner_key, terms=text)
     AccessToken.objects.create(owner=owner, name=text[:100], prefix=secrets.token_hex(4))
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest=secrets.token_hex(32))
+    tool = {"name": text, "description": text, "parameters": {"description": text}, "read_only": True}
+    ToolList.objects.create(server=text[:500], digest=secrets.token_hex(32), definitions=json.dumps([tool]))
     return Rows(text, owner, judge, conversation, reply, failed, redacted, visitors)
 
 

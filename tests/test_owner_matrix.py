@@ -110,6 +110,8 @@ KINDS = {
     STOP: TRANSCRIPTS,
     "admin/streaming_chat/accessrecord/": ADMIN,
     "admin/streaming_chat/accessrecord/find/": ADMIN,
+    "admin/streaming_chat/toollist/": ADMIN,
+    "admin/streaming_chat/toollist/find/": ADMIN,
     "admin/streaming_chat/accesstoken/": ADMIN,
     "admin/streaming_chat/accesstoken/add/": ADMIN,
     "admin/streaming_chat/accesstoken/<path:object_id>/delete/": ADMIN,

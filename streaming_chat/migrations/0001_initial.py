@@ -374,6 +374,24 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('message', 'call_id'), name='streaming_chat_tool_call')],
             },
         ),
+        migrations.CreateModel(
+            name='ToolList',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('server', models.CharField(editable=False, max_length=500, verbose_name='server')),
+                ('digest', models.CharField(editable=False, max_length=64)),
+                ('definitions', models.TextField(editable=False, verbose_name='tools')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='first seen')),
+                ('conversations', models.ManyToManyField(related_name='tool_lists', to='streaming_chat.conversation', verbose_name='conversations')),
+            ],
+            options={
+                'verbose_name': 'list of tools',
+                'verbose_name_plural': 'lists of tools',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['-created_at'], name='streaming_chat_tools_recent')],
+                'constraints': [models.UniqueConstraint(fields=('server', 'digest'), name='streaming_chat_tool_list')],
+            },
+        ),
         migrations.AddIndex(
             model_name='message',
             index=models.Index(fields=['conversation', 'created_at', 'id'], name='streaming_chat_message_order'),

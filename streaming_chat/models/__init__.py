@@ -17,6 +17,7 @@ from .reviews import Review, ReviewState, Verdict
 from .search import SearchEntry
 from .share_links import ShareLink
 from .tool_calls import ToolCall
+from .tool_lists import ToolList
 from .usage import DailyUsage, ModelTitle
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ShareLink",
     "Status",
     "ToolCall",
+    "ToolList",
     "Verdict",
     "usage_of",
 ]

@@ -6,9 +6,20 @@ extra `tools`, is imported at the first declaration.
 """
 
 from .context import ToolContext
+from .mcp_toolbox import McpToolbox
 from .registry import tools_for, tools_of_model
 from .results import result_text
-from .tool import InvalidArguments, Tool
+from .tool import InvalidArguments, Tool, ToolError
 from .toolbox import Toolbox
 
-__all__ = ["InvalidArguments", "Tool", "ToolContext", "Toolbox", "result_text", "tools_for", "tools_of_model"]
+__all__ = [
+    "InvalidArguments",
+    "McpToolbox",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "Toolbox",
+    "result_text",
+    "tools_for",
+    "tools_of_model",
+]

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from .context import ToolContext
 from .docstrings import Docstring, docstring_of
 from .schemas import flat, problem_with
-from .tool import THREADS, InvalidArguments, Tool
+from .tool import THREADS, Tool, invalid_arguments
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
 
-# Errors that a model is told of. One wrong list may have thousands.
-_MAX_ERRORS = 10
+# Of a wrong value, in characters.
 _MAX_SHOWN_INPUT = 100
 
 
@@ -36,7 +35,8 @@ class FunctionTool(Tool):
             # Some models send nothing for a tool without arguments.
             return self.model.model_validate_json(arguments.strip() or "{}")
         except ValidationError as error:
-            raise InvalidArguments(_explanation(self.name, error)) from None
+            problems = error.errors(include_url=False, include_context=False)
+            raise invalid_arguments(self.name, [*map(_problem, problems)]) from None
 
     async def call(self, context: ToolContext, arguments: BaseModel, *, key: str) -> Any:
         """Call the function: in the event loop, or in a thread if it is not asynchronous."""
@@ -79,9 +79,13 @@ def _arguments_model(function: Callable[..., Any], name: str, docstring: Docstri
         warnings.simplefilter("ignore")
         config = ConfigDict(extra="forbid", protected_namespaces=(), use_attribute_docstrings=False)
         try:
-            return create_model(f"{name}_arguments", __config__=config, **fields)
-        except Exception as error:  # pydantic's own errors, and NameError for names such as `_x`
+            model = create_model(f"{name}_arguments", __config__=config, **fields)
+        except Exception as error:  # pydantic's own, for a type that it does not know
             raise TypeError(f"The tool {name} cannot be declared: {error}") from error
+    if missing := fields.keys() - model.model_fields.keys():
+        # Such as `_order`, which pydantic takes for a private attribute.
+        raise TypeError(f"The parameter {min(missing)} of the tool {name} needs another name.")
+    return model
 
 
 def _fields(function: Callable[..., Any], name: str, docstring: Docstring) -> dict[str, Any]:
@@ -99,8 +103,6 @@ def _field(parameter: inspect.Parameter, hints: dict[str, Any], name: str, docst
 
     if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
         raise TypeError(f"The tool {name} must take {parameter} by its name.")
-    if parameter.name.startswith("_"):
-        raise TypeError(f"The parameter {parameter.name} of the tool {name} must not begin with an underscore.")
     if parameter.name not in hints:
         raise TypeError(f"The parameter {parameter.name} of the tool {name} has no type.")
     hint = hints[parameter.name]
@@ -122,17 +124,9 @@ def _check_options(tool: FunctionTool) -> None:
         raise ValueError(f"timeout of the tool {tool.name} must be more than 0 seconds, got {tool.timeout!r}.")
 
 
-def _explanation(name: str, error: ValidationError) -> str:
-    """Return what is wrong with arguments, in words that let the model correct them."""
-    found = error.errors(include_url=False, include_context=False)
-    lines = [_line(each) for each in found[:_MAX_ERRORS]]
-    more = [f"- and {len(found) - _MAX_ERRORS} more problems"] if len(found) > _MAX_ERRORS else []
-    return "\n".join([f"The arguments of {name} are not valid, so it did not run:", *lines, *more])
-
-
-def _line(error: Any) -> str:
+def _problem(error: Any) -> str:
     if error["type"] == "json_invalid":
-        return f"- {error['msg']}"
+        return str(error["msg"])
     where = ".".join(map(str, error["loc"])) or "arguments"
     got = "" if error["type"] == "missing" else f", got {error['input']!r:.{_MAX_SHOWN_INPUT}}"
-    return f"- {where}: {error['msg']}{got}"
+    return f"{where}: {error['msg']}{got}"

@@ -62,6 +62,14 @@ def flat(schema: Mapping[str, Any]) -> Schema:
     return found
 
 
+def without_patterns(schema: Any) -> Any:
+    """Return a schema that can be validated without a regular expression, which may take forever."""
+    if not isinstance(schema, Mapping):
+        return schema
+    rest = {name: value for name, value in schema.items() if name not in {"pattern", "patternProperties"}}
+    return _with_schemas(rest, without_patterns)
+
+
 class _Flattener:
     """Writes the definitions of one schema where they are used. recursive: the names of the definitions that stay."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -24,10 +24,27 @@ Approval: TypeAlias = bool | Callable[..., Any]
 
 # Each may hold a connection of the database.
 THREADS = SiteThreads("streaming_chat.tools", 8)
+# That a model is told of. One wrong list may have thousands.
+_MAX_PROBLEMS = 10
 
 
-class InvalidArguments(ValueError):
-    """Arguments that do not fit the tool. Its text is written for the model: it says what is wrong in which field."""
+class ToolError(Exception):
+    """What a tool raises to tell the model why a call failed. Of any other error, the model learns no text.
+
+    Its text is written for the model: what is wrong, and what it can do about it.
+    """
+
+
+class InvalidArguments(ToolError, ValueError):
+    """Arguments that do not fit the tool. Its text says what is wrong in which field."""
+
+
+def invalid_arguments(name: str, problems: Sequence[str]) -> InvalidArguments:
+    """Return the error for the arguments of a call. problems: each with the field and what is wrong with it."""
+    lines = [f"- {problem}" for problem in problems[:_MAX_PROBLEMS]]
+    if more := len(problems) - len(lines):
+        lines.append(f"- and {more} more problems")
+    return InvalidArguments("\n".join([f"The arguments of {name} are not valid, so it did not run:", *lines]))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

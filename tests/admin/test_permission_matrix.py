@@ -35,6 +35,7 @@ from streaming_chat.models import (
     Review,
     SearchEntry,
     ShareLink,
+    ToolList,
     Verdict,
 )
 from streaming_chat.privacy.audit import record
@@ -79,6 +80,7 @@ ACTIONS = {
     "sharelink": set(),
     "accessrecord": set(),
     "accesstoken": set(),
+    "toollist": set(),
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -224,6 +226,10 @@ CASES = [
     Case("POST", "sharelink/find/", SEE, 302, form={"q": "{conversation}"}),
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, does=("revoke",), changes=True),
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, form={"transcript": "yes"}, does=("revoke",), changes=True),
+    # Lists of tools are of servers, not of people.
+    Case("GET", "toollist/", SEE, 200),
+    Case("GET", "toollist/", SEE, 200, words="{conversation}"),
+    Case("POST", "toollist/find/", SEE, 302, form={"q": "{conversation}"}),
     Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, words="curious", shows={"terms"}, reads=("list",)),
     Case("POST", "accessrecord/find/", AUDIT, 302, form={"q": "curious"}),
@@ -339,6 +345,7 @@ def make_rows() -> dict[str, str]:
             conversation=conversation, message=message, value="bad", labels=[CANARIES["label"]], by=rita
         )
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
+    ToolList.objects.create(server="https://tools.example/mcp", definitions="[]").conversations.add(conversation)
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
     finished = make_conversation(owner, title=CANARIES["title"], review_state="done")
     finished_reply = make_reply(finished, CANARIES["answer"])

@@ -325,6 +325,16 @@ class Tour:
         self.press("Revoke")
         expect(self.page.locator(".messagelist")).to_contain_text("The link is revoked.")
 
+    def toollist_changelist(self) -> None:
+        for number in range(math.ceil(len(self.rows + self.long_rows) / 10)):
+            self.go(url(self.name, p=number + 1))
+        self.expect_read(self.texts)
+        self.seek_each()
+
+    def toollist_find(self) -> None:
+        """The same of the lists of tools."""
+        assert self.page.request.get(url(self.name), max_redirects=0).status == 302
+
     def conversation_history(self) -> None:
         log(self.long, self.texts, self.rows[0].judge)
         self.go(url(self.name, self.long.pk))

@@ -94,9 +94,9 @@ class DeclarationTests(SimpleTestCase):
             ("context, *orders: int", "The tool find must take *orders: int by its name."),
             ("context, **orders: int", "The tool find must take **orders: int by its name."),
             ("context, order: int, /", "The tool find must take order: int by its name."),
-            ("context, _order: int", "The parameter _order of the tool find must not begin with an underscore."),
+            ("context, _order: int", "The parameter _order of the tool find needs another name."),
             ("context, order: threading.Thread", "The tool find cannot be declared: "),
-            ("context, model_config: int", "The tool find cannot be declared: "),
+            ("context, model_config: int", "The parameter model_config of the tool find needs another name."),
         ):
             names = {"threading": threading}
             exec(f"def find({parameters}): ...", names)  # noqa: S102  (a signature is what is tested)
