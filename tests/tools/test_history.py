@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from django.test import SimpleTestCase
 
 from streaming_chat.chats.prompts import fit
@@ -50,6 +51,7 @@ class TurnsTests(SimpleTestCase):
             assert len(kept) + omitted == len(turns)
 
 
+@pytest.mark.slow
 class ImportTests(SimpleTestCase):
     def test_nothing_that_runs_tools_is_imported_before_a_reply_has_some(self):
         code = """

@@ -44,6 +44,7 @@ _ANSWER: dict[str, Any] = {
         "output": {},
     },
     "required": ["call"],
+    "anyOf": [{"required": ["approved"]}, {"required": ["output"]}],
     "additionalProperties": False,
 }
 
