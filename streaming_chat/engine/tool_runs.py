@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import tool_calls
 from streaming_chat.protocol.events import Event
 from streaming_chat.protocol.storable_text import storable
-from streaming_chat.tools import InvalidArguments, Tool, ToolContext, result_text
+from streaming_chat.tools import InvalidArguments, Tool, ToolContext, ToolError, result_text
 from streaming_chat.tools.tool import THREADS
 
 from .call_log import NotedCall
@@ -31,6 +31,7 @@ _UNKNOWN_TOOL = "There is no tool named {name}."
 _TOO_MANY = f"This call was not run, because at most {MOST_CALLS} calls can be made at once."
 _NOT_JSON = "This call was not run, because its arguments are not complete JSON."
 _NO_PERMISSION = "This call was not run, because the user does not have permission for it."
+_NOT_JUDGED = "This call was not run, because the server was too busy."
 _FAILED = "The tool failed. The reference of the error is {ref}."
 _TOO_SLOW = "The tool did not answer within {seconds:g} seconds."
 _TOO_SLOW_WRITE = " It may have had its effect, or have it later: find that out before you call the tool again."
@@ -87,14 +88,31 @@ class PendingCall:
         """Find out whether it may run: set its result if not, and for what it must wait. place: among those of its step."""
         if place >= MOST_CALLS:
             self.end(tool_calls.ERROR, _TOO_MANY)
-        elif await self._can_run() and self.tool is not None:
+        else:
+            await self._in_time(self._judge())
+
+    async def judge_answered(self, answer: Answer) -> None:
+        """Find out whether it may run after an answer: the tool, the permission and the policy are looked at again."""
+        await self._in_time(self._judge_answered(answer))
+
+    async def _in_time(self, judging: Awaitable[None]) -> None:
+        """Await what calls the site's own code, which may find no free thread."""
+        seconds = conf.STREAMING_CHAT_TOOL_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                await judging
+        except TimeoutError:
+            logger.warning("Whether a tool of reply %s may run took longer than %s s.", self.context.message_id, seconds)
+            self.end(tool_calls.ERROR, _NOT_JUDGED)
+
+    async def _judge(self) -> None:
+        if await self._can_run() and self.tool is not None:
             if self.tool.runs == "client":
                 self.waits_for = "client"
             elif await self._needs_approval(self.tool):
                 self.waits_for = "approval"
 
-    async def judge_answered(self, answer: Answer) -> None:
-        """Find out whether it may run after an answer: the tool, the permission and the policy are looked at again."""
+    async def _judge_answered(self, answer: Answer) -> None:
         if answer.output is not None:
             self.end(tool_calls.OK, answer.output)
         elif not answer.approved:
@@ -121,6 +139,8 @@ class PendingCall:
             async with asyncio.timeout(seconds) as limit:
                 returned = await tool.call(self.context, self.parsed, key=self._key)
             status, output = tool_calls.OK, _cut(storable(result_text(returned)))
+        except ToolError as error:
+            status, output = tool_calls.ERROR, _cut(storable(str(error)))
         except Exception as error:  # noqa: BLE001  (a site's own function)
             if limit.expired():
                 status, output = self._too_slow(seconds)
@@ -164,6 +184,9 @@ class PendingCall:
     async def _needs_approval(self, tool: Tool) -> bool:
         try:
             return await tool.needs_approval(self.context, self.parsed)
+        except ToolError as error:
+            self.end(tool_calls.DENIED, storable(str(error)))
+            return False
         except Exception as error:  # noqa: BLE001  (a site's own policy)
             self.end(tool_calls.DENIED, self._failed("could not be allowed", error))
             return False

@@ -12,7 +12,7 @@ from pathlib import Path
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from streaming_chat.tools import Toolbox
+from streaming_chat.tools import Toolbox, ToolError
 
 tools = Toolbox()
 # Held by a test: what the tools named `held…` wait for, and whether one has begun.
@@ -112,6 +112,12 @@ async def held(context, name: str) -> str:
 def broken(context) -> str:
     """Break."""
     raise RuntimeError("a secret")
+
+
+@tools.tool
+def hopeless(context) -> str:
+    """Say why it cannot work."""
+    raise ToolError("Ask for the number first.")
 
 
 @tools.tool

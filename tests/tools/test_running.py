@@ -97,6 +97,7 @@ class RunningTests(ToolsCase):
             ("weather", '{"city": ', "error", "not complete JSON"),
             ("people", "{}", "denied", "permission"),
             ("broken", "{}", "error", "The tool failed"),
+            ("hopeless", "{}", "error", "Ask for the number first."),
             ("slow", "{}", "error", "within 0.1 seconds"),
             ("slow_write", "{}", "unknown", "may have had its effect"),
         ):
