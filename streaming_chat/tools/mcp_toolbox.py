@@ -91,7 +91,8 @@ class McpToolbox(Toolbox):
 
     async def tools(self, context: ToolContext) -> Sequence[Tool]:
         """Return the tools of a conversation: those that it began with. None of a server that cannot be reached."""
-        return [*self.declared.values(), *map(self._tool, filter(self._is_used, await self._definitions(context)))]
+        definitions = await self._definitions(context)
+        return [*self.declared.values(), *(self._tool(each) for each in definitions if self._is_used(each.name))]
 
     def permissions(self) -> set[str]:
         """Return the permissions that its tools ask for."""
@@ -136,7 +137,8 @@ class McpToolbox(Toolbox):
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 offered = await self._connected(context, Connection.offered)
-            found, seconds = await THREADS.call(usable, offered, self._prefix), _LIST_SECONDS
+            used = [each for each in offered if self._is_used(each["name"])]
+            found, seconds = await THREADS.call(usable, used, self._prefix), _LIST_SECONDS
         except Exception as error:  # noqa: BLE001  (also the site's own function for headers)
             logger.warning(
                 "The MCP server %s did not list its tools: %s", self.server, describe(error.__cause__ or error)
@@ -151,8 +153,8 @@ class McpToolbox(Toolbox):
         headers = await THREADS.call(self._headers, context) if callable(self._headers) else self._headers
         return await connected(self._url, headers, use)
 
-    def _is_used(self, definition: Definition) -> bool:
-        return self._only is None or definition.name in self._only
+    def _is_used(self, name: str) -> bool:
+        return self._only is None or name in self._only
 
     def _is_offered(self, tool: McpTool, offered: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether the server offers a tool with everything that its digest is of."""
