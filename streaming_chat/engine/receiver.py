@@ -118,15 +118,20 @@ class Receiver:
         function = self._order.site_context
         return await self._look_up(function) if function else None
 
+    def rest(self) -> None:
+        """Note that the provider is not asked, since the site's own code runs."""
+        self._upstream = self._unfinished = None
+        self.measurements.rest()
+
     def give(self, tools: Tools) -> None:
         """Let the models call these tools; those whose provider cannot be given any get none."""
         self.target, *self._others = [target.with_tools(tools) for target in (self.target, *self._others)]
 
     def begin_step(self, number: int, turns: Sequence[Turn]) -> None:
         """Note that the provider is asked once more. turns: what there is of this reply so far."""
+        self.measurements.begin_step(self._clock())
         if turns:
             self._others = []
-            self.measurements.begin_step(self._clock())
             self._history = self.target.prompt.turns if self._history is None else self._history
             self.target = self.target._replace(prompt=self.target.prompt.replace(turns=(*self._history, *turns)))
         self._stream.append([Event(STEP, {"number": number})])
@@ -135,8 +140,7 @@ class Receiver:
     def end_step(self) -> None:
         """Note that the provider has answered, and that tools run."""
         self._keep_state()
-        self._upstream = self._unfinished = None
-        self.measurements.rest()
+        self.rest()
 
     def add_results(self, results: list[Event]) -> None:
         """Append results of tools. They leave the model as much as without them."""

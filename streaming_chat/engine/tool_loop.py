@@ -64,6 +64,7 @@ class ToolLoop:
 
     async def receive(self, decide: Decide) -> Ending:
         """Receive the whole reply; return how it ended, or that it waits. decide: as for `Receiver.receive`."""
+        self._receiver.rest()
         if failed := await self._receiver.look_up() or await self._find_tools():
             return failed
         if (resumed := self._order.resumed) and await self._go_on(resumed):
@@ -142,7 +143,7 @@ class ToolLoop:
 
     async def _go_on(self, resumed: Resumed) -> bool:
         """Run the calls that were answered; return whether the reply still waits."""
-        self._receiver.end_step()
+        self._receiver.rest()
         open_calls = tool_calls.open_calls(self._stream.events)
         self._pending = [PendingCall.of(payload, self._tools, self._context) for payload in open_calls]
         await asyncio.gather(*(self._judge_answered(call, resumed.answers.get(call.id)) for call in self._pending))

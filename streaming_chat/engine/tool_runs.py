@@ -102,7 +102,9 @@ class PendingCall:
             async with asyncio.timeout(seconds):
                 await judging
         except TimeoutError:
-            logger.warning("Whether a tool of reply %s may run took longer than %s s.", self.context.message_id, seconds)
+            logger.warning(
+                "Whether a tool of reply %s may run took longer than %s s.", self.context.message_id, seconds
+            )
             self.end(tool_calls.ERROR, _NOT_JUDGED)
 
     async def _judge(self) -> None:
