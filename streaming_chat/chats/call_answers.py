@@ -93,17 +93,25 @@ def answer_calls(
         return Answered(_order(request, reply, using))
 
 
+def answer_for_staff(message_id: uuid.UUID, answers: Sequence[CallAnswer], *, by: Any) -> None:
+    """Answer calls from outside of the owner's requests; the reply goes on in this process. Blocking.
+
+    The caller has checked the permission `streaming_chat.answer_tool_call` of the user `by`. Raises as `answer_calls`, and
+    Message.DoesNotExist.
+    """
+    reply = Message.objects.using(live_database()).select_related("conversation__owner").get(pk=message_id)
+    # As for a message that the site's own code sends: the prompt is the owner's.
+    request = HttpRequest()
+    request.user = reply.conversation.owner or AnonymousUser()
+    if order := answer_calls(request, reply, answers, writer.worker, by=by).order:
+        runner.start_in_background(order)
+
+
 def go_on(message_id: uuid.UUID) -> None:
     """Go on in this process with a reply that waits for nothing any more: its worker died. Blocking. Raises nothing."""
     using = live_database()
     try:
-        replies = Message.objects.using(using).select_related("conversation__owner")
-        reply = replies.get(pk=message_id)
-        # As for a message that the site's own code sends.
-        request = HttpRequest()
-        request.user = reply.conversation.owner or AnonymousUser()
-        if order := answer_calls(request, reply, (), writer.worker, by=None).order:
-            runner.start_in_background(order)
+        answer_for_staff(message_id, (), by=None)
     except Exception as error:  # noqa: BLE001  (no slot, a shutdown, a model that is gone: it ends with what it has)
         logger.error("Reply %s could not be gone on with: %s", message_id, describe(error))
         waiting = LiveReply.objects.using(using).filter(pk=message_id, worker=NOBODY)

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from django.test import override_settings
 
 from streaming_chat.accounts.permissions import Permissions
+from streaming_chat.chats.call_answers import CallAnswer, answer_for_staff
 from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, ToolCall
 from streaming_chat.testing import read_stream
@@ -171,6 +172,15 @@ class AnswerTests(ApprovalCase):
         reply = self.begin()
         with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": "tests.tools.test_approval.OnlyStaff"}):
             assert self.answer(reply).status == 403
+
+    def test_by_staff(self):
+        """From outside of the owner's requests; the tool acts as the owner all the same."""
+        reply, staff = self.begin(), make_user("staff")
+        answer_for_staff(reply.pk, [CallAnswer(call="call_0", approved=True)], by=staff)
+        self.ended(reply.pk)
+
+        assert shop.ledger() == ["pay call_0 200"]
+        assert ToolCall.objects.get().by == staff
 
     def test_of_another_call(self):
         reply = self.begin()
