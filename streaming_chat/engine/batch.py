@@ -99,6 +99,8 @@ class RunSlice:
     def begin_at(self, index: int, position: int) -> None:
         """Leave out the events before this one."""
         self.events = list(events.merge(self.run.events[index : self.upto]))
+        if self.is_waiting and self.run.calls and self.run.calls.approval:
+            self.events.append(self.run.calls.approval)
         self.position = position
 
     def rows(self) -> Iterable[dict[str, Any]]:

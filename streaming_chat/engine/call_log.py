@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from streaming_chat.protocol.events import Event
+
 from .event_loops import call_in_loop
 
 
@@ -22,14 +24,18 @@ class NotedCall(NamedTuple):
 
 
 class CallLog:
-    """Of one run. starts: calls that are to run, in order. waits: for which the reply waits. noted: how often something
-    was noted that should be saved soon."""
+    """Of one run. starts: calls that are to run, in order. noted: how often something was noted that should be saved soon.
 
-    __slots__ = ("_loop", "_saved", "_waiters", "noted", "starts", "waits")
+    waits: calls for which the reply waits. approval: the last event then; readers see it once it is saved, since a client
+    may answer at once.
+    """
+
+    __slots__ = ("_loop", "_saved", "_waiters", "approval", "noted", "starts", "waits")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.starts: list[NotedCall] = []
         self.waits: list[NotedCall] = []
+        self.approval: Event | None = None
         self.noted = 0
         self._loop = loop
         self._saved = 0

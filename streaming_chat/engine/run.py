@@ -170,8 +170,10 @@ class Run:
             self._end()
 
     def mark_waiting(self) -> None:
-        """Note that it is saved that the reply waits. The readers stay. From the writer's thread."""
+        """Tell the readers, who stay, that the reply waits, since that is saved. From the writer's thread."""
         if self._state.advance(RunState.SAVED):
+            if self.calls is not None and self.calls.approval is not None:
+                call_in_loop(self._loop, self.stream.append, [self.calls.approval])
             self._end()
 
     @property

@@ -175,7 +175,7 @@ class ToolLoop:
         if waiting:
             self._log.waits = [call.noted for call in waiting]
             until = datetime.now(UTC) + timedelta(seconds=conf.STREAMING_CHAT_APPROVAL_SECONDS)
-            self._stream.append([tool_calls.approval((call.asked for call in waiting), until.isoformat())])
+            self._log.approval = tool_calls.approval((call.asked for call in waiting), until.isoformat())
         return bool(waiting)
 
 

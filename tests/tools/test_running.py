@@ -150,6 +150,43 @@ class RunningTests(ToolsCase):
 
             assert joined(followed.frames) == joined(exchange.frames[position + 1 :])
 
+    def test_a_later_step_is_asked_again(self):
+        """As the first one, if it failed before its first event."""
+        failed = Script(status=503, body={"error": {"message": "busy"}}, headers={"retry-after": "0"})
+        self.provider.script(call("clock"), failed, Script(["Noon."]))
+        reply = self.ask()
+
+        assert outcome(reply) == ("completed", "stop", "")
+        assert kinds(reply) == ["step", "text", "tool_call", "tool_result", "step", "text"]
+        assert sent_results(self.provider.calls[2].body) == ["12:00"]
+
+    def test_a_later_step_that_breaks(self):
+        """What there is of the reply stays, and the tools do not run again."""
+        order = '{"order": 1, "amount": "2"}'
+        self.provider.script(call("refund", order), Script(["It ", "is"], fault="reset", after=1))
+        reply = self.ask()
+
+        assert outcome(reply)[0] == "interrupted"
+        assert results(reply) == [("ok", "refunded 1")]
+        assert reply.text == "I look.\n\nIt "
+        assert [line for line in shop.ledger() if line.startswith("begin")] == ["begin 1"]
+
+    def test_texts_that_no_database_takes(self):
+        self.provider.script(call("weather", '{"city": "\\u0000\\ud83d"}'), Script(["Odd."]))
+        reply = self.ask()
+
+        assert outcome(reply) == ("completed", "stop", "")
+        assert not unpaired(reply.parts)
+
+    def test_ids_that_a_server_repeats(self):
+        """Each call of the loopback provider is call_0; the rows and the pairs are told apart all the same."""
+        self.provider.script(call("clock"), call("weather", '{"city": "Bonn"}'), Script(["Clear."]))
+        reply = self.ask()
+        ids = [part["id"] for part in reply.parts if part["kind"] == "tool_call"]
+
+        assert ids == ["call_0", "call_2_0"]
+        assert ToolCall.objects.filter(message=reply).count() == 2
+
     def test_a_model_without_tools_gets_none(self):
         self.provider.script(Script(["Hello."]))
         reply = self.ask(model="openai:other")
