@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from .context import ToolContext
 from .docstrings import Docstring, docstring_of
+from .results import result_text
 from .schemas import flat, problem_with
 from .tool import THREADS, Tool, invalid_arguments
 
@@ -38,10 +39,12 @@ class FunctionTool(Tool):
             problems = error.errors(include_url=False, include_context=False)
             raise invalid_arguments(self.name, [*map(_problem, problems)]) from None
 
-    async def call(self, context: ToolContext, arguments: BaseModel, *, key: str) -> Any:
+    async def call(self, context: ToolContext, arguments: BaseModel, *, key: str) -> str:
         """Call the function: in the event loop, or in a thread if it is not asynchronous."""
         named = {name: getattr(arguments, name) for name in type(arguments).model_fields}
-        return await THREADS.call(self.function, replace(context, key=key if self.idempotent else ""), **named)
+        result = await THREADS.call(self.function, replace(context, key=key if self.idempotent else ""), **named)
+        # In a thread, too: a queryset makes its query when its rows are needed.
+        return await THREADS.call(result_text, result)
 
 
 def function_tool(function: Callable[..., Any], *, name: str, **options: Any) -> FunctionTool:

@@ -43,7 +43,7 @@ def usable(offered: Iterable[Mapping[str, Any]], prefix: str) -> list[Definition
     for tool in offered:
         try:
             definition = definition_of(tool, prefix)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             logger.warning("The MCP tool %.80r is left out: %s", tool["name"], error)
             continue
         if found.setdefault(definition.name_for_model(prefix), definition) is not definition:
@@ -69,8 +69,11 @@ def digest_of(text: str) -> str:
 
 
 def definition_of(tool: Mapping[str, Any], prefix: str) -> Definition:
-    """Return what is used of a tool. Raises ValueError or RecursionError for one that cannot be used."""
-    parameters = flat(_storable(tool["parameters"]))
+    """Return what is used of a tool. Raises ValueError for one that cannot be used."""
+    try:
+        parameters = flat(_storable(tool["parameters"]))
+    except RecursionError:
+        raise ValueError("its schema is too deep") from None
     definition = Definition(storable(tool["name"]), storable(tool["description"]), parameters, tool["read_only"])
     if problem := problem_with(definition.name_for_model(prefix), parameters) or _problem_with_schema(parameters):
         raise ValueError(problem)

@@ -161,7 +161,7 @@ class McpToolbox(Toolbox):
         found = next((each for each in offered if each["name"] == tool.definition.name), None)
         try:
             return found is not None and self._tool(definition_of(found, self._prefix)).digest == tool.digest
-        except (ValueError, RecursionError):
+        except ValueError:
             return False
 
     def _tool(self, definition: Definition) -> McpTool:

@@ -100,8 +100,8 @@ class Tool:
             return self.approval
         return bool(await THREADS.call(self.approval, context, arguments))
 
-    async def call(self, context: ToolContext, arguments: BaseModel, *, key: str) -> Any:
-        """Run the tool and return its result. Raises what it raises. The caller limits the time.
+    async def call(self, context: ToolContext, arguments: BaseModel, *, key: str) -> str:
+        """Run the tool and return its result as text. Raises what it raises. The caller limits the time.
 
         key: the same for every attempt of this call; passed on only if the tool is idempotent.
         """

@@ -38,7 +38,8 @@ class UsableTests(SimpleTestCase):
             (offered(parameters={**OBJECT, "anyOf": [OBJECT]}), "must not have anyOf at the top"),
             (offered(parameters={**OBJECT, "properties": {"a": {"$ref": "file:///etc/passwd"}}}), "does not define"),
             (offered(parameters={**OBJECT, "properties": {"a": {"type": 5}}}), "is not a JSON schema"),
-            (offered(parameters=nested(5_000)), "too large"),
+            (offered(parameters=nested(100)), "too large"),
+            (offered(parameters=nested(5_000)), "too deep"),
             (offered(description="a" * 20_000), "have more than 16000 characters"),
         ):
             with self.subTest(reason), self.assertLogs("streaming_chat", "WARNING") as logs:
