@@ -17,7 +17,7 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import tool_calls
 from streaming_chat.protocol.events import Event
 from streaming_chat.protocol.storable_text import storable
-from streaming_chat.tools import InvalidArguments, Tool, ToolContext, ToolError, result_text
+from streaming_chat.tools import InvalidArguments, Tool, ToolContext, ToolError
 from streaming_chat.tools.tool import THREADS
 
 from .call_log import NotedCall
@@ -140,7 +140,7 @@ class PendingCall:
         try:
             async with asyncio.timeout(seconds) as limit:
                 returned = await tool.call(self.context, self.parsed, key=self._key)
-            status, output = tool_calls.OK, _cut(storable(result_text(returned)))
+            status, output = tool_calls.OK, _cut(storable(returned))
         except ToolError as error:
             status, output = tool_calls.ERROR, _cut(storable(str(error)))
         except Exception as error:  # noqa: BLE001  (a site's own function)
