@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streaming_chat.conf import conf
@@ -45,7 +45,7 @@ class PendingCall:
     """A call that a model has made. Its repr is the default one: no text in logs.
 
     tool: None if there is none of this name. parsed: its arguments. waits_for: "approval" or "client", or "" for nothing.
-    has_started: its tool has been called. result: its event, once there is one. answer: what a person has said to it.
+    has_started: its tool has been called. result: its event, once there is one. note: what the result begins with.
     """
 
     id: str
@@ -58,8 +58,7 @@ class PendingCall:
     waits_for: str = ""
     has_started: bool = False
     result: Event | None = None
-    answer: Answer | None = None
-    note: str = field(default="")
+    note: str = ""
 
     @classmethod
     def of(cls, payload: Mapping[str, Any], tools: Mapping[str, Tool], context: ToolContext) -> PendingCall:
