@@ -70,7 +70,7 @@ class Runner:
 
     def request_stop(self, message_id: uuid.UUID, by: str, position: int | None = None) -> None:
         """Ask for the end of a reply, whichever process writes it. Blocking."""
-        if run := self.find(message_id):
+        if (run := self.find(message_id)) and not run.is_waiting:
             run.request_stop(by, position)
         else:
             live = LiveReply.objects.using(live_database()).filter(pk=message_id)
