@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models import CharField, Value
 from django.db.models.functions import Concat, Left, StrIndex
 
 from streaming_chat.conf import conf
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.ending_journal import journal
-from streaming_chat.models import ProviderState, ReplyEvent, ToolCall
+from streaming_chat.models import ProviderState, ReplyEvent, ToolCall, ToolList
 from streaming_chat.notifiers import get_notifier
 
 # Longest time that a reader may keep the log from being emptied, in milliseconds.
@@ -33,6 +34,14 @@ def remove(message_ids: Sequence[uuid.UUID], using: str) -> None:
     # The rows stay: which tools ran, and who allowed them.
     ToolCall.objects.using(using).filter(message_id__in=message_ids).update(arguments="", output="", answer=None)
     transaction.on_commit(partial(_remove_outside_database, tuple(message_ids), using), using=using, robust=True)
+
+
+def remove_unused_tool_lists(using: str) -> None:
+    """Remove what servers of tools have offered to no conversation that is left: a server may describe a user's data."""
+    unused = ToolList.objects.using(using).filter(conversations=None)
+    # One that a conversation begins with at this moment stays.
+    with contextlib.suppress(IntegrityError):
+        write_transaction(lambda: unused._raw_delete(using), using=using)
 
 
 def remove_chosen_models(rows: Any) -> None:

@@ -35,6 +35,7 @@ from streaming_chat.models import (
     QuotaUse,
     Review,
     ShareLink,
+    ToolList,
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.search import backends, entries
@@ -120,6 +121,7 @@ def erase(owner: Owner) -> Iterator[int]:
     write_transaction(_tokens(owner).delete)
     yield from write_pages(_conversations(owner), _PAGE_SIZE, partial(_erase_conversations, owner))
     write_transaction(partial(_erase_elsewhere, owner))
+    copies.remove_unused_tool_lists(live_database())
     entries.purge(live_database())
     copies.empty_log(live_database())
 
@@ -143,6 +145,7 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
     Review.objects.using(using).filter(conversation_id__in=still).update(notes="")
     ShareLink.objects.using(using).filter(pk__in=still).delete()
+    ToolList.conversations.through.objects.using(using).filter(conversation_id__in=still).delete()
     Conversation.objects.using(using).filter(pk__in=still).update(
         owner=None, owner_key="", chat_id=None, title="", system_prompt="", metadata={}, erased_at=Now()
     )

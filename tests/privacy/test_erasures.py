@@ -25,6 +25,7 @@ from streaming_chat.models import (
     QuotaUse,
     ReplyEvent,
     ShareLink,
+    ToolList,
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import erasures
@@ -117,6 +118,17 @@ class EraseTests(TestCase):
         erase("ana")
 
         assert ShareLink.objects.get().conversation == others
+
+    def test_what_servers_of_tools_offered_to_them_alone_goes(self):
+        """A server may describe the data of a user."""
+        mine, shared = (ToolList.objects.create(server=name, digest=name, definitions="[]") for name in ("a", "b"))
+        conversation, others = make_conversation(), make_conversation(make_user("bo"))
+        mine.conversations.add(conversation)
+        shared.conversations.add(conversation, others)
+        erase("ana")
+
+        assert ToolList.objects.get() == shared
+        assert shared.conversations.get() == others
 
     def test_terms_by_which_they_were_sought_go_and_who_read_what_stays(self):
         staff, conversation = make_staff("staff"), make_conversation()

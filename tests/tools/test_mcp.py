@@ -204,13 +204,13 @@ class GoneTests(McpTestCase):
 
     def test_headers_that_cannot_be_made(self):
         def no_headers(context):
-            raise LookupError("the token of Ana")
+            raise LookupError(context.owner_key)
 
         with self.assertLogs("streaming_chat", "WARNING") as logs:
             assert self.tools(self.toolbox(headers=no_headers)) == {}
 
         assert "LookupError" in logs.output[0]
-        assert "Ana" not in logs.output[0]
+        assert self.context.owner_key not in logs.output[0]
 
     def test_a_server_that_goes_before_a_call(self):
         with self.own_server() as server:
