@@ -225,10 +225,15 @@ class Receiver:
             self.provider_states[max(self._step - 1, 0)] = json.dumps(list(state))
 
     @property
+    def awaits_later_step(self) -> bool:
+        """Whether the provider was asked again, and has sent nothing yet."""
+        return self._step > 1 and len(self._stream.events) == self._step_index
+
+    @property
     def _has_received(self) -> bool:
         """Whether anything was received in this step, or the reply is being ended."""
-        if self._step > 1 and self._state.current is RunState.RECEIVING:
-            return len(self._stream.events) > self._step_index
+        if self._state.current is RunState.RECEIVING:
+            return not self.awaits_later_step
         return self._state.current is not RunState.STARTING
 
     async def _look_up(self, function: ContextFunction) -> Ending | None:
