@@ -17,10 +17,9 @@ from streaming_chat.protocol.storable_text import storable
 
 from .schemas import flat, problem_with
 
-# OpenAI's limit for one request.
-_MAX_TOOLS = 128
-# Of one definition: what a model reads of it with each message. Larger ones cost more than they can be worth.
+# Of one definition, and of all: what is stored, and what a model reads with each message.
 _MAX_CHARS = 16_000
+_MAX_CHARS_OF_ALL = 500_000
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -32,25 +31,31 @@ class Definition(NamedTuple):
     parameters: dict[str, Any]
     read_only: bool
 
-    def name_for_model(self, prefix: str) -> str:
+    @property
+    def chars(self) -> int:
+        """The characters of all its texts, as JSON."""
+        return len(json.dumps(self))
+
+    def name_for_model(self, prefix: str = "") -> str:
         """Return the name with the characters that every API takes."""
         return prefix + _NOT_IN_NAMES.sub("_", self.name)
 
 
-def usable(offered: Iterable[Mapping[str, Any]], prefix: str) -> list[Definition]:
+def usable(offered: Iterable[Mapping[str, Any]]) -> list[Definition]:
     """Return the tools that a model can be given, and log why others cannot. Blocking: it reads schemas of any size."""
     found: dict[str, Definition] = {}
+    chars = 0
     for tool in offered:
         try:
-            definition = definition_of(tool, prefix)
+            definition = definition_of(tool)
+            if (name := definition.name_for_model()) in found:
+                raise ValueError("another one has this name")
+            if (chars := chars + definition.chars) > _MAX_CHARS_OF_ALL:
+                raise ValueError(f"all tools of the server have more than {_MAX_CHARS_OF_ALL} characters")
+            found[name] = definition
         except ValueError as error:
             logger.warning("The MCP tool %.80r is left out: %s", tool["name"], error)
-            continue
-        if found.setdefault(definition.name_for_model(prefix), definition) is not definition:
-            logger.warning("The MCP tool %.80r is left out: another one has this name.", tool["name"])
-    if len(found) > _MAX_TOOLS:
-        logger.warning("%s of %s MCP tools are left out: no more can be sent.", len(found) - _MAX_TOOLS, len(found))
-    return [*found.values()][:_MAX_TOOLS]
+    return [*found.values()]
 
 
 def as_text(definitions: Iterable[Definition]) -> str:
@@ -68,16 +73,16 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def definition_of(tool: Mapping[str, Any], prefix: str) -> Definition:
+def definition_of(tool: Mapping[str, Any]) -> Definition:
     """Return what is used of a tool. Raises ValueError for one that cannot be used."""
     try:
         parameters = flat(_storable(tool["parameters"]))
     except RecursionError:
         raise ValueError("its schema is too deep") from None
     definition = Definition(storable(tool["name"]), storable(tool["description"]), parameters, tool["read_only"])
-    if problem := problem_with(definition.name_for_model(prefix), parameters) or _problem_with_schema(parameters):
+    if problem := problem_with(definition.name_for_model(), parameters) or _problem_with_schema(parameters):
         raise ValueError(problem)
-    if len(json.dumps(definition)) > _MAX_CHARS:
+    if definition.chars > _MAX_CHARS:
         raise ValueError(f"its description and its schema have more than {_MAX_CHARS} characters")
     return definition
 

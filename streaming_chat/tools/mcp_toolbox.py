@@ -23,7 +23,7 @@ from .context import ToolContext
 from .frozen_lists import freeze, frozen_list
 from .mcp_client import Connection, ServerFailed, connected
 from .mcp_definitions import Definition, definition_of, usable
-from .schemas import without_patterns
+from .schemas import MAX_NAME_CHARS, without_patterns
 from .tool import THREADS, Tool, ToolError, invalid_arguments
 from .toolbox import Toolbox
 
@@ -41,6 +41,8 @@ _ASK_SECONDS = 10.0
 _RETRY_SECONDS = 30.0
 # Lists of different users that are kept.
 _MAX_LISTS = 1_000
+# OpenAI's limit for one request.
+_MAX_TOOLS = 128
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{0,32}")
 
 # For the model.
@@ -91,8 +93,10 @@ class McpToolbox(Toolbox):
 
     async def tools(self, context: ToolContext) -> Sequence[Tool]:
         """Return the tools of a conversation: those that it began with. None of a server that cannot be reached."""
-        definitions = await self._definitions(context)
-        return [*self.declared.values(), *(self._tool(each) for each in definitions if self._is_used(each.name))]
+        used = [each for each in await self._definitions(context) if self._is_used(each)]
+        if len(used) > _MAX_TOOLS:
+            logger.warning("%s tools of the MCP server %s are left out.", len(used) - _MAX_TOOLS, self.server)
+        return [*self.declared.values(), *map(self._tool, used[:_MAX_TOOLS])]
 
     def permissions(self) -> set[str]:
         """Return the permissions that its tools ask for."""
@@ -137,8 +141,7 @@ class McpToolbox(Toolbox):
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 offered = await self._connected(context, Connection.offered)
-            used = [each for each in offered if self._is_used(each["name"])]
-            found, seconds = await THREADS.call(usable, used, self._prefix), _LIST_SECONDS
+            found, seconds = await THREADS.call(usable, offered), _LIST_SECONDS
         except Exception as error:  # noqa: BLE001  (also the site's own function for headers)
             logger.warning(
                 "The MCP server %s did not list its tools: %s", self.server, describe(error.__cause__ or error)
@@ -153,14 +156,15 @@ class McpToolbox(Toolbox):
         headers = await THREADS.call(self._headers, context) if callable(self._headers) else self._headers
         return await connected(self._url, headers, use)
 
-    def _is_used(self, name: str) -> bool:
-        return self._only is None or name in self._only
+    def _is_used(self, definition: Definition) -> bool:
+        fits = len(definition.name_for_model(self._prefix)) <= MAX_NAME_CHARS
+        return fits and (self._only is None or definition.name in self._only)
 
     def _is_offered(self, tool: McpTool, offered: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether the server offers a tool with everything that its digest is of."""
         found = next((each for each in offered if each["name"] == tool.definition.name), None)
         try:
-            return found is not None and self._tool(definition_of(found, self._prefix)).digest == tool.digest
+            return found is not None and self._tool(definition_of(found)).digest == tool.digest
         except ValueError:
             return False
 

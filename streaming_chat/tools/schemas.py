@@ -16,7 +16,8 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_NAME_CHARS = 64
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
 _NOT_AT_TOP = ("anyOf", "oneOf", "allOf", "enum", "not")
 _DEFINITIONS = "#/$defs/"
 # Keys whose values are schemas by name, where "title" is the name of a field, and keys whose values are no schemas.

@@ -66,6 +66,14 @@ def change() -> str:
 
 
 @server.tool()
+def grow() -> str:
+    """Offer more tools than a request can have."""
+    for number in range(150):
+        server.add_tool(add, name=f"a_tool_with_a_name_that_is_rather_long_{number}")
+    return "grown"
+
+
+@server.tool()
 def die() -> str:
     """End the process."""
     note("die")

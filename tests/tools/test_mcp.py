@@ -112,6 +112,22 @@ class ListTests(McpTestCase):
         assert toolbox.open_writes() == []
         assert self.toolbox().open_writes() == ["a tool of its server"]
 
+    def test_two_toolboxes_of_one_server_in_a_conversation(self):
+        reading, writing = self.toolbox(only=["add"]), self.toolbox(only=["shop.write"], prefix="shop_", approval=True)
+
+        assert [*self.tools(reading)] == ["add"]
+        assert [*self.tools(writing)] == ["shop_shop_write"]
+
+    def test_what_a_request_cannot_have(self):
+        with self.own_server() as server:
+            self.call(self.tools(self.toolbox(server), ToolContext())["grow"])
+            with self.assertLogs("streaming_chat", "WARNING") as logs:
+                assert len(self.tools(self.toolbox(server))) == 128
+
+            assert "tools of the MCP server" in logs.output[0]
+            # With this prefix, the other names are too long.
+            assert all(len(name) <= 64 for name in self.tools(self.toolbox(server, prefix="a" * 32)))
+
     def test_functions_beside_it(self):
         toolbox = self.toolbox(only=["add"])
         toolbox.tool(name="now")(lambda context: "12:00")

@@ -25,7 +25,7 @@ def nested(depth):
 
 class UsableTests(SimpleTestCase):
     def found(self, *tools, prefix=""):
-        return [definition.name_for_model(prefix) for definition in usable(tools, prefix)]
+        return [definition.name_for_model(prefix) for definition in usable(tools)]
 
     def test_names(self):
         assert self.found(offered("a.b/c"), offered("d"), prefix="x_") == ["x_a_b_c", "x_d"]
@@ -48,20 +48,21 @@ class UsableTests(SimpleTestCase):
 
     def test_two_of_one_name(self):
         with self.assertLogs("streaming_chat", "WARNING"):
-            found = usable([offered("a.b", "first"), offered("a_b", "second")], "")
+            found = usable([offered("a.b", "first"), offered("a_b", "second")])
 
         assert [definition.description for definition in found] == ["first"]
 
-    def test_there_is_a_largest_number(self):
+    def test_all_together_have_a_limit(self):
+        """They are stored for each list, and are a part of each prompt."""
         with self.assertLogs("streaming_chat", "WARNING") as logs:
-            assert len(self.found(*(offered(f"find_{number}") for number in range(200)))) == 128
+            found = self.found(*(offered(f"find_{number}", "a" * 10_000) for number in range(60)))
 
-        assert "72 of 200 MCP tools are left out" in logs.output[0]
+        assert found == [f"find_{number}" for number in range(49)]
+        assert "have more than 500000 characters" in logs.output[0]
 
     def test_what_a_database_cannot_store(self):
-        [definition] = usable(
-            [offered(description="a\0\ud800", parameters={**OBJECT, "title": "\0", "$comment": "\0"})], ""
-        )
+        parameters = {**OBJECT, "title": "\0", "$comment": "\0"}
+        [definition] = usable([offered(description="a\0\ud800", parameters=parameters)])
 
         assert "\0" not in json.dumps(definition)
         assert "\\u0000" not in as_text([definition])
