@@ -57,6 +57,7 @@ KINDS = {
     f"chat/api/messages/{M}/html": OF,
     f"chat/api/messages/{M}/events": OF,
     f"chat/api/messages/{M}/stop": OF,
+    f"chat/api/messages/{M}/answers": OF,
     f"chat/api/messages/{M}/regenerate": OF,
     f"chat/api/messages/{M}/continue": OF,
     f"chat/api/messages/{M}/feedback": OF,
@@ -168,6 +169,7 @@ HISTORY = [
 BODIES: dict[str, Any] = {
     "PATCH chat/api/conversations/<uuid:conversation_id>": {"title": "Taken"},
     "PUT chat/api/messages/<uuid:message_id>/feedback": {"value": -1},
+    "POST chat/api/messages/<uuid:message_id>/answers": {"answers": [{"call": "call_0", "approved": True}]},
     "POST chat/api/conversations/<uuid:conversation_id>/messages": {"content": "Taken"},
     "POST chat/api/messages": {"content": "Taken"},
     "POST chat/api/conversations/search": {"search": SECRET},

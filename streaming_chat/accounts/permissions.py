@@ -93,6 +93,10 @@ class Permissions(Backend):
         """Whether they may end a reply of this conversation of theirs."""
         return True
 
+    def may_answer(self, request: HttpRequest, owner: Owner, conversation: Conversation) -> bool:
+        """Whether they may allow the tool calls of this conversation of theirs, or return what a client's tool found."""
+        return True
+
     def may_use_model(self, request: HttpRequest, owner: Owner, model: str) -> bool:
         """Whether they may use this model, which STREAMING_CHAT_MODELS allows."""
         return True

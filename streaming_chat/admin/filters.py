@@ -206,7 +206,7 @@ class ReplyStatusFilter(_ChoiceFilter):
 
     title = _("status")
     parameter_name = "status"
-    options = tuple(choice for choice in Status.choices if choice[0] != Status.STREAMING)
+    options = tuple(choice for choice in Status.choices if choice[0] not in endings.LIVE)
 
     def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
         return queryset.filter(status=value, role=Message.Role.ASSISTANT)

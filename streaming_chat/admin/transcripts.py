@@ -22,6 +22,7 @@ from streaming_chat.chats.tree import Siblings, Tree
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.models import BlockedOwner, Conversation, Feedback, LiveReply, Message, Status
+from streaming_chat.protocol import endings
 from streaming_chat.protocol.storable_text import storable_value
 from streaming_chat.rendering.ending_sentences import describe_to_staff
 
@@ -125,7 +126,7 @@ class Transcript:
         extends the query of the conversation. Returns None if the conversation, or the message in it, does not exist. The
         reply of a dead worker is recovered first.
         """
-        recover_abandoned(LiveReply.objects.filter(conversation_id=pk))
+        recover_abandoned(LiveReply.objects.filter(conversation_id=pk), may_go_on=True)
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
         rows = {row.id: row for row in read_rows(pk)}
         if conversation is None or (through is not None and through not in rows):
@@ -133,7 +134,7 @@ class Transcript:
         tree = Tree((row.id, row.parent) for row in rows.values())
         owners = tree.path_to(conversation.head_id or tree.newest())
         flags = find_flags(list(rows.values()), tree, owners)
-        live = next((row.id for row in rows.values() if row.status == Status.STREAMING), None)
+        live = next((row.id for row in rows.values() if row.status in endings.LIVE), None)
         focus = through or _message_found(rows.values(), query) or (flags[0].message if flags else live)
         branch = tree.path_through(focus) if focus else owners
         last = branch[-1] if branch else None

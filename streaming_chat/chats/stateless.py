@@ -20,9 +20,11 @@ from django.utils.crypto import salted_hmac
 
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.conf import conf
-from streaming_chat.models import Message, Status
+from streaming_chat.models import Message
+from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import TOOL_CALL
 from streaming_chat.providers.base import Turn
+from streaming_chat.providers.tool_turns import has_steps
 
 from .history import MAX_MESSAGES
 from .send_request import SendRequest
@@ -70,7 +72,7 @@ def _replies(owner: Owner, digests: Sequence[str], texts: Sequence[str], using: 
 
     Of several chats with the same words, the one that has not gone on comes first, then the newest.
     """
-    replies = Message.objects.using(using).for_owner(owner.key).exclude(status=Status.STREAMING)
+    replies = Message.objects.using(using).for_owner(owner.key).exclude(status__in=endings.LIVE)
     replies = replies.filter(
         history_digest__in=digests,
         text__in=texts,
@@ -86,7 +88,8 @@ def _replies(owner: Owner, digests: Sequence[str], texts: Sequence[str], using: 
 def _is_same(reply: Message, turn: Turn) -> bool:
     if reply.text != turn.text:
         return False
-    calls = reply.parts if reply.has_more_than_text else []
+    # The client knows nothing of the site's own tools.
+    calls = reply.parts if reply.has_more_than_text and not has_steps(reply.parts) else []
     return _call_ids(calls) == _call_ids(turn.parts)
 
 

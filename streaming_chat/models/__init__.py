@@ -14,15 +14,17 @@ from .conversations import (
 )
 from .owners import BlockedOwner, DailyOwnerUsage
 from .quotas import QuotaUse
-from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
+from .replies import NOBODY, Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
 from .reviews import Review, ReviewNotes, ReviewState, Verdict
 from .search import SearchEntry
 from .share_links import ShareLink
+from .tool_calls import ToolCall
 from .tool_lists import ToolList
 from .usage import DailyUsage, ModelTitle
 
 __all__ = [
     "METADATA_KEYS",
+    "NOBODY",
     "AccessRecord",
     "AccessToken",
     "AccessedOwner",
@@ -48,6 +50,7 @@ __all__ = [
     "SearchEntry",
     "ShareLink",
     "Status",
+    "ToolCall",
     "ToolList",
     "Verdict",
     "usage_of",

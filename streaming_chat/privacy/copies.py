@@ -18,7 +18,7 @@ from django.db.models.functions import Concat, Left, StrIndex
 from streaming_chat.conf import conf
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.ending_journal import journal
-from streaming_chat.models import ProviderState, ReplyEvent, Review, ReviewNotes, ToolList, Verdict
+from streaming_chat.models import ProviderState, ReplyEvent, Review, ReviewNotes, ToolCall, ToolList, Verdict
 from streaming_chat.notifiers import get_notifier
 
 # Longest time that a reader may keep the log from being emptied, in milliseconds.
@@ -32,6 +32,8 @@ def remove(message_ids: Sequence[uuid.UUID], using: str) -> None:
     """
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
     ProviderState.objects.using(using).filter(message_id__in=message_ids).delete()
+    # The rows stay: which tools ran, and who allowed them.
+    ToolCall.objects.using(using).filter(message_id__in=message_ids).update(arguments="", output="", answer=None)
     transaction.on_commit(partial(_remove_outside_database, tuple(message_ids), using), using=using, robust=True)
 
 

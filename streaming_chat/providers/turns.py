@@ -42,7 +42,7 @@ def in_pairs(turns: Sequence[Turn]) -> Sequence[Turn]:
 def _paired(turns: Sequence[Turn]) -> Iterator[Turn]:
     for (before, turn), (_turn, after) in pairwise(pairwise([_NONE, *turns, _NONE])):
         called, answered = _ids(before.calls), _ids(after.results)
-        yield Turn(turn.role, [kept for part in turn.parts for kept in _kept(part, called, answered)])
+        yield Turn(turn.role, [kept for part in turn.parts for kept in _kept(part, called, answered)], turn.state)
 
 
 def _ids(parts: Iterable[Part]) -> set[str]:

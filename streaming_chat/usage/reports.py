@@ -56,7 +56,7 @@ class Totals:
         """Add a row of DailyUsage."""
         self.statuses[row.status] += row.replies
         # Failed replies cost nothing, or little if the model only reasoned, and live ones are not known yet.
-        if row.status not in {endings.FAILED, endings.STREAMING}:
+        if row.status not in {endings.FAILED, *endings.LIVE}:
             self.uncosted += row.uncosted
         for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(row, name))

@@ -38,6 +38,8 @@ STATUSES = {
     "not_found": 404,
     "conversation_full": 422,
     "reply_in_progress": 409,
+    "already_answered": 409,
+    "not_waiting": 409,
     "too_many_replies": 429,
     "too_many_streams": 429,
     "too_many_regenerations": 429,

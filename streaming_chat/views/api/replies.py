@@ -67,7 +67,7 @@ def begin_reply(
     sent = send(request, owner, send_request, writer.worker)
     # At once: whatever fails from here on, the rows must not be left without their run.
     run = start_run(request, sent.order) if sent.order else None
-    position = 0 if sent.order else _resumed_position(request, sent.message_id)
+    position = 0 if sent.order else resumed_position(request, sent.message_id)
     finish = None if stream else partial(answer_whole or _answer_with_turn, owner, sent.message_id)
     access = owner_access(request, owner)
     return answer_with_reply(sent.message_id, run, access, position=position, finish=finish, **options)
@@ -193,7 +193,7 @@ def grace_seconds(policy: str | None) -> float | None:
     return 0 if policy == "stop" else conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS
 
 
-def _resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
+def resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
     """Return where a repeated send goes on: where the client was, or from the beginning."""
     event_id = request.headers.get("Last-Event-ID", "")
     if not event_id.startswith(f"{message_id}/"):

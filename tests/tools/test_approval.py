@@ -1,0 +1,302 @@
+"""Replies that wait for a person: nothing runs before the answer, and each answer counts once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from django.db.models.functions import Now
+from django.test import override_settings
+
+from streaming_chat.accounts.permissions import Permissions
+from streaming_chat.chats.call_answers import CallAnswer, answer_for_staff
+from streaming_chat.engine.recovery import recover_abandoned
+from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, ToolCall
+from streaming_chat.testing import read_stream
+from tests.factories import make_user
+from tests.native import Api
+from tests.provider_server import Script
+from tests.servers import Browser, ThreadServer, outcome
+
+from . import shop
+from .cases import ToolsCase, joined, kinds, results, rows, unpaired, waiting
+
+PAY = ("pay", '{"amount": 200}')
+
+
+class OnlyStaff(Permissions):
+    """Owners may not answer."""
+
+    def may_answer(self, request, owner, conversation):
+        return False
+
+
+class ApprovalCase(ToolsCase):
+    def begin(self, *calls, answer="Paid."):
+        """Send, and return the reply once it waits, and the exchange that follows it."""
+        self.provider.script(Script(["I pay."], tool_calls=list(calls or [PAY])), Script([answer]))
+        self.exchange = self.browser.send("Pay", model="openai:any")
+        self.exchange.until(lambda: self.exchange.frames and self.exchange.frames[-1].event == "approval")
+        # A client may answer at once: the question is saved before anybody sees it.
+        return Message.objects.get(pk=self.exchange.message_id, status="waiting")
+
+    def answer(self, reply, *answers, browser=None, **fields):
+        answers = [{"call": "call_0", "approved": True, **fields}] if not answers else [*answers]
+        return (browser or self.browser).post(f"api/messages/{reply.pk}/answers", {"answers": answers})
+
+    def tearDown(self):
+        # What is left waiting would be live for the checks of the next test.
+        LiveReply.objects.filter(worker="").request_stop("user")
+        recover_abandoned(LiveReply.objects.all())
+        super().tearDown()
+
+
+class WaitingTests(ApprovalCase):
+    def test_nothing_runs_and_nothing_is_held(self):
+        reply = self.begin()
+        live = LiveReply.objects.get()
+
+        assert (live.worker, live.slot, live.stop) == ("", None, None)
+        assert live.expires_at > Message.objects.annotate(now=Now()).first().now + timedelta(hours=23)
+        assert Conversation.objects.get().last_status == "waiting"
+        assert rows(reply) == [("pay", "waiting")]
+        assert shop.ledger() == []
+        shown = self.browser.get(f"api/messages/{reply.pk}").json()
+        assert (shown["status"], shown["parts"][-1]["kind"]) == ("waiting", "approval")
+        assert shown["parts"][-1]["calls"] == [{"id": "call_0", "runs": "server", "editable": True}]
+
+    def test_an_amount_that_needs_no_approval(self):
+        self.provider.script(Script(tool_calls=[("pay", '{"amount": 5}')]), Script(["Paid."]))
+        reply = self.ask()
+
+        assert results(reply) == [("ok", "paid 5")]
+
+    def test_the_reader_sees_the_rest(self):
+        """The connection that saw the question sees what follows the answer, at the next position."""
+        reply = self.begin()
+        self.answer(reply).json()
+        self.exchange.rest()
+        reply = self.ended(reply.pk)
+
+        assert outcome(reply) == ("completed", "stop", "")
+        assert kinds(reply) == ["step", "text", "tool_call", "approval", "tool_result", "step", "text"]
+        assert self.exchange.text == reply.text == "I pay.\n\nPaid."
+        positions = [frame.position for frame in self.exchange.frames if frame.position]
+        assert positions == sorted(positions)
+        assert positions[-1] == reply.position
+        assert (reply.input_tokens, reply.output_tokens) == (14, 8)
+        assert Conversation.objects.get().output_tokens == 8
+        assert shop.ledger() == ["pay call_0 200"]
+
+    def test_resuming_at_every_event(self):
+        """While it waits, and after it has ended: the frames that were seen and those that follow are the whole reply."""
+        reply = self.begin()
+        seen = [frame.id for frame in self.exchange.frames]
+        followers = [self.browser.follow(reply.pk, last_id) for last_id in seen]
+        self.answer(reply).json()
+        self.ended(reply.pk)
+        whole = joined(self.browser.follow(reply.pk).rest().frames)
+
+        assert joined(self.exchange.rest().frames) == whole
+        for number, follower in enumerate(followers, 1):
+            assert joined([*self.exchange.frames[:number], *follower.rest().frames]) == whole
+            later = self.browser.follow(reply.pk, seen[number - 1]).rest()
+            assert joined([*self.exchange.frames[:number], *later.frames]) == whole
+
+    def test_a_denial_and_its_reason(self):
+        reply = self.begin(answer="Then not.")
+        self.answer(reply, {"call": "call_0", "approved": False, "reason": "Too much"}).json()
+        reply = self.ended(reply.pk)
+
+        [(status, output)] = results(reply)
+        assert (status, "Too much" in output) == ("denied", True)
+        assert shop.ledger() == []
+        assert rows(reply) == [("pay", "denied")]
+        assert ToolCall.objects.get().by == self.browser.user
+
+    def test_changed_arguments(self):
+        reply = self.begin()
+        refused = self.answer(reply, arguments={"amount": "much"})
+        assert (refused.status, refused.json()["error"]["code"]) == (422, "invalid")
+        self.answer(reply, arguments={"amount": 150}).json()
+        reply = self.ended(reply.pk)
+
+        assert shop.ledger() == ["pay call_0 150"]
+        assert 'changed the arguments of this call to {"amount": 150}' in results(reply)[0][1]
+
+    def test_calls_that_need_no_approval_run_at_once(self):
+        reply = self.begin(PAY, ("clock", "{}"), ("pay", '{"amount": 300}'))
+
+        assert rows(reply) == [("pay", "waiting"), ("clock", "ok"), ("pay", "waiting")]
+
+        self.answer(reply, {"call": "call_2", "approved": True}).json()
+        assert LiveReply.objects.get().worker == ""
+        assert shop.ledger() == []
+
+        self.answer(reply, {"call": "call_0", "approved": False}).json()
+        reply = self.ended(reply.pk)
+
+        assert [status for status, _text in results(reply)] == ["ok", "denied", "ok"]
+        assert shop.ledger() == ["pay call_2 300"]
+        last = [message for message in self.provider.calls[-1].body["messages"] if message["role"] == "tool"]
+        assert [message["tool_call_id"] for message in last] == ["call_0", "call_1", "call_2"]
+
+
+class AnswerTests(ApprovalCase):
+    def test_again_and_differently(self):
+        reply = self.begin()
+        self.answer(reply).json()
+        self.ended(reply.pk)
+        again, other = self.answer(reply), self.answer(reply, {"call": "call_0", "approved": False})
+
+        assert again.status == 200
+        assert (other.status, other.json()["error"]["code"]) == (409, "already_answered")
+        assert len(shop.ledger()) == 1
+
+    def test_ten_at_once(self):
+        reply = self.begin()
+        with ThreadPoolExecutor(10) as pool:
+            statuses = [*pool.map(lambda _number: self.answer(reply).status, range(10))]
+        self.ended(reply.pk)
+
+        assert statuses == [200] * 10
+        assert len(shop.ledger()) == 1
+
+    def test_by_a_stranger(self):
+        reply = self.begin()
+        stranger = Browser(self.server.port, make_user("stranger"))
+        self.addCleanup(stranger.close)
+        refused = self.answer(reply, browser=stranger)
+
+        assert (refused.status, refused.json()["error"]["code"]) == (404, "not_found")
+        assert shop.ledger() == []
+
+    def test_without_the_permission(self):
+        reply = self.begin()
+        with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": "tests.tools.test_approval.OnlyStaff"}):
+            assert self.answer(reply).status == 403
+
+    def test_by_staff(self):
+        """From outside of the owner's requests; the tool acts as the owner all the same."""
+        reply, staff = self.begin(), make_user("staff")
+        answer_for_staff(reply.pk, [CallAnswer(call="call_0", approved=True)], by=staff)
+        self.ended(reply.pk)
+
+        assert shop.ledger() == ["pay call_0 200"]
+        assert ToolCall.objects.get().by == staff
+
+    def test_of_another_call(self):
+        reply = self.begin()
+
+        assert self.answer(reply, {"call": "call_9", "approved": True}).status == 422
+        assert self.answer(reply, {"call": "call_0", "output": "x"}).status == 422
+
+    def test_on_another_device(self):
+        """Another session of the owner, on another server."""
+        reply = self.begin()
+        with ThreadServer() as other:
+            browser = Browser(other.port, self.browser.user)
+            self.answer(reply, browser=browser).json()
+            browser.follow(reply.pk).rest()
+            browser.close()
+
+        assert outcome(self.ended(reply.pk)) == ("completed", "stop", "")
+        assert len(shop.ledger()) == 1
+
+    def test_after_expiry(self):
+        reply = self.begin()
+        LiveReply.objects.update(expires_at=Now() - timedelta(seconds=1))
+        refused = self.answer(reply)
+        reply = self.ended(reply.pk)
+
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "not_waiting")
+        assert outcome(reply) == ("stopped", "approval_expired", "")
+        assert [status for status, _text in results(reply)] == ["denied"]
+        assert rows(reply) == [("pay", "denied")]
+        assert shop.ledger() == []
+
+    def test_after_the_tool_has_changed(self):
+        reply = self.begin()
+        ToolCall.objects.update(digest="another")
+        self.answer(reply).json()
+        reply = self.ended(reply.pk)
+
+        [(status, output)] = results(reply)
+        assert (status, "has changed" in output) == ("error", True)
+        assert shop.ledger() == []
+
+    def test_of_a_user_who_was_deactivated_before_the_call_ran(self):
+        reply = self.begin()
+        order = ToolCall.objects.get()
+        assert order.status == "waiting"
+        self.browser.user.is_active = False
+        self.browser.user.save()
+
+        assert self.answer(reply).status in (401, 403)
+        assert shop.ledger() == []
+
+    def test_another_message_must_wait(self):
+        reply = self.begin()
+        refused = self.browser.post(f"api/conversations/{reply.conversation_id}/messages", {"content": "Well?"})
+
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "reply_in_progress")
+
+    def test_stop(self):
+        reply = self.begin()
+        stopped = self.browser.stop(reply.pk)
+
+        assert (stopped.status, stopped.json()["status"]) == (200, "stopped")
+        reply = self.ended(reply.pk)
+        assert [status for status, _text in results(reply)] == ["cancelled"]
+        assert not unpaired(reply.parts)
+        self.exchange.rest()
+        assert self.exchange.endings[0].event == "stopped"
+
+    def test_under_wsgi(self):
+        """The send is answered as soon as the reply waits; the answer streams what follows."""
+        api = Api(self.browser.user)
+        self.provider.script(Script(["I pay."], tool_calls=[PAY]), Script(["Paid."]))
+        sent = api.post("api/messages", {"content": "Pay", "model": "openai:any", "stream": False})
+        reply = waiting(sent.json()["message"]["id"])
+        body = {"answers": [{"call": "call_0", "approved": True}], "stream": True}
+        streamed = read_stream(api.post(f"api/messages/{reply.pk}/answers", body))
+
+        assert sent.status_code == 202
+        assert streamed.text == "\n\nPaid."
+        assert streamed.end["status"] == "completed"
+
+    def test_without_a_stream_the_answer_is_that_it_waits(self):
+        self.provider.script(Script(["I pay."], tool_calls=[PAY]))
+        sent = self.browser.send("Pay", model="openai:any", stream=False)
+
+        assert (sent.status, sent.json()["message"]["status"]) == (202, "waiting")
+        assert LiveReply.objects.get().worker == ""
+
+
+class ClientToolTests(ApprovalCase):
+    LOCATE = ("locate", '{"precise": true}')
+
+    def test_the_client_returns_the_output(self):
+        reply = self.begin(self.LOCATE, answer="You are in Köln.")
+
+        assert ReplyEvent.objects.get(kind="approval").payload["calls"] == [
+            {"id": "call_0", "runs": "client", "editable": False}
+        ]
+
+        self.answer(reply, {"call": "call_0", "output": {"city": "Köln"}}).json()
+        reply = self.ended(reply.pk)
+
+        assert results(reply) == [("ok", '{"city": "Köln"}')]
+        assert rows(reply) == [("locate", "ok")]
+        assert self.provider.calls[-1].body["messages"][-1]["content"] == '{"city": "Köln"}'
+
+    def test_an_output_is_limited(self):
+        reply = self.begin(self.LOCATE)
+        with override_settings(STREAMING_CHAT_MAX_TOOL_OUTPUT_CHARS=10):
+            self.answer(reply, {"call": "call_0", "output": "x" * 100}).json()
+        reply = self.ended(reply.pk)
+
+        assert results(reply) == [("ok", "x" * 10 + "\n[The output was cut off.]")]
+
+    def test_an_approval_is_no_output(self):
+        reply = self.begin(self.LOCATE)
+
+        assert self.answer(reply).status == 422
