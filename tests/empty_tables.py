@@ -11,7 +11,7 @@ from django.test import TransactionTestCase
 
 
 def empty_tables(case: TransactionTestCase) -> None:
-    """Delete all rows but those that the migrations made. Takes the place of `TransactionTestCase._fixture_teardown`."""
+    """Delete all rows except the migrations' own. Takes the place of `TransactionTestCase._fixture_teardown`."""
     # Models can be imported only once Django is set up.
     from django.contrib.contenttypes.models import ContentType
 

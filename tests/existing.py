@@ -225,7 +225,7 @@ def _check_admin(browser: Browser, start: dict[str, Any]) -> None:
 
 
 def _check_owner(browser: Browser, owner: str, account: str) -> None:
-    """Block and unblock whoever this is. owner, account: addresses of pages in the admin."""
+    """Block and unblock this owner. owner, account: addresses of pages in the admin."""
     assert account in _check_page(browser, owner)
     for action, form, status in (("block", {"reason": "Spam"}, 403), ("unblock", {}, 200)):
         done = browser.ask("POST", f"{owner}{action}/", urlencode(form), "application/x-www-form-urlencoded")

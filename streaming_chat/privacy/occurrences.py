@@ -1,4 +1,4 @@
-"""Where the passages of a redaction are: in messages, and in the texts beside them. Changes nothing."""
+"""Where the passages of a redaction are: in messages, and in the texts that belong to them. Changes nothing."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ CANARIES = {
         *("comment", "notes", "label", "correction", "terms"),
     )
 }
-# Why somebody is blocked. It is of the staff, so it is no canary: whoever may block sees it, and reads no text.
+# The reason of a block. Staff have written it, so it is no canary: users who may block see it without reading texts.
 WHY = "Sends the same words all day"
 SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "comment"}
 
@@ -120,7 +120,7 @@ class Case:
 
     needs: the permissions that it requires. status: for users who have them. query, form: with placeholders such as
     {conversation} and {reply} for ids. words: of the search that the address names. shows: the texts that it shows to users
-    who may read. exports: those that it shows to users who may export, besides. reads: the access record that it leaves for
+    who may read. exports: further ones, which it shows to users who may export. reads: the access record that it leaves for
     users who may read; does: the one that it leaves for every user. changes: whether it changes rows. of: what the
     conversation that it is about is called in the ids: "live " has a live reply, the review of "finished " is finished.
     """

@@ -240,13 +240,17 @@ def test_a_table_gains_rows_and_keeps_those_that_were_there(page: Page):
     page.evaluate("window.open_()")
     for number, (body, rows) in enumerate(steps):
         page.evaluate("(text) => window.shown.draw(text, { isComplete: true })", head + body)
-        shown = page.evaluate(
-            "[...document.querySelectorAll('tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        # A busy browser draws in its next frame.
+        page.wait_for_function(
+            """(rows) => {
+                const cells = (row) => [...row.cells].map((cell) => cell.textContent);
+                return JSON.stringify([...document.querySelectorAll("tbody tr")].map(cells)) === JSON.stringify(rows);
+            }""",
+            arg=rows,
         )
         if number == 0:
             page.evaluate("window.kept = document.querySelector('tbody tr')")
 
-        assert shown == rows
         assert page.evaluate("window.kept === document.querySelector('tbody tr')")
         assert page.locator("td").nth(1).get_attribute("align") == "center"
         assert page.locator("td strong").count() == 1

@@ -167,7 +167,7 @@ class TestUnfold:
         assert not ShareLink.objects.exists()
 
     def test_every_action_is_tested(self, staff, conversation):
-        """Those that a later version adds, too."""
+        """Also the ones that a later version adds."""
         staff.goto(LIST)
         actions = staff.locator("select[name=action] option").evaluate_all("(all) => all.map((each) => each.value)")
 
