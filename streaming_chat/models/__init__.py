@@ -20,7 +20,7 @@ from .search import SearchEntry
 from .share_links import ShareLink
 from .tool_calls import ToolCall
 from .tool_lists import ToolList
-from .usage import DailyUsage, ModelTitle
+from .usage import DailyToolUsage, DailyUsage, ModelTitle
 
 __all__ = [
     "METADATA_KEYS",
@@ -33,6 +33,7 @@ __all__ = [
     "Conversation",
     "ConversationQuerySet",
     "DailyOwnerUsage",
+    "DailyToolUsage",
     "DailyUsage",
     "Feedback",
     "LiveReply",
