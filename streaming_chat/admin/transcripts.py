@@ -130,9 +130,8 @@ class Transcript:
         extends the query of the conversation. Returns None if the conversation, or the message in it, does not exist. The
         reply of a dead worker is recovered first.
         """
-        recover_abandoned(LiveReply.objects.filter(conversation_id=pk), may_go_on=True)
+        rows = _recovered_rows(pk)
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
-        rows = {row.id: row for row in read_rows(pk)}
         if conversation is None or (through is not None and through not in rows):
             return None
         tree = Tree((row.id, row.parent) for row in rows.values())
@@ -209,6 +208,16 @@ def _conversations(*, may_read: bool) -> Any:
     rows = Conversation.objects.using(live_database()).select_related("owner", "share_link")
     rows = rows.annotate(owner_is_blocked=is_blocked)
     return rows if may_read else rows.defer("title", "system_prompt", "metadata")
+
+
+def _recovered_rows(conversation: uuid.UUID) -> dict[uuid.UUID, Row]:
+    """Return the messages, by id; a live reply of a dead worker is recovered first."""
+    rows = {row.id: row for row in read_rows(conversation)}
+    if any(row.status in endings.LIVE for row in rows.values()):
+        recovered, _more = recover_abandoned(LiveReply.objects.filter(conversation_id=conversation), may_go_on=True)
+        if recovered:
+            rows = {row.id: row for row in read_rows(conversation)}
+    return rows
 
 
 def _messages(conversation: uuid.UUID) -> Any:

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import DailyUsage
 from streaming_chat.protocol import endings
@@ -117,7 +118,7 @@ class Report:
     """What the page shows.
 
     models: all models, also if the report is about one. errors: (code, provider, count). missing: days without counts.
-    tools: of all models.
+    tools: of all models; none if the site has no tools.
     """
 
     days: dict[date, Totals]
@@ -132,14 +133,15 @@ class Report:
     def of_last(cls, days: int, model: str = "") -> Report:
         """Return the numbers of the last days (UTC), including today, of one model or of all.
 
-        At most 10 queries, however many messages there are.
+        At most 9 queries, however many messages there are.
         """
         last = today()
         dates = [last - timedelta(number) for number in reversed(range(days))]
         report = cls({day: Totals() for day in dates}, Totals(), [], [], [], [])
         live: list[date] = []
         report._read(report._rows(last, live), model)
-        report.tools = tool_totals(dates[0], last, live)
+        if conf.STREAMING_CHAT_TOOLS:
+            report.tools = tool_totals(dates[0], last, live)
         return report
 
     def _rows(self, last: date, live: list[date]) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from django.db.models import Case, Count, F, Q, QuerySet, Value, When
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.uuid7 import first_of
@@ -20,7 +20,6 @@ from streaming_chat.models import DailyToolUsage, ToolCall
 
 from .days import start_of
 from .histograms import TOOL_MS, add
-from .used_models import used_tools
 
 _State = ToolCall.State
 # Tools in the table, those with the most calls first.
@@ -54,7 +53,7 @@ class ToolTotals:
 def count_tools(first: date, end: date) -> list[DailyToolUsage]:
     """Return the current counts of the calls from a day on and before another, as of the first day, unsaved.
 
-    Two queries, or one if the names of the tools are known.
+    One query.
     """
     counted: dict[tuple[str, str], DailyToolUsage] = {}
     for row in _groups(first, end):
@@ -67,7 +66,7 @@ def count_tools(first: date, end: date) -> list[DailyToolUsage]:
 
 
 def tool_totals(first: date, last: date, live: Iterable[date]) -> list[ToolTotals]:
-    """Return the numbers of each tool for these days, the most used first. Three queries.
+    """Return the numbers of each tool for these days, the most used first. Two queries.
 
     live: the last days, which are counted now.
     """
@@ -88,7 +87,9 @@ def _groups(first: date, end: date) -> QuerySet[ToolCall, dict[str, Any]]:
     if end < date.max:
         calls = calls.filter(message_id__lt=first_of(start_of(end).timestamp()))
     has_run = Q(started_at__isnull=False, status__in=(_State.OK, _State.ERROR))
-    tool = Case(When(name__in=used_tools(), then=F("name")), default=Value(""))
+    # A call that did not run has no digest, but the name may be that of a tool all the same.
+    of_tool = ToolCall.objects.exclude(digest="").filter(name=OuterRef("name"))
+    tool = Case(When(~Q(digest="") | Exists(of_tool), then=F("name")), default=Value(""))
     return (
         calls.annotate(tool=tool, took=Case(When(has_run, then=F("ms"))))
         .annotate(bucket=TOOL_MS.bucket("took"))
