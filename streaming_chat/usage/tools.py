@@ -72,10 +72,8 @@ def tool_totals(first: date, last: date, live: Iterable[date]) -> list[ToolTotal
     """
     saved = DailyToolUsage.objects.using(live_database()).filter(day__gte=first, day__lt=last)
     totals: dict[str, ToolTotals] = {}
-    rows: list[Any] = [*saved.exclude(day__in=(days := sorted(live)))]
-    if days:
-        rows += count_tools(days[0], date.max)
-    for row in rows:
+    since = min(live, default=None)
+    for row in [*saved, *(count_tools(since, date.max) if since else ())]:
         total = totals.setdefault(row.name, ToolTotals(row.name))
         total.statuses[row.status] += row.calls
         total.ms_counts = add(total.ms_counts, row.ms_counts)

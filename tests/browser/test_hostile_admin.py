@@ -27,7 +27,7 @@ from django.utils.http import urlencode
 from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Route, expect
 
 import streaming_chat
-from streaming_chat.models import AccessToken, BlockedOwner, Conversation, Feedback, Message, Review
+from streaming_chat.models import AccessToken, BlockedOwner, Conversation, Feedback, Message, Review, ToolCall
 from streaming_chat.protocol.events import Event
 from streaming_chat.search.tokenizer import terms
 from tests.database import database_url
@@ -357,8 +357,10 @@ class Tour:
         assert self.page.request.get(url(self.name), max_redirects=0).status == 302
 
     def toolcall_changelist(self) -> None:
-        self.calls = [self.make_waiting(text) for text in self.texts]
-        for number in range(math.ceil(len(self.calls) / 50)):
+        for text in self.texts:
+            self.make_waiting(text)
+        # The oldest are first.
+        for number in range(math.ceil(ToolCall.objects.filter(status="waiting").count() / 50)):
             self.go(url(self.name, p=number + 1))
         self.expect_read([text[:255] for text in self.texts])
         self.seek_each()
