@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime
 
+from django.core.management import call_command
 from django.db import connection
+from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from streaming_chat.db.uuid7 import first_of
 from streaming_chat.models import ToolCall
+from streaming_chat.search import query
 from streaming_chat.usage import used_models as used
 from streaming_chat.usage.used_models import used_tools
 from tests.admin.base import LIST, AdminTestCase, transcript_url
@@ -111,6 +114,18 @@ class TranscriptTests(AdminTestCase):
         with CaptureQueriesContext(connection) as seen:
             self.page()
         return len([each for each in seen if "SAVEPOINT" not in each["sql"]])
+
+
+class SearchTests(TestCase):
+    def test_what_tools_get_and_return_is_not_found(self):
+        """docs/search.md says why."""
+        reply = make_reply(make_conversation(), parts=PARTS)
+        make_call(reply, call_id="1", output="refunded 7")
+        call_command("rebuildsearch", verbosity=0)
+
+        assert query.conversations("completed")[0] == {reply.conversation_id}
+        assert query.conversations("refunded")[0] == set()
+        assert query.conversations("order")[0] == set()
 
 
 class FilterTests(FilterTestCase):
