@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
@@ -158,6 +159,7 @@ class ToolCallAdmin(ListAdmin):
         live = getattr(row.message, "live", None)
         context = {
             "title": _("Answer a tool call"),
+            "media": forms.Media(css={"all": ["streaming_chat/admin/transcript.css"]}),
             "call": row,
             "arguments": request.POST.get("arguments", pretty(row.arguments)),
             "error": error,
