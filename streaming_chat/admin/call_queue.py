@@ -194,5 +194,5 @@ def _value(arguments: str) -> Any:
     """Return the value of JSON text, so that only its form may differ; other text as lines."""
     try:
         return json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments.split()

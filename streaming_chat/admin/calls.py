@@ -82,5 +82,5 @@ def pretty(arguments: str) -> str:
     """Return JSON text on several lines, and any other text as it is."""
     try:
         return json.dumps(json.loads(arguments), ensure_ascii=False, indent=2)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments

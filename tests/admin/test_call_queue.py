@@ -85,6 +85,12 @@ class AnswerPageTests(AdminTestCase):
         (opened,) = AccessRecord.objects.all()
         assert (opened.kind, opened.message, opened.by_name) == ("open", call.message_id, "staff")
 
+    def test_arguments_that_cannot_be_set_out_are_shown_as_they_are(self):
+        for arguments in ("{", "[" * 100_000):
+            page = self.client.get(answer_url(self.waiting(arguments=arguments)))
+
+            assert arguments in page.content.decode()
+
     def test_it_takes_few_queries(self):
         self.assert_queries(8, answer_url(self.waiting()))
 
