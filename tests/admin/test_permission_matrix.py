@@ -889,7 +889,9 @@ class InferenceTests(MatrixTestCase):
         self.check([f"{path}?{query}" for path in self.lists() for query in asked], expected={200, 302, 400})
 
     def test_a_conversations_pages_tell_nothing(self):
-        pages = [self.path(route, of=of) for route in (CHANGE_ROW, f"{ROW}history/") for of in ("", "live ")]
+        pages = [
+            self.path(route, of=of) for route in (CHANGE_ROW, f"{ROW}history/") for of in ("", "live ", "waiting ")
+        ]
         queries = ("", "?page=2", "?_to_field=title", "?_popup=1", "?_changelist_filters=q%3Dcanaryanswer")
 
         self.check([page + query for page in pages for query in queries], expected={200})
