@@ -89,7 +89,7 @@ class ToolCallAdmin(ListAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Show the links to the pages to users who may answer."""
-        return [*self.list_display, "answer"] if may_answer(request) else self.list_display
+        return [*self.list_display, "answering"] if may_answer(request) else self.list_display
 
     def search(self, request: HttpRequest, queryset: QuerySet[ToolCall], words: str) -> QuerySet[ToolCall]:
         """Search by tool, conversation, message or owner key."""
@@ -114,7 +114,7 @@ class ToolCallAdmin(ListAdmin):
         return short_time(call.message.live.expires_at)
 
     @admin.display(description="")
-    def answer(self, call: ToolCall) -> SafeString:
+    def answering(self, call: ToolCall) -> SafeString:
         """A link to the page on which the call is answered."""
         url = reverse("admin:streaming_chat_toolcall_answer", args=[call.pk], current_app=self.admin_site.name)
         return format_html('<a href="{}">{}</a>', url, _("Answer…"))

@@ -652,6 +652,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='livereply',
-            constraint=models.CheckConstraint(condition=models.Q(('worker', ''), ('slot__isnull', False), _connector='OR'), name='streaming_chat_live_slot'),
+            constraint=models.CheckConstraint(condition=models.Q(('worker__in', ['', 'recovered']), ('slot__isnull', False), _connector='OR'), name='streaming_chat_live_slot'),
         ),
     ]

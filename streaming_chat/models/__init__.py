@@ -14,7 +14,16 @@ from .conversations import (
 )
 from .owners import BlockedOwner, DailyOwnerUsage
 from .quotas import QuotaUse
-from .replies import NOBODY, Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
+from .replies import (
+    NOBODY,
+    RECOVERED,
+    Feedback,
+    LiveReply,
+    LiveReplyQuerySet,
+    ProviderState,
+    ReplyEvent,
+    ReplyEventQuerySet,
+)
 from .reviews import Review, ReviewNotes, ReviewState, Verdict
 from .search import SearchEntry
 from .share_links import ShareLink
@@ -25,6 +34,7 @@ from .usage import DailyToolUsage, DailyUsage, ModelTitle
 __all__ = [
     "METADATA_KEYS",
     "NOBODY",
+    "RECOVERED",
     "AccessRecord",
     "AccessToken",
     "AccessedOwner",

@@ -92,7 +92,7 @@ class AnswerPageTests(AdminTestCase):
             assert arguments in page.content.decode()
 
     def test_it_takes_few_queries(self):
-        self.assert_queries(8, answer_url(self.waiting()))
+        self.assert_queries(7, answer_url(self.waiting()))
 
     def test_a_call_is_allowed(self):
         call = self.waiting()
