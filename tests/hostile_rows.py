@@ -20,7 +20,7 @@ from streaming_chat.models import (
     Verdict,
 )
 
-from .factories import make_conversation, make_message, make_reply, make_user
+from .factories import make_call, make_conversation, make_message, make_reply, make_user
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,17 @@ def make_rows(text: str, number: int = 0) -> Rows:
     }
     failed = make_reply(conversation, "", status="failed", error_code=text[:64], **said)
     reply = make_reply(conversation, parts=_parts(text), status="interrupted", end_reason=text[:32], **said)
+    make_call(
+        reply,
+        text[:255],
+        call_id=text[:255],
+        arguments=text,
+        output=text,
+        status=text[:16],
+        answer={"approved": True, "arguments": text, "reason": text},
+        by=judge,
+        answered_at=Now(),
+    )
     redacted = make_message(conversation, "", redacted_at=Now(), redacted_by=text)
     visitors = Conversation.objects.create(owner_key=f"v:{text[:150]} {number}", title=text[:200], model=text)
     _judge(conversation, reply, judge, text)
@@ -82,6 +93,7 @@ def _parts(text: str) -> list[dict[str, Any]]:
         {"kind": "reasoning", "text": text},
         {"kind": "text", "text": text},
         {"kind": "tool_call", "id": text, "name": text, "arguments": text, "complete": True},
+        {"kind": "tool_result", "id": text, "status": text, "output": text, "ms": 1},
         # Of a newer version, or of the site's own.
         {"kind": text, "id": text, "result": text},
     ]

@@ -146,7 +146,7 @@ def _write(reply: Message, answers: Sequence[CallAnswer], worker: str, by: Any, 
     live = LiveReply.objects.using(using).filter(pk=reply.pk, worker=NOBODY, expires_at__gte=Now(), stop=None)
     is_waiting = bool(live.update(followed_until=None))
     rows = {row.call_id: row for row in ToolCall.objects.using(using).filter(message=reply)}
-    asked = _asked(reply.pk, using)
+    asked = asked_calls(reply.pk, using)
     for answer in answers:
         _answer(rows.get(answer.call), asked.get(answer.call), answer, by, is_waiting=is_waiting, using=using)
     is_last = ToolCall.objects.using(using).filter(message=reply, status=_State.WAITING).first() is None
@@ -215,8 +215,8 @@ def _check_arguments(reply: Message, answers: Sequence[CallAnswer], using: str) 
             raise _invalid(str(error)) from None
 
 
-def _asked(message_id: uuid.UUID, using: str) -> dict[str, Mapping[str, Any]]:
-    """Return what the reply waits for, by the ids of the calls."""
+def asked_calls(message_id: uuid.UUID, using: str) -> dict[str, Mapping[str, Any]]:
+    """Return the calls for which a reply waits, as its last `approval` event lists them, by their ids."""
     events = ReplyEvent.objects.using(using).filter(message_id=message_id, kind=APPROVAL).order_by("-position")
     payload = events.values_list("payload", flat=True).first()
     return {call["id"]: call for call in payload["calls"]} if payload else {}

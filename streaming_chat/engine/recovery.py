@@ -19,7 +19,7 @@ from streaming_chat.db.hooks import reply_parked
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.db.transactions import LOCK_SECONDS, savepoint, write_transaction
 from streaming_chat.logs import describe, logger
-from streaming_chat.models import NOBODY, Conversation, LiveReply, LiveReplyQuerySet, Message, ReplyEvent
+from streaming_chat.models import NOBODY, RECOVERED, Conversation, LiveReply, LiveReplyQuerySet, Message, ReplyEvent
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import NO_CONTENT, TOOL_CALL, Event
@@ -36,8 +36,6 @@ RECOVERY_SECONDS = 0.5
 
 # A lock that is held for longer is that of a paused process.
 _SHORT_WAIT_SECONDS = 0.1
-# In place of the name of the worker that died.
-_RECOVERED = "recovered"
 # Endings that are replayed at once, so that a full folder holds up no live reply: 20 take about 0.1 s.
 _REPLAYS = 20
 # Time in seconds between a replay that failed and the next.
@@ -118,7 +116,7 @@ def _recover(live: LiveReply, *, may_go_on: bool) -> Recovered | None:
     Conversation.objects.using(using).filter(pk=live.conversation_id).update(last_activity=Now())
     # An update instead of a lock, so that the same statement takes the reply on both databases.
     taken = LiveReply.objects.using(using).expired().filter(pk=live.pk)
-    if not taken.update(expires_at=LiveReply.lease(), worker=_RECOVERED):
+    if not taken.update(expires_at=LiveReply.lease(), worker=RECOVERED):
         return None
     # Read under that lock: a stop may have been asked for since.
     row = LiveReply.objects.using(using).get(pk=live.pk)
@@ -130,7 +128,7 @@ def _recover(live: LiveReply, *, may_go_on: bool) -> Recovered | None:
     fields: dict[str, Any] = {**Message.objects.using(using).values(*columns).get(pk=live.pk)}
     ending = _ending(row, received, is_waiting=live.worker == NOBODY)
     received += tool_rows.closing(live.pk, received, using, is_expired=ending.end_reason == "approval_expired")
-    end_reply(Completion(live.pk, live.conversation_id, _RECOVERED, ending, received, fields), using)
+    end_reply(Completion(live.pk, live.conversation_id, RECOVERED, ending, received, fields), using)
     return Recovered.ENDED
 
 

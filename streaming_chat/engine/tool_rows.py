@@ -116,7 +116,7 @@ def _save_results(message_id: uuid.UUID, results: Iterable[Mapping[str, str]], u
     for result in results:
         # A denial has its status since it was answered.
         row = rows.filter(call_id=result["id"], ended_at=None)
-        row.update(status=result["status"], output=result["output"], ended_at=Now())
+        row.update(status=result["status"], output=result["output"], ms=result["ms"], ended_at=Now())
 
 
 def _last_result(row: ToolCall, *, is_expired: bool) -> Event:

@@ -111,6 +111,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='DailyToolUsage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('day', models.DateField(verbose_name='day')),
+                ('name', models.CharField(blank=True, max_length=255, verbose_name='tool')),
+                ('status', models.CharField(max_length=16, verbose_name='status')),
+                ('calls', models.PositiveBigIntegerField(default=0, verbose_name='calls')),
+                ('ms_counts', models.JSONField(default=list, help_text='Calls in each bucket of histograms.TOOL_MS; empty for none.')),
+            ],
+            options={
+                'verbose_name': 'daily usage of a tool',
+                'verbose_name_plural': 'daily usage of tools',
+                'default_permissions': (),
+                'constraints': [models.UniqueConstraint(fields=('day', 'name', 'status'), name='streaming_chat_tool_usage_once')],
+            },
+        ),
+        migrations.CreateModel(
             name='DailyUsage',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -336,7 +353,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='when')),
                 ('by_name', models.CharField(blank=True, help_text="The username at that time; for a command, the operating system's account.", max_length=255, verbose_name='by name')),
-                ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('redact_part', 'redacted passages'), ('erase', 'erased an owner'), ('revoke', 'revoked a link'), ('block', 'blocked an owner'), ('unblock', 'unblocked an owner')], max_length=16, verbose_name='what')),
+                ('kind', models.CharField(choices=[('list', 'listed'), ('open', 'opened'), ('follow', 'followed live'), ('search', 'searched'), ('export', 'exported'), ('stop', 'stopped a reply'), ('redact', 'redacted'), ('redact_part', 'redacted passages'), ('erase', 'erased an owner'), ('revoke', 'revoked a link'), ('block', 'blocked an owner'), ('unblock', 'unblocked an owner'), ('answer', 'answered a tool call')], max_length=16, verbose_name='what')),
                 ('conversation', models.UUIDField(blank=True, null=True, verbose_name='conversation')),
                 ('message', models.UUIDField(blank=True, null=True, verbose_name='message')),
                 ('owner_key', models.CharField(blank=True, max_length=160, verbose_name='owner key')),
@@ -456,6 +473,7 @@ class Migration(migrations.Migration):
                 ('runs', models.PositiveSmallIntegerField(default=0, editable=False, verbose_name='runs')),
                 ('started_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='started')),
                 ('ended_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='ended')),
+                ('ms', models.PositiveIntegerField(blank=True, editable=False, null=True, verbose_name='milliseconds')),
                 ('output', models.TextField(blank=True, verbose_name='output')),
                 ('answer', models.JSONField(blank=True, null=True, verbose_name='answer')),
                 ('answered_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='answered')),
@@ -465,7 +483,8 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'tool call',
                 'verbose_name_plural': 'tool calls',
-                'indexes': [models.Index(fields=['name', '-id'], name='streaming_chat_tool_recent')],
+                'default_permissions': (),
+                'indexes': [models.Index(condition=models.Q(('digest', ''), _negated=True), fields=['name', '-id'], name='streaming_chat_tool_recent'), models.Index(condition=models.Q(('status', 'waiting')), fields=['-id'], name='streaming_chat_tool_waiting')],
                 'constraints': [models.UniqueConstraint(fields=('message', 'call_id'), name='streaming_chat_tool_call')],
             },
         ),
@@ -633,6 +652,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='livereply',
-            constraint=models.CheckConstraint(condition=models.Q(('worker', ''), ('slot__isnull', False), _connector='OR'), name='streaming_chat_live_slot'),
+            constraint=models.CheckConstraint(condition=models.Q(('worker__in', ['', 'recovered']), ('slot__isnull', False), _connector='OR'), name='streaming_chat_live_slot'),
         ),
     ]

@@ -22,6 +22,8 @@ from .conversations import Conversation, Message
 
 # The worker of a reply that waits for an answer.
 NOBODY = ""
+# In place of the name of a worker that has died, or of none: while the reply is ended.
+RECOVERED = "recovered"
 # By a second, since SQLite compares times as text, of which some have three decimals and some six.
 _PAST = Now() - timedelta(seconds=1)
 
@@ -82,9 +84,10 @@ class LiveReply(models.Model):
         default_permissions = ()
         constraints = (
             models.UniqueConstraint(fields=["owner_key", "slot"], name="streaming_chat_live_per_owner"),
-            # A blocked owner gets no slot, so the database refuses the reply (chats/live_reply_limit.py).
+            # A blocked owner gets no slot, so the database refuses the reply (chats/live_reply_limit.py). A reply that
+            # waits has none, also while it is ended because nobody has answered.
             models.CheckConstraint(
-                condition=models.Q(worker=NOBODY) | models.Q(slot__isnull=False), name="streaming_chat_live_slot"
+                condition=Q(worker__in=[NOBODY, RECOVERED]) | Q(slot__isnull=False), name="streaming_chat_live_slot"
             ),
         )
 

@@ -16,9 +16,10 @@ class ToolCall(models.Model):
     """A call of a tool in a reply. It runs at most once: `running` is committed before the tool is called.
 
     The events of the reply have the same calls and results; this row has what must not be lost between them, and what staff
-    look for. step: the call of the provider that asked for it, from 1. digest: of the tool, as it was when the call began to
-    run or to wait. is_idempotent: it may run again if its worker dies, which is the one exception. runs: how often it began
-    to run. answer: what a person has said to it.
+    look for. step: the call of the provider that asked for it, from 1. name: by the model, which may have invented it.
+    digest: of the tool, as it was when the call began to run or to wait; "" for a call that did neither. is_idempotent: it
+    may run again if its worker dies, which is the one exception. runs: how often it began to run. ms: how long the tool ran.
+    answer: what a person has said to it.
     """
 
     class State(models.TextChoices):
@@ -48,6 +49,7 @@ class ToolCall(models.Model):
     runs = models.PositiveSmallIntegerField(_("runs"), default=0, editable=False)
     started_at = models.DateTimeField(_("started"), null=True, blank=True, editable=False)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, editable=False)
+    ms = models.PositiveIntegerField(_("milliseconds"), null=True, blank=True, editable=False)
     output = models.TextField(_("output"), blank=True)
     answer = models.JSONField(_("answer"), null=True, blank=True)
     by = models.ForeignKey(
@@ -63,15 +65,22 @@ class ToolCall(models.Model):
     class Meta:
         verbose_name = _("tool call")
         verbose_name_plural = _("tool calls")
+        default_permissions = ()
         constraints = (models.UniqueConstraint(fields=["message", "call_id"], name="streaming_chat_tool_call"),)
         indexes = (
-            # For staff, newest first by id.
-            models.Index(fields=["name", "-id"], name="streaming_chat_tool_recent"),
+            # For staff, newest first by id: the calls of tools that there are, and the calls that wait.
+            models.Index(fields=["name", "-id"], name="streaming_chat_tool_recent", condition=~models.Q(digest="")),
+            models.Index(fields=["-id"], name="streaming_chat_tool_waiting", condition=models.Q(status="waiting")),
         )
 
     def __str__(self) -> str:
         # Never the arguments: Django's admin log stores it.
         return f"Tool call {self.pk}"
+
+    @property
+    def known_name(self) -> str:
+        """The name of a tool; "" for one that a model may have invented, which is text."""
+        return self.name if self.digest else ""
 
     @property
     def is_open(self) -> bool:

@@ -1,6 +1,6 @@
 """Copies of a message's text outside its row and the search index: saved events, the provider's opaque state, the notifier,
-the journal, and SQLite's write-ahead log. And what a client has written into the name of its model, and what
-reviewers wrote: notes and corrected answers.
+the journal, and SQLite's write-ahead log. And the texts of tool calls, what a client has written into the name of its
+model, and what reviewers wrote: notes and corrected answers.
 """
 
 from __future__ import annotations
@@ -32,9 +32,15 @@ def remove(message_ids: Sequence[uuid.UUID], using: str) -> None:
     """
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
     ProviderState.objects.using(using).filter(message_id__in=message_ids).delete()
-    # The rows stay: which tools ran, and who allowed them.
-    ToolCall.objects.using(using).filter(message_id__in=message_ids).update(arguments="", output="", answer=None)
     transaction.on_commit(partial(_remove_outside_database, tuple(message_ids), using), using=using, robust=True)
+
+
+def remove_calls(message_ids: Sequence[uuid.UUID], using: str) -> None:
+    """Remove the texts of tool calls. In the open transaction. The rows stay: which tools ran, and who allowed them."""
+    calls = ToolCall.objects.using(using).filter(message_id__in=message_ids)
+    calls.update(arguments="", output="", answer=None)
+    # A model may have invented these names.
+    calls.filter(digest="").update(name="")
 
 
 def remove_notes(conversation_ids: Sequence[uuid.UUID], using: str) -> None:

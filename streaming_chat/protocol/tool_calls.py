@@ -24,6 +24,8 @@ DENIED = "denied"
 CANCELLED = "cancelled"
 UNKNOWN = "unknown"
 RESULT_STATUSES = (OK, ERROR, DENIED, CANCELLED, UNKNOWN)
+# What only the stream needs: in files and on pages, these say nothing.
+WITHOUT_TEXT = frozenset({STEP, APPROVAL})
 
 # For the model, in English whatever the language of the chat.
 NOT_RUN = "This call was not run, because the reply was stopped before."
