@@ -1,8 +1,10 @@
 /** One reply, live or ended, as the page shows it. What a model writes goes through the Markdown module only. */
 
+import { isWaiting, shownCalls } from "./call-states.js";
 import { makeCopyButton } from "./copy-button.js";
 import { Feedback } from "./feedback.js";
 import { LazyMarkdown } from "./lazy-markdown.js";
+import { isLive } from "./live-state.js";
 import { Pager } from "./pager.js";
 import { findParts } from "./parts.js";
 import { ReplyContent } from "./reply-content.js";
@@ -10,12 +12,14 @@ import { ReplyDetails } from "./reply-details.js";
 import { ReplyEnding } from "./reply-ending.js";
 import { showSources } from "./sources.js";
 import { Stopwatch } from "./stopwatch.js";
+import { ToolCalls } from "./tool-calls.js";
 
 /**
+ * @import { GivenAnswer } from "./call-answer.js"
  * @import { Thumb } from "./feedback.js"
  * @import { Direction } from "./pager.js"
  * @import { Translations } from "./translations.js"
- * @import { ElementFactories, Ending, Message, ModuleAddresses, ReplyParts, Siblings, StreamEvent, ToolCall } from "./types"
+ * @import { ElementFactories, Ending, Message, ModuleAddresses, ReplyParts, Siblings, StreamEvent } from "./types"
  */
 
 /**
@@ -25,6 +29,7 @@ import { Stopwatch } from "./stopwatch.js";
  * @property {(reply: Reply) => void} goOn
  * @property {(reply: Reply, direction: Direction) => void} step
  * @property {(reply: Reply, value: Thumb, comment: string) => Promise<boolean>} saveFeedback
+ * @property {(reply: Reply, given: GivenAnswer) => Promise<boolean>} answer Returns whether the answer to a tool call was taken.
  * @property {(reply: Reply) => Promise<Message | undefined>} fetch
  * @property {(model: string) => string} labelOf Returns the name of a model.
  */
@@ -35,6 +40,7 @@ export class Reply {
   #parts;
   #text;
   #reasoning;
+  #calls;
   #feedback;
   #details;
   #ending;
@@ -65,6 +71,7 @@ export class Reply {
     const parts = this.#parts;
     this.#text = new LazyMarkdown(parts.text, { translations, modules });
     this.#reasoning = new LazyMarkdown(parts.reasoningText, { translations, modules });
+    this.#calls = new ToolCalls(parts.tools, { templates, translations, answer: (given) => on.answer(this, given) });
     this.pager = new Pager(this.element, translations, (direction) => on.step(this, direction));
     this.#feedback = new Feedback(parts, (value, comment) => on.saveFeedback(this, value, comment));
     this.#details = new ReplyDetails(parts, translations, { fetch: () => on.fetch(this), labelOf: on.labelOf });
@@ -137,6 +144,16 @@ export class Reply {
     this.draw();
   }
 
+  /**
+   * Show that calls were answered.
+   *
+   * @param {NonNullable<Message["answers"]>} answers
+   */
+  noteAnswers(answers) {
+    for (const content of [this.received, this.#preview]) content?.noteAnswers(answers);
+    if (this.isLive) this.draw();
+  }
+
   /** Show everything that was received. */
   draw() {
     const { received } = this;
@@ -158,8 +175,7 @@ export class Reply {
     this.#preview = null;
     this.#reasoningTime.stop();
     this.#shown = this.received.copy();
-    this.element.dataset.status = ending.status;
-    this.element.removeAttribute("aria-busy");
+    this.#setStatus(ending.status);
     this.#render(true);
     this.#ending.show(ending);
     this.#showActions();
@@ -190,8 +206,7 @@ export class Reply {
     this.#preview = preview;
     this.#siblings = siblings;
     this.#reasoningTime = new Stopwatch();
-    this.element.dataset.status = "streaming";
-    this.element.setAttribute("aria-busy", "true");
+    this.#setStatus("streaming");
     this.#ending.hide();
     this.#parts.actions.hidden = true;
     this.#feedback.close();
@@ -199,21 +214,39 @@ export class Reply {
   }
 
   get isLive() {
-    return this.element.dataset.status === "streaming";
+    return isLive(this.element.dataset.status);
+  }
+
+  /** Whether it waits for an answer of the user's. */
+  get isWaiting() {
+    return this.element.dataset.status === "waiting";
+  }
+
+  /** @param {string} status */
+  #setStatus(status) {
+    this.element.dataset.status = status;
+    // Screen readers may pass over what is busy, and so over a question.
+    if (status === "streaming") this.element.setAttribute("aria-busy", "true");
+    else this.element.removeAttribute("aria-busy");
   }
 
   /** @param {boolean} isComplete */
   #render(isComplete) {
-    const { text, reasoning, tools, sources } = this.#shown;
+    const { text, reasoning, isAfterTool, sources } = this.#shown;
     const parts = this.#parts;
     this.#text.draw(text, { isComplete });
     this.#reasoning.draw(reasoning, { isComplete: isComplete || Boolean(text) });
     parts.reasoning.hidden = !reasoning;
     parts.reasoningSummary.textContent = this.#reasoningSummary();
-    parts.tools.hidden = !tools.length;
-    if (parts.tools.childElementCount !== tools.length) parts.tools.replaceChildren(...tools.map(toolCallItem));
+    this.#showCalls();
     showSources(parts, sources);
-    parts.waiting.hidden = !this.isLive || Boolean(text);
+    parts.waiting.hidden = !this.isLive || this.isWaiting || (Boolean(text) && !isAfterTool);
+  }
+
+  #showCalls() {
+    const calls = shownCalls(this.#shown, this.isLive);
+    if (this.isLive) this.#setStatus(isWaiting(calls) ? "waiting" : "streaming");
+    this.#calls.show(calls);
   }
 
   #reasoningSummary() {
@@ -229,15 +262,4 @@ export class Reply {
     parts.good.hidden = parts.bad.hidden = this.#shown.isEmpty;
     this.pager.show(this.#siblings ?? { index: 1, count: 1 });
   }
-}
-
-/** @param {ToolCall} call */
-function toolCallItem({ name, arguments: given }) {
-  const item = document.createElement("li");
-  const details = document.createElement("details");
-  const summary = Object.assign(document.createElement("summary"), { textContent: name });
-  const code = Object.assign(document.createElement("pre"), { textContent: given, dir: "ltr", tabIndex: 0 });
-  details.append(summary, code);
-  item.append(details);
-  return item;
 }
