@@ -10,8 +10,8 @@ import { findParts } from "./parts.js";
 import { ReplyContent } from "./reply-content.js";
 import { ReplyDetails } from "./reply-details.js";
 import { ReplyEnding } from "./reply-ending.js";
+import { ReplyReasoning } from "./reply-reasoning.js";
 import { showSources } from "./sources.js";
-import { Stopwatch } from "./stopwatch.js";
 import { ToolCalls } from "./tool-calls.js";
 
 /**
@@ -35,7 +35,6 @@ import { ToolCalls } from "./tool-calls.js";
  */
 
 export class Reply {
-  #translations;
   /** @type {ReplyParts} */
   #parts;
   #text;
@@ -44,7 +43,6 @@ export class Reply {
   #feedback;
   #details;
   #ending;
-  #reasoningTime = new Stopwatch();
   /** @type {ReplyContent | null} What polling found, or what a continuation begins with, until the stream has brought more. */
   #preview = null;
   #shown = new ReplyContent();
@@ -65,12 +63,11 @@ export class Reply {
    * @param {ReplyHandlers} options.on
    */
   constructor({ templates, translations, modules, on }) {
-    this.#translations = translations;
     this.element = templates.reply();
     this.#parts = findParts(this.element);
     const parts = this.#parts;
     this.#text = new LazyMarkdown(parts.text, { translations, modules });
-    this.#reasoning = new LazyMarkdown(parts.reasoningText, { translations, modules });
+    this.#reasoning = new ReplyReasoning(parts, { translations, modules });
     this.#calls = new ToolCalls(parts.tools, { templates, translations, answer: (given) => on.answer(this, given) });
     this.pager = new Pager(this.element, translations, (direction) => on.step(this, direction));
     this.#feedback = new Feedback(parts, (value, comment) => on.saveFeedback(this, value, comment));
@@ -130,8 +127,7 @@ export class Reply {
    */
   receive(event) {
     this.received.add(event);
-    if (event.data.reasoning) this.#reasoningTime.start();
-    else if (event.data.text || event.data.tool_call || event.data.source) this.#reasoningTime.stop();
+    this.#reasoning.receive(event);
   }
 
   /**
@@ -173,7 +169,7 @@ export class Reply {
   /** @param {Ending} ending */
   end(ending) {
     this.#preview = null;
-    this.#reasoningTime.stop();
+    this.#reasoning.time.stop();
     this.#shown = this.received.copy();
     this.#setStatus(ending.status);
     this.#render(true);
@@ -191,7 +187,7 @@ export class Reply {
     this.model = message.model;
     this.#siblings = message.siblings;
     this.received = ReplyContent.of(message);
-    if (message.reasoning_ms) this.#reasoningTime.milliseconds = message.reasoning_ms;
+    if (message.reasoning_ms) this.#reasoning.time.milliseconds = message.reasoning_ms;
     this.#feedback.show(message.feedback);
     this.#details.show(message);
     this.end(message);
@@ -205,7 +201,7 @@ export class Reply {
     this.received = new ReplyContent();
     this.#preview = preview;
     this.#siblings = siblings;
-    this.#reasoningTime = new Stopwatch();
+    this.#reasoning.restart();
     this.#setStatus("streaming");
     this.#ending.hide();
     this.#parts.actions.hidden = true;
@@ -235,24 +231,12 @@ export class Reply {
     const { text, reasoning, isAfterTool, sources } = this.#shown;
     const parts = this.#parts;
     this.#text.draw(text, { isComplete });
-    this.#reasoning.draw(reasoning, { isComplete: isComplete || Boolean(text) });
-    parts.reasoning.hidden = !reasoning;
-    parts.reasoningSummary.textContent = this.#reasoningSummary();
-    this.#showCalls();
-    showSources(parts, sources);
-    parts.waiting.hidden = !this.isLive || this.isWaiting || (Boolean(text) && !isAfterTool);
-  }
-
-  #showCalls() {
+    this.#reasoning.draw(reasoning, { isComplete: isComplete || Boolean(text), isNow: this.isLive && !text });
     const calls = shownCalls(this.#shown, this.isLive);
     if (this.isLive) this.#setStatus(isWaiting(calls) ? "waiting" : "streaming");
     this.#calls.show(calls);
-  }
-
-  #reasoningSummary() {
-    const { milliseconds } = this.#reasoningTime;
-    if (milliseconds) return this.#translations.say("reasoned", { seconds: this.#translations.seconds(milliseconds) });
-    return this.#translations.say(this.isLive && !this.#shown.text ? "reasoning_now" : "reasoning");
+    showSources(parts, sources);
+    parts.waiting.hidden = !this.isLive || this.isWaiting || (Boolean(text) && !isAfterTool);
   }
 
   #showActions() {
