@@ -55,7 +55,7 @@ export class ConversationRows {
     const { mark } = findParts(link);
     const text = this.#markOf(conversation);
     mark.hidden = !text;
-    mark.classList.toggle("sc-asks", text === "waiting");
+    mark.classList.toggle("sc-asks", text === "asks");
     mark.classList.toggle("sc-unread", text === "unread");
     mark.ariaLabel = text && this.#translations.say(text);
   }
@@ -63,7 +63,7 @@ export class ConversationRows {
   /** @param {Conversation} conversation */
   #markOf(conversation) {
     const { last_status: status } = conversation;
-    if (status === "waiting") return "waiting";
+    if (status === "waiting") return "asks";
     if (status === "streaming") return "live";
     return this.#unread.isUnread(conversation) ? "unread" : null;
   }

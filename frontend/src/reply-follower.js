@@ -104,7 +104,7 @@ export class ReplyFollower {
   #saySo(reply) {
     const { composer, translations } = this.#chat;
     this.#isWaiting = reply.isWaiting;
-    composer.setStatus(translations.say(reply.isWaiting ? "waiting" : "writing"));
+    composer.setStatus(translations.say(reply.isWaiting ? "asks" : "writing"));
   }
 
   /**

@@ -50,7 +50,7 @@ WORDS = {
     "last_month": gettext_lazy("Previous 30 days"),
     "live": gettext_lazy("A reply is being written"),
     "unread": gettext_lazy("Unread"),
-    "waiting": gettext_lazy("Waiting for your answer"),
+    "asks": gettext_lazy("Waiting for your answer"),
     "actions": gettext_lazy("Actions for {title}"),
     "writing": gettext_lazy("Writing…"),
     "finished": gettext_lazy("Reply finished"),
