@@ -33,7 +33,8 @@ STRAY = """(markup) => {
             || (name === "href" && !address.test(value)) || (name === "class" && !classes.test(value)));
     };
     const rendered = [...document.querySelectorAll(":is(.sc-prose, .scp-text, .sc-markdown) *")].filter(isStray);
-    const texts = ".sc-bubble, .sc-title, .sc-name, .sc-calls :is(summary > *, p, pre), option, .scp-title, bdi";
+    const calls = ".sc-calls :is(summary > *, p, pre), .scp-aside > summary, .scp-result";
+    const texts = `.sc-bubble, .sc-title, .sc-name, ${calls}, option, .scp-title, bdi`;
     // A search marks its words in titles and snippets.
     const found = ":is(.sc-name, .sc-snippet) > mark:not([id], [class], [style], :has(*))";
     const made = [...document.querySelectorAll(`:is(${texts}, .sc-snippet) *:not(${found})`)];
