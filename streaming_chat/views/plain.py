@@ -230,12 +230,14 @@ def _context(request: HttpRequest, page: Page) -> dict[str, Any]:
         # Not with an error: reloading would remove the text from the form.
         "refresh": _refresh(request, turns[-1].message) if is_written and page.error is None else "",
         "is_waiting": any(turn.is_waiting for turn in turns),
-        "may_answer": conversation is not None and page.owner is not None and _may_answer(request, page),
+        "may_answer": _may_answer(request, page),
         "answer": page.answer,
     }
 
 
 def _may_answer(request: HttpRequest, page: Page) -> bool:
+    if page.owner is None or page.conversation is None:
+        return False
     return get_permissions().may_answer(request, page.owner, page.conversation)
 
 

@@ -69,7 +69,7 @@ class ReplyCalls:
         for kind, payload in received:
             self._has_steps |= kind == STEP
             if kind == TOOL_RESULT:
-                self._results[payload["id"]] = payload
+                self._results[payload.get("id", "")] = payload
             elif kind == APPROVAL:
                 self._asked |= {call["id"]: call for call in payload["calls"]}
         self._answers = answers_to(message) if self._asked and self._is_live else {}
