@@ -220,6 +220,7 @@ export class Reply {
 
   /** @param {string} status */
   #setStatus(status) {
+    if (this.element.dataset.status === status) return;
     this.element.dataset.status = status;
     // Screen readers may pass over what is busy, and so over a question.
     if (status === "streaming") this.element.setAttribute("aria-busy", "true");
