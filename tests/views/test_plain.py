@@ -558,7 +558,8 @@ class ShownTests(PlainTestCase):
                 conversation = make_conversation(title=text, model=text)
                 make_message(conversation, text)
                 parts = [{"kind": "reasoning", "text": text}, {"kind": "text", "text": text}]
-                parts.append({"kind": "tool_call", "id": "1", "name": text, "arguments": text, "complete": True})
+                parts.append({"kind": "tool_call", "id": text, "name": text, "arguments": text, "complete": True})
+                parts.append({"kind": "tool_result", "id": text, "status": text, "output": text, "ms": 1})
                 make_reply(conversation, parts=parts, model=text)
                 shown = self.page(plain_path(conversation))
                 with backend(Closed):

@@ -138,6 +138,12 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Match": record(message=nullable(ID), snippet=list_of(record(text=STRING, is_match=BOOLEAN))),
     "Message": record(
+        {
+            "answers": {
+                **list_of(record(call=STRING, approved=BOOLEAN)),
+                "description": "Of a reply that waits, or has.",
+            }
+        },
         id=ID,
         conversation=ID,
         parent=nullable(ID),

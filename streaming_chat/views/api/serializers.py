@@ -12,7 +12,7 @@ from streaming_chat.chats.tree import Siblings
 from streaming_chat.engine import lookup
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import error_object
-from streaming_chat.models import Conversation, Feedback, Message
+from streaming_chat.models import Conversation, Feedback, Message, ToolCall
 from streaming_chat.protocol import events
 from streaming_chat.protocol.events import Event
 
@@ -95,11 +95,20 @@ def _serialize_message(message: Message, siblings: Siblings, feedback: Feedback 
 def _live_state(message: Message) -> dict[str, Any]:
     """Return what has been received of a live reply."""
     received = live_events(message)
-    return {
+    state = {
         "text": events.text_of(received),
         "parts": events.to_parts(received),
         "position": 1 + events.length(received),
     }
+    if any(event.kind == events.APPROVAL for event in received):
+        state["answers"] = [{"call": call, "approved": approved} for call, approved in answers_to(message).items()]
+    return state
+
+
+def answers_to(message: Message) -> dict[str, bool]:
+    """Return whether a call of a live reply was allowed, by its id; without calls that have not been answered."""
+    rows = ToolCall.objects.using(message._state.db).filter(message=message, answered_at__isnull=False)
+    return {call_id: answer.get("approved", True) for call_id, answer in rows.values_list("call_id", "answer")}
 
 
 def received_events(message: Message) -> list[Event]:
