@@ -124,6 +124,7 @@ class Cluster:
         self.valkey = _valkey() if notifier == "redis" else None
         journal = folder / "journal"
         journal.mkdir(mode=0o700)
+        self.ledger = folder / "ledger"
         self._environment = {
             **os.environ,
             "DATABASE_URL": self.database.url,
@@ -132,6 +133,7 @@ class Cluster:
             "CHAOS_LEASE": str(lease),
             "CHAOS_PLANT": plant,
             "CHAOS_JOURNAL": str(journal),
+            "CHAOS_LEDGER": str(self.ledger),
         }
         self._environment.pop("DJANGO_SETTINGS_MODULE", None)
         if self.valkey:
