@@ -113,10 +113,21 @@ class Worker:
 
 
 class Cluster:
-    """Everything that can be disturbed. folder: for data, logs and the journal."""
+    """Everything that can be disturbed. folder: for data, logs, the journal and the ledger of the tools.
+
+    approval: APPROVAL_SECONDS. An answer that nobody gives must not outlast the run.
+    """
 
     def __init__(
-        self, folder: Path, provider_url: str, *, notifier: str, workers: int, lease: float, plant: str
+        self,
+        folder: Path,
+        provider_url: str,
+        *,
+        notifier: str,
+        workers: int,
+        lease: float,
+        plant: str,
+        approval: float = 6,
     ) -> None:
         self.folder = folder
         (folder / "postgres").mkdir()
@@ -131,6 +142,7 @@ class Cluster:
             "CHAOS_PROVIDER": provider_url,
             "CHAOS_NOTIFIER": notifier,
             "CHAOS_LEASE": str(lease),
+            "CHAOS_APPROVAL": str(approval),
             "CHAOS_PLANT": plant,
             "CHAOS_JOURNAL": str(journal),
             "CHAOS_LEDGER": str(self.ledger),

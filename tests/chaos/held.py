@@ -15,10 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from streaming_chat.engine import tool_rows
-from streaming_chat.engine.tool_runs import PendingCall
-from streaming_chat.models import ToolCall
-
 FOLDER = os.environ.get("CHAOS_HOLDS", "")
 
 
@@ -42,7 +38,10 @@ def file_of(call: str) -> str:
 
 
 def hold_the_engine() -> None:
-    """Stop at the points that are in the app's own code, too."""
+    """Stop at the points that are in the app's own code, too. In a worker: the checker itself has no Django."""
+    from streaming_chat.engine import tool_rows
+    from streaming_chat.engine.tool_runs import PendingCall
+
     save_starts, save_results, run = tool_rows.save_starts, tool_rows._save_results, PendingCall.run
 
     def save_starts_later(message_id: uuid.UUID, starts: Iterable[Any], worker: str, using: str) -> None:
@@ -68,6 +67,8 @@ def hold_the_engine() -> None:
 
 
 def _names(message_id: uuid.UUID, call_ids: list[str], using: str) -> list[str]:
+    from streaming_chat.models import ToolCall
+
     rows = ToolCall.objects.using(using).filter(message_id=message_id, call_id__in=call_ids)
     return [_name(arguments) for arguments in rows.values_list("arguments", flat=True)]
 

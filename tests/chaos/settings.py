@@ -20,7 +20,6 @@ STREAMING_CHAT_PROVIDERS = {"openai": _PROVIDER, "tools": _PROVIDER}
 STREAMING_CHAT_MODELS = ["openai:any", "openai:*", "tools:*"]
 STREAMING_CHAT_TOOLS = {"ledger": "tests.chaos.tools.tools"}
 STREAMING_CHAT_MODEL_OPTIONS = {"tools:*": {"tools": ["ledger"]}}
-# An answer that nobody gives any more must not outlast the run.
 STREAMING_CHAT_APPROVAL_SECONDS = float(os.environ.get("CHAOS_APPROVAL", "6"))
 _NOTIFIERS = {
     "polling": {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"},
