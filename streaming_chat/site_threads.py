@@ -19,11 +19,14 @@ class SiteThreads:
 
     A call in a thread goes on if the task that waits for it is cancelled: Python cannot end it. One for which no thread is
     free yet does not begin then.
+
+    has_own: False only in tests, whose transaction no other thread sees: calls are made where asgiref makes them.
     """
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
+        self.has_own = True
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
 
@@ -40,6 +43,8 @@ class SiteThreads:
         return await _call_here(lambda: found) if isawaitable(found) else found
 
     async def _call_in_thread(self, call: Callable[[], Any]) -> Any:
+        if not self.has_own:
+            return await sync_to_async(_with_connections)(call)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
         return await asyncio.get_running_loop().run_in_executor(self._pool, _with_connections, call)
