@@ -67,7 +67,7 @@ TICKETS_TOKEN = os.environ.get("TICKETS_TOKEN", "secret")
 STREAMING_CHAT_PROVIDERS = {
     "openai": {
         "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",
-        "OPTIONS": {"api_key": os.environ.get("OPENAI_API_KEY", "")},
+        "OPTIONS": {"api_key": os.environ.get("OPENAI_API_KEY", "missing")},
     }
 }
 STREAMING_CHAT_MODELS = ["openai:gpt-5-mini"]
