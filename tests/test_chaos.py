@@ -180,7 +180,7 @@ class BreakingTests(SimpleTestCase):
 
         assert story.broken == ["denied_calls_do_not_run"]
 
-        story.told("approval", reply="r1", call_id="call_0", approved=True, user="ana", status=200)
+        story.told("approval", reply="r1", call_id="call_0", approved=True, user="ana")
 
         assert story.broken == []
 

@@ -250,7 +250,7 @@ def _report_tools(history: History) -> None:
     calls, begun = history.of("tool"), {line["call"] for line in history.of("execution")}
     _say(
         f"tools: {len(calls)} calls ({history.counts('tool', 'status')}), of which {len(begun)} have begun; "
-        f"{len(history.of('approval'))} answers ({history.counts('approval', 'status')}); "
+        f"{len(history.of('approval', approved=True))} allowed, {len(history.of('approval', approved=False))} not; "
         f"{len(history.of('continued'))} conversations gone on with"
     )
 

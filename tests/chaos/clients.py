@@ -455,14 +455,13 @@ class Client:
 
     async def _post_answers(self, view: View, answers: list[dict[str, Any]]) -> None:
         """Post them again and again: a repeated answer changes nothing. Another tab's may be there already: 409."""
+        for each in answers:
+            fields = {"call_id": each["call"], "approved": each["approved"]}
+            self._history.write("approval", reply=view.reply, user=self.owner.name, **fields)
         for _try in range(_TRIES):
             answer = await self._ask(
                 "POST", f"messages/{view.reply}/answers", {"answers": answers}, talk=view.talk, explained=(409,)
             )
-            for each in answers:
-                fields = {"call_id": each["call"], "approved": each["approved"]}
-                status = answer.status if answer else 0
-                self._history.write("approval", reply=view.reply, user=self.owner.name, status=status, **fields)
             if self._crowd.is_over or (answer and answer.status not in (429, 503)):
                 return
             await self._rest(0.5)

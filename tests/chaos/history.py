@@ -21,7 +21,7 @@ row        reply in the database: look (1 or 2, some time apart), reply, key, ow
 tool       call of a tool in the database: reply, call_id, call (the name that the ledger has), status, runs
 execution  line of the tools' ledger: what (begun or done), call, worker
 continued  message after everything was quiet in a conversation with calls of tools: conversation, ending ("" for none)
-approval   try to answer a call that waits for a person: reply, user, call_id, approved, status (0: no answer)
+approval   try to answer a call that waits for a person: reply, user, call_id, approved
 left       what was live in the end: table, count, some
 process    measurement of a worker: worker, pid, when (before or after), descriptors, threads, tasks, connections
 memory     look at a worker that nothing is done to: worker, megabytes
