@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, Value, When
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.uuid7 import first_of
@@ -80,7 +80,7 @@ def tool_totals(first: date, last: date, live: Iterable[date]) -> list[ToolTotal
     return sorted(totals.values(), key=lambda total: (-total.calls, total.name))[:MAX_ROWS]
 
 
-def _groups(first: date, end: date) -> QuerySet[ToolCall, dict[str, Any]]:
+def _groups(first: date, end: date) -> Iterable[Any]:
     calls = ToolCall.objects.using(live_database()).filter(message_id__gte=first_of(start_of(first).timestamp()))
     if end < date.max:
         calls = calls.filter(message_id__lt=first_of(start_of(end).timestamp()))

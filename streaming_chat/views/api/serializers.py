@@ -108,7 +108,7 @@ def _live_state(message: Message) -> dict[str, Any]:
 def answers_to(message: Message) -> dict[str, bool]:
     """Return whether a call of a live reply was allowed, by its id; without calls that have not been answered."""
     rows = ToolCall.objects.using(message._state.db).filter(message=message, answered_at__isnull=False)
-    return {call_id: answer.get("approved", True) for call_id, answer in rows.values_list("call_id", "answer")}
+    return {call_id: (answer or {}).get("approved", True) for call_id, answer in rows.values_list("call_id", "answer")}
 
 
 def received_events(message: Message) -> list[Event]:
