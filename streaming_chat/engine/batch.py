@@ -173,9 +173,9 @@ class RunSlice:
         self.progress.is_uncertain = False
 
     def confirm_calls(self) -> None:
-        """Let the tools run whose calls are committed as running."""
+        """Let the run go on that waits for its calls or their results to be committed."""
         if self.run.calls is not None:
-            self.run.calls.confirm(self.starts, self.noted)
+            self.run.calls.confirm(self.noted)
 
 
 def _leases() -> QuerySet[LiveReply]:

@@ -1,7 +1,8 @@
 """What must be saved of a reply's tool calls besides their events, and must be saved before it happens.
 
 The run's loop notes that calls are to run. The writer saves that in the transaction with their events, under the lock of the
-lease, and confirms it after the commit. Only then do the tools run, so none runs twice, and none for a lost lease.
+lease, and confirms it after the commit. Only then do the tools run, so none runs twice, and none for a lost lease. Their
+results are committed before the provider is asked again, so that a process that takes over the reply does not ask, too.
 """
 
 from __future__ import annotations
@@ -46,26 +47,27 @@ class CallLog:
         """Whether something should be saved soon. From any thread."""
         return self.noted > self._saved
 
-    def note_results(self) -> None:
-        """Note that there are results. In the loop."""
+    def note(self, starts: Iterable[NotedCall] = ()) -> None:
+        """Note that there are results, or that these calls are to run. In the loop."""
+        self.starts += starts
         self.noted += 1
 
-    def note_starts(self, calls: Iterable[NotedCall]) -> asyncio.Future[None]:
-        """Note that these calls are to run; the future is done once that is committed. In the loop."""
-        self.starts += calls
-        self.noted += 1
+    async def saved(self) -> None:
+        """Return once all that has been noted until now is committed. In the loop."""
         saved = self._loop.create_future()
-        self._waiters.append((len(self.starts), saved))
-        return saved
+        # Before the look: the writer's thread looks for waiters after it has changed the number.
+        self._waiters.append((self.noted, saved))
+        self._confirm(self._saved)
+        await saved
 
-    def confirm(self, starts: int, noted: int) -> None:
-        """Note that so many starts, and all that was noted until then, are committed. From the writer's thread."""
+    def confirm(self, noted: int) -> None:
+        """Note that what was noted is committed, up to this number. From the writer's thread."""
         self._saved = noted
         if self._waiters:
-            call_in_loop(self._loop, self._confirm, starts)
+            call_in_loop(self._loop, self._confirm, noted)
 
-    def _confirm(self, starts: int) -> None:
-        for needed, saved in self._waiters:
-            if needed <= starts and not saved.done():
+    def _confirm(self, noted: int) -> None:
+        for number, saved in self._waiters:
+            if number <= noted and not saved.done():
                 saved.set_result(None)
         self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]

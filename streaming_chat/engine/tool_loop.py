@@ -157,17 +157,21 @@ class ToolLoop:
             await call.judge_answered(answer)
 
     async def _run(self, calls: Sequence[PendingCall]) -> None:
-        """Run these together, once it is committed that they run; append each result as soon as all before it are there."""
+        """Run these together, once it is committed that they run; append each result as soon as all before it are there.
+
+        Return once the results are committed.
+        """
         if to_run := [call for call in calls if call.result is None]:
-            saved = self._log.note_starts(call.noted for call in to_run)
+            self._log.note(call.noted for call in to_run)
             self._flush_soon()
-            await saved
+            await self._log.saved()
         await _in_order(calls, self._append_result)
+        await self._log.saved()
 
     def _append_result(self, call: PendingCall) -> None:
         if call.result is not None:
             self._receiver.add_results([call.result])
-            self._log.note_results()
+            self._log.note()
             self._flush_soon()
 
     def _wait_for(self, calls: Iterable[PendingCall]) -> bool:
