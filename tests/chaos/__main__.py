@@ -36,6 +36,8 @@ from .invariants import FINDERS, judge, sends_without_a_call
 from .provider import Provider
 
 _MOST_FAILURES = 8
+# Whether a plant shows depends on what a fault meets: a fence was missed by one run of 30 s in four.
+_TRIES_TO_FIND_A_PLANT = 4
 # Clients that come at the same moment at the beginning.
 _AT_ONCE = 20
 # What a lease that has run out may take longer: a poll, a recovery, and the way to the last reader; and the
@@ -54,6 +56,14 @@ def main() -> int:
     options = _options()
     if options.check:
         return _report(History.load(options.check), options, None)
+    for _try in range(_TRIES_TO_FIND_A_PLANT if options.expect_failure else 1):
+        if (status := _run_and_report(options)) == 0:
+            break
+        options.seed += 1
+    return status
+
+
+def _run_and_report(options: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="streaming_chat_chaos_"))
     # PostgreSQL may run as another user.
     folder.chmod(0o755)
@@ -85,7 +95,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pace", type=float, help="seconds between two faults, on average; 3, or 1.5 in a short run")
     parser.add_argument("--outage", type=float, default=6, help="longest outage of the database, in seconds")
     parser.add_argument("--plant", choices=FINDERS, default="", help="a bug to plant in the workers")
-    parser.add_argument("--expect-failure", action="store_true", help="succeed only where the planted bug is found")
+    parser.add_argument(
+        "--expect-failure",
+        action="store_true",
+        help="succeed only where the planted bug is found, with this seed or one of the next three",
+    )
     parser.add_argument("--keep", action="store_true", help="keep history and logs of a good run, too")
     parser.add_argument("--check", type=Path, help="judge a history that was kept; nothing is run")
     options = parser.parse_args()
