@@ -41,8 +41,8 @@ _USAGE = {
 class AGUIEncoder(SpanEncoder):
     """A step is open while the model reasons, another one while it answers.
 
-    thread_id, run_id: as the client calls the conversation and the run; "" for our ids. A run that goes on with a reply needs
-    the thread_id.
+    thread_id, run_id: as the client calls the conversation and the run; "" for our ids. To go on with a reply, the thread_id
+    is required.
     """
 
     def __init__(self, message_id: str, *, thread_id: str = "", run_id: str = "", continues: bool = False) -> None:
