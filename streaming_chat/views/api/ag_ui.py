@@ -132,10 +132,18 @@ def _result_in(messages: list[dict[str, Any]], call: Mapping[str, Any]) -> dict[
         if message.get("role") != "tool":
             return None
         if message.get("toolCallId") == call["id"]:
-            content = message.get("content")
+            content = _text_of(message.get("content"))
             output = {"error": message["error"], "content": content} if message.get("error") else content
             return {"call": call["id"], "output": output}
     return None
+
+
+def _text_of(content: Any) -> Any:
+    """Return the text of content that may be in parts; content with other parts as it is."""
+    texts = (
+        [part.get("text") if isinstance(part, dict) else None for part in content] if isinstance(content, list) else []
+    )
+    return "".join(texts) if texts and all(isinstance(text, str) for text in texts) else content
 
 
 def _last_reply_id(messages: list[dict[str, Any]]) -> str:
