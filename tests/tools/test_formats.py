@@ -9,7 +9,7 @@ from streaming_chat.protocol import tool_calls
 from tests.encoders.formats import sse_events
 from tests.factories import make_token, make_user
 from tests.provider_server import Script
-from tests.servers import Browser, outcome
+from tests.servers import Browser, outcome, wait_until
 
 from . import shop
 from .cases import kinds, results, rows, unpaired
@@ -237,6 +237,22 @@ class AISDKTests(FormatCase):
 
         assert results(self.ended(reply_id)) == [("ok", '{"city": "Köln"}')]
 
+    def test_stop_while_a_tool_runs(self):
+        """Its call has a result in the stream, and a chat that sends by itself has nothing to send."""
+        self.addCleanup(shop.gate.set)
+        self.provider.script(Script(["I look."], tool_calls=[("held", '{"name": "a"}')]))
+        exchange = self.post(user("Hello"))
+        wait_until(shop.begun.is_set)
+        assert self.browser.post(f"ai/chat/{CHAT}/stop").status == 200
+        chunks = frames_of(exchange)
+        reply = self.ended(chunks[0]["messageId"])
+
+        assert types_of(chunks)[-6:] == [
+            *("tool-output-error", "finish-step", "start-step", "finish-step", "message-metadata", "abort")
+        ]
+        assert chunks[-6]["errorText"] == tool_calls.STOPPED_WHILE_RUNNING
+        assert not unpaired(reply.parts)
+
     def test_a_tool_of_the_client_that_failed(self):
         reply_id, _chunks = self.ask(LOCATE, answer="I do not know.")
         frames_of(self.answer(reply_id, returned(None, state="output-error", errorText="No GPS")))
@@ -347,6 +363,21 @@ class AGUITests(FormatCase):
 
         assert shop.ledger() == []
         assert LiveReply.objects.get().worker == ""
+
+    def test_stop_with_open_calls(self):
+        reply, [interrupt] = self.interrupted()
+        assert self.browser.stop(reply.pk).json()["status"] == "stopped"
+        refused = self.resume(interrupt, {"approved": True})
+        reply = self.ended(reply.pk)
+        [told] = [frame for frame in frames_of(self.follow(reply)) if frame["type"] == "TOOL_CALL_RESULT"]
+
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "not_waiting")
+        assert told["metadata"] == {"status": "cancelled"}
+        assert not unpaired(reply.parts)
+        assert shop.ledger() == []
+
+    def follow(self, reply):
+        return self.browser.get(f"api/messages/{reply.pk}/events?format=ag_ui")
 
     def test_another_message_must_wait(self):
         _reply, [interrupt] = self.interrupted()
