@@ -101,7 +101,7 @@ def _go_on(
     reply_id = next(iter(resume), "").partition("/")[0] if resume else _last_reply_id(messages)
     reply = ui_messages.reply_of(conversation, reply_id) if conversation else None
     answer_to = partial(_answer_in, resume, reply_id) if resume else partial(_result_in, messages)
-    given = reply and client_answers.find_answers(reply, answer_to)
+    given = client_answers.find_answers(reply, answer_to) if reply else None
     if reply is None or given is None:
         raise APIError(422, "invalid", fields={field: "Must answer calls of a reply in this thread."})
     if resume and not len(resume) == len(given.answers) == len(given.asked):

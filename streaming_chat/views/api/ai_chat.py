@@ -137,7 +137,7 @@ def _answer_calls(
 ) -> ReplyAnswer:
     """Take the answers to tool calls in a message of ours, and return what follows in it. Raises APIError."""
     reply = ui_messages.reply_of(conversation, message.get("id"))
-    given = reply and client_answers.find_answers(reply, partial(ui_messages.answer_in, message))
+    given = client_answers.find_answers(reply, partial(ui_messages.answer_in, message)) if reply else None
     if reply is None or given is None:
         raise APIError(
             422, "invalid", fields={"messages": "The last message must have the role user, or answer tool calls."}

@@ -60,7 +60,7 @@ def complete(request: HttpRequest, owner: Owner) -> ReplyAnswer:
         return going_on
     if not body.get("stream"):
         return begin_reply(request, owner, send_request, stream=False, answer_whole=_answer_whole)
-    streamed = {"encoder": OpenAIEncoder, "encoder_options": options, "refuse": refused_reply}
+    streamed: dict[str, Any] = {"encoder": OpenAIEncoder, "encoder_options": options, "refuse": refused_reply}
     return begin_reply(request, owner, send_request, **streamed)
 
 
@@ -70,7 +70,7 @@ def _go_on(
     """Answer with the rest of the reply that waits for the results in a request; None if there is no such reply."""
     results = {result["id"]: result["text"] for turn in _last_turns(send_request) for result in turn.results}
     reply = find_waiting(owner, send_request, live_database()) if results else None
-    given = reply and client_answers.find_answers(reply, partial(_result_in, results))
+    given = client_answers.find_answers(reply, partial(_result_in, results)) if reply else None
     if reply is None or given is None:
         return None
     options: dict[str, Any] = {"finish": partial(_answer_rest, owner, reply.pk, given.position)}
