@@ -403,6 +403,30 @@ class ApprovalTests(AISDKTestCase):
 
         self.each(check)
 
+    def test_a_tab_that_leaves_after_its_answer_comes_back(self):
+        """It gets the reply from the beginning, and shows nothing twice."""
+
+        def check(client):
+            gate = Gate()
+            self.provider.script(Script(["I pay."], tool_calls=[self.PAY]), Script(["Pa", "id."], gates={1: gate}))
+            with held(gate):
+                client.do("send", text="Pay")
+                [call] = _calls(client.do("wait", status="ready", text="I pay.")["messages"][-1])
+                client.do("approve", id=call["approval"]["id"], approved=True)
+                client.do("wait", text="I pay.\n\nPa")
+                client.do("stop")
+                client.do("follow")
+                client.do("wait", status="streaming", text="I pay.\n\nPa")
+                gate.open()
+                shown = client.do("wait", status="ready", text="I pay.\n\nPaid.")["messages"]
+            self.ended(shown[-1]["id"])
+
+            assert [message["role"] for message in shown] == ["user", "assistant"]
+            assert [call["state"] for call in _calls(shown[-1])] == ["output-available"]
+            assert len(shop.ledger()) == 1
+
+        self.each(check)
+
     def test_two_calls_of_which_one_needs_no_approval(self):
         def check(client):
             shown = self.ask(client, ("weather", '{"city": "Köln"}'), self.PAY)
