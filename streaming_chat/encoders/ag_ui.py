@@ -13,7 +13,7 @@ Source: https://docs.ag-ui.com/spec/1.0, https://docs.ag-ui.com/concepts/interru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from streaming_chat.exceptions import error_text
@@ -42,16 +42,25 @@ class AGUIEncoder(SpanEncoder):
     """A step is open while the model reasons, another one while it answers.
 
     thread_id, run_id: as the client calls the conversation and the run; "" for our ids. To go on with a reply, the thread_id
-    is required.
+    is required. has_results: the ids of the calls whose results the client has sent itself.
     """
 
-    def __init__(self, message_id: str, *, thread_id: str = "", run_id: str = "", continues: bool = False) -> None:
+    def __init__(
+        self,
+        message_id: str,
+        *,
+        thread_id: str = "",
+        run_id: str = "",
+        continues: bool = False,
+        has_results: Collection[str] = (),
+    ) -> None:
         super().__init__(message_id, continues=continues)
         self._run = {"threadId": thread_id, "runId": run_id or message_id}
         # The calls that this stream has told; those of them that have no result, in their order.
         self._calls: set[str] = set()
         self._pending: dict[str, None] = {}
         self._step = 1
+        self._has_results = has_results
 
     def span(self, kind: str, position: int) -> Span:
         """Return the frames of the text's message, or of the reasoning's, each in its step."""
@@ -87,7 +96,7 @@ class AGUIEncoder(SpanEncoder):
             yield {"type": "CUSTOM", "name": SOURCE, "value": payload}
         elif kind == TOOL_CALL and payload.get("complete"):
             yield from self._tool_call(payload, position)
-        elif kind == TOOL_RESULT and (self.continues or payload["id"] in self._calls):
+        elif kind == TOOL_RESULT and self._is_told(payload["id"]):
             self._pending.pop(payload["id"], None)
             said = {"toolCallId": payload["id"], "content": payload["output"], "role": "tool"}
             message = {"messageId": f"{self.message_id}-{payload['id']}", "metadata": {"status": payload["status"]}}
@@ -119,6 +128,9 @@ class AGUIEncoder(SpanEncoder):
     def _text_id(self) -> str:
         """The id of the message that has the text of this step. The client puts results after their call's message."""
         return self.message_id if self._step == 1 else f"{self.message_id}{STEP_SEPARATOR}{self._step}"
+
+    def _is_told(self, call_id: str) -> bool:
+        return call_id in self._calls or (self.continues and call_id not in self._has_results)
 
     def _tool_call(self, payload: Mapping[str, Any], position: int) -> Iterator[Frame]:
         call = {"toolCallId": payload["id"] or f"call-{position}"}

@@ -65,6 +65,7 @@ class AGUIToolTests(ToolsCase):
         reply = self.ended(Message.objects.get(role="assistant").pk)
 
         assert ran["runs"][0]["finished"] == {"outcome": "success", "pendingToolCallIds": ["call_0"]}
+        assert [message["role"] for message in ran["messages"]] == ["user", "assistant", "tool", "assistant"]
         assert ran["messages"][-1]["content"].strip() == "You are in Köln."
         assert results(reply) == [("ok", "Köln")]
 

@@ -108,9 +108,10 @@ def _go_on(
         raise APIError(422, "invalid", fields={"resume": "Must answer all interrupts of the run, and no others."})
     if resume and messages[-1].get("role") == "user" and reply.is_live:
         raise APIError(422, "invalid", fields={"messages": "Answer the interrupts before you send another message."})
-    return client_answers.go_on(
-        request, owner, reply, given, field=field, encoder=AGUIEncoder, encoder_options=encoder_options
-    )
+    # A client would have its own results twice.
+    sent = [] if resume else [answer["call"] for answer in given.answers]
+    options = {**encoder_options, "has_results": sent}
+    return client_answers.go_on(request, owner, reply, given, field=field, encoder=AGUIEncoder, encoder_options=options)
 
 
 def _answer_in(resume: dict[str, dict[str, Any]], reply_id: str, call: Mapping[str, Any]) -> dict[str, Any] | None:
