@@ -33,7 +33,7 @@ def check_tools(**kwargs: Any) -> list[CheckMessage]:
         try:
             toolboxes[name] = _toolbox(name, path)
         except (ImportError, TypeError, ValueError) as error:
-            found.append(_invalid_toolbox(f"{where} cannot be used: {str(error).rstrip('.')}."))
+            found.append(_invalid_toolbox(f"{where} cannot be used: {_problem(error)}."))
         except Exception as error:  # noqa: BLE001  (the site's module may raise anything, with a secret in its text)
             found.append(_failed_module(where, path, error))
     declared = (_check_tool(name, tool) for name, toolbox in toolboxes.items() for tool in toolbox.declared.values())
@@ -49,6 +49,13 @@ def _toolbox(name: Any, path: Any) -> Toolbox:
     # Otherwise an AttributeError of the module would look as if the module lacked the toolbox.
     import_module(module)
     return toolbox_named(name)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == "pydantic":
+        # Modules with tools often import it themselves, for Field.
+        return "pydantic is not installed: pip install 'streaming-chat[tools]'"
+    return str(error).rstrip(".")
 
 
 def _failed_module(where: str, path: str, error: Exception) -> CheckMessage:

@@ -68,7 +68,9 @@ def _field(parameter: inspect.Parameter, hints: dict[str, Any], name: str, docst
         got = f"{parameter} ({parameter.kind.description})"
         raise TypeError(f"Each parameter of the tool {name} must take one argument by its name, got {got}.")
     if parameter.name not in hints:
-        raise TypeError(f"The parameter {parameter.name} of the tool {name} has no type.")
+        raise TypeError(
+            f"The parameter {parameter.name} of the tool {name} needs a type, such as {parameter.name}: str."
+        )
     hint = hints[parameter.name]
     _check_type(parameter, hint, name)
     described = any(isinstance(each, FieldInfo) and each.description for each in getattr(hint, "__metadata__", ()))

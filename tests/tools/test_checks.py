@@ -38,7 +38,10 @@ class CheckTests(SimpleTestCase):
             ({"shop": "no.such.module"}, "No module named 'no'"),
             ({"shop": f"{toolboxes.__name__}.nothing"}, 'does not define a "nothing" attribute'),
             ({"shop": f"{toolboxes.__name__}.not_a_toolbox"}, "expected a streaming_chat.tools.Toolbox, got object"),
-            ({"shop": "tests.tools.broken.tools"}, "The parameter words of the tool find has no type"),
+            (
+                {"shop": "tests.tools.broken.tools"},
+                "The parameter words of the tool find needs a type, such as words: str.",
+            ),
         ):
             with self.subTest(value):
                 [(code, message)] = self.found(value, {"demo:*": [*value] if isinstance(value, dict) else []})

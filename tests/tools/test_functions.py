@@ -94,7 +94,7 @@ class DeclarationTests(SimpleTestCase):
             ("", "The first parameter of the tool find must be context, got find()."),
             ("*, context", "The first parameter of the tool find must be context, got find(*, context)."),
             ("*context", "The first parameter of the tool find must be context, got find(*context)."),
-            ("context, order", "The parameter order of the tool find has no type."),
+            ("context, order", "The parameter order of the tool find needs a type, such as order: str."),
             (
                 "context, *orders: int",
                 "find must take one argument by its name, got *orders: int (variadic positional).",
@@ -239,10 +239,13 @@ class DeclarationTests(SimpleTestCase):
             "from streaming_chat.tools import Toolbox\n"
             "try: Toolbox().tool(name='now')(lambda context: 1)\n"
             "except ImportError as error: print(error)\n"
+            "from django.test import override_settings; from streaming_chat.checks import check_tools\n"
+            "with override_settings(STREAMING_CHAT_TOOLS={'shop': 'tests.tools.toolboxes.shop'}): print(check_tools()[0].msg)\n"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
         assert "Tools need pydantic: pip install 'streaming-chat[tools]'." in done.stdout, done.stderr
+        assert "cannot be used: pydantic is not installed: pip install 'streaming-chat[tools]'." in done.stdout
 
 
 @pytest.mark.once
