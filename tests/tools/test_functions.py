@@ -240,7 +240,8 @@ class DeclarationTests(SimpleTestCase):
             "try: Toolbox().tool(name='now')(lambda context: 1)\n"
             "except ImportError as error: print(error)\n"
             "from django.test import override_settings; from streaming_chat.checks import check_tools\n"
-            "with override_settings(STREAMING_CHAT_TOOLS={'shop': 'tests.tools.toolboxes.shop'}): print(check_tools()[0].msg)\n"
+            "with override_settings(STREAMING_CHAT_TOOLS={'shop': 'tests.tools.toolboxes.shop'}):\n"
+            "    print(check_tools()[0].msg)\n"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
