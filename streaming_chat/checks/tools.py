@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib import import_module
+from itertools import chain
 from typing import Any
 
 from django.apps import apps
@@ -20,10 +22,10 @@ from .tag import TAG
 
 @register(TAG)
 def check_tools(**kwargs: Any) -> list[CheckMessage]:
-    """Find toolboxes and tools that cannot be used (E015, E016), or not as they seem to be (W014, W015, W016)."""
+    """Find toolboxes and tools that cannot be used (E015, E016), or not as they seem to be (W014 to W017)."""
     table: Any = conf.STREAMING_CHAT_TOOLS
     if not isinstance(table, dict):
-        return [_invalid_toolbox("STREAMING_CHAT_TOOLS is not a dict.")]
+        return [_invalid_toolbox(f"STREAMING_CHAT_TOOLS must be a dict, got {type(table).__name__}.")]
     toolboxes: dict[str, Toolbox] = {}
     found: list[CheckMessage] = []
     for name, path in table.items():
@@ -31,16 +33,35 @@ def check_tools(**kwargs: Any) -> list[CheckMessage]:
         try:
             toolboxes[name] = _toolbox(name, path)
         except (ImportError, TypeError, ValueError) as error:
-            found.append(_invalid_toolbox(f"{where} cannot be used: {str(error).rstrip('.')}."))
+            found.append(_invalid_toolbox(f"{where} cannot be used: {_problem(error)}."))
         except Exception as error:  # noqa: BLE001  (the site's module may raise anything, with a secret in its text)
-            found.append(_invalid_toolbox(f"{where} cannot be used: its module raised {type(error).__name__}."))
-    return [*found, *_check_models(toolboxes, table), *_check_permissions(toolboxes), *_check_schemas(toolboxes)]
+            found.append(_failed_module(where, path, error))
+    declared = (_check_tool(name, tool) for name, toolbox in toolboxes.items() for tool in toolbox.declared.values())
+    return [*found, *_check_models(toolboxes, table), *_check_permissions(toolboxes), *chain.from_iterable(declared)]
 
 
 def _toolbox(name: Any, path: Any) -> Toolbox:
     if not isinstance(name, str) or not isinstance(path, str):
-        raise TypeError("its name and its dotted path must be strings")
+        raise TypeError(f"its name and its dotted path must be strings, got {name!r:.80} and {path!r:.80}")
+    module, dot, _ = path.rpartition(".")
+    if not dot:
+        raise ValueError(f"expected a dotted path, got {path!r}")
+    # Otherwise an AttributeError of the module would look as if the module lacked the toolbox.
+    import_module(module)
     return toolbox_named(name)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == "pydantic":
+        # Modules with tools often import it themselves, for Field.
+        return "pydantic is not installed: pip install 'streaming-chat[tools]'"
+    return str(error).rstrip(".")
+
+
+def _failed_module(where: str, path: str, error: Exception) -> CheckMessage:
+    module = path.rpartition(".")[0]
+    hint = f'For the traceback, run: manage.py shell -c "import {module}"'
+    return Error(f"{where} cannot be used: {module} raised {type(error).__name__}.", hint=hint, id=f"{TAG}.E015")
 
 
 def _invalid_toolbox(problem: str) -> CheckMessage:
@@ -53,7 +74,8 @@ def _check_models(toolboxes: Mapping[str, Toolbox], table: Mapping[str, Any]) ->
     used: dict[str, Toolbox] = {}
     for model, names in _names_of_models():
         if unknown := [name for name in names if name not in table]:
-            yield _invalid_tools(model, f"{unknown[0]!r:.80} is not in STREAMING_CHAT_TOOLS")
+            known = ", ".join(map(repr, table)) or "no toolbox"
+            yield _invalid_tools(model, f"{unknown[0]!r:.80} is not in STREAMING_CHAT_TOOLS, which has {known}")
         own = {name: toolboxes[name] for name in names if name in toolboxes}
         yield from (_invalid_tools(model, problem) for problem in _duplicates(own))
         used |= own
@@ -79,15 +101,16 @@ def _duplicates(toolboxes: Mapping[str, Toolbox]) -> Iterator[str]:
 
 def _invalid_tools(model: str, problem: str) -> CheckMessage:
     hint = (
-        "List toolboxes of STREAMING_CHAT_TOOLS, whose tools have different names: tool(name=…) gives one another name."
+        "List names of toolboxes in STREAMING_CHAT_TOOLS. If two of their tools have the same name, give one of them"
+        " another: tool(name=…)."
     )
     return Error(f"STREAMING_CHAT_MODEL_OPTIONS[{model!r}]: {problem}.", hint=hint, id=f"{TAG}.E016")
 
 
 def _open_write(toolbox_name: str, what: str) -> CheckMessage:
     return Warning(
-        f"STREAMING_CHAT_TOOLS[{toolbox_name!r}]: {what} can change something, needs no permission, and"
-        " STREAMING_CHAT_ALLOW_ANONYMOUS lets everybody chat.",
+        f"STREAMING_CHAT_TOOLS[{toolbox_name!r}]: {what} can change something without a permission, and visitors may"
+        " chat, since STREAMING_CHAT_ALLOW_ANONYMOUS is True.",
         hint="Give it a permission, which visitors never have. If visitors may do what it does, silence this check.",
         id=f"{TAG}.W015",
     )
@@ -114,18 +137,17 @@ def _known_permissions() -> set[str]:
     return found
 
 
-def _check_schemas(toolboxes: Mapping[str, Toolbox]) -> Iterator[CheckMessage]:
-    for toolbox_name, tool in _tools(toolboxes):
-        if is_recursive(tool.parameters):
-            yield Warning(
-                f"STREAMING_CHAT_TOOLS[{toolbox_name!r}]: an argument of the tool {tool.name} contains itself, which some"
-                " servers of chat completions reject.",
-                hint="Limit its depth by a type for each level. If your providers accept it, silence this check.",
-                id=f"{TAG}.W016",
-            )
-
-
-def _tools(toolboxes: Mapping[str, Toolbox]) -> Iterator[tuple[str, Tool]]:
-    for name, toolbox in toolboxes.items():
-        for tool in toolbox.declared.values():
-            yield name, tool
+def _check_tool(toolbox_name: str, tool: Tool) -> Iterator[CheckMessage]:
+    where = f"STREAMING_CHAT_TOOLS[{toolbox_name!r}]"
+    if is_recursive(tool.parameters):
+        yield Warning(
+            f"{where}: an argument of the tool {tool.name} contains itself, which some servers of chat completions reject.",
+            hint="Limit its depth by a type for each level. If your providers accept it, silence this check.",
+            id=f"{TAG}.W016",
+        )
+    if not tool.description:
+        yield Warning(
+            f"{where}: the tool {tool.name} has no description, so a model must guess from its name what it does.",
+            hint="Write a docstring that says what the tool does, when to use it, and what it returns.",
+            id=f"{TAG}.W017",
+        )

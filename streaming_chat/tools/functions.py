@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from streaming_chat.conf import FLAG, POSITIVE_SECONDS, STRING, optional
 
 from .context import ToolContext
-from .docstrings import Docstring, docstring_of
+from .docstrings import docstring_of
 from .results import result_text
 from .schemas import flat, problem_with
+from .signatures import arguments_model
 from .tool import THREADS, Tool, invalid_arguments
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 # Of a wrong value, in characters.
 _MAX_SHOWN_INPUT = 100
+# What comes from the function itself is no option.
+_OPTIONS = [field.name for field in fields(Tool) if field.name not in {"description", "parameters"}]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -52,8 +56,14 @@ def function_tool(function: Callable[..., Any], *, name: str, **options: Any) ->
 
     Raises ImportError without pydantic, and TypeError or ValueError for a function that cannot be a tool.
     """
+    if unknown := options.keys() - _OPTIONS:
+        raise TypeError(
+            f"The tool {name} has the unknown option {min(unknown)}; the options are {', '.join(_OPTIONS)}."
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"The tool {name} must return its result, but it is a generator.")
     docstring = docstring_of(function)
-    model = _arguments_model(function, name, docstring)
+    model = arguments_model(function, name, docstring)
     try:
         parameters = flat(model.model_json_schema())
     except Exception as error:  # pydantic's own errors, for a type without a JSON schema
@@ -69,62 +79,32 @@ def function_tool(function: Callable[..., Any], *, name: str, **options: Any) ->
     return tool
 
 
-def _arguments_model(function: Callable[..., Any], name: str, docstring: Docstring) -> type[BaseModel]:
-    try:
-        from pydantic import ConfigDict, create_model
-    except ImportError as error:
-        raise ImportError("Tools need pydantic: pip install 'streaming-chat[tools]'.") from error
-    fields = _fields(function, name, docstring)
-    if unknown := docstring.parameters.keys() - fields.keys() - {"context"}:
-        raise ValueError(f"The docstring of the tool {name} describes {min(unknown)}, which is no parameter of it.")
-    with warnings.catch_warnings():
-        # A parameter may be named like a method of pydantic's models, such as `copy`. Nothing here calls it.
-        warnings.simplefilter("ignore")
-        config = ConfigDict(extra="forbid", protected_namespaces=(), use_attribute_docstrings=False)
-        try:
-            model = create_model(f"{name}_arguments", __config__=config, **fields)
-        except Exception as error:  # pydantic's own, for a type that it does not know
-            raise TypeError(f"The tool {name} cannot be declared: {error}") from error
-    if missing := fields.keys() - model.model_fields.keys():
-        # Such as `_order`, which pydantic takes for a private attribute.
-        raise TypeError(f"The parameter {min(missing)} of the tool {name} needs another name.")
-    return model
-
-
-def _fields(function: Callable[..., Any], name: str, docstring: Docstring) -> dict[str, Any]:
-    """Return the fields of the arguments, as pydantic's create_model takes them."""
-    hints = get_type_hints(function, include_extras=True)
-    parameters = [*inspect.signature(function).parameters.values()]
-    if not parameters or parameters[0].name != "context" or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
-        raise TypeError(f"The first parameter of the tool {name} must be context.")
-    return {each.name: _field(each, hints, name, docstring) for each in parameters[1:]}
-
-
-def _field(parameter: inspect.Parameter, hints: dict[str, Any], name: str, docstring: Docstring) -> tuple[Any, Any]:
-    from pydantic import Field
-    from pydantic.fields import FieldInfo
-
-    if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
-        raise TypeError(f"The tool {name} must take {parameter} by its name.")
-    if parameter.name not in hints:
-        raise TypeError(f"The parameter {parameter.name} of the tool {name} has no type.")
-    hint = hints[parameter.name]
-    described = any(isinstance(each, FieldInfo) and each.description for each in getattr(hint, "__metadata__", ()))
-    text = None if described else docstring.parameters.get(parameter.name)
-    default = {} if parameter.default is parameter.empty else {"default": parameter.default}
-    return hint, Field(**default, description=text) if text else default.get("default", ...)
-
-
 def _check_options(tool: FunctionTool) -> None:
-    """Raise TypeError or ValueError for options that are not as `Tool` describes them."""
-    if tool.effect not in {"read", "write"}:
-        raise ValueError(f'effect of the tool {tool.name} must be "read" or "write", got {tool.effect!r}.')
-    if tool.runs not in {"server", "client"}:
-        raise ValueError(f'runs of the tool {tool.name} must be "server" or "client", got {tool.runs!r}.')
-    if not isinstance(tool.approval, bool) and not callable(tool.approval):
-        raise TypeError(f"approval of the tool {tool.name} must be True, False or a function (context, arguments).")
-    if tool.timeout is not None and not tool.timeout > 0:
-        raise ValueError(f"timeout of the tool {tool.name} must be more than 0 seconds, got {tool.timeout!r}.")
+    """Raise ValueError for an option that is not as `Tool` describes it."""
+    for name, is_valid, expected in (
+        ("effect", tool.effect in ("read", "write"), '"read" or "write"'),
+        ("permission", STRING.accepts(tool.permission), '"app_label.codename" or ""'),
+        ("approval", _is_approval(tool.approval), "True, False or a function (context, arguments)"),
+        ("timeout", optional(POSITIVE_SECONDS).accepts(tool.timeout), "None or a number of seconds, more than 0"),
+        ("idempotent", FLAG.accepts(tool.idempotent), "True or False"),
+        ("runs", tool.runs in ("server", "client"), '"server" or "client"'),
+        ("editable", FLAG.accepts(tool.editable), "True or False"),
+    ):
+        if not is_valid:
+            raise ValueError(f"{name} of the tool {tool.name} must be {expected}, got {getattr(tool, name)!r}.")
+
+
+def _is_approval(value: Any) -> bool:
+    if not callable(value):
+        return isinstance(value, bool)
+    try:
+        inspect.signature(value).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        # Some functions that are written in C do not say what they take.
+        pass
+    return True
 
 
 def _problem(error: Any) -> str:

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from streaming_chat.conf import POSITIVE_SECONDS, STRING, STRINGS, optional
 from streaming_chat.logs import describe, logger
 
 from .context import ToolContext
@@ -79,7 +80,9 @@ class McpToolbox(Toolbox):
         super().__init__()
         if find_spec("mcp") is None:
             raise ImportError("McpToolbox needs the package mcp: pip install 'streaming-chat[mcp]'.")
-        _check(url, approval, prefix, timeout)
+        _check(
+            url, headers=headers, approval=approval, permission=permission, only=only, prefix=prefix, timeout=timeout
+        )
         # Shown to staff and in logs: a query may have a key.
         self.server = urlsplit(url)._replace(query="", fragment="").geturl()[:500]
         self._url = url
@@ -104,7 +107,7 @@ class McpToolbox(Toolbox):
 
     def open_writes(self) -> list[str]:
         """Return, in words, what may change something and asks for no permission."""
-        return [*super().open_writes(), *([] if self._permission else ["a tool of its server"])]
+        return [*super().open_writes(), *([] if self._permission else ["a tool of its MCP server"])]
 
     async def call(self, tool: McpTool, context: ToolContext, arguments: dict[str, Any]) -> str:
         """Call a tool of the server, unless it has changed. Raises ToolError."""
@@ -231,13 +234,28 @@ def _arguments_model() -> type[BaseModel]:
     return create_model("McpArguments", __config__=ConfigDict(extra="allow"))
 
 
-def _check(url: str, approval: Any, prefix: str, timeout: float | None) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+# Of each option: its name, what accepts a value, and what is expected, in words.
+_RULES: Sequence[tuple[str, Callable[[Any], Any], str]] = (
+    ("approval", lambda value: value in (True, False, "unless_read_only"), 'True, False or "unless_read_only"'),
+    ("permission", STRING.accepts, '"app_label.codename" or ""'),
+    ("only", optional(STRINGS).accepts, "None or a list of names"),
+    (
+        "prefix",
+        lambda value: STRING.accepts(value) and _PREFIX.fullmatch(value),
+        "up to 32 characters of A-Z a-z 0-9 _ -",
+    ),
+    ("timeout", optional(POSITIVE_SECONDS).accepts, "None or a number of seconds, more than 0"),
+)
+
+
+def _check(url: Any, **options: Any) -> None:
+    """Raise ValueError for an option that is not as McpToolbox describes it. Neither address nor headers are shown."""
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if not parts or parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         raise ValueError("url must be an http or https address without user name and password.")
-    if approval not in (True, False, "unless_read_only"):
-        raise ValueError(f'approval must be True, False or "unless_read_only", got {approval!r}.')
-    if not _PREFIX.fullmatch(prefix):
-        raise ValueError(f"prefix must be up to 32 characters of A-Z a-z 0-9 _ -, got {prefix!r}.")
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}.")
+    headers = options.pop("headers")
+    if headers is not None and not isinstance(headers, Mapping) and not callable(headers):
+        raise ValueError(f"headers must be None, a dict or a function (context), got {type(headers).__name__}.")
+    for name, accepts, expected in _RULES:
+        if not accepts(value := options[name]):
+            raise ValueError(f"{name} must be {expected}, got {value!r:.80}.")

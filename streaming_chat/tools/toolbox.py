@@ -43,6 +43,9 @@ class Toolbox:
         TypeError or ValueError for a function that cannot be a tool.
         """
 
+        if function is not None and not callable(function):
+            raise TypeError(f"Options of tool() are passed by name, such as name=…, got {function!r:.80}.")
+
         def declare(function: F) -> F:
             tool = function_tool(function, name=name or function.__name__, **options)
             if tool.name in self.declared:

@@ -386,7 +386,7 @@ class Tour:
         make_call(call.message, status="waiting", call_id="other")
         self.go(url(self.name, call.pk))
         self.page.locator("#reason").fill(" ".join(self.texts[0].splitlines()))
-        self.press("Refuse")
+        self.press("Deny")
         expect(self.page.locator(".messagelist")).to_contain_text("The answer is saved.")
 
     def conversation_history(self) -> None:

@@ -31,13 +31,17 @@ class CheckTests(SimpleTestCase):
 
     def test_what_is_no_toolbox(self):
         for value, problem in (
-            ([], "STREAMING_CHAT_TOOLS is not a dict."),
-            ({"shop": 1}, "its name and its dotted path must be strings"),
-            ({"shop": "shop"}, "shop doesn't look like a module path"),
+            ([], "STREAMING_CHAT_TOOLS must be a dict, got list."),
+            ({"shop": 1}, "its name and its dotted path must be strings, got 'shop' and 1."),
+            ({"shop": "shop"}, "expected a dotted path, got 'shop'."),
+            ({"shop": ""}, "expected a dotted path, got ''."),
             ({"shop": "no.such.module"}, "No module named 'no'"),
             ({"shop": f"{toolboxes.__name__}.nothing"}, 'does not define a "nothing" attribute'),
             ({"shop": f"{toolboxes.__name__}.not_a_toolbox"}, "expected a streaming_chat.tools.Toolbox, got object"),
-            ({"shop": "tests.tools.broken.tools"}, "The parameter words of the tool find has no type"),
+            (
+                {"shop": "tests.tools.broken.tools"},
+                "The parameter words of the tool find needs a type, such as words: str.",
+            ),
         ):
             with self.subTest(value):
                 [(code, message)] = self.found(value, {"demo:*": [*value] if isinstance(value, dict) else []})
@@ -47,19 +51,21 @@ class CheckTests(SimpleTestCase):
 
     def test_what_a_module_raises_is_not_shown(self):
         """Its text may have a secret."""
-        sys.modules.pop("tests.tools.failing", None)
-        [(code, message)] = self.found({"shop": "tests.tools.failing.tools"})
+        for module, error in (("failing", "RuntimeError"), ("misspelt", "AttributeError")):
+            with self.subTest(module):
+                sys.modules.pop(f"tests.tools.{module}", None)
+                [(code, message)] = self.found({"shop": f"tests.tools.{module}.tools"})
 
-        assert (code, message) == (
-            "E015",
-            "STREAMING_CHAT_TOOLS['shop'] cannot be used: its module raised RuntimeError.",
-        )
+                assert code == "E015"
+                assert message == f"STREAMING_CHAT_TOOLS['shop'] cannot be used: tests.tools.{module} raised {error}."
 
     def test_a_model_with_a_toolbox_that_does_not_exist(self):
         [(code, message)] = self.found(SHOP, {"demo:a": ["shp"]})
 
         assert code == "E016"
-        assert message == "STREAMING_CHAT_MODEL_OPTIONS['demo:a']: 'shp' is not in STREAMING_CHAT_TOOLS."
+        assert (
+            message == "STREAMING_CHAT_MODEL_OPTIONS['demo:a']: 'shp' is not in STREAMING_CHAT_TOOLS, which has 'shop'."
+        )
 
     def test_a_model_with_two_tools_of_one_name(self):
         models = {"demo:a": ["shop", "other"], "demo:b": ["shop"], "demo:c": ["other"]}
@@ -87,6 +93,12 @@ class CheckTests(SimpleTestCase):
 
         assert code == "W016"
         assert "an argument of the tool draw contains itself" in message
+
+    def test_a_tool_without_a_description(self):
+        [(code, message)] = self.found({"silent": f"{toolboxes.__name__}.silent"})
+
+        assert code == "W017"
+        assert "the tool guess has no description" in message
 
     def test_options_of_another_form_are_reported_elsewhere(self):
         with override_settings(STREAMING_CHAT_TOOLS={}, STREAMING_CHAT_MODEL_OPTIONS={"a": 1, "b": {"tools": "shop"}}):

@@ -5,8 +5,9 @@ import datetime as dt
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -88,21 +89,72 @@ class DeclarationTests(SimpleTestCase):
 
     def test_what_cannot_be_a_tool(self):
         for parameters, problem in (
-            ("order: int", "The first parameter of the tool find must be context."),
-            ("", "The first parameter of the tool find must be context."),
-            ("*, context", "The first parameter of the tool find must be context."),
-            ("context, order", "The parameter order of the tool find has no type."),
-            ("context, *orders: int", "The tool find must take *orders: int by its name."),
-            ("context, **orders: int", "The tool find must take **orders: int by its name."),
-            ("context, order: int, /", "The tool find must take order: int by its name."),
+            ("order: int", "The first parameter of the tool find must be context, got find(order: int)."),
+            ("self, context", "The first parameter of the tool find must be context, got find(self, context)."),
+            ("", "The first parameter of the tool find must be context, got find()."),
+            ("*, context", "The first parameter of the tool find must be context, got find(*, context)."),
+            ("*context", "The first parameter of the tool find must be context, got find(*context)."),
+            ("context, order", "The parameter order of the tool find needs a type, such as order: str."),
+            (
+                "context, *orders: int",
+                "find must take one argument by its name, got *orders: int (variadic positional).",
+            ),
+            (
+                "context, **orders: int",
+                "find must take one argument by its name, got **orders: int (variadic keyword).",
+            ),
+            ("context, order: int, /", "find must take one argument by its name, got order: int (positional-only)."),
             ("context, _order: int", "The parameter _order of the tool find needs another name."),
-            ("context, order: threading.Thread", "The tool find cannot be declared: "),
             ("context, model_config: int", "The parameter model_config of the tool find needs another name."),
+            ("context, order: 'Order'", "A type of the tool find cannot be evaluated: name 'Order' is not defined"),
         ):
-            names = {"threading": threading}
+            names = {}
             exec(f"def find({parameters}): ...", names)  # noqa: S102  (a signature is what is tested)
             with self.subTest(parameters), self.assertRaisesMessage((TypeError, ValueError), problem):
                 declared(names["find"])
+
+    def test_types_and_defaults_that_cannot_be_used(self):
+        """A model is told the default, and some models send it instead of leaving the argument out."""
+        for type_, default, problem in (
+            (threading.Thread, ..., "schema for <class 'threading.Thread'>."),
+            (Callable[[int], int], ..., "CallableSchema."),
+            (list[threading.Thread], ..., "<class 'threading.Thread'>."),
+            (int, "ten", "parameter order of the tool find does not fit its type: Input should be a valid integer, "),
+            (str, None, "Input should be a valid string, got None."),
+            (Literal["open"], "paid", "Input should be 'open', got 'paid'."),
+            (
+                Any,
+                threading,
+                "The default of the parameter order of the tool find must be JSON, got <module 'threading'",
+            ),
+            (int, Field(3, ge=1), "has a Field as its default: write Annotated[type, Field(…)] = default."),
+        ):
+
+            def find(context, order=default): ...
+
+            find.__annotations__["order"] = type_
+            find.__defaults__ = None if default is ... else (default,)
+            with self.subTest(type_), self.assertRaisesMessage(TypeError, problem):
+                declared(find)
+
+    def test_defaults_that_json_has_in_another_form(self):
+        @declared
+        def find(context, since: dt.date = dt.date(2026, 1, 1), ids: frozenset[int] = frozenset({1})): ...
+
+        assert [each["default"] for each in find.parameters["properties"].values()] == ["2026-01-01", [1]]
+
+    def test_a_generator_is_no_tool(self):
+        """Its result would be a generator, which is not JSON."""
+
+        def find(context):
+            yield 1
+
+        async def look(context):
+            yield 1
+
+        for function in (find, look):
+            with self.assertRaisesMessage(TypeError, "must return its result, but it is a generator."):
+                declared(function)
 
     def test_a_docstring_that_describes_another_parameter(self):
         def find(context, order: int):
@@ -120,16 +172,28 @@ class DeclarationTests(SimpleTestCase):
     def test_wrong_options(self):
         def now(context): ...
 
-        for options in (
-            {"name": "what time"},
-            {"effect": "delete"},
-            {"runs": "nowhere"},
-            {"approval": "always"},
-            {"timeout": 0},
-            {"colour": "red"},
+        approvals = "approval of the tool now must be True, False or a function (context, arguments), got "
+        for options, problem in (
+            ({"name": "shop.now"}, "its name must be 1 to 64 characters of A-Z a-z 0-9 _ -, got 'shop.now'"),
+            ({"effect": "delete"}, 'effect of the tool now must be "read" or "write", got \'delete\'.'),
+            ({"effect": ["read"]}, 'effect of the tool now must be "read" or "write", got [\'read\'].'),
+            ({"runs": "nowhere"}, 'runs of the tool now must be "server" or "client", got \'nowhere\'.'),
+            ({"permission": ["a.b"]}, 'permission of the tool now must be "app_label.codename" or "", got [\'a.b\'].'),
+            ({"approval": "always"}, f"{approvals}'always'."),
+            ({"approval": lambda context: True}, f"{approvals}<function "),
+            ({"timeout": 0}, "timeout of the tool now must be None or a number of seconds, more than 0, got 0."),
+            ({"timeout": "30"}, "timeout of the tool now must be None or a number of seconds, more than 0, got '30'."),
+            ({"editable": "yes"}, "editable of the tool now must be True or False, got 'yes'."),
+            (
+                {"colour": "red"},
+                "The tool now has the unknown option colour; the options are name, effect, permission, ",
+            ),
+            ({"description": "It."}, "The tool now has the unknown option description; the options are name, "),
         ):
-            with self.subTest(**options), self.assertRaises((TypeError, ValueError)):
+            with self.subTest(**options), self.assertRaisesMessage((TypeError, ValueError), problem):
                 declared(now, **options)
+        with self.assertRaisesMessage(TypeError, "Options of tool() are passed by name, such as name=…, got 'now'."):
+            Toolbox().tool("now")
 
     def test_two_of_one_name(self):
         toolbox = Toolbox()
@@ -175,10 +239,14 @@ class DeclarationTests(SimpleTestCase):
             "from streaming_chat.tools import Toolbox\n"
             "try: Toolbox().tool(name='now')(lambda context: 1)\n"
             "except ImportError as error: print(error)\n"
+            "from django.test import override_settings; from streaming_chat.checks import check_tools\n"
+            "with override_settings(STREAMING_CHAT_TOOLS={'shop': 'tests.tools.toolboxes.shop'}):\n"
+            "    print(check_tools()[0].msg)\n"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
         assert "Tools need pydantic: pip install 'streaming-chat[tools]'." in done.stdout, done.stderr
+        assert "cannot be used: pydantic is not installed: pip install 'streaming-chat[tools]'." in done.stdout
 
 
 @pytest.mark.once

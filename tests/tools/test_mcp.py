@@ -110,7 +110,7 @@ class ListTests(McpTestCase):
         assert (tool.name, tool.permission, tool.seconds) == ("calc_add", "shop.calculate", 3)
         assert toolbox.permissions() == {"shop.calculate"}
         assert toolbox.open_writes() == []
-        assert self.toolbox().open_writes() == ["a tool of its server"]
+        assert self.toolbox().open_writes() == ["a tool of its MCP server"]
 
     def test_two_toolboxes_of_one_server_in_a_conversation(self):
         reading, writing = self.toolbox(only=["add"]), self.toolbox(only=["shop.write"], prefix="shop_", approval=True)
@@ -309,15 +309,21 @@ class FrozenTests(McpTestCase):
 
 class OptionTests(SimpleTestCase):
     def test_wrong_ones(self):
-        for options in (
-            {"url": "ftp://tools.example"},
-            {"url": "tools.example"},
-            {"url": "https://user:password@tools.example/"},
-            {"approval": "never"},
-            {"prefix": "a b"},
-            {"timeout": 0},
+        address = "url must be an http or https address without user name and password."
+        for options, problem in (
+            ({"url": "ftp://tools.example"}, address),
+            ({"url": "tools.example"}, address),
+            ({"url": "https://user:password@tools.example/"}, address),
+            ({"url": None}, address),
+            ({"headers": "Bearer secret"}, "headers must be None, a dict or a function (context), got str."),
+            ({"approval": "never"}, "approval must be True, False or \"unless_read_only\", got 'never'."),
+            ({"permission": ["a.b"]}, 'permission must be "app_label.codename" or "", got [\'a.b\'].'),
+            ({"only": "search"}, "only must be None or a list of names, got 'search'."),
+            ({"prefix": "a b"}, "prefix must be up to 32 characters of A-Z a-z 0-9 _ -, got 'a b'."),
+            ({"timeout": 0}, "timeout must be None or a number of seconds, more than 0, got 0."),
+            ({"timeout": "30"}, "timeout must be None or a number of seconds, more than 0, got '30'."),
         ):
-            with self.subTest(**options), self.assertRaises(ValueError):
+            with self.subTest(**options), self.assertRaisesMessage(ValueError, problem):
                 McpToolbox(**{"url": "https://tools.example/mcp", **options})
 
     @pytest.mark.slow

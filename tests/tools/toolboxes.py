@@ -10,6 +10,7 @@ from streaming_chat.tools import Toolbox
 shop = Toolbox()
 other_shop = Toolbox()
 tree = Toolbox()
+silent = Toolbox()
 not_a_toolbox = object()
 
 
@@ -37,3 +38,7 @@ class Node(BaseModel):
 @tree.tool
 def draw(context, node: Node) -> None:
     """Draw a tree."""
+
+
+@silent.tool
+def guess(context) -> None: ...
