@@ -51,6 +51,29 @@ def with_conversation(owner: Owner, send_request: SendRequest, using: str) -> Se
     )
 
 
+def find_waiting(owner: Owner, send_request: SendRequest, using: str) -> Message | None:
+    """Return the reply that waits for the results with which a history ends, with its conversation; None without one.
+
+    A request that is repeated finds the reply while it is written.
+    """
+    turns = [*send_request.earlier, send_request.turn]
+    place = len(turns) - 1
+    while place and turns[place].results:
+        place -= 1
+    if not (send_request.client and place and turns[-1].results):
+        return None
+    called = (
+        Message.objects.using(using)
+        .for_owner(owner.key)
+        .filter(
+            history_digest=_digest(_states(send_request, turns[:place])[-1]),
+            status__in=endings.LIVE,
+            tool_calls__call_id=turns[-1].results[0]["id"],
+        )
+    )
+    return called.select_related("conversation").order_by("-id").first()
+
+
 def _find_parent(
     owner: Owner, turns: Sequence[Turn], states: Sequence[bytes], using: str
 ) -> tuple[Message | None, Sequence[Turn]]:

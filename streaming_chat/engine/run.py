@@ -83,6 +83,7 @@ class Run:
         self._release_timer: asyncio.TimerHandle | None = None
         saved = order.resumed.events if order.resumed else order.taken_over
         self.stream.append([Event(START, order.start), *saved])
+        self.stream.answered = len(self.events) if order.resumed else 0
         self._tools = self._make_tool_loop(self.calls) if self.calls else None
         # What comes from here on is this run's own; what precedes it is saved already.
         self.own_index, self.own_position = len(self.events), self.position

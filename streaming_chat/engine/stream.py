@@ -32,12 +32,14 @@ class ReplyStream:
     position where the reply ends for its readers, once a stop has named one. ended: the ending has been saved and is the
     last event. dismissed: readers must leave without an ending, and reconnect. is_authoritative: True if this process writes
     the reply, so a larger position is invalid. False for a follower, which may lag behind. readers: those for which the
-    reply goes on. observers: those for which it does not, as staff.
+    reply goes on. observers: those for which it does not, as staff. answered: how many events there were when the run of
+    this process took the reply over, which had waited for an answer; 0 for any other reply.
     """
 
     __slots__ = (
         "_is_closed",
         "_on_follow",
+        "answered",
         "cut",
         "dismissed",
         "ended",
@@ -64,7 +66,7 @@ class ReplyStream:
         self.loop = loop
         self.is_authoritative = is_authoritative
         self.events: list[Event] = []
-        self.position = self.weight = 0
+        self.position = self.weight = self.answered = 0
         self.cut: int | None = None
         self.ended = False
         self.dismissed = False
@@ -82,7 +84,7 @@ class ReplyStream:
     @property
     def is_waiting(self) -> bool:
         """Whether it goes on only once a person has answered."""
-        return bool(self.events) and self.events[-1].kind == APPROVAL
+        return len(self.events) > self.answered and self.events[-1].kind == APPROVAL
 
     def append(self, new: Iterable[Event]) -> None:
         """Add events and notify the readers. Once the stream is closed, events are dropped. In the stream's loop."""

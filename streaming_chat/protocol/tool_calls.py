@@ -50,6 +50,11 @@ def denial(call_id: str, reason: str = "") -> Event:
     return result(call_id, DENIED, f"{NOT_ALLOWED} The reason given: {reason}" if reason else NOT_ALLOWED)
 
 
+def is_denied_by_person(payload: Mapping[str, Any]) -> bool:
+    """Return whether a result says that a person did not allow the call, and not the site's permissions or policy."""
+    return payload["status"] == DENIED and payload["output"].startswith((NOT_ALLOWED, NOT_ALLOWED_IN_TIME))
+
+
 def approval(calls: Iterable[Mapping[str, Any]], expires: str) -> Event:
     """Return the event that says for which calls a reply waits. expires: an ISO 8601 time."""
     return Event(APPROVAL, {"calls": [dict(call) for call in calls], "expires": expires})

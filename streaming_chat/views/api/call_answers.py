@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -11,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from streaming_chat.accounts.owners import Owner
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.call_answers import CallAnswer, answer_calls, output_text
+from streaming_chat.engine.run import Run
 from streaming_chat.engine.writer import writer
 from streaming_chat.models import Message
 from streaming_chat.protocol.storable_text import storable, storable_value
@@ -50,14 +52,14 @@ _ANSWER: dict[str, Any] = {
 
 
 @parsing.check(type="array", items=_ANSWER, minItems=1, maxItems=_MOST_ANSWERS)
-def _answers(value: Any) -> list[CallAnswer]:
+def answers(value: Any) -> list[CallAnswer]:
     """Check a list of answers, one for each call."""
     if not isinstance(value, list) or not 1 <= len(value) <= _MOST_ANSWERS:
         raise ValueError(f"Must be a list of 1 to {_MOST_ANSWERS} answers.")
-    answers = [_answer(item) for item in value]
-    if len({answer.call for answer in answers}) < len(answers):
+    given = [_answer(item) for item in value]
+    if len({answer.call for answer in given}) < len(given):
         raise ValueError("Must have one answer for each call.")
-    return answers
+    return given
 
 
 def _answer(value: Any) -> CallAnswer:
@@ -88,7 +90,7 @@ def _is_answer(value: dict[str, Any]) -> bool:
 
 
 def _answer_fields() -> parsing.Fields:
-    return parsing.Fields({"answers": _answers, "stream": parsing.boolean}, ["answers"])
+    return parsing.Fields({"answers": answers, "stream": parsing.boolean}, ["answers"])
 
 
 @operation(
@@ -103,18 +105,28 @@ def answer(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAn
     encoder = encoder_for(request)
     body = parsing.read_body(request, *_answer_fields())
     reply = find_reply(owner, message_id)
-    require(get_permissions().may_answer(request, owner, reply.conversation))
     is_streamed = body.get("stream", False)
-    if is_streamed:
-        require_reader_slot(owner.key)
-    answered = answer_calls(request, reply, body["answers"], writer.worker, by=owner.user)
-    # At once: whatever fails from here on, the reply must not be left without its run.
-    run = start_run(request, answered.order) if answered.order else None
+    run = take_answers(request, owner, reply, body["answers"], is_read=is_streamed)
     if not is_streamed:
         message = Message.objects.using(reply._state.db).select_related("conversation").get(pk=reply.pk)
         return private(JsonResponse(serialize_message(message, owner.key)))
     position = resumed_position(request, reply.pk) or (run.own_position if run else 0)
     return answer_with_reply(reply.pk, run, owner_access(request, owner), position=position, encoder=encoder)
+
+
+def take_answers(
+    request: HttpRequest, owner: Owner, reply: Message, given: Sequence[CallAnswer], *, is_read: bool
+) -> Run | None:
+    """Save answers, in whatever format they came; return the run with which the reply goes on, None if it does not yet.
+
+    is_read: whether the response is a stream. Raises APIError.
+    """
+    require(get_permissions().may_answer(request, owner, reply.conversation))
+    if is_read:
+        require_reader_slot(owner.key)
+    answered = answer_calls(request, reply, given, writer.worker, by=owner.user)
+    # At once: whatever fails from here on, the reply must not be left without its run.
+    return start_run(request, answered.order) if answered.order else None
 
 
 answers_view = streaming(POST=answer)

@@ -40,6 +40,7 @@ STATUSES = {
     "reply_in_progress": 409,
     "already_answered": 409,
     "not_waiting": 409,
+    "approval_required": 409,
     "too_many_replies": 429,
     "too_many_streams": 429,
     "too_many_regenerations": 429,

@@ -95,10 +95,11 @@ _UI_PARTS = (
     record(type={"enum": ["text", "reasoning"]}, text=STRING, state={"const": "done"}),
     record({"title": STRING}, type={"const": "source-url"}, sourceId=STRING, url=STRING),
     record(type={"const": "source-document"}, sourceId=STRING, mediaType=STRING, title=STRING),
+    record(type={"const": "step-start"}),
     record(
-        {"errorText": STRING},
+        {"errorText": STRING, "output": STRING, "approval": record(id=STRING, approved=BOOLEAN)},
         type={"const": "dynamic-tool"},
-        state={"enum": ["input-available", "output-error"]},
+        state={"enum": ["input-available", "output-available", "output-error", "output-denied"]},
         toolCallId=STRING,
         toolName=STRING,
         input={},
