@@ -72,6 +72,13 @@ class AISDKTests(FormatCase):
         chunks = frames_of(self.post(user("Pay")))
         return chunks[0]["messageId"], chunks
 
+    def test_regenerating_while_a_reply_waits(self):
+        reply_id, _chunks = self.ask()
+        refused = self.post(user("Pay"), trigger="regenerate-message", messageId=reply_id)
+
+        assert refused.status == 409
+        assert Message.objects.get(pk=reply_id).status == "waiting"
+
     def answer(self, reply_id, *parts, **options):
         return self.post(user("Pay"), assistant(reply_id, *(parts or [answered(reply_id)])), **options)
 
