@@ -211,6 +211,11 @@ class PythonTests(ClientsTestCase):
         conversation = Conversation.objects.get()
         [called] = self.transcripts("Weather in Rome?")
         assert (conversation.message_count, called[:5]) == (4, ("", "", "completed", "tool_calls", ""))
+
+        self.create([*question, said.to_dict(), result, answer.choices[0].message.to_dict(), user("Thanks")])
+        conversation.refresh_from_db()
+
+        assert conversation.message_count == 6
         assert [text for _role, text in self.branch_to(conversation, "25 °C")] == [
             *("Weather in Rome?", "", "25 °C", "Sunny.")
         ]
@@ -454,15 +459,18 @@ class SiteToolsTests(ClientsTestCase):
         assert choice.message.content == "I look."
 
         result = {"role": "tool", "tool_call_id": call.id, "content": "Köln"}
-        messages = [*HI, choice.message.model_dump(exclude_none=True, exclude={"parsed"}), result]
-        for each in messages[1].get("tool_calls", []):
-            each["function"].pop("parsed_arguments", None)
+        messages = [*HI, choice.message.to_dict(), result]
         [choice] = self.client.chat.completions.create(model=MODEL, messages=messages).choices
-        reply = wait_until(Message.objects.filter(status="completed").first)
+        reply = wait_until(Message.objects.filter(role="assistant", status="completed").first)
 
         assert (choice.message.content, choice.finish_reason) == ("\n\nClear, where you are.", "stop")
         assert [part["status"] for part in reply.parts if part["kind"] == "tool_result"] == ["ok", "ok"]
         assert len(self.provider.calls) == 2
+
+        messages += [choice.message.to_dict(), user("Thanks")]
+        self.client.chat.completions.create(model=MODEL, messages=messages)
+
+        assert Message.objects.get(text="Thanks").parent == reply
 
     def test_an_approval_is_an_error_that_is_not_tried_again(self):
         for stream in (False, True):

@@ -51,6 +51,34 @@ class AGUIToolTests(ToolsCase):
         assert results(reply) == [("denied", "The user did not allow this call. The reason given: No")]
         assert shop.ledger() == []
 
+    def test_two_interrupts_that_are_cancelled(self):
+        self.script(PAY, PAY, answer="Then not.")
+        ran = self.run_thread("Pay", {"resume": {"status": "cancelled"}})
+        reply = self.ended(Message.objects.get(role="assistant").pk)
+
+        assert [interrupt["toolCallId"] for interrupt in ran["runs"][0]["finished"]["interrupts"]] == [
+            "call_0",
+            "call_1",
+        ]
+        assert [message["role"] for message in ran["messages"]] == ["user", "assistant", "tool", "tool", "assistant"]
+        assert [status for status, _output in results(reply)] == ["denied", "denied"]
+        assert shop.ledger() == []
+
+    def test_one_reply_that_is_interrupted_twice(self):
+        approved = {"resume": {"status": "resolved", "payload": {"approved": True}}}
+        self.provider.script(Script(["I pay."], tool_calls=[PAY]), Script(["And again."], tool_calls=[PAY]))
+        self.provider.script(Script(["Paid."]), Script(["You are welcome."]))
+        ran = self.run_thread("Pay", approved, approved, "Thanks")
+        reply = self.ended(Message.objects.get(parent__text="Pay").pk)
+
+        assert [run["finished"]["outcome"] for run in ran["runs"]] == ["interrupt", "interrupt", "success", "success"]
+        assert (
+            "".join(message["content"] for message in ran["messages"][:6] if message["role"] == "assistant")
+            == reply.text
+        )
+        assert Message.objects.get(text="Thanks").parent_id == reply.pk
+        assert len(shop.ledger()) == 2
+
     def test_changed_arguments(self):
         self.script(PAY, answer="Paid.")
         payload = {"approved": True, "editedArgs": {"amount": 150}}

@@ -72,6 +72,13 @@ class AISDKTests(FormatCase):
         chunks = frames_of(self.post(user("Pay")))
         return chunks[0]["messageId"], chunks
 
+    def test_regenerating_while_a_reply_waits(self):
+        reply_id, _chunks = self.ask()
+        refused = self.post(user("Pay"), trigger="regenerate-message", messageId=reply_id)
+
+        assert refused.status == 409
+        assert Message.objects.get(pk=reply_id).status == "waiting"
+
     def answer(self, reply_id, *parts, **options):
         return self.post(user("Pay"), assistant(reply_id, *(parts or [answered(reply_id)])), **options)
 
@@ -478,6 +485,78 @@ class OpenAITests(FormatCase):
             assert results(self.ended(reply.pk)) == [("ok", "Köln")]
             assert kinds(self.ended(reply.pk))[-2:] == ["step", "text"]
             Conversation.objects.all().delete()
+
+    def say(self, history, content):
+        """Say something after a history, run the tools that are called, and return the longer history."""
+        history = [*history, {"role": "user", "content": content}]
+        while history[-1]["role"] != "assistant":
+            message, _reason = self.complete(*history)
+            calls = message.get("tool_calls", [])
+            results = [{"role": "tool", "tool_call_id": call["id"], "content": f"Place {call['id']}"} for call in calls]
+            history += [{**message, "refusal": None}, *results]
+        return history
+
+    def test_a_conversation_goes_on_after_calls_of_the_clients_tools(self):
+        """Two rounds of calls are one reply, and what the user says then comes after it."""
+        self.provider.script(Script(["I look."], tool_calls=[LOCATE, LOCATE]), Script(["Again."], tool_calls=[LOCATE]))
+        self.provider.script(Script(["In Köln."]), Script(["You are welcome."], tool_calls=[LOCATE]), Script(["Yes?"]))
+        self.provider.script(Script(["Goodbye."]))
+        history = self.say([], "Where am I?")
+        assert [each["role"] for each in history[1:]] == ["assistant", "tool", "tool", "assistant", "tool", "assistant"]
+        history = self.say(self.say(history, "Thanks"), "Bye")
+        path = [*Conversation.objects.get().messages.order_by("depth")]
+
+        assert [message.text for message in path] == [
+            *("Where am I?", "I look.\n\nAgain.\n\nIn Köln."),
+            *("Thanks", "You are welcome.\n\nYes?", "Bye", "Goodbye."),
+        ]
+        assert results(path[1]) == [("ok", f"Place {call}") for call in ("call_0", "call_1", "call_2_0")]
+        assert len(self.provider.calls) == 6
+
+    def test_the_same_results_again(self):
+        """An SDK sends a request again if the connection was lost; the reply may have ended since."""
+        self.script(LOCATE, answer="In Köln.")
+        message, _reason = self.complete(self.HI)
+        result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "Köln"}
+        answers = [self.complete(self.HI, message, result)[0]["content"] for _time in range(2)]
+        self.provider.script(Script(["In Bonn."]))
+        other, _reason = self.complete(self.HI, message, {**result, "content": "Bonn"})
+
+        assert answers == ["\n\nIn Köln."] * 2
+        assert other["content"] == "In Bonn."
+        assert Conversation.objects.count() == 2
+        assert len(self.provider.calls) == 3
+
+    def test_the_results_of_an_earlier_round_again(self):
+        """The reply waits for the results of the next one. What it has called for is said once more."""
+        self.provider.script(Script(["I look."], tool_calls=[LOCATE]), Script(["Again."], tool_calls=[LOCATE]))
+        message, _reason = self.complete(self.HI)
+        result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "Köln"}
+        first, reason = self.complete(self.HI, message, result)
+        chunks = frames_of(self.post(self.HI, message, result, stream=True))
+        refused = self.post(self.HI, message, {**result, "content": "Bonn"})
+
+        assert (first["content"], reason) == ("\n\nAgain.", "tool_calls")
+        assert self.complete(self.HI, message, result) == (first, reason)
+        assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]][-1] == "tool_calls"
+        assert (refused.status, refused.json()["error"]["code"]) == (409, "already_answered")
+        assert len(self.provider.calls) == 2
+
+    def test_a_result_after_its_reply_was_stopped(self):
+        """The call has been cancelled. The history of the client is answered, in a conversation of its own."""
+        self.script(LOCATE)
+        message, _reason = self.complete(self.HI)
+        reply = Message.objects.get(status="waiting")
+        assert self.browser.stop(reply.pk).status == 200
+        self.ended(reply.pk)
+        result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "Köln"}
+        history = self.say([self.HI, message], "Never mind")
+
+        assert history[-1]["content"] == "Paid."
+        assert Message.objects.get(text="Never mind").parent_id == reply.pk
+        self.provider.script(Script(["In Köln."]))
+        assert self.complete(self.HI, message, result)[0]["content"] == "In Köln."
+        assert Conversation.objects.count() == 2
 
     def test_the_result_of_a_stranger(self):
         self.script(LOCATE)

@@ -121,8 +121,8 @@ def _answer_in(resume: dict[str, dict[str, Any]], reply_id: str, call: Mapping[s
     payload = entry.get("payload")
     if entry["status"] == "cancelled":
         return {"call": call["id"], "approved": False}
-    answer = {_ANSWER.get(name, name): value for name, value in payload.items()} if isinstance(payload, dict) else {}
-    return {**answer, "call": call["id"]}
+    said: dict[str, Any] = payload if isinstance(payload, dict) else {}
+    return {**{_ANSWER.get(name, name): value for name, value in said.items()}, "call": call["id"]}
 
 
 def _result_in(messages: list[dict[str, Any]], call: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -141,10 +141,9 @@ def _result_in(messages: list[dict[str, Any]], call: Mapping[str, Any]) -> dict[
 
 def _text_of(content: Any) -> Any:
     """Return the text of content that may be in parts; content with other parts as it is."""
-    texts = (
-        [part.get("text") if isinstance(part, dict) else None for part in content] if isinstance(content, list) else []
-    )
-    return "".join(texts) if texts and all(isinstance(text, str) for text in texts) else content
+    parts = content if isinstance(content, list) else []
+    texts = [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return "".join(texts) if texts and len(texts) == len(parts) else content
 
 
 def _last_reply_id(messages: list[dict[str, Any]]) -> str:

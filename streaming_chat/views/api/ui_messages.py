@@ -105,7 +105,9 @@ def answered_message(body: dict[str, Any]) -> dict[str, Any] | None:
 
 def reply_of(conversation: Conversation, message_id: Any) -> Message | None:
     """Return the reply with an id that a client has sent, with its conversation; None if there is none."""
-    replies = messages_of(conversation).filter(role=Message.Role.ASSISTANT, pk=_uuid(message_id))
+    if (pk := _uuid(message_id)) is None:
+        return None
+    replies = messages_of(conversation).filter(role=Message.Role.ASSISTANT, pk=pk)
     return replies.select_related("conversation").first()
 
 

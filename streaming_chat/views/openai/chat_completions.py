@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from streaming_chat.accounts.owners import Owner, client_of
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.send_request import SendRequest
-from streaming_chat.chats.stateless import find_waiting
+from streaming_chat.chats.stateless import find_called
 from streaming_chat.db.alias import live_database
 from streaming_chat.encoders.openai import OpenAIEncoder
 from streaming_chat.exceptions import APIError
@@ -67,9 +67,9 @@ def complete(request: HttpRequest, owner: Owner) -> ReplyAnswer:
 def _go_on(
     request: HttpRequest, owner: Owner, send_request: SendRequest, encoder_options: dict[str, Any], *, is_streamed: bool
 ) -> ReplyAnswer | None:
-    """Answer with the rest of the reply that waits for the results in a request; None if there is no such reply."""
+    """Answer with the rest of the reply that has called for the results in a request; None if there is none."""
     results = {result["id"]: result["text"] for turn in _last_turns(send_request) for result in turn.results}
-    reply = find_waiting(owner, send_request, live_database()) if results else None
+    reply = find_called(owner, send_request, live_database()) if results else None
     given = client_answers.find_answers(reply, partial(_result_in, results)) if reply else None
     if reply is None or given is None:
         return None
