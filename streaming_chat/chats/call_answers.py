@@ -56,8 +56,9 @@ class CallAnswer:
     @property
     def kept(self) -> dict[str, Any]:
         """What the row of the call keeps, by which a repeated answer is compared."""
-        told = {"approved": self.approved, "arguments": self.arguments, "reason": self.reason, "output": self.output}
-        return {name: value for name, value in told.items() if value not in (None, "")}
+        told = {"approved": self.approved, "arguments": self.arguments, "reason": self.reason or None}
+        # An empty output is one: without it, the call would be one that a person has allowed.
+        return {name: value for name, value in {**told, "output": self.output}.items() if value is not None}
 
     @property
     def state(self) -> str:

@@ -141,3 +141,4 @@ async def slow_write(context) -> str:
 @tools.tool(runs="client")
 def locate(context, precise: bool = False) -> str:
     """Where the user is."""
+    note("located by the server")

@@ -288,6 +288,15 @@ class ClientToolTests(ApprovalCase):
         assert rows(reply) == [("locate", "ok")]
         assert self.provider.calls[-1].body["messages"][-1]["content"] == '{"city": "Köln"}'
 
+    def test_an_empty_output(self):
+        """It is an output all the same: the tool's function is never called by the server."""
+        reply = self.begin(self.LOCATE)
+        self.answer(reply, {"call": "call_0", "output": ""}).json()
+        reply = self.ended(reply.pk)
+
+        assert results(reply) == [("ok", "")]
+        assert shop.ledger() == []
+
     def test_an_output_is_limited(self):
         reply = self.begin(self.LOCATE)
         with override_settings(STREAMING_CHAT_MAX_TOOL_OUTPUT_CHARS=10):
