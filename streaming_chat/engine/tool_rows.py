@@ -14,7 +14,6 @@ from django.db.models.functions import Now
 
 from streaming_chat.conf import conf
 from streaming_chat.models import NOBODY, Conversation, LiveReply, Message, ToolCall
-from streaming_chat.models.tool_calls import OPEN
 from streaming_chat.protocol import endings, tool_calls
 from streaming_chat.protocol.events import STEP, TOOL_CALL, TOOL_RESULT, Event
 
@@ -126,6 +125,7 @@ def _last_result(row: ToolCall, *, is_expired: bool) -> Event:
         return tool_calls.denial(row.call_id, (row.answer or {}).get("reason", ""))
     if row.status == _State.WAITING and is_expired:
         return tool_calls.result(row.call_id, tool_calls.DENIED, tool_calls.NOT_ALLOWED_IN_TIME)
-    if row.status not in OPEN:
-        return tool_calls.result(row.call_id, row.status, row.output)
+    if row.status == _State.OK:
+        # A client has answered, and no run has taken its output.
+        return tool_calls.result(row.call_id, tool_calls.OK, (row.answer or {}).get("output", ""))
     return tool_calls.result(row.call_id, tool_calls.CANCELLED, tool_calls.NOT_RUN)

@@ -263,6 +263,43 @@ class AnswerTests(ApprovalCase):
         assert streamed.text == "\n\nPaid."
         assert streamed.end["status"] == "completed"
 
+    def test_that_ends_keeps_what_was_answered(self):
+        """What a client has returned and what a person has refused are told to the model, whatever ends the reply."""
+        reply = self.begin(ClientToolTests.LOCATE, PAY, ("pay", '{"amount": 300}'))
+        self.answer(reply, {"call": "call_0", "output": "Köln"}, {"call": "call_1", "approved": False}).json()
+        self.browser.stop(reply.pk)
+        reply = self.ended(reply.pk)
+
+        assert results(reply)[0] == ("ok", "Köln")
+        assert [status for status, _text in results(reply)] == ["ok", "denied", "cancelled"]
+        assert rows(reply) == [("locate", "ok"), ("pay", "denied"), ("pay", "cancelled")]
+
+    def test_that_cannot_go_on_keeps_what_was_answered(self):
+        reply = self.begin(ClientToolTests.LOCATE, PAY)
+        with override_settings(STREAMING_CHAT_TOOLS={}):
+            self.answer(reply, {"call": "call_0", "output": "Köln"}, {"call": "call_1", "approved": False}).json()
+            reply = self.ended(reply.pk)
+
+        assert outcome(reply)[:2] == ("interrupted", "internal")
+        assert results(reply) == [("ok", "Köln"), ("denied", "The user did not allow this call.")]
+        assert rows(reply) == [("locate", "ok"), ("pay", "denied")]
+
+    def test_that_cannot_go_on_with_a_call_that_had_begun(self):
+        """A call of an idempotent tool whose worker has died may have had its effect, also if it cannot be repeated."""
+        for settings, digest in (({"STREAMING_CHAT_TOOLS": {}}, None), ({}, "another")):
+            with self.subTest(digest=digest):
+                self.provider.clear()
+                reply = self.begin()
+                row = ToolCall.objects.get(message=reply)
+                ToolCall.objects.filter(pk=row.pk).update(runs=1, digest=digest or row.digest)
+                with override_settings(**settings):
+                    self.answer(reply).json()
+                    reply = self.ended(reply.pk)
+
+                [(status, output)] = results(reply)
+                assert (status, "not known whether" in output) == ("unknown", True)
+                assert shop.ledger() == []
+
     def test_without_a_stream_the_answer_is_that_it_waits(self):
         self.provider.script(Script(["I pay."], tool_calls=[PAY]))
         sent = self.browser.send("Pay", model="openai:any", stream=False)
