@@ -14,6 +14,13 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.db import close_old_connections
 
 
+class CallEnded(Exception):
+    """A function of the site has raised what is no error of its call: it would end the event loop, or who waits for it.
+
+    Such as SystemExit, a cancellation of its own making, or StopIteration, which cannot be raised into a future.
+    """
+
+
 class SiteThreads:
     """A few threads of one name, created at the first use. Each may hold a connection of the database during a call.
 
@@ -36,11 +43,20 @@ class SiteThreads:
         self._pool: ThreadPoolExecutor | None = None
 
     async def call(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Call a function, synchronous or not, and return its result. Raises what it raises."""
-        call = partial(function, *arguments, **named)
+        """Call a function, synchronous or not, and return its result. Raises what it raises, and CallEnded."""
+        try:
+            return await self._call(function, partial(function, *arguments, **named))
+        except SystemExit as error:
+            raise _ended(error) from error
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            raise _ended(error) from error
+
+    async def _call(self, function: Callable[..., Any], call: Callable[[], Any]) -> Any:
         if iscoroutinefunction(function):
             return await self._call_here(call)
-        found = await self._call_in_thread(call)
+        found = await self._call_in_thread(partial(_checked, call))
         return await self._call_here(lambda: found) if isawaitable(found) else found
 
     async def _call_in_thread(self, call: Callable[[], Any]) -> Any:
@@ -67,3 +83,25 @@ def _with_connections(call: Callable[[], Any]) -> Any:
         return call()
     finally:
         close_old_connections()
+
+
+def _checked(call: Callable[[], Any]) -> Any:
+    """Call a function in a thread. Raises errors only."""
+    try:
+        return call()
+    except StopIteration as error:
+        raise _ended(error) from error
+    except Exception:
+        raise
+    except BaseException as error:
+        raise _ended(error) from error
+
+
+def _ended(error: BaseException) -> CallEnded:
+    # The log shows the frames of an error, not of what it comes from.
+    return CallEnded().with_traceback(error.__traceback__)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
