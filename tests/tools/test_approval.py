@@ -1,20 +1,25 @@
 """Replies that wait for a person: nothing runs before the answer, and each answer counts once."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
+from django.db import transaction
 from django.db.models.functions import Now
 from django.test import override_settings
 
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.chats.call_answers import CallAnswer, answer_for_staff
 from streaming_chat.engine.recovery import recover_abandoned
+from streaming_chat.engine.runner import runner
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, ToolCall
+from streaming_chat.notifiers import Notifier
 from streaming_chat.testing import read_stream
 from tests.factories import make_user
 from tests.native import Api
 from tests.provider_server import Script
-from tests.servers import Browser, ThreadServer, outcome
+from tests.servers import Browser, ThreadServer, outcome, wait_until
 
 from . import shop
 from .cases import ToolsCase, joined, kinds, results, rows, unpaired, waiting
@@ -27,6 +32,21 @@ class OnlyStaff(Permissions):
 
     def may_answer(self, request, owner, conversation):
         return False
+
+
+class HoldingNotifier(Notifier):
+    """Holds the thread that has just committed that a reply waits, once."""
+
+    begun, released = threading.Event(), threading.Event()
+
+    def notify_on_commit(self, using, message_ids):
+        transaction.on_commit(partial(self.hold, using, message_ids), using=using)
+
+    def hold(self, using, message_ids):
+        is_waiting = Message.objects.using(using).filter(pk__in=message_ids, status="waiting").exists()
+        if is_waiting and not self.begun.is_set():
+            self.begun.set()
+            self.released.wait(20)
 
 
 class ApprovalCase(ToolsCase):
@@ -159,6 +179,28 @@ class AnswerTests(ApprovalCase):
 
         assert statuses == [200] * 10
         assert len(shop.ledger()) == 1
+
+    def test_before_the_process_has_forgotten_the_run_that_began_to_wait(self):
+        """A slow notifier holds the writer up after the commit of the question, which a client may see at once."""
+        for event in (HoldingNotifier.begun, HoldingNotifier.released):
+            event.clear()
+        self.addCleanup(HoldingNotifier.released.set)
+        self.provider.script(Script(["I pay."], tool_calls=[PAY]), Script(["Paid."]))
+        notifier = {"BACKEND": f"{__name__}.HoldingNotifier"}
+        with override_settings(STREAMING_CHAT_NOTIFIER=notifier, STREAMING_CHAT_LEASE_SECONDS=30):
+            exchange = self.browser.send("Pay", model="openai:any")
+            exchange.until(lambda: exchange.frames)
+            reply = waiting(exchange.message_id)
+            assert HoldingNotifier.begun.wait(10)
+            run = runner.find(reply.pk)
+            answered = self.answer(reply)
+            wait_until(lambda: runner.find(reply.pk) is not run)
+            HoldingNotifier.released.set()
+            reply = self.ended(reply.pk)
+
+        assert answered.status == 200
+        assert outcome(reply) == ("completed", "stop", "")
+        assert shop.ledger() == ["pay call_0 200"]
 
     def test_by_a_stranger(self):
         reply = self.begin()
