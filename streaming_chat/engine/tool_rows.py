@@ -79,7 +79,14 @@ def park(message_id: uuid.UUID, received: Sequence[Event], using: str) -> bool:
     again = [row.pk for row in rows if row.status == _State.RUNNING]
     ToolCall.objects.using(using).filter(pk__in=again).update(status=_State.APPROVED)
     suspend(message_id, [], {}, using)
+    # For nobody's answer: if this process dies before it goes on, the next one ends the reply.
+    LiveReply.objects.using(using).filter(pk=message_id).update(expires_at=LiveReply.lease())
     return True
+
+
+def waits_for_answer(message_id: uuid.UUID, using: str) -> bool:
+    """Return whether a call of a reply waits for a person or for the client."""
+    return ToolCall.objects.using(using).filter(message_id=message_id, status=_State.WAITING).exists()
 
 
 def _may_run(row: ToolCall) -> bool:

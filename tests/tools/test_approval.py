@@ -11,6 +11,10 @@ from django.test import override_settings
 
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.chats.call_answers import CallAnswer, answer_for_staff
+from streaming_chat.conf import conf
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
+from streaming_chat.engine import tool_rows
 from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.engine.runner import runner
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, ToolCall
@@ -304,6 +308,24 @@ class AnswerTests(ApprovalCase):
         assert sent.status_code == 202
         assert streamed.text == "\n\nPaid."
         assert streamed.end["status"] == "completed"
+
+    def test_whose_process_dies_before_it_goes_on_with_it(self):
+        """A process that has taken over a dead worker's reply dies, too: nobody can answer, so nobody waits for a day."""
+        reply = self.begin()
+        ToolCall.objects.update(status="approved", runs=1, is_idempotent=True)
+        using = live_database()
+        received = ReplyEvent.objects.using(using).stream(reply.pk)
+        assert write_transaction(lambda: tool_rows.park(reply.pk, received, using))
+
+        within = Now() + timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS + 1)
+        assert LiveReply.objects.filter(pk=reply.pk, worker="", expires_at__lt=within).exists()
+
+        LiveReply.objects.update(expires_at=LiveReply.expired_lease())
+        recover_abandoned(LiveReply.objects.all(), may_go_on=True)
+        reply = self.ended(reply.pk)
+
+        assert outcome(reply) == ("interrupted", "lease_expired", "lease_expired")
+        assert [status for status, _text in results(reply)] == ["unknown"]
 
     def test_that_ends_keeps_what_was_answered(self):
         """What a client has returned and what a person has refused are told to the model, whatever ends the reply."""
