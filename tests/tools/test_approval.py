@@ -229,6 +229,17 @@ class AnswerTests(ApprovalCase):
         assert shop.ledger() == ["pay call_0 200"]
         assert ToolCall.objects.get().by == staff
 
+    def test_by_staff_in_a_transaction(self):
+        """As in the admin with ATOMIC_REQUESTS: the reply goes on at the commit, when its writer can see the lease."""
+        reply, staff = self.begin(), make_user("staff")
+        with transaction.atomic(), self.assertNoLogs("streaming_chat", "WARNING"):
+            answer_for_staff(reply.pk, [CallAnswer(call="call_0", approved=True)], by=staff)
+            assert runner.find(reply.pk) is None
+        reply = self.ended(reply.pk)
+
+        assert outcome(reply) == ("completed", "stop", "")
+        assert shop.ledger() == ["pay call_0 200"]
+
     def test_of_another_call(self):
         reply = self.begin()
 
