@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
@@ -56,8 +56,9 @@ class CallAnswer:
     @property
     def kept(self) -> dict[str, Any]:
         """What the row of the call keeps, by which a repeated answer is compared."""
-        told = {"approved": self.approved, "arguments": self.arguments, "reason": self.reason, "output": self.output}
-        return {name: value for name, value in told.items() if value not in (None, "")}
+        told = {"approved": self.approved, "arguments": self.arguments, "reason": self.reason or None}
+        # An empty output is one: without it, the call would be one that a person has allowed.
+        return {name: value for name, value in {**told, "output": self.output}.items() if value is not None}
 
     @property
     def state(self) -> str:
@@ -99,12 +100,14 @@ def answer_for_staff(message_id: uuid.UUID, answers: Sequence[CallAnswer], *, by
     The caller has checked the permission `streaming_chat.answer_tool_call` of the user `by`. Raises as `answer_calls`, and
     Message.DoesNotExist.
     """
-    reply = Message.objects.using(live_database()).select_related("conversation__owner").get(pk=message_id)
+    using = live_database()
+    reply = Message.objects.using(using).select_related("conversation__owner").get(pk=message_id)
     # As for a message that the site's own code sends: the prompt is the owner's.
     request = HttpRequest()
     request.user = reply.conversation.owner or AnonymousUser()
     if order := answer_calls(request, reply, answers, writer.worker, by=by).order:
-        runner.start_in_background(order)
+        # With ATOMIC_REQUESTS, the writer does not see the lease before.
+        transaction.on_commit(partial(runner.start_in_background, order), using=using)
 
 
 def go_on(message_id: uuid.UUID) -> None:

@@ -94,10 +94,10 @@ def _resumed(reply: Message, using: str) -> Resumed:
 
 
 def _answers(rows: Iterable[ToolCall]) -> dict[str, Answer]:
-    return {row.call_id: _answer(row.answer or {}, row.digest) for row in rows}
+    return {row.call_id: _answer(row, row.answer or {}) for row in rows}
 
 
-def _answer(kept: dict[str, Any], digest: str) -> Answer:
+def _answer(row: ToolCall, kept: dict[str, Any]) -> Answer:
     """Return the answer that a row keeps; without one, the call was allowed by the policy, and its worker died."""
     told = {name: kept[name] for name in ("arguments", "reason", "output") if name in kept}
-    return Answer(kept.get("approved", True), digest, **told)
+    return Answer(kept.get("approved", True), row.digest, has_run=row.runs > 0, **told)

@@ -34,7 +34,8 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
-from streaming_chat.protocol.tool_calls import CANCELLED, NOT_RUN, open_calls, result
+from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.tool_calls import CANCELLED, LOST, NOT_RUN, UNKNOWN, open_calls, result
 
 from .completion import Completion, LeaseLost, end_reply, is_same_ending
 from .run import Run
@@ -101,7 +102,7 @@ class Record:
         if run.is_waiting:
             # That nobody can answer to, since it is not saved.
             outcome = endings.broken("shutdown", received=True)
-            received += [result(call["id"], CANCELLED, NOT_RUN) for call in open_calls(received)]
+        received += _results(run, received)
         completion = Completion(
             run.message_id,
             run.conversation_id,
@@ -331,6 +332,15 @@ class Journal:
         if said != self._reported:
             self._reported = said
             logger.error("JOURNAL_DIR cannot be replayed: %s", said)
+
+
+def _results(run: Run, received: Iterable[Event]) -> list[Event]:
+    """Return the results of the calls that have none, of a run that waits or could not be concluded in time."""
+    begun = {call.call_id for call in run.calls.starts} if run.calls else set()
+    return [
+        result(call["id"], UNKNOWN, LOST) if call["id"] in begun else result(call["id"], CANCELLED, NOT_RUN)
+        for call in open_calls(received)
+    ]
 
 
 def _read(taken: Path, path: Path) -> Record | None:

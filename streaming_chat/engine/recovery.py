@@ -126,7 +126,8 @@ def _recover(live: LiveReply, *, may_go_on: bool) -> Recovered | None:
         return Recovered.PARKED
     columns = ("continued_at", "model", "output_name", "tokens_estimated", *MEASURED)
     fields: dict[str, Any] = {**Message.objects.using(using).values(*columns).get(pk=live.pk)}
-    ending = _ending(row, received, is_waiting=live.worker == NOBODY)
+    is_waiting = live.worker == NOBODY and tool_rows.waits_for_answer(live.pk, using)
+    ending = _ending(row, received, is_waiting=is_waiting)
     received += tool_rows.closing(live.pk, received, using, is_expired=ending.end_reason == "approval_expired")
     end_reply(Completion(live.pk, live.conversation_id, RECOVERED, ending, received, fields), using)
     return Recovered.ENDED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from streaming_chat.protocol import tool_calls
 from streaming_chat.protocol.events import Event
 
 # What a message adds up over its parts.
@@ -21,6 +22,7 @@ class Answer(NamedTuple):
     """What a person, or a client, has said to a call. Its repr shows no text.
 
     digest: of the tool when it was asked for. arguments: None unless they were changed. output: of a client's tool.
+    has_run: the call had begun to run before, in a worker that died.
     """
 
     approved: bool
@@ -28,6 +30,15 @@ class Answer(NamedTuple):
     arguments: str | None = None
     reason: str = ""
     output: str | None = None
+    has_run: bool = False
+
+    def result(self, call_id: str) -> Event | None:
+        """Return the result of a call that does not run here; None if nothing is known of it."""
+        if self.output is not None:
+            return tool_calls.result(call_id, tool_calls.OK, self.output)
+        if not self.approved:
+            return tool_calls.denial(call_id, self.reason)
+        return tool_calls.result(call_id, tool_calls.UNKNOWN, tool_calls.LOST) if self.has_run else None
 
     def __repr__(self) -> str:
         return f"Answer(approved={self.approved})"

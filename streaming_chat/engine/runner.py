@@ -147,7 +147,9 @@ class Runner:
         follower.dismiss()
 
     def _forget(self, run: Run) -> None:
-        self._runs.pop(run.message_id, None)
+        # A reply that has waited may be gone on with already.
+        if self._runs.get(run.message_id) is run:
+            self._runs.pop(run.message_id, None)
         if run.is_waiting:
             # The process in which it goes on may be another one.
             run.stream.call_in_loop(FollowedReply.adopt, run.stream)

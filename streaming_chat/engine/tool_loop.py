@@ -89,6 +89,8 @@ class ToolLoop:
         results = []
         for payload in tool_calls.open_calls(self._stream.events):
             call = pending.get(payload["id"]) or PendingCall.of(payload, self._tools, self._context)
+            if not call.has_started and (answer := self._answers.get(call.id)):
+                call.result = call.result or answer.result(call.id)
             call.end(*_last_result(call, ending))
             results.append(call.result)
         if results:
@@ -105,6 +107,11 @@ class ToolLoop:
         if self._tools:
             self._receiver.give(Tools(tuple(map(_function, self._tools.values()))))
         return None
+
+    @property
+    def _answers(self) -> Mapping[str, Answer]:
+        """The answers with which the reply goes on, by the id of the call."""
+        return self._order.resumed.answers if self._order.resumed else {}
 
     def _turns(self) -> list[Turn]:
         """Return the turns of this reply so far."""

@@ -14,7 +14,6 @@ from django.db.models.functions import Now
 
 from streaming_chat.conf import conf
 from streaming_chat.models import NOBODY, Conversation, LiveReply, Message, ToolCall
-from streaming_chat.models.tool_calls import OPEN
 from streaming_chat.protocol import endings, tool_calls
 from streaming_chat.protocol.events import STEP, TOOL_CALL, TOOL_RESULT, Event
 
@@ -80,7 +79,14 @@ def park(message_id: uuid.UUID, received: Sequence[Event], using: str) -> bool:
     again = [row.pk for row in rows if row.status == _State.RUNNING]
     ToolCall.objects.using(using).filter(pk__in=again).update(status=_State.APPROVED)
     suspend(message_id, [], {}, using)
+    # For nobody's answer: if this process dies before it goes on, the next one ends the reply.
+    LiveReply.objects.using(using).filter(pk=message_id).update(expires_at=LiveReply.lease())
     return True
+
+
+def waits_for_answer(message_id: uuid.UUID, using: str) -> bool:
+    """Return whether a call of a reply waits for a person or for the client."""
+    return ToolCall.objects.using(using).filter(message_id=message_id, status=_State.WAITING).exists()
 
 
 def _may_run(row: ToolCall) -> bool:
@@ -126,6 +132,7 @@ def _last_result(row: ToolCall, *, is_expired: bool) -> Event:
         return tool_calls.denial(row.call_id, (row.answer or {}).get("reason", ""))
     if row.status == _State.WAITING and is_expired:
         return tool_calls.result(row.call_id, tool_calls.DENIED, tool_calls.NOT_ALLOWED_IN_TIME)
-    if row.status not in OPEN:
-        return tool_calls.result(row.call_id, row.status, row.output)
+    if row.status == _State.OK:
+        # A client has answered, and no run has taken its output.
+        return tool_calls.result(row.call_id, tool_calls.OK, (row.answer or {}).get("output", ""))
     return tool_calls.result(row.call_id, tool_calls.CANCELLED, tool_calls.NOT_RUN)

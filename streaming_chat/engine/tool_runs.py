@@ -93,6 +93,9 @@ class PendingCall:
     async def judge_answered(self, answer: Answer) -> None:
         """Find out whether it may run after an answer: the tool, the permission and the policy are looked at again."""
         await self._in_time(self._judge_answered(answer))
+        if self.result is not None:
+            # Also of a call that cannot be repeated.
+            self.result = answer.result(self.id) or self.result
 
     async def _in_time(self, judging: Awaitable[None]) -> None:
         """Await what calls the site's own code, which may find no free thread."""
@@ -114,10 +117,8 @@ class PendingCall:
                 self.waits_for = "approval"
 
     async def _judge_answered(self, answer: Answer) -> None:
-        if answer.output is not None:
-            self.end(tool_calls.OK, answer.output)
-        elif not answer.approved:
-            self.result = tool_calls.denial(self.id, answer.reason)
+        if answer.output is not None or not answer.approved:
+            self.result = answer.result(self.id)
         elif self.tool is None or self.tool.digest != answer.digest:
             self.end(tool_calls.ERROR, _CHANGED)
         else:

@@ -5,6 +5,7 @@ Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -61,6 +62,7 @@ def _input(arguments: str) -> dict[str, Any]:
     """Return the arguments of a call as the API wants them: an object."""
     try:
         value = parse(arguments.encode("utf-8", "surrogatepass") or b"{}")
+        json.dumps(value, allow_nan=False)
     except ValueError:
         value = None
     # The key that the API's documentation recommends for what a model has not completed.

@@ -114,6 +114,21 @@ def broken(context) -> str:
     raise RuntimeError("a secret")
 
 
+_ERRORS = (SystemExit, StopIteration, RecursionError, asyncio.CancelledError, GeneratorExit)
+
+
+@tools.tool
+def ending(context, number: int) -> str:
+    """Raise what ends more than a call."""
+    raise _ERRORS[number]("a secret")
+
+
+@tools.tool
+async def ending_later(context, number: int) -> str:
+    """Raise what ends more than a call."""
+    raise _ERRORS[number]("a secret")
+
+
 @tools.tool
 def hopeless(context) -> str:
     """Say why it cannot work."""
@@ -141,3 +156,4 @@ async def slow_write(context) -> str:
 @tools.tool(runs="client")
 def locate(context, precise: bool = False) -> str:
     """Where the user is."""
+    note("located by the server")

@@ -1,20 +1,29 @@
 """Replies that wait for a person: nothing runs before the answer, and each answer counts once."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
+from django.db import transaction
 from django.db.models.functions import Now
 from django.test import override_settings
 
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.chats.call_answers import CallAnswer, answer_for_staff
+from streaming_chat.conf import conf
+from streaming_chat.db.alias import live_database
+from streaming_chat.db.transactions import write_transaction
+from streaming_chat.engine import tool_rows
 from streaming_chat.engine.recovery import recover_abandoned
+from streaming_chat.engine.runner import runner
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, ToolCall
+from streaming_chat.notifiers import Notifier
 from streaming_chat.testing import read_stream
 from tests.factories import make_user
 from tests.native import Api
 from tests.provider_server import Script
-from tests.servers import Browser, ThreadServer, outcome
+from tests.servers import Browser, ThreadServer, outcome, wait_until
 
 from . import shop
 from .cases import ToolsCase, joined, kinds, results, rows, unpaired, waiting
@@ -27,6 +36,21 @@ class OnlyStaff(Permissions):
 
     def may_answer(self, request, owner, conversation):
         return False
+
+
+class HoldingNotifier(Notifier):
+    """Holds the thread that has just committed that a reply waits, once."""
+
+    begun, released = threading.Event(), threading.Event()
+
+    def notify_on_commit(self, using, message_ids):
+        transaction.on_commit(partial(self.hold, using, message_ids), using=using)
+
+    def hold(self, using, message_ids):
+        is_waiting = Message.objects.using(using).filter(pk__in=message_ids, status="waiting").exists()
+        if is_waiting and not self.begun.is_set():
+            self.begun.set()
+            self.released.wait(20)
 
 
 class ApprovalCase(ToolsCase):
@@ -160,6 +184,28 @@ class AnswerTests(ApprovalCase):
         assert statuses == [200] * 10
         assert len(shop.ledger()) == 1
 
+    def test_before_the_process_has_forgotten_the_run_that_began_to_wait(self):
+        """A slow notifier holds the writer up after the commit of the question, which a client may see at once."""
+        for event in (HoldingNotifier.begun, HoldingNotifier.released):
+            event.clear()
+        self.addCleanup(HoldingNotifier.released.set)
+        self.provider.script(Script(["I pay."], tool_calls=[PAY]), Script(["Paid."]))
+        notifier = {"BACKEND": f"{__name__}.HoldingNotifier"}
+        with override_settings(STREAMING_CHAT_NOTIFIER=notifier, STREAMING_CHAT_LEASE_SECONDS=30):
+            exchange = self.browser.send("Pay", model="openai:any")
+            exchange.until(lambda: exchange.frames)
+            reply = waiting(exchange.message_id)
+            assert HoldingNotifier.begun.wait(10)
+            run = runner.find(reply.pk)
+            answered = self.answer(reply)
+            wait_until(lambda: runner.find(reply.pk) is not run)
+            HoldingNotifier.released.set()
+            reply = self.ended(reply.pk)
+
+        assert answered.status == 200
+        assert outcome(reply) == ("completed", "stop", "")
+        assert shop.ledger() == ["pay call_0 200"]
+
     def test_by_a_stranger(self):
         reply = self.begin()
         stranger = Browser(self.server.port, make_user("stranger"))
@@ -182,6 +228,17 @@ class AnswerTests(ApprovalCase):
 
         assert shop.ledger() == ["pay call_0 200"]
         assert ToolCall.objects.get().by == staff
+
+    def test_by_staff_in_a_transaction(self):
+        """As in the admin with ATOMIC_REQUESTS: the reply goes on at the commit, when its writer can see the lease."""
+        reply, staff = self.begin(), make_user("staff")
+        with transaction.atomic(), self.assertNoLogs("streaming_chat", "WARNING"):
+            answer_for_staff(reply.pk, [CallAnswer(call="call_0", approved=True)], by=staff)
+            assert runner.find(reply.pk) is None
+        reply = self.ended(reply.pk)
+
+        assert outcome(reply) == ("completed", "stop", "")
+        assert shop.ledger() == ["pay call_0 200"]
 
     def test_of_another_call(self):
         reply = self.begin()
@@ -263,6 +320,61 @@ class AnswerTests(ApprovalCase):
         assert streamed.text == "\n\nPaid."
         assert streamed.end["status"] == "completed"
 
+    def test_whose_process_dies_before_it_goes_on_with_it(self):
+        """A process that has taken over a dead worker's reply dies, too: nobody can answer, so nobody waits for a day."""
+        reply = self.begin()
+        ToolCall.objects.update(status="approved", runs=1, is_idempotent=True)
+        using = live_database()
+        received = ReplyEvent.objects.using(using).stream(reply.pk)
+        assert write_transaction(lambda: tool_rows.park(reply.pk, received, using))
+
+        within = Now() + timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS + 1)
+        assert LiveReply.objects.filter(pk=reply.pk, worker="", expires_at__lt=within).exists()
+
+        LiveReply.objects.update(expires_at=LiveReply.expired_lease())
+        recover_abandoned(LiveReply.objects.all(), may_go_on=True)
+        reply = self.ended(reply.pk)
+
+        assert outcome(reply) == ("interrupted", "lease_expired", "lease_expired")
+        assert [status for status, _text in results(reply)] == ["unknown"]
+
+    def test_that_ends_keeps_what_was_answered(self):
+        """What a client has returned and what a person has refused are told to the model, whatever ends the reply."""
+        reply = self.begin(ClientToolTests.LOCATE, PAY, ("pay", '{"amount": 300}'))
+        self.answer(reply, {"call": "call_0", "output": "Köln"}, {"call": "call_1", "approved": False}).json()
+        self.browser.stop(reply.pk)
+        reply = self.ended(reply.pk)
+
+        assert results(reply)[0] == ("ok", "Köln")
+        assert [status for status, _text in results(reply)] == ["ok", "denied", "cancelled"]
+        assert rows(reply) == [("locate", "ok"), ("pay", "denied"), ("pay", "cancelled")]
+
+    def test_that_cannot_go_on_keeps_what_was_answered(self):
+        reply = self.begin(ClientToolTests.LOCATE, PAY)
+        with override_settings(STREAMING_CHAT_TOOLS={}):
+            self.answer(reply, {"call": "call_0", "output": "Köln"}, {"call": "call_1", "approved": False}).json()
+            reply = self.ended(reply.pk)
+
+        assert outcome(reply)[:2] == ("interrupted", "internal")
+        assert results(reply) == [("ok", "Köln"), ("denied", "The user did not allow this call.")]
+        assert rows(reply) == [("locate", "ok"), ("pay", "denied")]
+
+    def test_that_cannot_go_on_with_a_call_that_had_begun(self):
+        """A call of an idempotent tool whose worker has died may have had its effect, also if it cannot be repeated."""
+        for settings, digest in (({"STREAMING_CHAT_TOOLS": {}}, None), ({}, "another")):
+            with self.subTest(digest=digest):
+                self.provider.clear()
+                reply = self.begin()
+                row = ToolCall.objects.get(message=reply)
+                ToolCall.objects.filter(pk=row.pk).update(runs=1, digest=digest or row.digest)
+                with override_settings(**settings):
+                    self.answer(reply).json()
+                    reply = self.ended(reply.pk)
+
+                [(status, output)] = results(reply)
+                assert (status, "not known whether" in output) == ("unknown", True)
+                assert shop.ledger() == []
+
     def test_without_a_stream_the_answer_is_that_it_waits(self):
         self.provider.script(Script(["I pay."], tool_calls=[PAY]))
         sent = self.browser.send("Pay", model="openai:any", stream=False)
@@ -287,6 +399,15 @@ class ClientToolTests(ApprovalCase):
         assert results(reply) == [("ok", '{"city": "Köln"}')]
         assert rows(reply) == [("locate", "ok")]
         assert self.provider.calls[-1].body["messages"][-1]["content"] == '{"city": "Köln"}'
+
+    def test_an_empty_output(self):
+        """It is an output all the same: the tool's function is never called by the server."""
+        reply = self.begin(self.LOCATE)
+        self.answer(reply, {"call": "call_0", "output": ""}).json()
+        reply = self.ended(reply.pk)
+
+        assert results(reply) == [("ok", "")]
+        assert shop.ledger() == []
 
     def test_an_output_is_limited(self):
         reply = self.begin(self.LOCATE)

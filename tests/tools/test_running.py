@@ -112,6 +112,21 @@ class RunningTests(ToolsCase):
                 assert rows(reply) == [(name, status)]
                 assert output in str(self.provider.calls[-1].body["messages"][-1]["content"])
 
+    def test_errors_that_end_more_than_a_call(self):
+        """SystemExit would end the event loop of the server, and StopIteration cannot be raised into a future."""
+        for name, errors in (("ending", 5), ("ending_later", 4)):
+            for number in range(errors):
+                with self.subTest(name, number=number):
+                    self.provider.clear()
+                    calls = [(name, f'{{"number": {number}}}'), ("clock", "{}")]
+                    self.provider.script(Script(tool_calls=calls), Script(["Sorry."]))
+                    with self.assertLogs("streaming_chat", "ERROR"):
+                        reply = self.ask()
+
+                    assert outcome(reply) == ("completed", "stop", "")
+                    [(status, output), clock] = results(reply)
+                    assert (status, "The tool failed" in output, clock) == ("error", True, ("ok", "12:00"))
+
     def test_a_tool_acts_as_the_owner(self):
         self.browser.user.user_permissions.add(Permission.objects.get(codename="view_user"))
         self.provider.script(Script(tool_calls=[("people", "{}"), ("named", "{}")]), Script(["One."]))
