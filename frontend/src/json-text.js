@@ -1,18 +1,22 @@
 /**
- * JSON as text that people read and change. It is never parsed and written again, which would change numbers with many digits: what
- * is allowed must be what is shown.
+ * JSON as text that people read and change, as rendering/shown_json.py shows it. It is never parsed and written again, which would
+ * change numbers with many digits and hide a name that occurs twice: what is allowed must be what is shown.
  */
 
 const TOKENS = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g;
+const ESCAPES = /\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\./g;
 const INDENT = "  ";
 // Beyond this depth, lines would be longer by their indentation than by what they say.
 const DEEPEST = 20;
 // Characters without a width, and those that turn the direction of what follows: they could make a text look like another one.
-const UNSEEN = /[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+const UNSEEN =
+  /[\u00ad\u061c\u115f\u1160\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\u{e0000}-\u{e0fff}]|\u034f|[\u17b4\u17b5]|[\u180b-\u180f]/gu;
+// Those that stay escapes: control characters, quotes, backslashes and halves of pairs.
+const KEPT = /[\p{Cc}"\\\p{Surrogate}]/u;
 
 /**
- * Return JSON with a line for each member, and any other text as it is; in both, characters that cannot be seen are written as in
- * JSON, `\\u202e`.
+ * Return JSON with a line for each member, and any other text as it is. In JSON, the escapes of letters are written as letters. In
+ * both, characters that cannot be seen are written as escapes, `\\u202e`.
  *
  * @param {string} text
  */
@@ -34,7 +38,7 @@ function indented(text) {
       return isOpening(tokens[index - 1]) ? token : lineBreak(depth) + token;
     }
     if (token === ",") return token + lineBreak(depth);
-    return token === ":" ? ": " : token;
+    return token === ":" ? ": " : token.replace(ESCAPES, unescaped);
   }).join("");
 }
 
@@ -82,7 +86,18 @@ function lineBreak(depth) {
   return `\n${INDENT.repeat(Math.min(depth, DEEPEST))}`;
 }
 
+/**
+ * Return the character of an escape if it can be written as itself.
+ *
+ * @param {string} escape
+ */
+function unescaped(escape) {
+  if (!escape.startsWith("\\u")) return escape;
+  const character = JSON.parse(`"${escape}"`);
+  return KEPT.test(character) ? escape : character;
+}
+
 /** @param {string} character */
 function escaped(character) {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return [...Array(character.length).keys()].map((index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, "0")}`).join("");
 }

@@ -25,6 +25,20 @@ test("characters that cannot be seen are escaped, which is the same JSON", () =>
   assert.deepEqual(JSON.parse(shownJson(text)), JSON.parse(text));
 });
 
+test("an escaped letter is shown as a letter", () => {
+  const text = '{"to":"F\\u00f6rderung \\ud83d\\ude00 \\\\u00f6"}';
+
+  assert.equal(shownJson(text), '{\n  "to": "Förderung 😀 \\\\u00f6"\n}');
+  assert.deepEqual(JSON.parse(shownJson(text)), JSON.parse(text));
+});
+
+test("an escape that would be unseen, or would end the text, stays one", () => {
+  for (const escape of ["\\u202e", "\\u0022", "\\u005c", "\\u000a", "\\u0085", "\\ud83d", "\\udb40\\udc41", "\\n"]) {
+    assert.equal(shownJson(`"${escape}"`), `"${escape}"`);
+  }
+  assert.equal(shownJson('"\u{e0041}"'), '"\\udb40\\udc41"');
+});
+
 test("deep nesting does not make lines long", () => {
   const shown = shownJson("[".repeat(5000) + "1" + "]".repeat(5000));
 

@@ -5,7 +5,6 @@ The list has no text. The page shows the arguments, so it requires the permissio
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
@@ -28,8 +27,8 @@ from streaming_chat.exceptions import APIError
 from streaming_chat.models import NOBODY, AccessRecord, ToolCall
 from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.storable_text import storable
+from streaming_chat.rendering.shown_json import is_same_json, shown_json
 
-from .calls import pretty
 from .formats import owner_name, short_time
 from .history import log_change
 from .lists import ListAdmin, may_see
@@ -89,7 +88,8 @@ class ToolCallAdmin(ListAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """Show the links to the pages to users who may answer."""
-        return [*self.list_display, "answering"] if may_answer(request) else self.list_display
+        # Beside the name, in view on a phone.
+        return ("name", "answering", *self.list_display[1:]) if may_answer(request) else self.list_display
 
     def search(self, request: HttpRequest, queryset: QuerySet[ToolCall], words: str) -> QuerySet[ToolCall]:
         """Search by tool, conversation, message or owner key."""
@@ -113,7 +113,7 @@ class ToolCallAdmin(ListAdmin):
         """When the call is denied."""
         return short_time(call.message.live.expires_at)
 
-    @admin.display(description="")
+    @admin.display(description=gettext_lazy("answer"))
     def answering(self, call: ToolCall) -> SafeString:
         """A link to the page on which the call is answered."""
         url = reverse("admin:streaming_chat_toolcall_answer", args=[call.pk], current_app=self.admin_site.name)
@@ -146,8 +146,8 @@ class ToolCallAdmin(ListAdmin):
                 return self._page(request, row, error=" ".join(error.fields.values()))
             messages.error(request, error.text)
             return self._redirect(row)
-        allowed, refused = _("Allowed a tool call of the reply {id}."), _("Refused a tool call of the reply {id}.")
-        log_change(request, [conversation], (allowed if answer.approved else refused).format(id=row.message_id))
+        allowed, denied = _("Allowed a tool call of the reply {id}."), _("Denied a tool call of the reply {id}.")
+        log_change(request, [conversation], (allowed if answer.approved else denied).format(id=row.message_id))
         messages.success(request, _("The answer is saved."))
         return self._redirect(row)
 
@@ -161,7 +161,7 @@ class ToolCallAdmin(ListAdmin):
             "title": _("Answer a tool call"),
             "media": forms.Media(css={"all": ["streaming_chat/admin/transcript.css"]}),
             "call": row,
-            "arguments": request.POST.get("arguments", pretty(row.arguments)),
+            "arguments": request.POST.get("arguments", shown_json(row.arguments)),
             "error": error,
             "is_of_client": asked.get("runs") == "client",
             "is_editable": asked.get("editable", False),
@@ -186,13 +186,5 @@ def _answer_of(request: HttpRequest, row: ToolCall) -> CallAnswer:
         reason = storable(request.POST.get("reason", "").strip())[:_MAX_REASON]
         return CallAnswer(call=row.call_id, approved=False, reason=reason)
     arguments = storable(request.POST.get("arguments", ""))
-    is_changed = bool(arguments.strip()) and _value(arguments) != _value(row.arguments)
+    is_changed = bool(arguments.strip()) and not is_same_json(arguments, shown_json(row.arguments))
     return CallAnswer(call=row.call_id, arguments=arguments if is_changed else None)
-
-
-def _value(arguments: str) -> Any:
-    """Return the value of JSON text, so that only its form may differ; other text as lines."""
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
-        return arguments.split()

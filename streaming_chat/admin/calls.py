@@ -6,7 +6,6 @@ a model may have invented.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import ToolCall
+from streaming_chat.rendering.shown_json import shown_json
 
 from .formats import milliseconds, short_time
 
@@ -50,8 +50,10 @@ def read_calls(messages: Iterable[uuid.UUID], *, may_read: bool) -> dict[uuid.UU
 def _line(call: ToolCall, *, may_read: bool) -> CallLine:
     answer: dict[str, Any] = (call.answer or {}) if may_read else {}
     reason = answer.get("reason", "")
+    was_denied = call.status == ToolCall.State.DENIED and answer.get("approved") is False
     facts = [
-        str(call.get_status_display()),
+        # "denied by" says it, too.
+        "" if was_denied else str(call.get_status_display()),
         milliseconds(call.ms) if call.started_at else "",
         answered_by(call, answer),
         _("reason: {reason}").format(reason=reason) if reason else "",
@@ -60,7 +62,7 @@ def _line(call: ToolCall, *, may_read: bool) -> CallLine:
         name=(call.name if may_read else call.known_name) or _("unknown tool"),
         status=call.status,
         facts=[*filter(None, facts)],
-        changed=pretty(answer.get("arguments", "")),
+        changed=shown_json(answer.get("arguments", "")),
         answerable=call.pk if call.status == ToolCall.State.WAITING else None,
     )
 
@@ -72,15 +74,7 @@ def answered_by(call: ToolCall, answer: dict[str, Any]) -> str:
     if not answer or "output" in answer:
         text = _("answered by {name}, {time}")
     else:
-        text = _("allowed by {name}, {time}") if answer.get("approved") else _("not allowed by {name}, {time}")
+        text = _("allowed by {name}, {time}") if answer.get("approved") else _("denied by {name}, {time}")
     # Visitors have no account.
     name = call.by.get_username() if call.by else _("a visitor or a deleted account")
     return text.format(name=name, time=short_time(call.answered_at))
-
-
-def pretty(arguments: str) -> str:
-    """Return JSON text on several lines, and any other text as it is."""
-    try:
-        return json.dumps(json.loads(arguments), ensure_ascii=False, indent=2)
-    except (ValueError, RecursionError):
-        return arguments

@@ -65,7 +65,7 @@ def _report_context(report: Report) -> dict[str, Any]:
         "charts": _reply_charts(report) + _usage_charts(report),
         "errors": _errors(report),
         "by_model": [(name or _("unknown"), _row(totals)) for name, totals in report.by_model],
-        "tools": [(tool.name or _("names of no tool"), _tool_row(tool)) for tool in report.tools],
+        "tools": [(tool.name or _("unknown tools"), _tool_row(tool)) for tool in report.tools],
     }
 
 

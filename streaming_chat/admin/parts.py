@@ -6,7 +6,7 @@ Text is Markdown, reasoning, tool calls with their results and sources are folde
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,18 +48,22 @@ class PartRenderer:
         """Return the parts of a message that its owner saw, and what arrived after the cut."""
         received = _received(message)
         end = 1 + events.length(received) if message.cut_position is None else message.cut_position
-        seen = self._parts(message, events.before(received, end, 1), is_beyond_cut=False)
-        beyond = self._parts(message, events.after(received, end, 1), is_beyond_cut=True)
+        called = {payload.get("id"): payload.get("name") for kind, payload in received if kind == events.TOOL_CALL}
+        seen = self._parts(message, events.before(received, end, 1), called, is_beyond_cut=False)
+        beyond = self._parts(message, events.after(received, end, 1), called, is_beyond_cut=True)
         return seen, beyond
 
-    def _parts(self, message: Message, shown: Iterable[Event], *, is_beyond_cut: bool) -> list[Part]:
+    def _parts(
+        self, message: Message, shown: Iterable[Event], called: Mapping[Any, Any], *, is_beyond_cut: bool
+    ) -> list[Part]:
+        """called: the names of the tools, by the ids of the calls."""
         return [
-            self._part(message, event, is_beyond_cut=is_beyond_cut)
+            self._part(message, event, called, is_beyond_cut=is_beyond_cut)
             for event in shown
             if event.kind not in tool_calls.WITHOUT_TEXT
         ]
 
-    def _part(self, message: Message, event: Event, *, is_beyond_cut: bool) -> Part:
+    def _part(self, message: Message, event: Event, called: Mapping[Any, Any], *, is_beyond_cut: bool) -> Part:
         kind, payload = event
         if kind == events.TEXT:
             # Users do not write Markdown, and the text after a cut may begin in the middle of some.
@@ -72,7 +76,7 @@ class PartRenderer:
             arguments = str(payload.get("arguments", ""))
             return Part(kind, self._plain(arguments), _tool_call_label(payload))
         if kind == events.TOOL_RESULT:
-            return Part(kind, self._plain(_output(payload)), _tool_result_label(payload))
+            return Part(kind, self._plain(_output(payload)), _tool_result_label(payload, called.get(payload.get("id"))))
         if kind == events.SOURCE:
             return Part(kind, self._source(payload), _source_label(payload))
         return Part(kind, self._plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind)
@@ -122,11 +126,13 @@ def _output(payload: dict[str, Any]) -> str:
     return output if isinstance(output, str) else json.dumps(output, indent=1, ensure_ascii=False)
 
 
-def _tool_result_label(payload: dict[str, Any]) -> str:
+def _tool_result_label(payload: dict[str, Any], name: str | None) -> str:
     """Return what became of a call of the site's; a result that a client has sent says nothing of that."""
     status = str(payload.get("status", ""))
-    states = dict(ToolCall.State.choices)
-    return _("Tool result: {state}").format(state=states.get(status, status)) if status else _("Tool result")
+    if not status:
+        return _("Tool result")
+    state = dict(ToolCall.State.choices).get(status, status)
+    return _("Tool result of {name}: {state}").format(name=name or _("unknown tool"), state=state)
 
 
 def facts_of(message: Message) -> list[tuple[str, str]]:

@@ -467,7 +467,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=255, verbose_name='tool')),
                 ('arguments', models.TextField(verbose_name='arguments')),
                 ('digest', models.CharField(blank=True, editable=False, max_length=64)),
-                ('status', models.CharField(choices=[('requested', 'requested'), ('waiting', 'waiting for an answer'), ('approved', 'allowed'), ('running', 'running'), ('ok', 'done'), ('error', 'failed'), ('denied', 'not allowed'), ('cancelled', 'cancelled'), ('unknown', 'unknown')], default='requested', max_length=16, verbose_name='status')),
+                ('status', models.CharField(choices=[('requested', 'requested'), ('waiting', 'waiting for an answer'), ('approved', 'allowed'), ('running', 'running'), ('ok', 'done'), ('error', 'failed'), ('denied', 'denied'), ('cancelled', 'cancelled'), ('unknown', 'unknown')], default='requested', max_length=16, verbose_name='status')),
                 ('worker', models.CharField(blank=True, max_length=64, verbose_name='worker')),
                 ('is_idempotent', models.BooleanField(default=False, editable=False)),
                 ('runs', models.PositiveSmallIntegerField(default=0, editable=False, verbose_name='runs')),

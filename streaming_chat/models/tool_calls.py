@@ -31,7 +31,7 @@ class ToolCall(models.Model):
         RUNNING = "running", pgettext_lazy("tool call", "running")
         OK = tool_calls.OK, pgettext_lazy("tool call", "done")
         ERROR = tool_calls.ERROR, pgettext_lazy("tool call", "failed")
-        DENIED = tool_calls.DENIED, pgettext_lazy("tool call", "not allowed")
+        DENIED = tool_calls.DENIED, pgettext_lazy("tool call", "denied")
         CANCELLED = tool_calls.CANCELLED, pgettext_lazy("tool call", "cancelled")
         UNKNOWN = tool_calls.UNKNOWN, pgettext_lazy("tool call", "unknown")
 

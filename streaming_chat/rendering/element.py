@@ -80,7 +80,7 @@ WORDS = {
     "call_denied": pgettext_lazy("tool call", "Denied"),
     "call_cancelled": pgettext_lazy("tool call", "Cancelled"),
     "call_unknown": pgettext_lazy("tool call", "Outcome unknown"),
-    "call_question": gettext_lazy("Allow the call of {name}?"),
+    "call_question": gettext_lazy("Allow the model to run {name} with these arguments?"),
     "call_of_client": gettext_lazy("{name} waits for a program of yours to run it."),
     "call_not_json": gettext_lazy("The arguments must be a JSON object."),
     "claim": gettext_lazy("You chatted here before you signed in: {titles}. Keep these chats in your account?"),

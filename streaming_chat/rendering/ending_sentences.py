@@ -31,7 +31,7 @@ _EMPTY, _REASONING_ONLY = (ERRORS[code][0] for code in ("empty", "reasoning_only
 _OUTCOMES: dict[tuple[str, str], Outcome] = {
     (Status.STREAMING, ""): Outcome(gettext_lazy("Being written…"), gettext_lazy("The reply is being written.")),
     (Status.WAITING, ""): Outcome(
-        gettext_lazy("Waiting for an answer…"), gettext_lazy("The reply waits until somebody has allowed a tool call.")
+        gettext_lazy("Waiting for an answer…"), gettext_lazy("The reply waits for a tool call to be answered.")
     ),
     (Status.COMPLETED, "stop"): Outcome("", gettext_lazy("The model finished the reply.")),
     (Status.COMPLETED, "length"): Outcome(_CUT_OFF, gettext_lazy("The reply was cut off at the model's token limit.")),

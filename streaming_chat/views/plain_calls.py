@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,14 +23,12 @@ from streaming_chat.protocol import tool_calls
 from streaming_chat.protocol.events import APPROVAL, STEP, TOOL_RESULT, Event
 from streaming_chat.protocol.storable_text import storable, storable_value
 from streaming_chat.rendering.element import WORDS
+from streaming_chat.rendering.shown_json import is_same_json, shown_json
 
 from .api import parsing
 from .api.lookups import find_reply
 from .api.responses import require
 from .api.serializers import answers_to
-
-# As in frontend/src/json-text.js: they could make a text look like another one.
-_UNSEEN = re.compile("[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 class Call(NamedTuple):
@@ -84,7 +81,7 @@ class ReplyCalls:
             id=call_id,
             name=name,
             state=words,
-            arguments=visible(str(payload.get("arguments", ""))),
+            arguments=shown_json(str(payload.get("arguments", ""))),
             output=None if result is None or self._is_shared else str(result.get("output", "")),
             asks="" if self._is_shared else asked.get("runs", ""),
             is_editable=asked.get("editable", False),
@@ -154,15 +151,10 @@ def take_answer(request: HttpRequest, owner: Owner, form: AnswerForm) -> tuple[M
     return reply, answer_calls(request, reply, [answer], writer.worker, by=owner.user).order
 
 
-def visible(text: str) -> str:
-    """Return a text in which characters that cannot be seen are written as in JSON."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
 def _changed(reply: Message, form: AnswerForm) -> str | None:
     """Return the arguments of the form as JSON text, None if they are the model's. Raises APIError."""
     row = ToolCall.objects.using(reply._state.db).filter(message=reply, call_id=form.call).first()
-    if form.arguments is None or row is None or form.arguments == visible(row.arguments).replace("\r\n", "\n"):
+    if form.arguments is None or row is None or is_same_json(form.arguments, shown_json(row.arguments)):
         return None
     try:
         arguments = parsing.json_value(form.arguments)

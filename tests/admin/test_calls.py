@@ -43,9 +43,9 @@ class TranscriptTests(AdminTestCase):
 
         assert "refund : done · 120 ms · allowed by bo, " in text
         assert "reason: It is fair" in text
-        assert 'Arguments that were allowed instead { "order": 8 }' in text
+        assert 'Allowed with changed arguments { "order": 8 }' in text
         assert 'Tool call: refund {"order": 7}' in text
-        assert "Tool result: done refunded 7" in text
+        assert "Tool result of refund: done refunded 7" in text
 
     def test_steps_and_questions_are_no_parts_of_their_own(self):
         text = self.page()
@@ -57,7 +57,7 @@ class TranscriptTests(AdminTestCase):
         ToolCall.objects.update(status="denied", started_at=None, ms=0, answer={"approved": False})
         text = self.page()
 
-        assert "refund : not allowed · not allowed by bo, " in text
+        assert "refund : denied by bo, " in text
         assert "0 ms" not in text
 
     def test_a_visitor_who_has_answered(self):
@@ -99,7 +99,7 @@ class TranscriptTests(AdminTestCase):
         make_waiting(conversation)
         text = self.text_of(transcript_url(conversation))
 
-        assert "The reply waits until somebody has allowed a tool call." in text
+        assert "The reply waits for a tool call to be answered." in text
         assert "refund : waiting for an answer" in text
 
     def test_the_number_of_queries_does_not_depend_on_the_calls(self):

@@ -34,7 +34,7 @@ class TestCallQueue:
         staff.goto(LIST)
         staff.get_by_role("link", name="Answer…").first.focus()
         staff.keyboard.press("Enter")
-        staff.get_by_label("Arguments, which you may change").fill('{"order": 8}')
+        staff.get_by_label("Arguments, which you can change").fill('{"order": 8}')
         staff.get_by_role("button", name="Allow").focus()
         staff.keyboard.press("Enter")
 
@@ -46,7 +46,7 @@ class TestCallQueue:
     def test_enter_in_the_reason_runs_nothing(self, staff, call):
         """The first button of a form is pressed by Enter: it must be the one that refuses."""
         staff.goto(f"{LIST}{call.pk}/answer/")
-        staff.get_by_label("Reason for a refusal").fill("Too much")
+        staff.get_by_label("Reason, if you deny it").fill("Too much")
         staff.keyboard.press("Enter")
 
         expect(staff.get_by_text("The answer is saved.")).to_be_visible()

@@ -29,6 +29,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, R
 import streaming_chat
 from streaming_chat.models import AccessToken, BlockedOwner, Conversation, Feedback, Message, Review, ToolCall
 from streaming_chat.protocol.events import Event
+from streaming_chat.rendering.shown_json import shown_json
 from streaming_chat.search.tokenizer import terms
 from tests.database import database_url
 from tests.factories import make_call, make_conversation, make_live, make_message, make_reply, make_user, make_waiting
@@ -379,8 +380,8 @@ class Tour:
             call = self.make_waiting(text)
             self.go(url(self.name, call.pk))
 
-            assert self.page.locator("textarea[name=arguments]").input_value() == text
-            self.expect_read([text, self.rows[0].owner.username])
+            assert self.page.locator("textarea[name=arguments]").input_value() == shown_json(text)
+            self.expect_read([shown_json(text), self.rows[0].owner.username])
         call = self.make_waiting("Refused")
         # The reply goes on waiting: it has another one.
         make_call(call.message, status="waiting", call_id="other")

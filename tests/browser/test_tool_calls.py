@@ -41,7 +41,9 @@ def lines(chat: ChatPage) -> Locator:
 
 
 def question(chat: ChatPage, name: str = "pay", place: int = 0) -> Locator:
-    return chat.page.get_by_role("group", name=f"Allow the call of \u2068{name}\u2069?").nth(place)
+    return chat.page.get_by_role("group", name=f"Allow the model to run \u2068{name}\u2069 with these arguments?").nth(
+        place
+    )
 
 
 def ask(chat: ChatPage, provider: ProviderServer, *calls: tuple[str, str], answer: str = "Paid.") -> None:
@@ -344,7 +346,7 @@ class TestPlainPage:
         plain.get_by_label("Message", exact=True).fill("Pay")
         plain.get_by_role("button", name="Send").click()
         form = plain.locator(".scp-answer").first
-        expect(form).to_contain_text("Allow the call of")
+        expect(form).to_contain_text("Allow the model to run")
         return form
 
     def test_it_is_allowed(self, plain, provider):

@@ -102,7 +102,7 @@ class PageTests(TestCase):
         add_call(ago(0), status="unknown")
         add_call(ago(0), "rosebud", digest="", status="error")
         text = self.client.get(NUMBERS).content.decode()
-        refund, others = text[text.index('id="numbers-tools"') :].split("names of no tool")
+        refund, others = text[text.index('id="numbers-tools"') :].split("unknown tools")
         cells = refund[refund.index("refund") :].split("<bdi>")[1:]
 
         assert "rosebud" not in text

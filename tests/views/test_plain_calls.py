@@ -5,7 +5,6 @@ from django.test import Client, override_settings
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.chats.sharing import share
 from streaming_chat.models import LiveReply, Message, ToolCall
-from streaming_chat.views.plain_calls import visible
 from tests.factories import make_conversation, make_reply, make_user
 from tests.tools import shop
 from tests.tools.test_approval import PAY, ApprovalCase
@@ -36,7 +35,7 @@ class PlainCallCase(ApprovalCase):
     def page(self, conversation, client=None):
         return (client or self.client).get(f"/chat/c/{conversation.pk}", {"view": "plain"}).content.decode()
 
-    def post(self, reply, answer="allow", client=None, **fields):
+    def post(self, reply, /, answer="allow", client=None, **fields):
         posted = {"reply": reply.pk, "call": "call_0", "reason": "", "answer": answer, **fields}
         body = "&".join(f"{name}={value}" for name, value in posted.items())
         kind = "application/x-www-form-urlencoded"
@@ -48,7 +47,7 @@ class FormTests(PlainCallCase):
         reply = self.begin()
         page = self.page(reply.conversation)
 
-        assert "Allow the call of <bdi>pay</bdi>?" in page
+        assert "Allow the model to run <bdi>pay</bdi> with these arguments?" in page
         assert 'name="content"' not in page
         assert "http-equiv" not in page
         assert "Tool call: pay · Waiting for you" in page
@@ -169,8 +168,11 @@ class ShownTests(PlainCallCase):
         self.ended(reply.pk)
         assert "Waiting for your answer" not in self.page(conversation)
 
-    def test_characters_that_cannot_be_seen(self):
-        assert visible("a\u202eb\u200bc\n") == "a\\u202eb\\u200bc\n"
+    def test_arguments_are_shown_as_they_are_read(self):
+        """A line for each member: see shown_json.py."""
+        page = self.page(self.begin(("pay", '{"amount":200}')).conversation)
+
+        assert "{\n  &quot;amount&quot;: 200\n}" in page
 
 
 class ApiTests(PlainCallCase):
