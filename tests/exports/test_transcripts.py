@@ -144,8 +144,8 @@ class PagingTests(TestCase):
         with CaptureQueriesContext(connection) as queries:
             written("jsonl")
 
-        # Conversations, the shape of their messages, messages, feedback.
-        assert len(queries) == 4
+        # Conversations, the shape of their messages, messages, feedback, tool calls.
+        assert len(queries) == 5
         assert not [query for query in queries if "DECLARE" in query["sql"]]
 
 
