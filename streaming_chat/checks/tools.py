@@ -10,6 +10,8 @@ from django.contrib.auth import get_permission_codename
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  (Django's own name)
 
 from streaming_chat.conf import STRINGS, conf
+from streaming_chat.providers import get_provider, split_model
+from streaming_chat.providers.model_names import is_model_name
 from streaming_chat.tools.registry import toolbox_named
 from streaming_chat.tools.schemas import is_recursive
 from streaming_chat.tools.tool import Tool
@@ -20,7 +22,7 @@ from .tag import TAG
 
 @register(TAG)
 def check_tools(**kwargs: Any) -> list[CheckMessage]:
-    """Find toolboxes and tools that cannot be used (E015, E016), or not as they seem to be (W014, W015, W016)."""
+    """Find toolboxes and tools that cannot be used (E015, E016), or not as they seem to be (W014 to W017)."""
     table: Any = conf.STREAMING_CHAT_TOOLS
     if not isinstance(table, dict):
         return [_invalid_toolbox("STREAMING_CHAT_TOOLS is not a dict.")]
@@ -34,7 +36,8 @@ def check_tools(**kwargs: Any) -> list[CheckMessage]:
             found.append(_invalid_toolbox(f"{where} cannot be used: {str(error).rstrip('.')}."))
         except Exception as error:  # noqa: BLE001  (the site's module may raise anything, with a secret in its text)
             found.append(_invalid_toolbox(f"{where} cannot be used: its module raised {type(error).__name__}."))
-    return [*found, *_check_models(toolboxes, table), *_check_permissions(toolboxes), *_check_schemas(toolboxes)]
+    found += [*_check_models(toolboxes, table), *_check_providers()]
+    return [*found, *_check_permissions(toolboxes), *_check_schemas(toolboxes)]
 
 
 def _toolbox(name: Any, path: Any) -> Toolbox:
@@ -82,6 +85,26 @@ def _invalid_tools(model: str, problem: str) -> CheckMessage:
         "List toolboxes of STREAMING_CHAT_TOOLS, whose tools have different names: tool(name=…) gives one another name."
     )
     return Error(f"STREAMING_CHAT_MODEL_OPTIONS[{model!r}]: {problem}.", hint=hint, id=f"{TAG}.E016")
+
+
+def _check_providers() -> Iterator[CheckMessage]:
+    for model, names in _names_of_models():
+        if names and is_model_name(model) and not _takes_tools(split_model(model)[0]):
+            yield Warning(
+                f"STREAMING_CHAT_MODEL_OPTIONS[{model!r}] has tools, but its provider cannot be given any, so the model"
+                " never calls them.",
+                hint="Remove its tools, or use a provider that takes them. If this one is your own and sends"
+                " Prompt.tools, set takes_tools = True.",
+                id=f"{TAG}.W017",
+            )
+
+
+def _takes_tools(alias: str) -> bool:
+    """Return whether a provider can be given tools; True for one that cannot be created, which check_backends reports."""
+    try:
+        return get_provider(alias).takes_tools
+    except Exception:  # noqa: BLE001  (its constructor may raise anything)
+        return True
 
 
 def _open_write(toolbox_name: str, what: str) -> CheckMessage:
