@@ -8,7 +8,7 @@ from streaming_chat.models import LiveReply, Message, ToolCall
 from streaming_chat.views.plain_calls import visible
 from tests.factories import make_conversation, make_reply, make_user
 from tests.tools import shop
-from tests.tools.test_approval import PAY, ApprovalCase
+from tests.tools.test_approval import BROKEN_SITES, PAY, ApprovalCase
 
 CLOCK = ("clock", "{}")
 PARTS = [
@@ -36,7 +36,7 @@ class PlainCallCase(ApprovalCase):
     def page(self, conversation, client=None):
         return (client or self.client).get(f"/chat/c/{conversation.pk}", {"view": "plain"}).content.decode()
 
-    def post(self, reply, answer="allow", client=None, **fields):
+    def post(self, reply, /, answer="allow", client=None, **fields):
         posted = {"reply": reply.pk, "call": "call_0", "reason": "", "answer": answer, **fields}
         body = "&".join(f"{name}={value}" for name, value in posted.items())
         kind = "application/x-www-form-urlencoded"
@@ -121,6 +121,22 @@ class RefusedTests(PlainCallCase):
 
         assert self.post(reply, "deny").status_code == 409
         assert len(shop.ledger()) == 1
+
+    def test_a_reply_that_cannot_go_on(self):
+        """The page says so, and asks again."""
+        reply = self.begin()
+        for broken in BROKEN_SITES:
+            with self.subTest(**broken), override_settings(**broken), self.assertLogs("streaming_chat", "ERROR"):
+                response = self.post(reply)
+                page = response.content.decode()
+
+                assert response.status_code == 503
+                assert "so the answer was not saved" in page
+                assert "Allow the call of <bdi>pay</bdi>?" in page
+
+        assert self.post(reply).status_code == 303
+        self.ended(reply.pk)
+        assert shop.ledger() == ["pay call_0 200"]
 
     def test_a_stranger(self):
         reply = self.begin()

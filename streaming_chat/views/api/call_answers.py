@@ -96,7 +96,7 @@ def _answer_fields() -> parsing.Fields:
     headers=("Last-Event-ID",),
     answers={200: "Message"},
     streams=True,
-    errors=("already_answered", "not_waiting", "too_many_replies", "draining", "full"),
+    errors=("already_answered", "not_waiting", "cannot_go_on", "too_many_replies", "draining", "full"),
 )
 def answer(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
     """Answer tool calls for which a reply waits; with the last one, it goes on."""
