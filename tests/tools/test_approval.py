@@ -11,6 +11,7 @@ from django.test import override_settings
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.chats.call_answers import CallAnswer, answer_for_staff, go_on
 from streaming_chat.engine.recovery import recover_abandoned
+from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, ToolCall
 from streaming_chat.testing import read_stream
 from tests.factories import make_conversation, make_live, make_user
@@ -29,6 +30,13 @@ class OnlyStaff(Permissions):
 
     def may_answer(self, request, owner, conversation):
         return False
+
+
+class Unsure(Permissions):
+    """It raises an error where it could return False."""
+
+    def may_answer(self, request, owner, conversation):
+        raise APIError(403, "forbidden")
 
 
 class ApprovalCase(ToolsCase):
@@ -175,6 +183,20 @@ class AnswerTests(ApprovalCase):
         reply = self.begin()
         with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": "tests.tools.test_approval.OnlyStaff"}):
             assert self.answer(reply).status == 403
+
+    def test_clients_are_told_whether_the_owner_may_answer(self):
+        reply = self.begin()
+        for permissions in ("OnlyStaff", "Unsure"):
+            backend = {"BACKEND": f"tests.tools.test_approval.{permissions}"}
+            with self.subTest(permissions), override_settings(STREAMING_CHAT_PERMISSIONS=backend):
+                assert self.shown_may_answer(reply) == [False, False]
+
+        assert self.shown_may_answer(reply) == [True, True]
+
+    def shown_may_answer(self, reply):
+        """Return what the message says, by itself and in its conversation."""
+        [*_earlier, last] = self.browser.get(f"api/conversations/{reply.conversation_id}").json()["messages"]
+        return [self.browser.get(f"api/messages/{reply.pk}").json()["may_answer"], last["may_answer"]]
 
     def test_by_staff(self):
         """From outside of the owner's requests; the tool acts as the owner all the same."""

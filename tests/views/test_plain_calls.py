@@ -158,7 +158,10 @@ class RefusedTests(PlainCallCase):
     def test_without_the_permission_to_answer(self):
         reply = self.begin()
 
-        assert "scp-answer" not in self.page(reply.conversation)
+        page = self.page(reply.conversation)
+        assert "scp-answer" not in page
+        assert "Tool call: pay · Waiting for another person" in page
+        assert "Waiting for you<" not in page
         assert self.post(reply).status_code == 403
         assert shop.ledger() == []
 

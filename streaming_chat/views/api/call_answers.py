@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.accounts.permissions import get_permissions, may_answer
 from streaming_chat.chats.call_answers import CallAnswer, answer_calls, output_text
 from streaming_chat.engine.writer import writer
 from streaming_chat.models import Message
@@ -112,7 +113,7 @@ def answer(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAn
     run = start_run(request, answered.order) if answered.order else None
     if not is_streamed:
         message = Message.objects.using(reply._state.db).select_related("conversation").get(pk=reply.pk)
-        return private(JsonResponse(serialize_message(message, owner.key)))
+        return private(JsonResponse(serialize_message(message, owner.key, partial(may_answer, request, owner))))
     position = resumed_position(request, reply.pk) or (run.own_position if run else 0)
     return answer_with_reply(reply.pk, run, owner_access(request, owner), position=position, encoder=encoder)
 
