@@ -108,6 +108,8 @@ export interface Message {
   position: number;
   /** The answers to its tool calls, while it waits or goes on after them. */
   answers?: { call: string; approved: boolean }[];
+  /** Whether the user may answer; where `answers` is. */
+  may_answer?: boolean;
   created_at: string;
   feedback: FeedbackData | null;
   siblings: Siblings;

@@ -10,6 +10,8 @@ import { Reply } from "./reply.js";
 
 export class CallAnswers {
   #chat;
+  /** @type {WeakSet<Reply>} Of which the server is being asked whether the user may answer. */
+  #asking = new WeakSet();
 
   /** @param {Chat} chat */
   constructor(chat) {
@@ -27,7 +29,7 @@ export class CallAnswers {
     notices.hideError();
     try {
       const message = await api.json("POST", `api/messages/${reply.id}/answers`, bodyOf(given));
-      this.#note(reply, [given, ...(message.answers ?? [])]);
+      this.#note(reply, [given, ...(message.answers ?? [])], message.may_answer);
       tabs.notify(conversation);
       return true;
     } catch (error) {
@@ -44,15 +46,30 @@ export class CallAnswers {
     const { last } = messages;
     if (!(last instanceof Reply) || !last.isWaiting) return;
     const message = await api.get(`api/messages/${last.id}`);
-    this.#note(last, message.answers ?? []);
+    this.#note(last, message.answers ?? [], message.may_answer);
+  }
+
+  /**
+   * Find out whether the user may answer a reply that waits: its stream, which is the same for all readers, does not say so.
+   * If that fails, the questions are shown, and the server decides.
+   *
+   * @param {Reply} reply
+   */
+  async findMayAnswer(reply) {
+    if (!reply.isWaiting || reply.mayAnswer !== undefined || this.#asking.has(reply)) return;
+    this.#asking.add(reply);
+    const message = await this.#chat.api.get(`api/messages/${reply.id}`).catch(() => null);
+    this.#asking.delete(reply);
+    this.#note(reply, message?.answers ?? [], message?.may_answer ?? true);
   }
 
   /**
    * @param {Reply} reply
    * @param {{call: string, approved: boolean}[]} answers
+   * @param {boolean} [mayAnswer]
    */
-  #note(reply, answers) {
-    reply.noteAnswers(answers);
+  #note(reply, answers, mayAnswer) {
+    reply.noteAnswers(answers, mayAnswer);
     this.#chat.follower.showProgress();
   }
 }

@@ -7,7 +7,7 @@
 
 /**
  * A call as the page shows it. state: the name of one of WORDS without "call_" (rendering/element.py), "" for a tool that the
- * provider runs itself. asked: set while it waits for an answer.
+ * provider runs itself. asked: set while it waits for an answer of the user's, or of staff if the user may not answer.
  *
  * @typedef {{call: ToolCall, state: string, result: ToolResult | undefined, asked: ApprovalCall | undefined}} ShownCall
  */

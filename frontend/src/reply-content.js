@@ -13,6 +13,8 @@ export class ReplyContent {
   asked = new Map();
   /** @type {Map<string, boolean>} Whether a call was allowed, by id; of calls that have been answered and have no result yet. */
   answers = new Map();
+  /** @type {boolean | undefined} Whether the user may answer; undefined until the server has said so. */
+  mayAnswer = undefined;
   /** Whether the site runs the tools. */
   hasSteps = false;
   /** @type {Source[]} */
@@ -27,7 +29,7 @@ export class ReplyContent {
    *
    * @param {Message} message
    */
-  static of({ text, parts = [], answers = [], position }) {
+  static of({ text, parts = [], answers = [], may_answer, position }) {
     const content = new ReplyContent();
     content.text = text;
     content.position = position;
@@ -36,7 +38,7 @@ export class ReplyContent {
       if (part.kind === "reasoning") content.reasoning += part.text;
       else if (part.kind !== "text") content.#addPart(part.kind, part);
     }
-    content.noteAnswers(answers);
+    content.noteAnswers(answers, may_answer);
     return content;
   }
 
@@ -56,8 +58,10 @@ export class ReplyContent {
    * Note which calls were answered.
    *
    * @param {NonNullable<Message["answers"]>} answers
+   * @param {boolean} [mayAnswer] Whether the user may answer the others, if that is known.
    */
-  noteAnswers(answers) {
+  noteAnswers(answers, mayAnswer = this.mayAnswer) {
+    this.mayAnswer = mayAnswer;
     for (const { call, approved } of answers) this.answers.set(call, approved);
   }
 
@@ -67,7 +71,7 @@ export class ReplyContent {
    * @param {StreamEvent} event
    */
   add({ event, data, id }) {
-    if (event === "reset") Object.assign(this, new ReplyContent());
+    if (event === "reset") Object.assign(this, new ReplyContent(), { mayAnswer: this.mayAnswer });
     this.text += data.text ?? "";
     this.reasoning += data.reasoning ?? "";
     if (data[event]) this.#addPart(event, data[event]);

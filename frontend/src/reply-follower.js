@@ -18,6 +18,8 @@ export class ReplyFollower {
   #isCompleted = false;
   // As the page says it.
   #isWaiting = false;
+  /** Whether the user may answer what it waits for; undefined until that is known. @type {boolean | undefined} */
+  #mayAnswer = undefined;
 
   /** @param {Chat} chat */
   constructor(chat) {
@@ -70,9 +72,11 @@ export class ReplyFollower {
 
   /** Say whether the reply is being written or waits for an answer, if that has changed. Other pages show it in their lists. */
   showProgress() {
-    const { errors, tabs } = this.#chat;
+    const { callAnswers, errors, tabs } = this.#chat;
     const reply = this.#live?.reply;
-    if (!reply || reply.isWaiting === this.#isWaiting) return;
+    if (!reply) return;
+    errors.guard(callAnswers.findMayAnswer(reply));
+    if (reply.isWaiting === this.#isWaiting && reply.mayAnswer === this.#mayAnswer) return;
     this.#saySo(reply);
     errors.guard(this.#chat.refreshList());
     tabs.notifyOfList();
@@ -104,7 +108,9 @@ export class ReplyFollower {
   #saySo(reply) {
     const { composer, translations } = this.#chat;
     this.#isWaiting = reply.isWaiting;
-    composer.setStatus(translations.say(reply.isWaiting ? "asks" : "writing"));
+    this.#mayAnswer = reply.mayAnswer;
+    const asks = reply.mayAnswer === false ? "call_waiting_for_other" : "asks";
+    composer.setStatus(translations.say(reply.isWaiting ? asks : "writing"));
   }
 
   /**

@@ -140,13 +140,9 @@ export class Reply {
     this.draw();
   }
 
-  /**
-   * Show that calls were answered.
-   *
-   * @param {NonNullable<Message["answers"]>} answers
-   */
-  noteAnswers(answers) {
-    for (const content of [this.received, this.#preview]) content?.noteAnswers(answers);
+  /** @type {ReplyContent["noteAnswers"]} Show which calls were answered, and whether the user may answer others. */
+  noteAnswers(answers, mayAnswer) {
+    for (const content of [this.received, this.#preview]) content?.noteAnswers(answers, mayAnswer);
     if (this.isLive) this.draw();
   }
 
@@ -213,9 +209,13 @@ export class Reply {
     return isLive(this.element.dataset.status);
   }
 
-  /** Whether it waits for an answer of the user's. */
+  /** Whether it waits for an answer, of the user's or of staff. */
   get isWaiting() {
     return this.element.dataset.status === "waiting";
+  }
+
+  get mayAnswer() {
+    return this.#shown.mayAnswer;
   }
 
   /** @param {string} status */
@@ -235,7 +235,7 @@ export class Reply {
     this.#reasoning.draw(reasoning, { isComplete: isComplete || Boolean(text), isNow: this.isLive && !text });
     const calls = shownCalls(this.#shown, this.isLive);
     if (this.isLive) this.#setStatus(isWaiting(calls) ? "waiting" : "streaming");
-    this.#calls.show(calls);
+    this.#calls.show(calls, this.mayAnswer);
     showSources(parts, sources);
     parts.waiting.hidden = !this.isLive || this.isWaiting || (Boolean(text) && !isAfterTool);
   }

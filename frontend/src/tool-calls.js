@@ -34,11 +34,14 @@ export class ToolCalls {
     this.#options = options;
   }
 
-  /** @param {ShownCall[]} calls */
-  show(calls) {
+  /**
+   * @param {ShownCall[]} calls
+   * @param {boolean | undefined} mayAnswer Whether the user may answer; undefined if that is not known yet.
+   */
+  show(calls, mayAnswer) {
     // The reply has begun again.
     if (calls.length < this.#lines.length) this.#clear();
-    calls.forEach((shown, index) => (this.#lines[index] ??= this.#add()).show(shown));
+    calls.forEach((shown, index) => (this.#lines[index] ??= this.#add()).show(shown, mayAnswer));
     this.#list.hidden = !calls.length;
   }
 
@@ -78,9 +81,14 @@ class CallLine {
     this.#parts = findParts(this.element);
   }
 
-  /** @param {ShownCall} shown */
-  show({ call, state, result, asked }) {
+  /**
+   * @param {ShownCall} shown
+   * @param {boolean | undefined} mayAnswer
+   */
+  show({ call, state: stateOfCall, result, asked: question }, mayAnswer) {
     const { element } = this;
+    const asked = mayAnswer ? question : undefined;
+    const state = question && mayAnswer === false ? "waiting_for_other" : stateOfCall;
     if (element.dataset.state === undefined) this.#showCall(call);
     if (element.dataset.state !== state) this.#showState(state);
     if (result && this.#parts.outputField.hidden) this.#showOutput(result.output);

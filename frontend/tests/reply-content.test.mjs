@@ -23,11 +23,21 @@ test("events add up, and the ending keeps the position", () => {
     results: new Map(),
     asked: new Map(),
     answers: new Map(),
+    mayAnswer: undefined,
     hasSteps: false,
     sources: [SOURCE],
     latest: "done",
     position: 11,
   });
+});
+
+test("whether the user may answer is kept when the stream starts over", () => {
+  const content = ReplyContent.of({ text: "", position: 1, answers: [], may_answer: false });
+  content.add({ event: "reset", data: {}, id: "" });
+  content.noteAnswers([]);
+  assert.equal(content.mayAnswer, false);
+  content.noteAnswers([], true);
+  assert.equal(content.mayAnswer, true);
 });
 
 test("a continuation takes over the text and the reasoning", () => {

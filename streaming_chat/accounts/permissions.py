@@ -132,6 +132,14 @@ def may_create_tokens(request: HttpRequest, owner: Owner) -> bool:
     return get_permissions().may_create_tokens(request, owner)
 
 
+def may_answer(request: HttpRequest, owner: Owner, conversation: Conversation) -> bool:
+    """Return whether to ask the owner about tool calls of this conversation; False also if `may_answer` raises APIError."""
+    try:
+        return get_permissions().may_answer(request, owner, conversation)
+    except APIError:
+        return False
+
+
 def still_may_read(request: HttpRequest, owner: Owner) -> Callable[[], bool] | None:
     """Return a function that asks `may_read` again, about the user as saved then; None if nothing restricts reading.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
@@ -21,6 +21,7 @@ from django.http import HttpRequest
 
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
+from streaming_chat.db.errors import is_away
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.recovery import recover_abandoned, recover_reply
 from streaming_chat.engine.run import Order
@@ -28,13 +29,14 @@ from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import APIError
 from streaming_chat.logs import describe, logger
-from streaming_chat.models import NOBODY, Conversation, LiveReply, Message, ReplyEvent, ToolCall
+from streaming_chat.models import NOBODY, RECOVERED, Conversation, LiveReply, Message, ReplyEvent, ToolCall
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import APPROVAL
 
 from .live_reply_limit import require_free_slot, take_slot
-from .resumption import order_of
+from .resumption import order_of, resumed_of
 
+T = TypeVar("T")
 _State = ToolCall.State
 # Another request of the same owner may take the slot in between.
 _SLOT_ATTEMPTS = 4
@@ -68,6 +70,10 @@ class CallAnswer:
         return _State.APPROVED if self.approved else _State.DENIED
 
 
+class _OrderNeeded(Exception):
+    """With these answers the reply goes on, so the order of its run must be made first. Nothing was saved."""
+
+
 class Answered(NamedTuple):
     """order: of the run with which the reply goes on; None if it still waits, or went on before."""
 
@@ -80,18 +86,21 @@ def answer_calls(
     """Save answers to calls of a reply and, with the last one, lease the reply to `worker`. Blocking.
 
     The caller has checked who answers. reply: with its conversation. by: the user who answers, None for a visitor. Raises
-    APIError: 409 for a call that was answered differently, or of a reply that waits no longer; 422, 429, 503.
+    APIError: 409 for a call that was answered differently, or of a reply that waits no longer; 422, 429, 503. Then none of
+    the answers is saved.
     """
     using = live_database()
     # One that has waited for too long ends first.
     recover_abandoned(LiveReply.objects.using(using).filter(pk=reply.pk, worker=NOBODY))
     _check_arguments(reply, answers, using)
-    write = partial(_write, reply, answers, worker, by, using)
-    with runner.expecting(reply.pk):
-        if not _with_slot(write, reply, using):
-            runner.expect_no_longer(reply.pk)
-            return Answered(None)
-        return Answered(_order(request, reply, using))
+    write = partial(_write, reply, answers, by, using)
+    try:
+        write_transaction(partial(write, worker=None), using=using)
+    except _OrderNeeded:
+        # Before the answer is saved, since the site's own code may fail; and in no transaction, since it may take seconds.
+        order = _made_by_site(partial(order_of, request, reply), reply)
+        return Answered(_go_on_with(order, partial(write, worker=worker), reply, using))
+    return Answered(None)
 
 
 def answer_for_staff(message_id: uuid.UUID, answers: Sequence[CallAnswer], *, by: Any) -> None:
@@ -117,11 +126,42 @@ def go_on(message_id: uuid.UUID) -> None:
         answer_for_staff(message_id, (), by=None)
     except Exception as error:  # noqa: BLE001  (no slot, a shutdown, a model that is gone: it ends with what it has)
         logger.error("Reply %s could not be gone on with: %s", message_id, describe(error))
+        # As a reply whose worker has died: nobody has let the time for an answer pass.
         waiting = LiveReply.objects.using(using).filter(pk=message_id, worker=NOBODY)
-        write_transaction(partial(waiting.update, expires_at=LiveReply.expired_lease()), using=using)
+        changes = {"worker": RECOVERED, "expires_at": LiveReply.expired_lease()}
+        if write_transaction(partial(waiting.update, **changes), using=using):
+            recover_reply(LiveReply.objects.using(using).get(pk=message_id))
 
 
-def _with_slot(write: Any, reply: Message, using: str) -> bool:
+def _go_on_with(order: Order, write: Callable[[], bool], reply: Message, using: str) -> Order | None:
+    """Save the answers and lease the reply; return the whole order. None if another request has done so meanwhile."""
+    with runner.expecting(reply.pk):
+        if not _with_slot(write, reply, using):
+            runner.expect_no_longer(reply.pk)
+            return None
+        try:
+            return order._replace(resumed=resumed_of(reply, using))
+        except BaseException:
+            # It ends with what it has, and with a result for every call.
+            live = LiveReply.objects.using(using).filter(pk=reply.pk)
+            write_transaction(partial(live.update, expires_at=LiveReply.expired_lease()), using=using)
+            recover_reply(live.get())
+            raise
+
+
+def _made_by_site(make: Callable[[], T], reply: Message) -> T:
+    """Return what the site's code and settings make. Raises APIError 503 if they cannot, and what the database raises."""
+    try:
+        return make()
+    except Exception as error:
+        if isinstance(error, APIError) or is_away(error):
+            raise
+        ref = uuid.uuid4().hex[:12]
+        logger.error("Reply %s cannot go on after an answer; ref %s: %s", reply.pk, ref, describe(error))
+        raise APIError(503, "cannot_go_on", ref=ref) from None
+
+
+def _with_slot(write: Callable[[], bool], reply: Message, using: str) -> bool:
     """Return whether the reply goes on in this process."""
     for _attempt in range(_SLOT_ATTEMPTS):
         try:
@@ -131,19 +171,11 @@ def _with_slot(write: Any, reply: Message, using: str) -> bool:
     raise APIError(429, "too_many_replies", retry_after=1)
 
 
-def _order(request: HttpRequest, reply: Message, using: str) -> Order:
-    try:
-        return order_of(request, reply, using)
-    except BaseException:
-        # The model, or the reply's tools, are not what they were: it ends with what it has.
-        live = LiveReply.objects.using(using).filter(pk=reply.pk)
-        write_transaction(partial(live.update, expires_at=LiveReply.expired_lease()), using=using)
-        recover_reply(live.get())
-        raise
+def _write(reply: Message, answers: Sequence[CallAnswer], by: Any, using: str, *, worker: str | None) -> bool:
+    """Save the answers; return whether they were the last ones, and the reply is this worker's now.
 
-
-def _write(reply: Message, answers: Sequence[CallAnswer], worker: str, by: Any, using: str) -> bool:
-    """Save the answers; return whether they were the last ones, and the reply is this worker's now."""
+    worker: None raises _OrderNeeded if they are.
+    """
     # The write is the lock (see models/conversations.py).
     Conversation.objects.using(using).filter(pk=reply.conversation_id).update(last_activity=Now())
     live = LiveReply.objects.using(using).filter(pk=reply.pk, worker=NOBODY, expires_at__gte=Now(), stop=None)
@@ -155,6 +187,8 @@ def _write(reply: Message, answers: Sequence[CallAnswer], worker: str, by: Any, 
     is_last = ToolCall.objects.using(using).filter(message=reply, status=_State.WAITING).first() is None
     if not (is_waiting and is_last):
         return False
+    if worker is None:
+        raise _OrderNeeded
     take_slot(live, reply, worker)
     Message.objects.using(using).filter(pk=reply.pk).update(status=endings.STREAMING)
     Conversation.objects.using(using).filter(pk=reply.conversation_id).update(last_status=endings.STREAMING)
@@ -208,7 +242,7 @@ def _check_arguments(reply: Message, answers: Sequence[CallAnswer], using: str) 
         conversation_id=conversation.pk,
         message_id=reply.pk,
     )
-    tools = async_to_sync(tools_for)(reply.model, context)
+    tools = _made_by_site(partial(async_to_sync(tools_for), reply.model, context), reply)
     rows = ToolCall.objects.using(using).filter(message=reply, call_id__in=changed)
     for call_id, name in rows.values_list("call_id", "name"):
         try:

@@ -25,10 +25,11 @@ from .history import stored_messages
 from .send_request import SendRequest
 
 
-def order_of(request: HttpRequest, reply: Message, using: str) -> Order:
-    """Return the order of the run that goes on with a reply. Blocking. request: of the answer, for STREAMING_CHAT_PROMPT.
+def order_of(request: HttpRequest, reply: Message) -> Order:
+    """Return the order of a run that goes on with a reply, without what the answers say. Blocking.
 
-    Raises what `get_provider` raises for a model that there is no more.
+    request: of the answer, for STREAMING_CHAT_PROMPT. Raises what that raises, and what `get_provider` raises for a model
+    that there is no more.
     """
     alias, _model = split_model(reply.model)
     provider = get_provider(alias)
@@ -42,7 +43,6 @@ def order_of(request: HttpRequest, reply: Message, using: str) -> Order:
         grace_seconds=conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS,
         site_context=import_string(conf.STREAMING_CHAT_CONTEXT) if conf.STREAMING_CHAT_CONTEXT else None,
         acts_for=conversation.owner_key,
-        resumed=_resumed(reply, using),
     )
 
 
@@ -81,7 +81,8 @@ def _run_context(conversation: Conversation, reply: Message) -> RunContext:
     return RunContext(conversation.owner_id, owner_hash, conversation.pk, reply.pk)
 
 
-def _resumed(reply: Message, using: str) -> Resumed:
+def resumed_of(reply: Message, using: str) -> Resumed:
+    """Return what a run goes on with, once the last answer is saved. Blocking."""
     states = ProviderState.objects.using(using).filter(message=reply).values_list("call", "state")
     states_answered = (ToolCall.State.APPROVED, ToolCall.State.DENIED, ToolCall.State.OK)
     rows = ToolCall.objects.using(using).filter(message=reply, ended_at=None, status__in=states_answered)

@@ -12,6 +12,8 @@ from django.contrib.auth import get_permission_codename
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  (Django's own name)
 
 from streaming_chat.conf import STRINGS, conf
+from streaming_chat.providers import get_provider, split_model
+from streaming_chat.providers.model_names import is_model_name
 from streaming_chat.tools.registry import toolbox_named
 from streaming_chat.tools.schemas import is_recursive
 from streaming_chat.tools.tool import Tool
@@ -36,8 +38,9 @@ def check_tools(**kwargs: Any) -> list[CheckMessage]:
             found.append(_invalid_toolbox(f"{where} cannot be used: {_problem(error)}."))
         except Exception as error:  # noqa: BLE001  (the site's module may raise anything, with a secret in its text)
             found.append(_failed_module(where, path, error))
+    found += [*_check_models(toolboxes, table), *_check_providers(), *_check_permissions(toolboxes)]
     declared = (_check_tool(name, tool) for name, toolbox in toolboxes.items() for tool in toolbox.declared.values())
-    return [*found, *_check_models(toolboxes, table), *_check_permissions(toolboxes), *chain.from_iterable(declared)]
+    return [*found, *chain.from_iterable(declared)]
 
 
 def _toolbox(name: Any, path: Any) -> Toolbox:
@@ -105,6 +108,26 @@ def _invalid_tools(model: str, problem: str) -> CheckMessage:
         " another: tool(name=…)."
     )
     return Error(f"STREAMING_CHAT_MODEL_OPTIONS[{model!r}]: {problem}.", hint=hint, id=f"{TAG}.E016")
+
+
+def _check_providers() -> Iterator[CheckMessage]:
+    for model, names in _names_of_models():
+        if names and is_model_name(model) and not _takes_tools(split_model(model)[0]):
+            yield Warning(
+                f"STREAMING_CHAT_MODEL_OPTIONS[{model!r}] has tools, but its provider cannot be given any, so the model"
+                " never calls them.",
+                hint="Remove its tools, or use a provider that takes them. If this one is your own and sends"
+                " Prompt.tools, set takes_tools = True.",
+                id=f"{TAG}.W018",
+            )
+
+
+def _takes_tools(alias: str) -> bool:
+    """Return whether a provider can be given tools; True for one that cannot be created, which check_backends reports."""
+    try:
+        return get_provider(alias).takes_tools
+    except Exception:  # noqa: BLE001  (its constructor may raise anything)
+        return True
 
 
 def _open_write(toolbox_name: str, what: str) -> CheckMessage:

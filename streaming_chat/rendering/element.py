@@ -74,6 +74,7 @@ WORDS = {
     "call_requested": pgettext_lazy("tool call", "Requested"),
     "call_running": pgettext_lazy("tool call", "Running…"),
     "call_waiting": pgettext_lazy("tool call", "Waiting for you"),
+    "call_waiting_for_other": pgettext_lazy("tool call", "Waiting for another person"),
     "call_approved": pgettext_lazy("tool call", "Allowed"),
     "call_ok": pgettext_lazy("tool call", "Done"),
     "call_error": pgettext_lazy("tool call", "Failed"),

@@ -7,18 +7,25 @@ Source: https://modelcontextprotocol.io/specification
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .tool import THREADS, ToolError
+
+if TYPE_CHECKING:
+    from .mcp_limit import ReceiveLimit
 
 T = TypeVar("T")
 
 # Seconds. The caller limits the whole.
 _CONNECT_SECONDS = 5.0
 _MAX_PAGES = 20
+# Of all that a server sends in one connection, without headers. As JSON, a result of MAX_TOOL_OUTPUT_CHARS (20,000) has at
+# most 240 kB. As Python objects, it can take twenty times as much memory.
+MAX_BYTES = 2 * 1024 * 1024
 # Their errors quote what a server has sent.
 _LOGGERS = ("mcp.client", "mcp.shared")
 
@@ -27,9 +34,14 @@ class ServerFailed(Exception):
     """The server could not be reached, or did not answer as an MCP server does."""
 
 
+class AnswerTooLong(ServerFailed):
+    """The server has sent more than MAX_BYTES, or a compressed answer, which was not asked for."""
+
+
 class _Packages(NamedTuple):
     """What is imported for a connection."""
 
+    receive_limit: type[ReceiveLimit]
     client: Any
     transport: Any
     http_client: Any
@@ -44,23 +56,47 @@ async def connected(url: str, headers: Mapping[str, str], use: Callable[[Connect
     # The packages wrap what is raised inside their task groups, so nothing is.
     outcome: list[T] = []
     errors: list[Exception] = []
-    timeout = packages.timeout(None, connect=_CONNECT_SECONDS)
+    limit: ReceiveLimit | None = None
+
+    async def use_connection(connection: Connection) -> None:
+        try:
+            outcome.append(await use(connection))
+        except Exception as error:  # noqa: BLE001  (raised below)
+            errors.append(error)
+
     try:
-        async with packages.http_client(headers=dict(headers), timeout=timeout, trust_env=False) as http_client:
-            transport = packages.transport(url, http_client=http_client)
-            async with packages.client(transport, cache=None) as client:
-                try:
-                    outcome.append(await use(Connection(client, packages)))
-                except Exception as error:  # noqa: BLE001  (raised below)
-                    errors.append(error)
+        async with asyncio.timeout(None) as timeout:
+            limit = packages.receive_limit(MAX_BYTES, timeout)
+            await _connect(url, headers, packages, limit, use_connection)
     except Exception as error:  # noqa: BLE001  (a group of any of the packages' errors)
         errors.append(error)
     if outcome:
         # What fails afterwards is only the end of the connection.
         return outcome[0]
+    if limit is not None and limit.is_exceeded:
+        raise AnswerTooLong
     if isinstance(errors[0], ToolError):
         raise errors[0]
     raise ServerFailed from _first(errors[0])
+
+
+async def _connect(
+    url: str,
+    headers: Mapping[str, str],
+    packages: _Packages,
+    limit: ReceiveLimit,
+    use: Callable[[Connection], Awaitable[None]],
+) -> None:
+    http_client = packages.http_client(
+        headers={**headers, "Accept-Encoding": "identity"},
+        timeout=packages.timeout(None, connect=_CONNECT_SECONDS),
+        trust_env=False,
+        event_hooks={"response": [limit.watch]},
+    )
+    async with http_client:
+        transport = packages.transport(url, http_client=http_client, max_sse_event_size=MAX_BYTES)
+        async with packages.client(transport, cache=None) as client:
+            await use(Connection(client, packages))
 
 
 class Connection:
@@ -110,11 +146,13 @@ def _import() -> _Packages:
     from mcp.shared.exceptions import MCPError
     from mcp_types import CONNECTION_CLOSED
 
+    from .mcp_limit import ReceiveLimit
+
     for name in _LOGGERS:
         # A level that the site has chosen stays.
         if (logger := logging.getLogger(name)).level == logging.NOTSET:
             logger.setLevel(logging.CRITICAL)
-    return _Packages(Client, streamable_http_client, AsyncClient, Timeout, MCPError, CONNECTION_CLOSED)
+    return _Packages(ReceiveLimit, Client, streamable_http_client, AsyncClient, Timeout, MCPError, CONNECTION_CLOSED)
 
 
 def _plain(tool: Any) -> dict[str, Any]:

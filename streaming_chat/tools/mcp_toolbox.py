@@ -22,7 +22,7 @@ from streaming_chat.logs import describe, logger
 
 from .context import ToolContext
 from .frozen_lists import freeze, frozen_list
-from .mcp_client import Connection, ServerFailed, connected
+from .mcp_client import MAX_BYTES, AnswerTooLong, Connection, ServerFailed, connected
 from .mcp_definitions import Definition, definition_of, usable
 from .schemas import MAX_NAME_CHARS, without_patterns
 from .tool import THREADS, Tool, ToolError, invalid_arguments
@@ -49,6 +49,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-]{0,32}")
 # For the model.
 _UNREACHABLE = "The server of this tool cannot be reached now, so the call was not run."
 _LOST = "The server of this tool failed during the call. The call may have had its effect."
+_TOO_LONG = "The server of this tool sent an answer that is too long to be read. The call may have had its effect."
+_LIST_TOO_LONG = "The server of this tool sent a list of tools that is too long to be read, so the call was not run."
 _CHANGED = (
     "This tool has changed since this conversation began, so the call was not run. A new conversation can use it."
 )
@@ -122,6 +124,9 @@ class McpToolbox(Toolbox):
 
         try:
             return await self._connected(context, call)
+        except AnswerTooLong:
+            logger.warning("The MCP server %s sent more than %s bytes, or compressed ones.", self.server, MAX_BYTES)
+            raise ToolError(_TOO_LONG if begun else _LIST_TOO_LONG) from None
         except ServerFailed as error:
             logger.warning("The MCP server %s failed: %s", self.server, describe(error.__cause__ or error))
             raise ToolError(_LOST if begun else _UNREACHABLE) from None

@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.permissions import get_permissions, may_create_tokens
+from streaming_chat.accounts.permissions import get_permissions, may_answer, may_create_tokens
 from streaming_chat.chats.branches import Page as MessagePage
 from streaming_chat.chats.branches import branch_page
 from streaming_chat.chats.send_request import SendRequest
@@ -238,7 +238,7 @@ def _context(request: HttpRequest, page: Page) -> dict[str, Any]:
 def _may_answer(request: HttpRequest, page: Page) -> bool:
     if page.owner is None or page.conversation is None:
         return False
-    return get_permissions().may_answer(request, page.owner, page.conversation)
+    return may_answer(request, page.owner, page.conversation)
 
 
 def _form_context(request: HttpRequest, page: Page) -> dict[str, Any]:

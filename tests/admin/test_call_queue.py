@@ -4,11 +4,12 @@ from datetime import timedelta
 
 from django.contrib.admin.models import LogEntry
 from django.db.models.functions import Now
+from django.test import override_settings
 
 from streaming_chat.models import AccessRecord, LiveReply, ToolCall
 from tests.admin.base import READER, AdminTestCase, transcript_url
 from tests.factories import make_call, make_conversation, make_live, make_reply, make_staff, make_user, make_waiting
-from tests.tools.test_approval import ApprovalCase
+from tests.tools.test_approval import BROKEN_SITES, ApprovalCase
 
 LIST = "/admin/streaming_chat/toolcall/"
 ANSWERING = (*READER, "answer_tool_call")
@@ -193,6 +194,24 @@ class AnswerPageTests(AdminTestCase):
 
 
 class LastAnswerTests(ApprovalCase):
+    def test_a_reply_that_cannot_go_on_waits_for_another_answer(self):
+        reply = self.begin()
+        call = ToolCall.objects.get(message=reply)
+        self.client.force_login(make_staff("manager", *ANSWERING))
+        for broken in BROKEN_SITES:
+            with self.subTest(**broken), override_settings(**broken), self.assertLogs("streaming_chat", "ERROR"):
+                response = self.client.post(answer_url(call), {"answer": "allow"}, follow=True)
+                call.refresh_from_db()
+
+                assert response.status_code == 200
+                assert "so the answer was not saved" in response.content.decode()
+                assert (call.status, call.answer) == ("waiting", None)
+        assert not LogEntry.objects.exists()
+
+        self.client.post(answer_url(call), {"answer": "allow"})
+
+        assert self.ended(reply.pk).text == "I pay.\n\nPaid."
+
     def test_with_the_last_answer_the_reply_goes_on(self):
         reply = self.begin()
         call = ToolCall.objects.get(message=reply)

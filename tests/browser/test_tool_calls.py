@@ -263,6 +263,32 @@ class TestAnswers:
         expect(chat.reply()).to_have_text("Welcome.")
 
 
+class TestOnlyStaff:
+    """The owner may not answer, and is not asked."""
+
+    @pytest.fixture(scope="class")
+    def site(self, chromium: Browser, loopback: ProviderServer, django_db_blocker) -> Iterator[str]:
+        with django_db_blocker.unblock():
+            url = database_url()
+        with serve(DATABASE_URL=url, PROVIDER_URL=loopback.openai_url, TOOLS="1", ONLY_STAFF="1") as root:
+            yield root
+
+    def test_it_waits_for_another_person(self, chat, provider):
+        ask(chat, provider)
+
+        expect_states(chat, "Waiting for another person")
+        expect(chat.page.locator("[data-part=status]")).to_have_text("Waiting for another person")
+        expect(chat.page.get_by_role("button", name="Allow")).to_have_count(0)
+        expect_accessible(chat.page)
+
+        chat.reload()
+
+        expect_states(chat, "Waiting for another person")
+        expect(chat.page.get_by_role("button", name="Allow")).to_have_count(0)
+        chat.page.get_by_role("button", name="Stop").click()
+        expect_states(chat, "Cancelled")
+
+
 class TestList:
     def test_a_conversation_that_waits_is_marked(self, chat, provider):
         ask(chat, provider)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.tools import Toolbox
 
 tools = Toolbox()
+
+
+class OnlyStaff(Permissions):
+    """Owners may not answer."""
+
+    def may_answer(self, request, owner, conversation) -> bool:
+        return False
 
 
 @tools.tool

@@ -1,26 +1,29 @@
 """Replies that wait for a person: nothing runs before the answer, and each answer counts once."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 from django.db import transaction
 from django.db.models.functions import Now
 from django.test import override_settings
 
 from streaming_chat.accounts.permissions import Permissions
-from streaming_chat.chats.call_answers import CallAnswer, answer_for_staff
+from streaming_chat.chats.call_answers import CallAnswer, answer_for_staff, go_on
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine import tool_rows
 from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.engine.runner import runner
+from streaming_chat.exceptions import APIError
 from streaming_chat.models import Conversation, LiveReply, Message, ReplyEvent, ToolCall
 from streaming_chat.notifiers import Notifier
 from streaming_chat.testing import read_stream
-from tests.factories import make_user
+from tests.factories import make_conversation, make_live, make_user
 from tests.native import Api
 from tests.provider_server import Script
 from tests.servers import Browser, ThreadServer, outcome, wait_until
@@ -51,6 +54,13 @@ class HoldingNotifier(Notifier):
         if is_waiting and not self.begun.is_set():
             self.begun.set()
             self.released.wait(20)
+
+
+class Unsure(Permissions):
+    """It raises an error where it could return False."""
+
+    def may_answer(self, request, owner, conversation):
+        raise APIError(403, "forbidden")
 
 
 class ApprovalCase(ToolsCase):
@@ -220,6 +230,20 @@ class AnswerTests(ApprovalCase):
         with override_settings(STREAMING_CHAT_PERMISSIONS={"BACKEND": "tests.tools.test_approval.OnlyStaff"}):
             assert self.answer(reply).status == 403
 
+    def test_clients_are_told_whether_the_owner_may_answer(self):
+        reply = self.begin()
+        for permissions in ("OnlyStaff", "Unsure"):
+            backend = {"BACKEND": f"tests.tools.test_approval.{permissions}"}
+            with self.subTest(permissions), override_settings(STREAMING_CHAT_PERMISSIONS=backend):
+                assert self.shown_may_answer(reply) == [False, False]
+
+        assert self.shown_may_answer(reply) == [True, True]
+
+    def shown_may_answer(self, reply):
+        """Return what the message says, by itself and in its conversation."""
+        [*_earlier, last] = self.browser.get(f"api/conversations/{reply.conversation_id}").json()["messages"]
+        return [self.browser.get(f"api/messages/{reply.pk}").json()["may_answer"], last["may_answer"]]
+
     def test_by_staff(self):
         """From outside of the owner's requests; the tool acts as the owner all the same."""
         reply, staff = self.begin(), make_user("staff")
@@ -381,6 +405,114 @@ class AnswerTests(ApprovalCase):
 
         assert (sent.status, sent.json()["message"]["status"]) == (202, "waiting")
         assert LiveReply.objects.get().worker == ""
+
+
+SECRET = "a secret"
+
+
+def broken_prompt(request, conversation, messages):
+    raise RuntimeError(SECRET)
+
+
+# Settings with which a reply cannot go on.
+BROKEN_SITES: tuple[dict[str, object], ...] = (
+    {"STREAMING_CHAT_PROMPT": "tests.tools.test_approval.broken_prompt"},
+    {"STREAMING_CHAT_CONTEXT": "no.such.function"},
+    {"STREAMING_CHAT_PROVIDERS": {"demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"}}},
+)
+
+
+class CannotGoOnTests(ApprovalCase):
+    """An answer with which the reply could not go on is not saved, and can be given again."""
+
+    def refused(self, reply, **fields):
+        """Answer, and return the status and the error, once they are there."""
+        response = self.answer(reply, **fields)
+        return response.status, response.json()["error"]
+
+    def assert_waits(self, reply):
+        live, call = LiveReply.objects.get(message=reply), ToolCall.objects.get()
+
+        assert (live.worker, live.slot, live.stop) == ("", None, None)
+        assert (call.status, call.answer, call.by) == ("waiting", None, None)
+        assert Message.objects.get(pk=reply.pk).status == Conversation.objects.get(pk=reply.conversation_id).last_status
+        assert shop.ledger() == []
+
+    def assert_goes_on(self, reply):
+        self.answer(reply).json()
+
+        assert outcome(self.ended(reply.pk)) == ("completed", "stop", "")
+        assert len(shop.ledger()) == 1
+
+    def test_the_site_cannot_make_the_prompt(self):
+        for broken in BROKEN_SITES:
+            with self.subTest(**broken):
+                reply = self.begin()
+                with override_settings(**broken), self.assertLogs("streaming_chat", "ERROR") as logs:
+                    status, error = self.refused(reply)
+
+                assert (status, error["code"], error["retryable"]) == (503, "cannot_go_on", True)
+                assert error["ref"] in logs.output[0]
+                assert SECRET not in str(logs.output)
+                self.assert_waits(reply)
+
+                self.assert_goes_on(reply)
+                Path(os.environ["SHOP_LEDGER"]).unlink()
+                Conversation.objects.all().delete()
+
+    def test_the_toolbox_cannot_be_imported(self):
+        reply = self.begin()
+        with (
+            override_settings(STREAMING_CHAT_TOOLS={"shop": "no.such.toolbox"}),
+            self.assertLogs("streaming_chat", "ERROR"),
+        ):
+            status, error = self.refused(reply, arguments={"amount": 150})
+
+        assert (status, error["code"]) == (503, "cannot_go_on")
+        self.assert_waits(reply)
+        self.assert_goes_on(reply)
+
+    def test_the_owner_has_too_many_replies(self):
+        reply = self.begin()
+        other = make_live(make_conversation(self.browser.user), slot=0)
+        with override_settings(STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER=1):
+            status, error = self.refused(reply)
+
+        assert (status, error["code"]) == (429, "too_many_replies")
+        self.assert_waits(reply)
+
+        other.message.conversation.delete()
+        self.assert_goes_on(reply)
+
+    def test_an_answer_that_is_not_the_last_one_needs_no_model(self):
+        reply = self.begin(PAY, PAY)
+        with override_settings(**BROKEN_SITES[0]):
+            assert self.answer(reply).status == 200
+
+        assert rows(reply) == [("pay", "approved"), ("pay", "waiting")]
+
+    def test_a_reply_of_a_dead_worker(self):
+        """Nobody can answer again, so it ends with a result for every call."""
+        reply = self.begin()
+        ToolCall.objects.update(status="approved")
+        with override_settings(**BROKEN_SITES[0]), self.assertLogs("streaming_chat", "ERROR"):
+            go_on(reply.pk)
+
+        reply = self.ended(reply.pk)
+        assert outcome(reply) == ("interrupted", "lease_expired", "lease_expired")
+        assert [status for status, _text in results(reply)] == ["cancelled"]
+        assert not unpaired(reply.parts)
+        assert shop.ledger() == []
+
+    def test_the_reply_can_be_stopped(self):
+        reply = self.begin()
+        with override_settings(**BROKEN_SITES[0]):
+            assert self.answer(reply).status == 503
+            assert self.browser.stop(reply.pk).json()["status"] == "stopped"
+
+        reply = self.ended(reply.pk)
+        assert [status for status, _text in results(reply)] == ["cancelled"]
+        assert not unpaired(reply.parts)
 
 
 class ClientToolTests(ApprovalCase):

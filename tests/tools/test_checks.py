@@ -6,6 +6,7 @@ import pytest
 from django.test import SimpleTestCase, override_settings
 
 from streaming_chat.checks import check_tools
+from streaming_chat.providers.base import Provider
 
 from . import toolboxes
 
@@ -13,6 +14,13 @@ pytestmark = pytest.mark.once
 
 SHOP = {"shop": f"{toolboxes.__name__}.shop"}
 BOTH = {**SHOP, "other": f"{toolboxes.__name__}.other_shop"}
+
+
+class TextOnlyProvider(Provider):
+    """A provider of the site, which sends no tools."""
+
+    def stream(self, prompt):
+        raise NotImplementedError
 
 
 class CheckTests(SimpleTestCase):
@@ -99,6 +107,24 @@ class CheckTests(SimpleTestCase):
 
         assert code == "W017"
         assert "the tool guess has no description" in message
+
+    def test_a_model_whose_provider_cannot_be_given_tools(self):
+        """They would be left out of every request, and nothing would say so."""
+        providers = {
+            "own": {"BACKEND": f"{__name__}.TextOnlyProvider"},
+            "broken": {"BACKEND": f"{__name__}.TextOnlyProvider", "OPTIONS": {"no_such_option": 1}},
+            "demo": {"BACKEND": "streaming_chat.providers.demo.DemoProvider"},
+        }
+        models = {"own:a": ["shop"], "own:*": ["shop"], "own:b": [], "demo:*": ["shop"]}
+        # Other checks report these.
+        models |= {"broken:a": ["shop"], "unknown:a": ["shop"], 1: ["shop"]}
+        found = self.found(SHOP, models, STREAMING_CHAT_PROVIDERS=providers)
+
+        assert [code for code, _message in found] == ["W018", "W018"]
+        assert found[0][1].startswith(
+            "STREAMING_CHAT_MODEL_OPTIONS['own:a'] has tools, but its provider cannot be given any"
+        )
+        assert found[1][1].startswith("STREAMING_CHAT_MODEL_OPTIONS['own:*']")
 
     def test_options_of_another_form_are_reported_elsewhere(self):
         with override_settings(STREAMING_CHAT_TOOLS={}, STREAMING_CHAT_MODEL_OPTIONS={"a": 1, "b": {"tools": "shop"}}):

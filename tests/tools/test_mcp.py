@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
+from http.client import HTTPConnection
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -12,7 +14,11 @@ from django.test import SimpleTestCase, TransactionTestCase
 
 from streaming_chat.models import ToolList
 from streaming_chat.tools import InvalidArguments, McpToolbox, ToolContext, ToolError
+from streaming_chat.tools.mcp_client import MAX_BYTES
+from streaming_chat.tools.mcp_toolbox import _LIST_TOO_LONG
 from tests.factories import make_conversation, make_user
+
+from .mcp_server import FLOODS
 
 pytestmark = pytest.mark.once
 
@@ -23,12 +29,20 @@ class Server:
     """An MCP server in a process of its own."""
 
     def __init__(self) -> None:
-        # It listens from the beginning: what connects before the process serves waits.
         listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/mcp"
         command = [sys.executable, "-m", "tests.tools.mcp_server", str(listener.fileno())]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[listener.fileno()], text=True)
         listener.close()
+        self._wait(port)
+
+    def _wait(self, port: int) -> None:
+        """Wait until it serves: it imports much, and a toolbox waits 10 seconds for a list."""
+        connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        connection.close()
 
     def stop(self) -> list[str]:
         """End the process, and return the calls that have not been read."""
@@ -253,6 +267,63 @@ class GoneTests(McpTestCase):
             assert self.tools(toolbox) == {}
 
         assert "secret" not in logs.output[0]
+
+
+class LongAnswerTests(McpTestCase):
+    """A server that sends without an end takes neither the memory nor the time of the site."""
+
+    def flooding(self, method, kind):
+        return McpToolbox(f"{self.server.url}?flood={method}&as={kind}")
+
+    def taken(self):
+        """Return how many bytes the server has sent before the client was gone."""
+        word, count = self.server.process.stdout.readline().split()
+
+        assert word == "flooded"
+        return int(count)
+
+    def test_a_call_is_told_what_happened(self):
+        for kind in FLOODS:
+            with self.subTest(kind):
+                add = self.tools(self.flooding("tools/call", kind))["add"]
+                with (
+                    self.assertLogs("streaming_chat", "WARNING"),
+                    self.assertRaisesMessage(ToolError, "too long to be read"),
+                ):
+                    self.call(add, '{"a": 1, "b": 2}')
+
+                # What the sockets hold is added.
+                assert self.taken() < MAX_BYTES + 30_000_000
+
+    def test_a_list_that_does_not_end(self):
+        for kind in FLOODS:
+            with self.subTest(kind):
+                with self.assertLogs("streaming_chat", "WARNING") as logs:
+                    assert self.tools(self.flooding("tools/list", kind), ToolContext()) == {}
+
+                assert "did not list its tools: AnswerTooLong" in logs.output[0]
+                assert self.taken() < MAX_BYTES + 30_000_000
+
+    def test_a_list_that_does_not_end_before_a_call(self):
+        add = self.tools(self.toolbox())["add"]
+        flooded = replace(add, toolbox=self.flooding("tools/list", "json"))
+        with self.assertLogs("streaming_chat", "WARNING"), self.assertRaisesMessage(ToolError, _LIST_TOO_LONG):
+            self.call(flooded, '{"a": 1, "b": 2}')
+
+        assert self.taken() < MAX_BYTES + 30_000_000
+
+    def test_a_connection_that_does_not_begin(self):
+        with self.assertLogs("streaming_chat", "WARNING") as logs:
+            for method in ("server/discover", "initialize"):
+                self.tools(self.flooding(method, "json"), ToolContext())
+
+        assert "AnswerTooLong" in logs.output[0]
+        self.taken()
+
+    def test_a_long_result_is_read(self):
+        """The engine cuts it off, and says so."""
+        for chars in (20_000, 1_000_000):
+            assert len(self.call(self.tools(self.toolbox())["long"], f'{{"chars": {chars}}}')) == chars
 
 
 class FrozenTests(McpTestCase):

@@ -7,7 +7,7 @@ from streaming_chat.chats.sharing import share
 from streaming_chat.models import LiveReply, Message, ToolCall
 from tests.factories import make_conversation, make_reply, make_user
 from tests.tools import shop
-from tests.tools.test_approval import PAY, ApprovalCase
+from tests.tools.test_approval import BROKEN_SITES, PAY, ApprovalCase
 
 CLOCK = ("clock", "{}")
 PARTS = [
@@ -121,6 +121,22 @@ class RefusedTests(PlainCallCase):
         assert self.post(reply, "deny").status_code == 409
         assert len(shop.ledger()) == 1
 
+    def test_a_reply_that_cannot_go_on(self):
+        """The page says so, and asks again."""
+        reply = self.begin()
+        for broken in BROKEN_SITES:
+            with self.subTest(**broken), override_settings(**broken), self.assertLogs("streaming_chat", "ERROR"):
+                response = self.post(reply)
+                page = response.content.decode()
+
+                assert response.status_code == 503
+                assert "so the answer was not saved" in page
+                assert "Allow the call of <bdi>pay</bdi>?" in page
+
+        assert self.post(reply).status_code == 303
+        self.ended(reply.pk)
+        assert shop.ledger() == ["pay call_0 200"]
+
     def test_a_stranger(self):
         reply = self.begin()
         stranger = Client()
@@ -141,7 +157,10 @@ class RefusedTests(PlainCallCase):
     def test_without_the_permission_to_answer(self):
         reply = self.begin()
 
-        assert "scp-answer" not in self.page(reply.conversation)
+        page = self.page(reply.conversation)
+        assert "scp-answer" not in page
+        assert "Tool call: pay · Waiting for another person" in page
+        assert "Waiting for you<" not in page
         assert self.post(reply).status_code == 403
         assert shop.ledger() == []
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.accounts.permissions import get_permissions, may_answer
 from streaming_chat.chats.call_answers import CallAnswer, answer_calls, output_text
 from streaming_chat.engine.run import Run
 from streaming_chat.engine.writer import writer
@@ -98,7 +99,7 @@ def _answer_fields() -> parsing.Fields:
     headers=("Last-Event-ID",),
     answers={200: "Message"},
     streams=True,
-    errors=("already_answered", "not_waiting", "too_many_replies", "draining", "full"),
+    errors=("already_answered", "not_waiting", "cannot_go_on", "too_many_replies", "draining", "full"),
 )
 def answer(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAnswer | HttpResponse:
     """Answer tool calls for which a reply waits; with the last one, it goes on."""
@@ -109,7 +110,7 @@ def answer(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> ReplyAn
     run = take_answers(request, owner, reply, body["answers"], is_read=is_streamed)
     if not is_streamed:
         message = Message.objects.using(reply._state.db).select_related("conversation").get(pk=reply.pk)
-        return private(JsonResponse(serialize_message(message, owner.key)))
+        return private(JsonResponse(serialize_message(message, owner.key, partial(may_answer, request, owner))))
     position = resumed_position(request, reply.pk) or (run.own_position if run else 0)
     return answer_with_reply(reply.pk, run, owner_access(request, owner), position=position, encoder=encoder)
 

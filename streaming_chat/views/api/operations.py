@@ -46,6 +46,7 @@ STATUSES = {
     "too_many_regenerations": 429,
     "too_many_conversations": 429,
     "quota_exceeded": 429,
+    "cannot_go_on": 503,
     "draining": 503,
     "full": 503,
     "database_away": 503,

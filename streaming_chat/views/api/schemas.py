@@ -143,7 +143,8 @@ SCHEMAS: dict[str, Schema] = {
             "answers": {
                 **list_of(record(call=STRING, approved=BOOLEAN)),
                 "description": "Of a reply that waits, or has.",
-            }
+            },
+            "may_answer": {**BOOLEAN, "description": "Whether the owner may answer. Where `answers` is."},
         },
         id=ID,
         conversation=ID,
