@@ -131,7 +131,7 @@ class RefusedTests(PlainCallCase):
 
                 assert response.status_code == 503
                 assert "so the answer was not saved" in page
-                assert "Allow the call of <bdi>pay</bdi>?" in page
+                assert "Allow the model to run <bdi>pay</bdi> with these arguments?" in page
 
         assert self.post(reply).status_code == 303
         self.ended(reply.pk)
