@@ -214,8 +214,8 @@ class ToolSettings:
     STREAMING_CHAT_TOOLS = Setting[dict[str, str]](
         {},
         TABLE,
-        "The tools that models may call: the dotted path of a toolbox for each name. A model gets those that `tools` in its"
-        " [options](#options-of-a-model) names. See [Tools](tools.md).",
+        "The tools that models may call: the dotted path of a toolbox for each name. A model gets the toolboxes that"
+        " `tools` in its [options](#options-of-a-model) names. See [Tools](tools.md).",
     )
     STREAMING_CHAT_TOOL_SECONDS = Setting(
         30.0, POSITIVE_SECONDS, "The longest time that a call may take, unless the tool has a `timeout` of its own."

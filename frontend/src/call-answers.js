@@ -1,4 +1,4 @@
-/** Sends the user's answers to tool calls, and notices those that were given in other tabs and on other devices. */
+/** Sends the user's answers to tool calls, and notices answers from other tabs and devices. */
 
 import { ApiError } from "./api.js";
 import { Reply } from "./reply.js";
@@ -10,7 +10,7 @@ import { Reply } from "./reply.js";
 
 export class CallAnswers {
   #chat;
-  /** @type {WeakSet<Reply>} Of which the server is being asked whether the user may answer. */
+  /** @type {WeakSet<Reply>} Replies for which the server is being asked whether the user may answer. */
   #asking = new WeakSet();
 
   /** @param {Chat} chat */

@@ -8,10 +8,10 @@ const ESCAPES = /\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[
 const INDENT = "  ";
 // Beyond this depth, lines would be longer by their indentation than by what they say.
 const DEEPEST = 20;
-// Characters without a width, and those that turn the direction of what follows: they could make a text look like another one.
+// Characters without a width, and characters that turn the direction of what follows: they could make a text look like another one.
 const UNSEEN =
   /[\u00ad\u061c\u115f\u1160\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\u{e0000}-\u{e0fff}]|\u034f|[\u17b4\u17b5]|[\u180b-\u180f]/gu;
-// Those that stay escapes: control characters, quotes, backslashes and halves of pairs.
+// What stays an escape: control characters, quotes, backslashes and halves of pairs.
 const KEPT = /[\p{Cc}"\\\p{Surrogate}]/u;
 
 /**

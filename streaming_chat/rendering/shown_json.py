@@ -19,7 +19,7 @@ _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\U000e0000-\U000e0fff]"
 )
-# Those that stay escapes: control characters, quotes, backslashes and halves of pairs.
+# What stays an escape: control characters, quotes, backslashes and halves of pairs.
 _KEPT = re.compile('[\x00-\x1f\x7f-\x9f"\\\\\ud800-\udfff]')
 
 
