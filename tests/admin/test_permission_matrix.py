@@ -5,7 +5,7 @@ shown, changed or recorded. A new address or action must be entered here; permis
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -649,9 +649,17 @@ class MatrixTests(MatrixTestCase):
         }
         for name, user in everybody.items():
             self.check(name, user, None)
+            self.check_wrong_methods(name, user, None)
 
     def test_staff_without_a_permission(self):
-        self.check("staff", make_holder("staff", STAFF), STAFF)
+        staff = make_holder("staff", STAFF)
+        self.check("staff", staff, STAFF)
+        self.check_wrong_methods("staff", staff, STAFF)
+
+    def test_exactly_what_is_needed(self):
+        for number, needs in enumerate({case.needs for case in CASES}):
+            cases = [case for case in CASES if case.needs == needs]
+            self.check(f"exactly {sorted(needs)}", make_holder(f"exactly {number}", needs), needs, cases)
 
     def test_each_permission_alone(self):
         self.check_each({name: frozenset({name}) for name in OURS} | {"every other": every_other()})
@@ -663,27 +671,34 @@ class MatrixTests(MatrixTestCase):
     def test_each_of_ours_besides_that_to_read(self):
         self.check_each({f"read, {name}": READ | {name} for name in OURS - READ})
 
-    def test_every_permission_but_one(self):
-        self.check_each({f"all but {name}": frozenset(permissions() - {name}) for name in OURS})
+    def test_every_permission_but_one_that_makes_a_difference(self):
+        for missing in sorted(OURS):
+            name, held = f"all but {missing}", frozenset(permissions() - {missing})
+            self.check(name, make_holder(name, held), held, [case for case in CASES if differs_by(missing, case)])
 
     def test_a_superuser(self):
-        self.check("root", get_user_model().objects.create_superuser("root"), frozenset(permissions()))
+        root = get_user_model().objects.create_superuser("root")
+        self.check("root", root, frozenset(permissions()))
+        self.check_wrong_methods("root", root, frozenset(permissions()))
 
     def check_each(self, columns: dict[str, frozenset[str]]) -> None:
         for name, held in sorted(columns.items()):
             self.check(name, make_holder(name, held), held)
 
-    def check(self, name: str, user: Any, held: frozenset[str] | None) -> None:
+    def check(self, name: str, user: Any, held: frozenset[str] | None, cases: Sequence[Case] = CASES) -> None:
         """Ask all of it. held: the permissions of one of the staff, None for anybody else."""
-        client = Client()
-        if user:
-            client.force_login(user)
-        for case in CASES:
+        client = client_of(user)
+        for case in cases:
             with self.subTest(who=name, request=str(case)):
                 if held is not None and case.needs <= held:
                     self.check_allowed(client, case, held)
                 else:
                     self.check_refused(client, case, held)
+        assert rows() == self.before
+
+    def check_wrong_methods(self, name: str, user: Any, held: frozenset[str] | None) -> None:
+        """Ask with every method that an address does not take, which does not depend on a permission."""
+        client = client_of(user)
         for method, route in wrong_methods():
             with self.subTest(who=name, method=method, route=route):
                 with observed() as seen:
@@ -1044,6 +1059,19 @@ def wrong_methods() -> list[tuple[str, str]]:
     taken = {(case.method, case.route) for case in CASES}
     taken |= {("HEAD", route) for method, route in taken if method == "GET"}
     return [(method, route) for route in app_routes() for method in METHODS if (method, route) not in taken]
+
+
+def differs_by(permission: str, case: Case) -> bool:
+    """Return whether a permission decides if a case is allowed, or what its page offers."""
+    offers = OFFERS.get((case.route, case.of), {})
+    return permission in case.needs or any(permission in needs for needs in offers.values())
+
+
+def client_of(user: Any) -> Client:
+    client = Client()
+    if user:
+        client.force_login(user)
+    return client
 
 
 def make_holder(name: str, held: frozenset[str] | set[str], *, is_staff: bool = True) -> Any:
