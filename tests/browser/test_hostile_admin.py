@@ -660,8 +660,8 @@ class SitesTour(Tour):
 class TestEveryPage:
     @pytest.mark.parametrize(
         ("kind", "names"),
-        # Two tours, since one of all pages would take longer than a test may.
-        [(Tour, pages()[::2]), (Tour, pages()[1::2]), (SitesTour, ["index", "user", "users"])],
+        # Several tours, since one of all pages would take longer than a test may.
+        [*((Tour, pages()[first::6]) for first in range(6)), (SitesTour, ["index", "user", "users"])],
     )
     def test_texts_are_shown_and_do_nothing(
         self, chromium: Browser, site: str, user: Any, kind: type[Tour], names: list[str]
