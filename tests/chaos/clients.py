@@ -23,6 +23,8 @@ _PATIENCE_SECONDS = 4.0
 _STOP_PATIENCE_SECONDS = 9.0
 # The longest reply, and the retries of its ending.
 _WHOLE_PATIENCE_SECONDS = 15.0
+# Of one connection. Heartbeats keep the stream open of a reply that never ends, as a planted bug may make one.
+_LONGEST_READ_SECONDS = 30.0
 _TRIES = 40
 # Of the messages that could be sent to a model with tools, and of the calls that wait for a person.
 _WITH_TOOLS, _ANSWERED, _APPROVED = 0.4, 0.9, 0.75
@@ -398,20 +400,21 @@ class Client:
         stay = self._rng.randint(1, 40) if leaving and self._rng.random() < 0.5 else None
         left, frames, ending = self._rng.choice(["FIN", "RST"]), [], None
         try:
-            async for frame in connection.frames(_PATIENCE_SECONDS):
-                if frame.data is None:
-                    left = "whole"
-                    break
-                view.take(frame)
-                frames.append([frame.position, frame.event, frame.data["text"]])
-                if frame.event == "approval":
-                    self._answer_soon(view, frame.data["approval"]["calls"])
-                if frame.event in ENDINGS:
-                    ending = frame.data
-                if stay is not None and len(frames) >= stay and ending is None:
-                    break
-            else:
-                left = "ended early"
+            async with asyncio.timeout(_LONGEST_READ_SECONDS):
+                async for frame in connection.frames(_PATIENCE_SECONDS):
+                    if frame.data is None:
+                        left = "whole"
+                        break
+                    view.take(frame)
+                    frames.append([frame.position, frame.event, frame.data["text"]])
+                    if frame.event == "approval":
+                        self._answer_soon(view, frame.data["approval"]["calls"])
+                    if frame.event in ENDINGS:
+                        ending = frame.data
+                    if stay is not None and len(frames) >= stay and ending is None:
+                        break
+                else:
+                    left = "ended early"
         except TimeoutError:
             left = "silent"
         except OSError:
