@@ -4,6 +4,7 @@ PYTHON3 ?= python3
 PORT ?= 8000
 CONVERSATIONS ?= 1000
 SECONDS ?= 600
+ROUNDS ?= 50
 NOTIFIER ?= redis
 WORKERS ?= 3
 DATABASES ?= sqlite postgres
@@ -17,7 +18,7 @@ MODULES := frontend/node_modules/.package-lock.json
 CLIENTS := tests/clients/node_modules/.package-lock.json
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo demo-data test sqlite postgres fast browser frontend proxy chaos soak attack lint lint-frontend format openapi bench clean
+.PHONY: help demo demo-data test sqlite postgres fast browser frontend proxy chaos kills soak attack lint lint-frontend format openapi bench clean
 
 help:
 	@echo "make demo     serve the example site (PORT=$(PORT)), with users and transcripts to look at"
@@ -27,6 +28,7 @@ help:
 	@echo "make browser  run the browser tests; needs Chromium, openssl, Node.js 20 and npm"
 	@echo "make frontend build the browser module from its source; needs Node.js 20 and npm"
 	@echo "make proxy    run the tests behind nginx and pgbouncer; needs both, curl and openssl"
+	@echo "make kills    kill a worker at twelve points in the life of a tool's call (ROUNDS=$(ROUNDS))"
 	@echo "make chaos    break everything at random and judge what was seen (SECONDS=$(SECONDS), NOTIFIER=$(NOTIFIER) or polling, notify)"
 	@echo "make soak     have 300 clients come and go for SECONDS=$(SECONDS), and judge what was seen and what is left in the processes"
 	@echo "make attack   exhaust a live instance in every known way while another user goes on working (SECONDS=20 for each; ATTACKS=turns,…)"
@@ -65,6 +67,9 @@ proxy: $(VENV)/test.stamp
 
 chaos: $(VENV)/test.stamp
 	$(PYTHON) -m tests.chaos --seconds $(SECONDS) --notifier $(NOTIFIER)
+
+kills: $(VENV)/test.stamp
+	$(PYTHON) -m tests.chaos.kills --rounds $(ROUNDS)
 
 soak: $(VENV)/test.stamp
 	$(PYTHON) -m tests.chaos --calm --seconds $(SECONDS) --users 100 --tabs 3

@@ -41,6 +41,7 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains: they are not this site's to decide about.
     "security.W021",  # HSTS preload: as W005, and it is hard to take back.
     "streaming_chat.W005",  # Connections that are kept: asgi.py has few threads.
+    "streaming_chat.W015",  # A tool that visitors could call: change_name refuses them itself.
 ]
 
 
@@ -231,12 +232,17 @@ def _limit(name: str) -> int | None:
 STREAMING_CHAT_PROVIDERS, STREAMING_CHAT_MODELS = configured_providers()
 # pydantic comes with the SDKs of the providers, and with the extra `output`.
 STREAMING_CHAT_OUTPUTS = {"recipe": "chatproject.schemas.Recipe"} if find_spec("pydantic") else {}
-STREAMING_CHAT_MODEL_OPTIONS = _DEMO_MODELS
+STREAMING_CHAT_TOOLS = {"site": "chatproject.tools.tools"} if find_spec("pydantic") else {}
+STREAMING_CHAT_MODEL_OPTIONS = {
+    **_DEMO_MODELS,
+    "demo:demo": _DEMO_MODELS["demo:demo"] | {"tools": [*STREAMING_CHAT_TOOLS]},
+}
 STREAMING_CHAT_NOTIFIER = configured_notifier()
 STREAMING_CHAT_QUOTA = configured_quota()
 STREAMING_CHAT_SUGGESTIONS = [
     _("Show me a table of how a reply can end."),
     _("Think before you answer: why do replies stream?"),
+    _("Change my name."),
     {"label": _("A long reply"), "text": _("Write something long, so that I can stop it.")},
     {"label": _("Some code…"), "text": _("Write code that "), "send": False},
 ]

@@ -1,5 +1,7 @@
 """The app's configuration."""
 
+import uuid
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -26,9 +28,17 @@ class StreamingChatConfig(AppConfig):
 
         hooks.texts_saved.register(entries.add)
         hooks.conversation_changed.register(queues.columns_on_change)
+        hooks.reply_parked.register(_go_on)
         deletion.connect()
         sender.connect()
         preparation.prepare_with_first_request()
         # A receiver costs each ending a thread's turn, also if it does nothing.
         if conf.STREAMING_CHAT_TITLE_MODEL:
             model_titles.connect()
+
+
+def _go_on(message_id: uuid.UUID) -> None:
+    # Not imported before a worker has died while tools ran.
+    from .chats.call_answers import go_on
+
+    go_on(message_id)

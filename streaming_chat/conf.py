@@ -210,6 +210,31 @@ class Models:
     )
 
 
+class ToolSettings:
+    STREAMING_CHAT_TOOLS = Setting[dict[str, str]](
+        {},
+        TABLE,
+        "The tools that models may call: the dotted path of a toolbox for each name. A model gets the toolboxes that"
+        " `tools` in its [options](#options-of-a-model) names. See [Tools](tools.md).",
+    )
+    STREAMING_CHAT_TOOL_SECONDS = Setting(
+        30.0, POSITIVE_SECONDS, "The longest time that a call may take, unless the tool has a `timeout` of its own."
+    )
+    STREAMING_CHAT_MAX_STEPS = Setting(
+        8,
+        whole_number("calls to the provider"),
+        "How often a model may be asked for one reply: once, and once more after each round of tool calls.",
+    )
+    STREAMING_CHAT_MAX_TOOL_OUTPUT_CHARS = Setting(
+        20_000,
+        whole_number("code points"),
+        "The longest result of a call. A longer one is cut off, and the model is told.",
+    )
+    STREAMING_CHAT_APPROVAL_SECONDS = Setting(
+        86_400.0, POSITIVE_SECONDS, "How long a call waits for a person's approval; then it is denied."
+    )
+
+
 class Page:
     STREAMING_CHAT_SUGGESTIONS = Setting[list[Any]](
         [],
@@ -348,7 +373,7 @@ class Alerts:
     STREAMING_CHAT_ALERT_ON_BAD_FEEDBACK = Setting(False, FLAG, "Alert if a reply gets a thumbs down.")
 
 
-class Conf(Backends, Models, Page, Limits, Timing, Review, Redaction, Alerts):
+class Conf(Backends, Models, ToolSettings, Page, Limits, Timing, Review, Redaction, Alerts):
     """The settings, by their full names."""
 
     def __init__(self) -> None:

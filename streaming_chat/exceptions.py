@@ -32,6 +32,13 @@ _API_ERRORS: dict[str, tuple[str | Promise, bool]] = {
     "not_found": (_("This could not be found."), False),
     "conversation_full": (_("This conversation has reached its maximum length. Start a new one."), False),
     "reply_in_progress": (_("A reply is still being written in this conversation."), True),
+    "already_answered": (_("This was already answered differently."), False),
+    "not_waiting": (_("This is no longer waiting for an answer."), False),
+    "approval_required": (_("This reply is waiting for a tool call to be allowed."), False),
+    "cannot_go_on": (
+        _("The reply cannot go on right now, so the answer was not saved. Try again later, or stop the reply."),
+        True,
+    ),
     "too_many_requests": (_("You are sending requests too fast. Try again in a moment."), True),
     "too_many_replies": (_("Too many of your replies are being written at once. Wait for one to finish."), True),
     "too_many_streams": (_("You have too many chats open at once. Close one and try again."), True),

@@ -58,8 +58,8 @@ def send_message(
 
     conversation: one of the user's, None for a new one. model: `alias:model`, "" for the default. client_id: as in the
     API, the same one again returns the same reply. output: the pydantic model that the reply must be an object of.
-    wait: return once the reply has ended, also if another process writes it; with an output, the reply's `parsed` is then
-    the object, unless it has an `output_error` or was not completed.
+    wait: return once the reply has ended, also if another process writes it, or waits for an answer to a tool call; with an
+    output, the reply's `parsed` is then the object, unless it has an `output_error` or was not completed.
 
     The reply is written in this process, which must live until the end. Inside a transaction it starts with the commit, so
     that there is nothing to wait for. Limits, permissions and PROMPT apply as to a request of that user, which has
@@ -124,7 +124,10 @@ def _wait_until_ended(message_id: uuid.UUID, using: str) -> None:
         run.ended.wait()
         return
     message = Message.objects.using(using).get(pk=message_id)
-    if message.is_live and not _followed(message).wait_until_ended():
+    if not message.is_live:
+        return
+    stream = _followed(message)
+    if not (stream.wait_until_ended() or stream.is_waiting):
         raise APIError(503, "draining")
 
 
@@ -245,7 +248,8 @@ def _answer_in(reply: Message, output: type[BaseModel] | None) -> Any:
     """Return the text or the object of a reply that has ended. Raises AnswerError if it is not complete."""
     reply.refresh_from_db()
     if reply.status != Status.COMPLETED:
-        raise AnswerError(reply.error_code or reply.end_reason, ref=reply.ref)
+        # A reply that waits for an answer to a tool call has no reason yet.
+        raise AnswerError(reply.error_code or reply.end_reason or reply.status, ref=reply.ref)
     if output is None:
         return reply.text
     if reply.output_error:
@@ -258,7 +262,7 @@ async def _until_ended(stream: ReplyStream) -> None:
     waiter = LoopWaiter(asyncio.get_running_loop(), stream.loop)
     stream.attach(waiter)
     try:
-        while not (stream.ended or stream.dismissed):
+        while not (stream.ended or stream.dismissed or stream.is_waiting):
             await waiter.wait()
     finally:
         stream.detach(waiter)

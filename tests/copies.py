@@ -26,7 +26,7 @@ from streaming_chat.models import (
 )
 from streaming_chat.protocol.events import Event
 
-from .factories import make_conversation, make_message, make_reply, make_user
+from .factories import make_call, make_conversation, make_message, make_reply, make_user
 from .valkey import Valkey
 
 # One word, as the search index has it.
@@ -52,6 +52,7 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
     parts = [
         {"kind": "reasoning", "text": f"Thinking of {CANARY}. " * 50},
         {"kind": "tool_call", "id": "1", "name": "look", "arguments": f'{{"what": "{CANARY}"}}', "complete": True},
+        {"kind": "tool_result", "id": "1", "status": "ok", "output": f"Found {CANARY}", "ms": 5},
         {"kind": "text", "text": f"Yes, {CANARY}. " * 300},
         {"kind": "text", "text": CANARY},
     ]
@@ -66,6 +67,10 @@ def planted(**fields: Any) -> tuple[Conversation, Message]:
     Verdict.objects.create(conversation=conversation, message=reply, value="bad", correction=f"It was {CANARY}")
     # As a crash between two versions of the app might leave some.
     ReplyEvent.objects.create(message=reply, position=1, kind="text", payload=CANARY)
+    said = {"approved": True, "arguments": f'{{"what": "{CANARY}"}}', "reason": f"As {CANARY} wishes"}
+    make_call(reply, "look", call_id="1", arguments=said["arguments"], output=f"Found {CANARY}", answer=said)
+    # A model may call what is no tool, by any name.
+    make_call(reply, CANARY, call_id="2", digest="", status="error", output=f"There is no tool named {CANARY}.")
     ProviderState.objects.create(message=reply, state=f'[{{"signature": "{CANARY}"}}]')
     leave_in_journal(reply)
     # The rows were made past the app.

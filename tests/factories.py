@@ -16,7 +16,7 @@ from streaming_chat.accounts.owners import user_key
 from streaming_chat.conf import conf
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.engine.completion import Completion, LeaseLost, end_reply
-from streaming_chat.models import AccessToken, Conversation, LiveReply, Message, ReplyEvent
+from streaming_chat.models import NOBODY, AccessToken, Conversation, LiveReply, Message, ReplyEvent, ToolCall
 from streaming_chat.protocol import events
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import Event
@@ -106,6 +106,55 @@ def make_live(conversation: Conversation, *saved: Event, expires: float = 60, **
         expires_at=Now() + timedelta(seconds=expires),
         **{**defaults, **fields},
     )
+
+
+def make_call(message: Message, name: str = "refund", **fields: Any) -> ToolCall:
+    """Return the row of a call of a tool in a reply; by default one that has run. Its events are not made."""
+    defaults = {
+        "call_id": f"call_{ToolCall.objects.count()}",
+        "step": 1,
+        "arguments": '{"order": 7}',
+        "digest": "d" * 64,
+        "status": "ok",
+        "started_at": Now(),
+        "ended_at": Now(),
+        "ms": 120,
+        "output": "refunded 7",
+    }
+    return ToolCall.objects.create(message=message, name=name, **{**defaults, **fields})
+
+
+def make_waiting(
+    conversation: Conversation,
+    *calls: str,
+    arguments: str = '{"order": 7}',
+    runs: str = "server",
+    editable: bool = False,
+) -> list[ToolCall]:
+    """Return the calls of a reply that waits for answers to them. calls: the names of their tools, by default one."""
+    names = calls or ("refund",)
+    ids = [f"call_{number}" for number in range(len(names))]
+    asked = [{"id": call_id, "runs": runs, "editable": editable} for call_id in ids]
+    saved = [
+        Event(events.STEP, {"number": 1}),
+        *(
+            Event(events.TOOL_CALL, {"id": call_id, "name": name, "arguments": arguments, "complete": True})
+            for call_id, name in zip(ids, names, strict=True)
+        ),
+        Event(events.APPROVAL, {"calls": asked, "expires": "2026-12-01T00:00:00+00:00"}),
+    ]
+    live = make_live(conversation, *saved, expires=3600, worker=NOBODY, slot=None)
+    Message.objects.filter(pk=live.pk).update(status="waiting")
+    Conversation.objects.filter(pk=conversation.pk).update(last_status="waiting")
+    waits = {
+        "status": "waiting",
+        "arguments": arguments,
+        "started_at": None,
+        "ended_at": None,
+        "ms": None,
+        "output": "",
+    }
+    return [make_call(live.message, name, call_id=pk, **waits) for pk, name in zip(ids, names, strict=True)]
 
 
 def end_live(live: LiveReply, ending: Ending, *received: Event, using: str = "default", **fields: Any) -> bool:

@@ -1,5 +1,6 @@
 """Rows in which every column that a person, a provider or the site's code can fill holds one text."""
 
+import json
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,11 @@ from streaming_chat.models import (
     Review,
     ReviewNotes,
     ShareLink,
+    ToolList,
     Verdict,
 )
 
-from .factories import make_conversation, make_message, make_reply, make_user
+from .factories import make_call, make_conversation, make_message, make_reply, make_user
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ def make_rows(text: str, number: int = 0) -> Rows:
     }
     failed = make_reply(conversation, "", status="failed", error_code=text[:64], **said)
     reply = make_reply(conversation, parts=_parts(text), status="interrupted", end_reason=text[:32], **said)
+    make_call(
+        reply,
+        text[:255],
+        call_id=text[:255],
+        arguments=text,
+        output=text,
+        status=text[:16],
+        answer={"approved": True, "arguments": text, "reason": text},
+        by=judge,
+        answered_at=Now(),
+    )
     redacted = make_message(conversation, "", redacted_at=Now(), redacted_by=text)
     visitors = Conversation.objects.create(owner_key=f"v:{text[:150]} {number}", title=text[:200], model=text)
     _judge(conversation, reply, judge, text)
@@ -70,6 +83,8 @@ def make_rows(text: str, number: int = 0) -> Rows:
         AccessRecord.objects.create(kind=kind, by_name=text, owner_key=visitors.owner_key, terms=text)
     AccessToken.objects.create(owner=owner, name=text[:100], prefix=secrets.token_hex(4))
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest=secrets.token_hex(32))
+    tool = {"name": text, "description": text, "parameters": {"description": text}, "read_only": True}
+    ToolList.objects.create(server=text[:500], digest=secrets.token_hex(32), definitions=json.dumps([tool]))
     return Rows(text, owner, judge, conversation, reply, failed, redacted, visitors)
 
 
@@ -78,6 +93,7 @@ def _parts(text: str) -> list[dict[str, Any]]:
         {"kind": "reasoning", "text": text},
         {"kind": "text", "text": text},
         {"kind": "tool_call", "id": text, "name": text, "arguments": text, "complete": True},
+        {"kind": "tool_result", "id": text, "status": text, "output": text, "ms": 1},
         # Of a newer version, or of the site's own.
         {"kind": text, "id": text, "result": text},
     ]

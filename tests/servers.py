@@ -45,7 +45,7 @@ from streaming_chat.engine.follower import follower
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.models import LiveReply, Message, ReplyEvent
-from streaming_chat.protocol import events
+from streaming_chat.protocol import endings, events
 
 from .database import database_url
 from .factories import make_user
@@ -454,7 +454,11 @@ class ServerTestCase(TransactionTestCase):
     def check_nothing_is_live(self) -> None:
         """Wait for the writer and look at the rows."""
         idle = writer.wait_until_idle(TIMEOUT) and follower.wait_until_idle(TIMEOUT)
-        rows = Message.objects.filter(status="streaming").count(), LiveReply.objects.count(), ReplyEvent.objects.count()
+        rows = (
+            Message.objects.filter(status__in=endings.LIVE).count(),
+            LiveReply.objects.count(),
+            ReplyEvent.objects.count(),
+        )
 
         assert idle
         assert rows == (0, 0, 0)
@@ -462,11 +466,11 @@ class ServerTestCase(TransactionTestCase):
 
     def ended(self, message_id: uuid.UUID) -> Message:
         """Return a reply once its ending is saved."""
-        return wait_until(lambda: Message.objects.exclude(status="streaming").filter(pk=message_id).first())
+        return wait_until(lambda: Message.objects.exclude(status__in=endings.LIVE).filter(pk=message_id).first())
 
     def reply_to(self, content: str) -> Message:
         """Return the reply to the only message of this text, once its ending is saved."""
-        replies = Message.objects.exclude(status="streaming").filter(parent__text=content)
+        replies = Message.objects.exclude(status__in=endings.LIVE).filter(parent__text=content)
         return wait_until(replies.first)
 
 

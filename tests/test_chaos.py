@@ -17,6 +17,8 @@ ANA, BEN = "canary-00000000000a", "canary-00000000000b"
 DELTAS = [f"0 {ANA} ", "1 ü ", "2 👩‍🚀"]
 TEXT = "".join(DELTAS)
 
+SEND = {"user": "ana", "worker": "worker0", "repeat": False, "ends_with_reader": False, "status": 200, "reply": "r1"}
+
 
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
@@ -45,15 +47,7 @@ class Story:
     def sent(self, **fields: Any) -> "Story":
         """The send, and what the provider did."""
         told = {"deltas": DELTAS, "whole": True, "canaries": [ANA], **fields}
-        send = {
-            "user": "ana",
-            "worker": "worker0",
-            "repeat": False,
-            "ends_with_reader": False,
-            "status": 200,
-            "reply": "r1",
-        }
-        self.history.write("send", key="k1", **send)
+        self.history.write("send", key="k1", **SEND)
         self.history.write("call", key="k1", **told)
         return self
 
@@ -70,6 +64,24 @@ class Story:
         row |= {"ended_at": "now", **fields}
         self.history.write("row", look=1, **row)
         self.history.write("row", look=2, **{**row, **(later or {})})
+        return self
+
+    def called(self, *executed: str, results: Iterable[str] = ("call_0",), **fields: Any) -> "Story":
+        """A reply in which a tool was called, and what the ledger says."""
+        row = {
+            "key": "t1",
+            "shape": [["step", 1], ["text", len(TEXT)], ["tool_call", 1], ["tool_result", 1], ["step", 1]],
+        }
+        self.history.write("send", key="t1", **SEND)
+        self.history.write("call", key="t1", step=1, refused="", deltas=DELTAS, whole=True, canaries=[ANA])
+        self.history.write("call", key="t1", step=2, refused="", deltas=["And."], whole=True, canaries=[ANA])
+        row["shape"].append(["text", 6])
+        self.stored(f"{TEXT}\n\nAnd.", called=["call_0"], resulted=[*results], **row)
+        self.history.write(
+            "tool", **{"reply": "r1", "call_id": "call_0", "call": "t1/1/0", "status": "ok", "runs": 1, **fields}
+        )
+        for what in executed:
+            self.history.write("execution", what=what, call=fields.get("call", "t1/1/0"), worker="worker0")
         return self
 
     def told(self, kind: str, **fields: Any) -> "Story":
@@ -131,8 +143,74 @@ class HoldingTests(SimpleTestCase):
 
         assert story.broken == []
 
+    def test_a_reply_with_a_tool(self):
+        """A step, a call and its result are one unit each, and the second step begins a paragraph."""
+        seen = [*frames()[:1], [2, "step", ""], *([number + 1, name, text] for number, name, text in frames()[1:])]
+        end = seen[-1][0]
+        seen += [[end + 1, "tool_call", ""], [end + 2, "tool_result", ""], [end + 3, "step", ""]]
+        seen += [[end + 9, "message", "\n\nAnd."], [None, "done", ""]]
+        story = Story().called("begun", "done").read(seen, ending=ending(f"{TEXT}\n\nAnd."))
+        middle = [[end + 2, "tool_result", ""], *seen[-3:]]
+        story.read(middle, after=end + 1, view=2, ending=ending(f"{TEXT}\n\nAnd."))
+
+        assert story.told("continued", conversation="c1", ending="done").broken == []
+
+    def test_a_call_whose_worker_died(self):
+        assert Story().called("begun", status="unknown").broken == []
+
+    def test_a_call_that_nobody_has_allowed(self):
+        assert Story().called(call="t1/1/0/answer", status="denied", runs=0).broken == []
+
 
 class BreakingTests(SimpleTestCase):
+    def test_a_tool_that_ran_twice(self):
+        assert Story().called("begun", "begun", "done", runs=2).broken == ["tools_run_at_most_once"]
+
+    def test_a_tool_that_ran_before_that_was_committed(self):
+        assert Story().called("begun", status="cancelled", runs=0).broken == ["tools_run_at_most_once"]
+        assert Story().called("begun", "done").told("execution", what="begun", call="t9", worker="worker0").broken == [
+            "tools_run_at_most_once"
+        ]
+
+    def test_a_result_without_an_execution(self):
+        assert Story().called("begun").broken == ["tools_run_at_most_once"]
+
+    def test_a_call_that_ran_without_an_answer(self):
+        story = Story().called("begun", "done", call="t1/1/0/answer")
+
+        assert story.broken == ["denied_calls_do_not_run"]
+
+        story.told("approval", reply="r1", call_id="call_0", approved=True, user="ana")
+
+        assert story.broken == []
+
+    def test_a_call_without_a_result(self):
+        assert Story().called("begun", results=(), status="unknown").broken == ["calls_have_results"]
+        assert Story().called("begun", status="running").broken == ["calls_have_results"]
+
+    def test_a_prompt_that_the_provider_has_refused(self):
+        call = {"step": 1, "deltas": [], "whole": False, "canaries": [ANA], "refused": "these tool_call_ids …"}
+
+        assert Story().sent().stored().told("call", key="k1", **call).broken == [
+            "calls_are_accepted_sends",
+            "calls_have_results",
+        ]
+
+    def test_a_step_that_was_asked_twice(self):
+        again = {"step": 2, "refused": "", "deltas": [], "whole": False, "canaries": [ANA]}
+
+        assert Story().called("begun", "done").told("call", key="t1", **again).broken == ["calls_are_accepted_sends"]
+
+    def test_a_gap_after_a_call(self):
+        story = Story().called("begun", "done").read([[6 + len(TEXT), "message", "\nAnd."]], after=6 + len(TEXT) - 1)
+
+        assert "views_see_what_the_provider_sent" in story.broken
+
+    def test_a_conversation_that_does_not_go_on(self):
+        story = Story().called("begun", "done").told("continued", conversation="c1", ending="failed")
+
+        assert story.broken == ["conversations_with_tools_go_on"]
+
     def test_text_that_was_never_sent(self):
         story = Story().sent(whole=False).stored("0 other", status="interrupted", end_reason="shutdown")
         story.told("fault", name="terminate", target="worker0", seconds=0)

@@ -26,8 +26,8 @@ API = [
 ]
 # Addresses for tokens alone look at no session.
 CSRF_FAILED, TOKEN_REQUIRED = (403, "csrf_failed"), (401, "token_required")
-# 422 is the answer to a good body: a reply that has ended is not continued.
-REFUSED = {"chat/api/messages/<uuid:message_id>/continue"}
+# 422 is the answer to a good body: a reply that has ended is not continued, and its calls wait for no answer.
+REFUSED = {f"chat/api/messages/<uuid:message_id>/{action}" for action in ("continue", "answers")}
 
 
 def without_middleware() -> override_settings:

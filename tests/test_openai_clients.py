@@ -22,6 +22,7 @@ from streaming_chat.protocol.events import REASONING
 from .factories import make_token
 from .provider_server import Gate, Script
 from .servers import ServerTestCase, ThreadServer, held, outcome, wait_until
+from .tools.cases import SETTINGS as TOOLS
 
 ROOT = Path(__file__).parent.parent
 MODEL = "openai:any"
@@ -210,6 +211,11 @@ class PythonTests(ClientsTestCase):
         conversation = Conversation.objects.get()
         [called] = self.transcripts("Weather in Rome?")
         assert (conversation.message_count, called[:5]) == (4, ("", "", "completed", "tool_calls", ""))
+
+        self.create([*question, said.to_dict(), result, answer.choices[0].message.to_dict(), user("Thanks")])
+        conversation.refresh_from_db()
+
+        assert conversation.message_count == 6
         assert [text for _role, text in self.branch_to(conversation, "25 °C")] == [
             *("Weather in Rome?", "", "25 °C", "Sunny.")
         ]
@@ -432,6 +438,51 @@ class TranscriptTests(ClientsTestCase):
             assert waiting.result()[-1]["content"] == "2"
         assert other[-1]["content"] == "Reply to two"
         assert sorted(Conversation.objects.values_list("message_count", flat=True)) == [4, 4]
+
+
+@override_settings(**TOOLS)
+class SiteToolsTests(ClientsTestCase):
+    """The tools of the site, with those that the client runs; its own replace them all."""
+
+    def setUp(self):
+        super().setUp()
+        self.client = OpenAI(**self.options)
+
+    def test_a_client_runs_its_part_of_the_calls(self):
+        calls = [("weather", '{"city": "Köln"}'), ("locate", "{}")]
+        self.provider.script(Script(["I look."], tool_calls=calls), Script(["Clear, where you are."]))
+        with self.client.chat.completions.stream(model=MODEL, messages=HI) as stream:
+            [choice] = stream.get_final_completion().choices
+        [call] = choice.message.tool_calls
+
+        assert (call.function.name, choice.finish_reason) == ("locate", "tool_calls")
+        assert choice.message.content == "I look."
+
+        result = {"role": "tool", "tool_call_id": call.id, "content": "Köln"}
+        messages = [*HI, choice.message.to_dict(), result]
+        [choice] = self.client.chat.completions.create(model=MODEL, messages=messages).choices
+        reply = wait_until(Message.objects.filter(role="assistant", status="completed").first)
+
+        assert (choice.message.content, choice.finish_reason) == ("\n\nClear, where you are.", "stop")
+        assert [part["status"] for part in reply.parts if part["kind"] == "tool_result"] == ["ok", "ok"]
+        assert len(self.provider.calls) == 2
+
+        messages += [choice.message.to_dict(), user("Thanks")]
+        self.client.chat.completions.create(model=MODEL, messages=messages)
+
+        assert Message.objects.get(text="Thanks").parent == reply
+
+    def test_an_approval_is_an_error_that_is_not_tried_again(self):
+        for stream in (False, True):
+            self.provider.script(Script(["I pay."], tool_calls=[("pay", '{"amount": 200}')]))
+            with self.assertRaises(openai.APIError) as raised:
+                [*self.client.chat.completions.create(model=MODEL, messages=HI, stream=stream)]
+
+            assert raised.exception.code == "approval_required"
+            reply = Message.objects.get(status="waiting")
+            assert self.browser.stop(reply.pk).status == 200
+            self.ended(reply.pk)
+        assert len(self.provider.calls) == 2
 
 
 class ExampleTests(ClientsTestCase):

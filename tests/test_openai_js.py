@@ -8,16 +8,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from django.test import override_settings
+
 from streaming_chat.models import Conversation
 
 from .browser.bundles import node
 from .provider_server import Script
 from .servers import wait_until
 from .test_openai_clients import ANSWER, ATTEMPTS, CUT, ROOT, WEATHER, ClientsTestCase, run
+from .tools.cases import SETTINGS as TOOLS
 
 # Version 7 needs Node.js 22, which Playwright brings along.
 RUNTIMES = {"openai": shutil.which("node"), "openai7": node()}
 TEXT = "Hello, wörld!"
+LOCATE = ("locate", "{}")
 
 
 def with_packages(script):
@@ -36,6 +40,7 @@ class JavaScriptTests(ClientsTestCase):
             "reasoning": Script(["Yes"], reasoning=["Let me", " think."]),
             "weather?": Script([], tool_calls=[("weather", '{"city":"Rome"}')]),
             "Sunny, 25 °C": Script(["Take a hat."]),
+            "thanks": Script(["You are welcome."]),
             "calls": Script([], tool_calls=[("weather", "{}"), ("weather", '{"city":"Oslo"}')]),
             "refused": Script(status=429, body={"error": {}}, headers={"retry-after": "0"}),
             "rejected": Script(status=400, body={"error": {}}),
@@ -66,6 +71,7 @@ class JavaScriptTests(ClientsTestCase):
             "rawStream": [200, "data: [DONE]"],
             "tool": {"name": "weather", "arguments": '{"city":"Rome"}'},
             "answered": "Take a hat.",
+            "thanked": "You are welcome.",
             "calls": ["{}", '{"city":"Oslo"}'],
             "before": busy,
             "beforeWhole": busy,
@@ -110,7 +116,7 @@ class JavaScriptTests(ClientsTestCase):
         for last, said in texts.items():
             expected = [turn for text in said for turn in (("user", text), ("assistant", TEXT))]
             assert self.branch_to(conversation, last) == expected
-        assert Conversation.objects.get(title="weather?").message_count == 4
+        assert Conversation.objects.get(title="weather?").message_count == 6
 
     def check_connections(self):
         """After a stream, too. A client has two or three: it begins a request before the end of the last answer is there."""
@@ -123,6 +129,21 @@ class JavaScriptTests(ClientsTestCase):
 
     def test_version_7(self):
         self.check("openai7")
+
+    @override_settings(**TOOLS)
+    def test_tools_of_the_site_that_the_client_runs(self):
+        """Two rounds of calls are one reply, and the next message comes after it."""
+        self.provider.by_text = {}
+        for package, runtime in RUNTIMES.items():
+            self.provider.script(Script(["I look."], tool_calls=[LOCATE]), Script(["Again."], tool_calls=[LOCATE]))
+            self.provider.script(Script(["In Köln."]), Script(["You are welcome."]))
+            script = ROOT / "tests" / "clients" / "openai_tools.mjs"
+            said = json.loads(run(runtime, script, package, self.options["base_url"], self.token))
+            path = [*Conversation.objects.get().messages.order_by("depth")]
+
+            assert said == ["I look.", "\n\nAgain.", "\n\nIn Köln.", "You are welcome."]
+            assert [message.text for message in path][1::2] == ["".join(said[:3]), said[3]]
+            Conversation.objects.all().delete()
 
     def test_the_example(self):
         example = with_packages(ROOT / "docs" / "examples" / "openai_sdk.mjs")

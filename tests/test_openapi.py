@@ -33,7 +33,13 @@ CONTRACT = (REPOSITORY / "docs" / "http-api.md").read_text()
 # The paths of the app that programs use.
 PREFIXES = ("chat/api/", "chat/v1/", "chat/ai/")
 # What a request needs to get to its query string.
-BODY = {"content": "Hi", "search": "Hi", "value": 1, "messages": [{"role": "user", "content": "Hi"}]}
+BODY = {
+    "content": "Hi",
+    "search": "Hi",
+    "value": 1,
+    "messages": [{"role": "user", "content": "Hi"}],
+    "answers": [{"call": "call_0", "approved": True}],
+}
 JSON = "application/json"
 SAMPLES = [
     *(None, True, False, 0, 1, -1, 2, 50, 51, 10**9, 1.5, "", " ", "a", "low", "stop", "user", "streaming", "person"),
@@ -41,6 +47,13 @@ SAMPLES = [
     *(str(uuid.UUID(int=7)), f"{uuid.UUID(int=7)}/end", f"{uuid.UUID(int=7)}/3", f"{uuid.UUID(int=7)}/x"),
     *([], {}, {"a": 1}, [1], [{"role": "user", "content": "Hi"}], [{"role": "system", "content": "Hi"}]),
     *([{"role": "user"}], [{"role": "user", "content": ""}], [{"role": "user", "content": "Hi", "id": 1}]),
+    *(
+        [{"call": "a"}],
+        [{"call": "a", "approved": False}],
+        [{"call": "a", "output": None}],
+        [{"call": "", "approved": 1}],
+    ),
+    *([{"call": "a", "approved": True, "arguments": []}], [{"call": "a", "output": 1, "reason": "x" * 1_001}]),
 ]
 
 
@@ -125,8 +138,9 @@ class ErrorTests(SimpleTestCase):
         described = {tuple(name.split(".")) for name in responses}
         codes = {code for _status, *codes in described for code in codes}
 
-        # No method that is described is answered with these: the second is of addresses that accept tokens only.
-        assert codes == STATUSES.keys() - {"method_not_allowed", "token_required"}
+        # No method that is described is answered with these: the second is of addresses that accept tokens only, and the
+        # third of OpenAI's API, whose errors have a schema of their own.
+        assert codes == STATUSES.keys() - {"method_not_allowed", "token_required", "approval_required"}
 
 
 def paired(status: str, codes: str) -> list[tuple[int, str]]:

@@ -14,11 +14,20 @@ from django.test import Client, override_settings
 
 from streaming_chat.chats.deletion import delete_for_owner
 from streaming_chat.chats.send_request import SendRequest
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, ShareLink
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, ShareLink, ToolCall
 from streaming_chat.protocol.events import Event
 from streaming_chat.testing import ScriptedCall
 
-from .factories import make_conversation, make_live, make_message, make_reply, make_staff, make_token, make_user
+from .factories import (
+    make_conversation,
+    make_live,
+    make_message,
+    make_reply,
+    make_staff,
+    make_token,
+    make_user,
+    make_waiting,
+)
 from .native import Api, ApiTestCase
 from .routes import routes
 
@@ -29,6 +38,7 @@ LIVE, WATCH = "live", "watch"
 # A page for users alone; an address for access tokens alone.
 ACCOUNT, PROGRAM = "account", "program"
 C, M, THEIRS = "<uuid:conversation_id>", "<uuid:message_id>", "<uuid:object_id>"
+CALL = "<int:call>"
 # The conversation's own id is one, too.
 CHAT = "<path:chat_id>"
 OWNER = "owner/<owner_key:owner_key>"
@@ -57,6 +67,7 @@ KINDS = {
     f"chat/api/messages/{M}/html": OF,
     f"chat/api/messages/{M}/events": OF,
     f"chat/api/messages/{M}/stop": OF,
+    f"chat/api/messages/{M}/answers": OF,
     f"chat/api/messages/{M}/regenerate": OF,
     f"chat/api/messages/{M}/continue": OF,
     f"chat/api/messages/{M}/feedback": OF,
@@ -118,6 +129,11 @@ KINDS = {
     "admin/streaming_chat/accessrecord/": ADMIN,
     "admin/streaming_chat/accessrecord/export/<str:form>/": ADMIN,
     "admin/streaming_chat/accessrecord/find/": ADMIN,
+    "admin/streaming_chat/toollist/": ADMIN,
+    "admin/streaming_chat/toollist/find/": ADMIN,
+    "admin/streaming_chat/toolcall/": TRANSCRIPTS,
+    "admin/streaming_chat/toolcall/find/": TRANSCRIPTS,
+    f"admin/streaming_chat/toolcall/{CALL}/answer/": TRANSCRIPTS,
     "admin/streaming_chat/accesstoken/": ADMIN,
     "admin/streaming_chat/accesstoken/add/": ADMIN,
     "admin/streaming_chat/accesstoken/<path:object_id>/delete/": ADMIN,
@@ -166,6 +182,7 @@ HISTORY = [
 BODIES: dict[str, Any] = {
     "PATCH chat/api/conversations/<uuid:conversation_id>": {"title": "Taken"},
     "PUT chat/api/messages/<uuid:message_id>/feedback": {"value": -1},
+    "POST chat/api/messages/<uuid:message_id>/answers": {"answers": [{"call": "call_0", "approved": True}]},
     "POST chat/api/conversations/<uuid:conversation_id>/messages": {"content": "Taken"},
     "POST chat/api/messages": {"content": "Taken"},
     "POST chat/api/conversations/search": {"search": SECRET},
@@ -200,14 +217,16 @@ class OwnerMatrixTests(ApiTestCase):
         Feedback.objects.create(message=reply, value=1, comment=SECRET, owner_key=conversation.owner_key)
         ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
         live = make_live(make_conversation(title=SECRET), Event("text", SECRET))
+        (self.call,) = make_waiting(make_conversation(title=SECRET), arguments=f'{{"word": "{SECRET}"}}')
+        waiting = self.call.message
         deleted = make_conversation(title=SECRET)
         delete_for_owner(deleted.pk)
         self.tokens: dict[Any, str] = {}
         self.hold_chats()
-        # Each of ana's rows that an address may name: ended, live, deleted.
-        self.conversations = [conversation.pk, live.conversation_id, deleted.pk]
-        self.live = live
-        self.messages = [reply.pk, live.pk]
+        # Each of ana's rows that an address may name: ended, live, waiting for an answer, deleted.
+        self.conversations = [conversation.pk, live.conversation_id, waiting.conversation_id, deleted.pk]
+        self.live = {live.pk, waiting.pk}
+        self.messages = [reply.pk, live.pk, waiting.pk]
 
     def hold_chats(self) -> None:
         """Let ana hold a chat with each kind of client that has its own ids, or none."""
@@ -365,10 +384,12 @@ class OwnerMatrixTests(ApiTestCase):
     def paths(self, route: str, *, reads: bool) -> list[str]:
         if THEIRS in route:
             pairs = list(zip(self.conversations, self.messages, strict=False))
-            # To who may read it, the live one would go on streaming.
+            # To who may read them, the live ones would go on streaming.
             return [
-                filled(route.replace(THEIRS, str(of)), pk, pk) for of, pk in pairs if not (reads and pk == self.live.pk)
+                filled(route.replace(THEIRS, str(of)), pk, pk) for of, pk in pairs if not (reads and pk in self.live)
             ]
+        if CALL in route:
+            return [route.replace(CALL, str(self.call.pk))]
         if C in route and M in route:
             return [filled(route.replace(M, str(pk)), self.conversations[0], pk) for pk in self.messages]
         if C in route or CHAT in route:
@@ -425,7 +446,7 @@ def rows(asking: Any) -> list[tuple[Any, ...]]:
     found += mine.order_by("pk").values_list()
     for model in (Message, LiveReply, ShareLink):
         found += model._default_manager.filter(conversation__in=mine).order_by("pk").values_list()
-    for model in (ReplyEvent, Feedback):
+    for model in (ReplyEvent, Feedback, ToolCall):
         found += model._default_manager.filter(message__conversation__in=mine).order_by("pk").values_list()
     found += get_user_model().objects.order_by("pk").values_list("pk", "username", "password", "is_staff")
     return found

@@ -56,6 +56,7 @@ def _problem_with_choice(body: dict[str, Any], names: list[str]) -> str:
 def problem_with_blocks(body: dict[str, Any]) -> str:
     """Of Anthropic's messages."""
     called: list[str] = []
+    ids: list[str] = []
     has_calls = False
     for message in body["messages"]:
         blocks = message["content"] if isinstance(message["content"], list) else []
@@ -65,6 +66,9 @@ def problem_with_blocks(body: dict[str, Any]) -> str:
         if [block["type"] for block in blocks[: len(answered)]] != ["tool_result"] * len(answered):
             return "tool_result blocks must come first"
         calls = [block for block in blocks if block["type"] == "tool_use"]
+        ids += [call["id"] for call in calls]
+        if len(ids) != len(set(ids)):
+            return "`tool_use` ids must be unique"
         if any(not isinstance(call["input"], dict) or not _WORD.fullmatch(call["id"]) for call in calls):
             return "tool_use.input: Input should be a valid dictionary"
         called, has_calls = [call["id"] for call in calls], has_calls or bool(calls)

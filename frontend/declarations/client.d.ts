@@ -26,8 +26,39 @@ export interface FeedbackData {
 }
 
 export interface ToolCall {
+  /** Unique in a reply with tools of the site. */
+  id: string;
   name: string;
+  /** JSON. */
   arguments: string;
+  /** False if the arguments were cut off. */
+  complete: boolean;
+  /** "provider" if the provider runs the tool itself: there is no result. */
+  runs?: string;
+}
+
+/** How a call of a tool of the site has ended. */
+export interface ToolResult {
+  id: string;
+  status: "ok" | "error" | "denied" | "cancelled" | "unknown";
+  /** What the model is told. */
+  output: string;
+  /** How long the tool ran, 0 if it did not. */
+  ms: number;
+}
+
+/** A call that waits for an answer. */
+export interface ApprovalCall {
+  id: string;
+  runs: "server" | "client";
+  /** Whether the answer may change its arguments. */
+  editable: boolean;
+}
+
+export interface Approval {
+  calls: ApprovalCall[];
+  /** An ISO 8601 time. */
+  expires: string;
 }
 
 /** What a reply cites. Each value may be "". */
@@ -42,6 +73,9 @@ export interface Source {
 export type MessagePart =
   | { kind: "text" | "reasoning"; text: string }
   | ({ kind: "tool_call" } & ToolCall)
+  | ({ kind: "tool_result" } & ToolResult)
+  | ({ kind: "approval" } & Approval)
+  | { kind: "step"; number: number }
   | ({ kind: "source" } & Source);
 
 export interface Usage {
@@ -72,6 +106,10 @@ export interface Message {
   reasoning_ms: number | null;
   duration_ms: number | null;
   position: number;
+  /** The answers to its tool calls, while it waits or goes on after them. */
+  answers?: { call: string; approved: boolean }[];
+  /** Whether the user may answer; where `answers` is. */
+  may_answer?: boolean;
   created_at: string;
   feedback: FeedbackData | null;
   siblings: Siblings;
@@ -104,6 +142,9 @@ export type ReplyEvent =
   | { type: "text"; text: string }
   | { type: "reasoning"; text: ""; reasoning: string }
   | { type: "tool_call"; text: ""; tool_call: ToolCall }
+  | { type: "step"; text: ""; step: { number: number } }
+  | { type: "tool_result"; text: ""; tool_result: ToolResult }
+  | { type: "approval"; text: ""; approval: Approval }
   | { type: "source"; text: ""; source: Source }
   | { type: "reset"; text: "" }
   | ({ type: "end"; text: "" } & ReplyEnding);

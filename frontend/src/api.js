@@ -76,7 +76,7 @@ export class Api {
   }
 
   /**
-   * Return the JSON of the answer, null when it has no body. Throws ApiError or NetworkError.
+   * Return the JSON of the answer, null when it has no body. Throws ApiError or NetworkError. A body that is a string is JSON already.
    *
    * @param {string} method
    * @param {string} path
@@ -158,7 +158,7 @@ export class Api {
     headers = { ...headers, ...(await this.#moreHeaders()) };
     if (method !== "GET" && this.#csrfToken) headers[this.#csrfHeader] = this.#csrfToken;
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    const text = body === undefined ? undefined : JSON.stringify(body);
+    const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
     /** @type {RequestInit} */
     const options = { method, headers, body: text, signal, credentials: this.#credentials, cache: "no-store" };
     const response = await fetch(this.root + path, options).catch((error) => Promise.reject(new NetworkError(error)));

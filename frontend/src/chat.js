@@ -6,6 +6,7 @@
 
 import { AutoScroll } from "./auto-scroll.js";
 import { BranchSwitcher } from "./branch-switcher.js";
+import { CallAnswers } from "./call-answers.js";
 import { Composer } from "./composer.js";
 import { createContext } from "./context.js";
 import { ConversationActions } from "./conversation-actions.js";
@@ -63,6 +64,7 @@ export class Chat {
     this.shortcuts = new KeyboardShortcuts(this);
     this.composer = new Composer({ ...config, ...context, on: this.#composerHandlers() });
     this.queue = new MessageQueue({ ...config, parts, on: this.#queueHandlers(), signal });
+    this.callAnswers = new CallAnswers(this);
     this.messageFactory = new MessageFactory(this);
     this.messages = this.#makeMessageList(context);
     this.marks = new ConversationMarks(this);

@@ -45,7 +45,7 @@ export class ConversationRows {
   }
 
   /**
-   * Show whether a conversation has a live reply, or is unread.
+   * Show whether a conversation has a live reply, one that waits for an answer, or is unread.
    *
    * @param {HTMLElement} link
    * @param {Conversation} conversation
@@ -53,11 +53,19 @@ export class ConversationRows {
   mark(link, conversation) {
     /** @type {RowParts} */
     const { mark } = findParts(link);
-    const isLive = conversation.last_status === "streaming";
-    const isUnread = this.#unread.isUnread(conversation);
-    mark.hidden = !isLive && !isUnread;
-    mark.classList.toggle("sc-unread", isUnread);
-    mark.ariaLabel = mark.hidden ? null : this.#translations.say(isLive ? "live" : "unread");
+    const text = this.#markOf(conversation);
+    mark.hidden = !text;
+    mark.classList.toggle("sc-asks", text === "asks");
+    mark.classList.toggle("sc-unread", text === "unread");
+    mark.ariaLabel = text && this.#translations.say(text);
+  }
+
+  /** @param {Conversation} conversation */
+  #markOf(conversation) {
+    const { last_status: status } = conversation;
+    if (status === "waiting") return "asks";
+    if (status === "streaming") return "live";
+    return this.#unread.isUnread(conversation) ? "unread" : null;
   }
 }
 

@@ -1,6 +1,7 @@
 /** The conversation in view: shows it as the server has it, and follows its reply while that is being written. */
 
 import { ApiError } from "./api.js";
+import { isLive } from "./live-state.js";
 import { Reply } from "./reply.js";
 
 /**
@@ -154,6 +155,6 @@ export class ConversationView {
     });
     if (isFollowing || isFirst) autoScroll.jump();
     const { last } = this.#chat.messages;
-    if (messages.at(-1)?.status === "streaming" && last instanceof Reply) errors.guard(follower.follow(last));
+    if (isLive(messages.at(-1)?.status) && last instanceof Reply) errors.guard(follower.follow(last));
   }
 }

@@ -2,7 +2,7 @@
 
 import { ApiError } from "./api.js";
 import { ENDINGS, followEvents } from "./event-stream.js";
-import { LiveEvent, State, allows, next } from "./live-state.js";
+import { LiveEvent, State, allows, isLive, next } from "./live-state.js";
 import { ReplyPoller } from "./reply-poller.js";
 
 /**
@@ -192,7 +192,7 @@ export class LiveReply {
     reply.drawComplete();
     try {
       const message = await this.#api.json("POST", `api/messages/${reply.id}/stop`, { position: reply.shownId });
-      if (message.status === "streaming") return;
+      if (isLive(message.status)) return;
       this.#end(message);
       this.leave();
     } catch (error) {
@@ -234,7 +234,7 @@ export class LiveReply {
     if (this.state === State.ENDED || this.state === State.STOPPING) return this.state === State.ENDED;
     const { id, parent, conversation, model } = message;
     this.#started({ message: id, user_message: parent, conversation, model });
-    if (message.status === "streaming") {
+    if (isLive(message.status)) {
       if (this.state === State.STREAMING) this.reply.preview(message);
       this.#on.drawn();
       return false;

@@ -124,6 +124,15 @@ export const TRANSITIONS = Object.freeze({
 });
 
 /**
+ * Whether a reply with this status, as the API has it, goes on: it is being written, or waits for an answer.
+ *
+ * @param {string | null | undefined} status
+ */
+export function isLive(status) {
+  return status === "streaming" || status === "waiting";
+}
+
+/**
  * Whether an event can happen in a state.
  *
  * @param {StateName} state

@@ -1,5 +1,6 @@
 /** Makes the views of messages, and connects their buttons to the chat. */
 
+import { isLive } from "./live-state.js";
 import { Reply } from "./reply.js";
 import { UserMessage } from "./user-message.js";
 
@@ -39,7 +40,7 @@ export class MessageFactory {
 
   /** Return the view of a reply of which nothing has arrived. */
   reply() {
-    const { api, branches, composer, config, errors, sender, templates, translations } = this.#chat;
+    const { api, branches, callAnswers, composer, config, errors, sender, templates, translations } = this.#chat;
     /** @type {import("./reply.js").ReplyHandlers} */
     const on = {
       regenerate: (reply) => errors.guard(sender.regenerate(reply)),
@@ -47,6 +48,7 @@ export class MessageFactory {
       goOn: (reply) => errors.guard(sender.goOn(reply)),
       step: (reply, direction) => errors.guard(branches.step(reply, direction)),
       saveFeedback: (reply, value, comment) => this.#saveFeedback(reply, value, comment),
+      answer: (reply, given) => callAnswers.give(reply, given),
       fetch: (reply) => errors.guard(api.get(`api/messages/${reply.id}`)),
       labelOf: (model) => composer.models.labelOf(model),
     };
@@ -63,7 +65,7 @@ export class MessageFactory {
   /** @param {Message} message */
   #savedReply(message) {
     const view = this.reply();
-    if (message.status === "streaming") view.resume(message);
+    if (isLive(message.status)) view.resume(message);
     else view.show(message);
     return view;
   }

@@ -16,6 +16,10 @@ export class ReplyFollower {
   #live = null;
   // Whether the last reply was followed to its end and is complete.
   #isCompleted = false;
+  // As the page says it.
+  #isWaiting = false;
+  /** Whether the user may answer what it waits for; undefined until that is known. @type {boolean | undefined} */
+  #mayAnswer = undefined;
 
   /** @param {Chat} chat */
   constructor(chat) {
@@ -37,14 +41,14 @@ export class ReplyFollower {
    * @param {ReplyRequest | null} request What makes it, null when it exists already.
    */
   async follow(reply, request = null) {
-    const { api, composer, config, errors, sender, translations } = this.#chat;
+    const { api, config, errors, sender, translations } = this.#chat;
     const conversation = request?.conversation ?? this.#chat.conversation;
     const options = { api, reply, request, conversation, translations, silence: config.silence };
     const live = new LiveReply({ ...options, on: this.#handlers() });
     this.#live = live;
     this.#isCompleted = false;
     this.#chat.updateControls();
-    composer.setStatus(translations.say("writing"));
+    this.#saySo(reply);
     try {
       await live.run();
       if (this.#live === live) await this.#finish(live);
@@ -66,6 +70,18 @@ export class ReplyFollower {
     this.#chat.updateControls();
   }
 
+  /** Say whether the reply is being written or waits for an answer, if that has changed. Other pages show it in their lists. */
+  showProgress() {
+    const { callAnswers, errors, tabs } = this.#chat;
+    const reply = this.#live?.reply;
+    if (!reply) return;
+    errors.guard(callAnswers.findMayAnswer(reply));
+    if (reply.isWaiting === this.#isWaiting && reply.mayAnswer === this.#mayAnswer) return;
+    this.#saySo(reply);
+    errors.guard(this.#chat.refreshList());
+    tabs.notifyOfList();
+  }
+
   /** Stop following: the page turns to something else, and the reply continues on the server. */
   leave() {
     this.#live?.leave();
@@ -75,14 +91,26 @@ export class ReplyFollower {
 
   /** @returns {import("./live-reply.js").LiveHandlers} */
   #handlers() {
-    const { autoScroll, composer, errors, translations } = this.#chat;
+    const { autoScroll, composer, errors } = this.#chat;
     return {
       started: (live, ids) => this.#started(live, ids),
-      connectionChanged: (live, text) => this.#live === live && composer.setStatus(text ?? translations.say("writing")),
-      drawn: () => autoScroll.update(),
+      connectionChanged: (live, text) => this.#live === live && (text === null ? this.#saySo(live.reply) : composer.setStatus(text)),
+      drawn: () => {
+        autoScroll.update();
+        this.showProgress();
+      },
       ended: (live, ending) => this.#ended(live, ending),
       stopFailed: (error) => errors.show(error),
     };
+  }
+
+  /** @param {Reply} reply */
+  #saySo(reply) {
+    const { composer, translations } = this.#chat;
+    this.#isWaiting = reply.isWaiting;
+    this.#mayAnswer = reply.mayAnswer;
+    const asks = reply.mayAnswer === false ? "call_waiting_for_other" : "asks";
+    composer.setStatus(translations.say(reply.isWaiting ? asks : "writing"));
   }
 
   /**

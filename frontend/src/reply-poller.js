@@ -6,6 +6,8 @@ import { wait } from "./connection.js";
 
 const FIRST_POLL_SECONDS = 10;
 const PERIOD_SECONDS = 2;
+// While the reply waits for an answer, which may take a day.
+const WAITING_PERIOD_SECONDS = 15;
 
 /** Starts polling when no event has arrived for a while, and goes on until one arrives or the reply has ended. */
 export class ReplyPoller {
@@ -41,7 +43,7 @@ export class ReplyPoller {
       const message = await fetch(this.#signal).catch(() => null);
       this.#signal.throwIfAborted();
       if (message && show(message)) return;
-      await wait(PERIOD_SECONDS, this.#signal);
+      await wait(message?.status === "waiting" ? WAITING_PERIOD_SECONDS : PERIOD_SECONDS, this.#signal);
     }
   }
 }

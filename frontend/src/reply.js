@@ -1,21 +1,25 @@
 /** One reply, live or ended, as the page shows it. What a model writes goes through the Markdown module only. */
 
+import { isWaiting, shownCalls } from "./call-states.js";
 import { makeCopyButton } from "./copy-button.js";
 import { Feedback } from "./feedback.js";
 import { LazyMarkdown } from "./lazy-markdown.js";
+import { isLive } from "./live-state.js";
 import { Pager } from "./pager.js";
 import { findParts } from "./parts.js";
 import { ReplyContent } from "./reply-content.js";
 import { ReplyDetails } from "./reply-details.js";
 import { ReplyEnding } from "./reply-ending.js";
+import { ReplyReasoning } from "./reply-reasoning.js";
 import { showSources } from "./sources.js";
-import { Stopwatch } from "./stopwatch.js";
+import { ToolCalls } from "./tool-calls.js";
 
 /**
+ * @import { GivenAnswer } from "./call-answer.js"
  * @import { Thumb } from "./feedback.js"
  * @import { Direction } from "./pager.js"
  * @import { Translations } from "./translations.js"
- * @import { ElementFactories, Ending, Message, ModuleAddresses, ReplyParts, Siblings, StreamEvent, ToolCall } from "./types"
+ * @import { ElementFactories, Ending, Message, ModuleAddresses, ReplyParts, Siblings, StreamEvent } from "./types"
  */
 
 /**
@@ -25,20 +29,20 @@ import { Stopwatch } from "./stopwatch.js";
  * @property {(reply: Reply) => void} goOn
  * @property {(reply: Reply, direction: Direction) => void} step
  * @property {(reply: Reply, value: Thumb, comment: string) => Promise<boolean>} saveFeedback
+ * @property {(reply: Reply, given: GivenAnswer) => Promise<boolean>} answer Returns whether the answer to a tool call was taken.
  * @property {(reply: Reply) => Promise<Message | undefined>} fetch
  * @property {(model: string) => string} labelOf Returns the name of a model.
  */
 
 export class Reply {
-  #translations;
   /** @type {ReplyParts} */
   #parts;
   #text;
   #reasoning;
+  #calls;
   #feedback;
   #details;
   #ending;
-  #reasoningTime = new Stopwatch();
   /** @type {ReplyContent | null} What polling found, or what a continuation begins with, until the stream has brought more. */
   #preview = null;
   #shown = new ReplyContent();
@@ -59,12 +63,12 @@ export class Reply {
    * @param {ReplyHandlers} options.on
    */
   constructor({ templates, translations, modules, on }) {
-    this.#translations = translations;
     this.element = templates.reply();
     this.#parts = findParts(this.element);
     const parts = this.#parts;
     this.#text = new LazyMarkdown(parts.text, { translations, modules });
-    this.#reasoning = new LazyMarkdown(parts.reasoningText, { translations, modules });
+    this.#reasoning = new ReplyReasoning(parts, { translations, modules });
+    this.#calls = new ToolCalls(parts.tools, { templates, translations, answer: (given) => on.answer(this, given) });
     this.pager = new Pager(this.element, translations, (direction) => on.step(this, direction));
     this.#feedback = new Feedback(parts, (value, comment) => on.saveFeedback(this, value, comment));
     this.#details = new ReplyDetails(parts, translations, { fetch: () => on.fetch(this), labelOf: on.labelOf });
@@ -123,8 +127,7 @@ export class Reply {
    */
   receive(event) {
     this.received.add(event);
-    if (event.data.reasoning) this.#reasoningTime.start();
-    else if (event.data.text || event.data.tool_call || event.data.source) this.#reasoningTime.stop();
+    this.#reasoning.receive(event);
   }
 
   /**
@@ -135,6 +138,12 @@ export class Reply {
   preview(message) {
     this.#preview = ReplyContent.of(message);
     this.draw();
+  }
+
+  /** @type {ReplyContent["noteAnswers"]} Show which calls were answered, and whether the user may answer others. */
+  noteAnswers(answers, mayAnswer) {
+    for (const content of [this.received, this.#preview]) content?.noteAnswers(answers, mayAnswer);
+    if (this.isLive) this.draw();
   }
 
   /** Show everything that was received. */
@@ -156,10 +165,9 @@ export class Reply {
   /** @param {Ending} ending */
   end(ending) {
     this.#preview = null;
-    this.#reasoningTime.stop();
+    this.#reasoning.time.stop();
     this.#shown = this.received.copy();
-    this.element.dataset.status = ending.status;
-    this.element.removeAttribute("aria-busy");
+    this.#setStatus(ending.status);
     this.#render(true);
     this.#ending.show(ending);
     this.#showActions();
@@ -175,7 +183,7 @@ export class Reply {
     this.model = message.model;
     this.#siblings = message.siblings;
     this.received = ReplyContent.of(message);
-    if (message.reasoning_ms) this.#reasoningTime.milliseconds = message.reasoning_ms;
+    if (message.reasoning_ms) this.#reasoning.time.milliseconds = message.reasoning_ms;
     this.#feedback.show(message.feedback);
     this.#details.show(message);
     this.end(message);
@@ -189,9 +197,8 @@ export class Reply {
     this.received = new ReplyContent();
     this.#preview = preview;
     this.#siblings = siblings;
-    this.#reasoningTime = new Stopwatch();
-    this.element.dataset.status = "streaming";
-    this.element.setAttribute("aria-busy", "true");
+    this.#reasoning.restart();
+    this.#setStatus("streaming");
     this.#ending.hide();
     this.#parts.actions.hidden = true;
     this.#feedback.close();
@@ -199,27 +206,38 @@ export class Reply {
   }
 
   get isLive() {
-    return this.element.dataset.status === "streaming";
+    return isLive(this.element.dataset.status);
+  }
+
+  /** Whether it waits for an answer, of the user's or of staff. */
+  get isWaiting() {
+    return this.element.dataset.status === "waiting";
+  }
+
+  get mayAnswer() {
+    return this.#shown.mayAnswer;
+  }
+
+  /** @param {string} status */
+  #setStatus(status) {
+    if (this.element.dataset.status === status) return;
+    this.element.dataset.status = status;
+    // Screen readers may pass over what is busy, and so over a question.
+    if (status === "streaming") this.element.setAttribute("aria-busy", "true");
+    else this.element.removeAttribute("aria-busy");
   }
 
   /** @param {boolean} isComplete */
   #render(isComplete) {
-    const { text, reasoning, tools, sources } = this.#shown;
+    const { text, reasoning, isAfterTool, sources } = this.#shown;
     const parts = this.#parts;
     this.#text.draw(text, { isComplete });
-    this.#reasoning.draw(reasoning, { isComplete: isComplete || Boolean(text) });
-    parts.reasoning.hidden = !reasoning;
-    parts.reasoningSummary.textContent = this.#reasoningSummary();
-    parts.tools.hidden = !tools.length;
-    if (parts.tools.childElementCount !== tools.length) parts.tools.replaceChildren(...tools.map(toolCallItem));
+    this.#reasoning.draw(reasoning, { isComplete: isComplete || Boolean(text), isNow: this.isLive && !text });
+    const calls = shownCalls(this.#shown, this.isLive);
+    if (this.isLive) this.#setStatus(isWaiting(calls) ? "waiting" : "streaming");
+    this.#calls.show(calls, this.mayAnswer);
     showSources(parts, sources);
-    parts.waiting.hidden = !this.isLive || Boolean(text);
-  }
-
-  #reasoningSummary() {
-    const { milliseconds } = this.#reasoningTime;
-    if (milliseconds) return this.#translations.say("reasoned", { seconds: this.#translations.seconds(milliseconds) });
-    return this.#translations.say(this.isLive && !this.#shown.text ? "reasoning_now" : "reasoning");
+    parts.waiting.hidden = !this.isLive || this.isWaiting || (Boolean(text) && !isAfterTool);
   }
 
   #showActions() {
@@ -229,15 +247,4 @@ export class Reply {
     parts.good.hidden = parts.bad.hidden = this.#shown.isEmpty;
     this.pager.show(this.#siblings ?? { index: 1, count: 1 });
   }
-}
-
-/** @param {ToolCall} call */
-function toolCallItem({ name, arguments: given }) {
-  const item = document.createElement("li");
-  const details = document.createElement("details");
-  const summary = Object.assign(document.createElement("summary"), { textContent: name });
-  const code = Object.assign(document.createElement("pre"), { textContent: given, dir: "ltr", tabIndex: 0 });
-  details.append(summary, code);
-  item.append(details);
-  return item;
 }

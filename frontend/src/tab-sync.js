@@ -38,10 +38,11 @@ export class TabSync {
 
   /** @param {string | undefined} conversation Undefined if no messages have changed. */
   #changedInOtherTab(conversation) {
-    const { errors, follower, view } = this.#chat;
+    const { callAnswers, errors, follower, view } = this.#chat;
     errors.guard(this.#chat.refreshList());
-    if (conversation !== this.#chat.conversation || follower.isFollowing) return;
-    if (this.#hasUnsentText) view.isOutdated = true;
+    if (conversation !== this.#chat.conversation) return;
+    if (follower.isFollowing) errors.guard(callAnswers.refresh());
+    else if (this.#hasUnsentText) view.isOutdated = true;
     else errors.guard(view.reload());
   }
 
@@ -55,8 +56,9 @@ export class TabSync {
 
   /** The page is in front again: another device may have continued the conversation, or a reply was written without this page. */
   async #checkForChanges() {
-    const { api, conversation, follower, messages, view } = this.#chat;
-    if (!conversation || follower.isFollowing || this.#hasUnsentText) return;
+    const { api, callAnswers, conversation, follower, messages, view } = this.#chat;
+    if (follower.isFollowing) return callAnswers.refresh().catch(() => {});
+    if (!conversation || this.#hasUnsentText) return;
     const hasChanged = view.watchForChanges();
     const found = await api.get(`api/conversations/${conversation}?limit=1`).catch(() => null);
     if (!found || hasChanged()) return;
@@ -65,6 +67,6 @@ export class TabSync {
 
   /** Whether a message in view has a form with text in it, which showing the messages again would remove. */
   get #hasUnsentText() {
-    return Boolean(this.#chat.parts.messages.querySelector(".sc-edit, .sc-comment:not([hidden])"));
+    return Boolean(this.#chat.parts.messages.querySelector(".sc-edit, .sc-comment:not([hidden]), .sc-denial:not([hidden])"));
   }
 }

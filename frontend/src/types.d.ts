@@ -2,7 +2,9 @@
 
 import type { Message } from "../declarations/client";
 
-export type { ErrorBody, FeedbackData, Message, MessagePart, Siblings, Source, ToolCall, Usage } from "../declarations/client";
+export type {
+  ApprovalCall, ErrorBody, FeedbackData, Message, MessagePart, Siblings, Source, ToolCall, ToolResult, Usage,
+} from "../declarations/client";
 
 /** A model as GET api/models has it. */
 export interface OfferedModel {
@@ -106,7 +108,7 @@ export interface ModuleAddresses {
 /** Translated texts of Markdown: `image` has {alt} and {address}. */
 export type MarkdownTexts = Record<string, string>;
 
-export type ElementFactories = Record<"conversation" | "group" | "user" | "edit" | "reply", () => HTMLElement>;
+export type ElementFactories = Record<"conversation" | "group" | "user" | "edit" | "reply" | "call" | "answer", () => HTMLElement>;
 
 /** The named elements of element.html. */
 export interface ChatParts {
@@ -212,6 +214,32 @@ export interface UserParts extends PagerParts {
 export interface EditParts {
   text: HTMLTextAreaElement;
   cancel: HTMLButtonElement;
+}
+
+export interface CallParts {
+  summary: HTMLElement;
+  name: HTMLElement;
+  state: HTMLElement;
+  arguments: HTMLElement;
+  outputField: HTMLElement;
+  output: HTMLElement;
+}
+
+export interface AnswerParts {
+  question: HTMLElement;
+  arguments: HTMLElement;
+  changedField: HTMLElement;
+  changedLabel: HTMLLabelElement;
+  changed: HTMLTextAreaElement;
+  problem: HTMLElement;
+  choice: HTMLElement;
+  allow: HTMLButtonElement;
+  deny: HTMLButtonElement;
+  denial: HTMLElement;
+  reasonLabel: HTMLLabelElement;
+  reason: HTMLTextAreaElement;
+  back: HTMLButtonElement;
+  refuse: HTMLButtonElement;
 }
 
 export interface ReplyParts extends PagerParts {

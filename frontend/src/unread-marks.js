@@ -5,6 +5,7 @@
  * that is behind cannot make a reply unseen again.
  */
 
+import { isLive } from "./live-state.js";
 import { TabStorage } from "./tab-storage.js";
 
 /** @import { Conversation } from "./types" */
@@ -30,18 +31,18 @@ export class UnreadMarks {
 
   /** @param {Conversation} conversation */
   isUnread({ id, last_status: status }) {
-    return status !== "streaming" && this.#read()[id]?.isSeen === false;
+    return !isLive(status) && this.#read()[id]?.isSeen === false;
   }
 
   /**
-   * Note the replies that are being written.
+   * Note the replies that have not ended.
    *
    * @param {Conversation[]} conversations
    */
   noteLive(conversations) {
     const notes = this.#read();
     for (const { id, head, last_status: status } of conversations) {
-      if (status === "streaming" && notes[id]?.reply !== head) this.#write(id, { reply: head, isSeen: false });
+      if (isLive(status) && notes[id]?.reply !== head) this.#write(id, { reply: head, isSeen: false });
     }
   }
 

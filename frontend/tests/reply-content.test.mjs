@@ -20,9 +20,24 @@ test("events add up, and the ending keeps the position", () => {
     text: "Hello",
     reasoning: "Hm.",
     tools: [{ name: "look", arguments: "{}" }],
+    results: new Map(),
+    asked: new Map(),
+    answers: new Map(),
+    mayAnswer: undefined,
+    hasSteps: false,
     sources: [SOURCE],
+    latest: "done",
     position: 11,
   });
+});
+
+test("whether the user may answer is kept when the stream starts over", () => {
+  const content = ReplyContent.of({ text: "", position: 1, answers: [], may_answer: false });
+  content.add({ event: "reset", data: {}, id: "" });
+  content.noteAnswers([]);
+  assert.equal(content.mayAnswer, false);
+  content.noteAnswers([], true);
+  assert.equal(content.mayAnswer, true);
 });
 
 test("a continuation takes over the text and the reasoning", () => {
@@ -47,6 +62,39 @@ test("a message of the API has the same content", () => {
   assert.deepEqual(content.tools, [parts[3]]);
   assert.deepEqual(content.sources, [parts[4]]);
   assert.equal(content.position, 10);
+});
+
+test("what tools of the site bring is the same from the stream and from the API", () => {
+  const parts = [
+    { kind: "step", number: 1 },
+    { kind: "text", text: "😀" },
+    { kind: "tool_call", id: "a", name: "pay", arguments: "{}", complete: true },
+    { kind: "approval", calls: [{ id: "a", runs: "server", editable: true }], expires: "2026-12-01T00:00:00Z" },
+    { kind: "tool_result", id: "a", status: "ok", output: "paid", ms: 3 },
+    { kind: "step", number: 2 },
+  ];
+  const streamed = new ReplyContent();
+  streamed.add({ event: "start", data: { text: "" }, id: "m/1" });
+  parts.forEach(({ kind, ...part }, index) => {
+    const event = kind === "text" ? { event: "message", data: part } : { event: kind, data: { text: "", [kind]: part } };
+    streamed.add({ ...event, id: `m/${index + 2}` });
+  });
+  const loaded = ReplyContent.of({ text: "😀", parts, position: 7 });
+
+  assert.ok(streamed.hasSteps && streamed.isAfterTool);
+  assert.equal(streamed.results.get("a").output, "paid");
+  assert.equal(streamed.asked.get("a").editable, true);
+  assert.equal(streamed.position, loaded.position);
+  assert.deepEqual([...streamed.asked.keys(), ...streamed.results.keys()], [...loaded.asked.keys(), ...loaded.results.keys()]);
+  assert.deepEqual({ ...streamed.textOnly() }, { ...new ReplyContent(), text: "😀", position: 2 });
+});
+
+test("a reset forgets calls, results and answers", () => {
+  const content = ReplyContent.of({ text: "", parts: [{ kind: "tool_result", id: "a", status: "ok", output: "", ms: 0 }], position: 2 });
+  content.noteAnswers([{ call: "a", approved: true }]);
+  content.add({ event: "reset", data: { text: "" }, id: "m/0" });
+
+  assert.deepEqual([content.results.size, content.answers.size], [0, 0]);
 });
 
 test("white space is no answer", () => {

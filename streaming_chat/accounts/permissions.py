@@ -93,6 +93,10 @@ class Permissions(Backend):
         """Whether they may end a reply of this conversation of theirs."""
         return True
 
+    def may_answer(self, request: HttpRequest, owner: Owner, conversation: Conversation) -> bool:
+        """Whether they may allow the tool calls of this conversation of theirs, or return what a client's tool found."""
+        return True
+
     def may_use_model(self, request: HttpRequest, owner: Owner, model: str) -> bool:
         """Whether they may use this model, which STREAMING_CHAT_MODELS allows."""
         return True
@@ -126,6 +130,14 @@ def may_create_tokens(request: HttpRequest, owner: Owner) -> bool:
     if owner.user is None or is_authorized(request):
         return False
     return get_permissions().may_create_tokens(request, owner)
+
+
+def may_answer(request: HttpRequest, owner: Owner, conversation: Conversation) -> bool:
+    """Return whether to ask the owner about tool calls of this conversation; False also if `may_answer` raises APIError."""
+    try:
+        return get_permissions().may_answer(request, owner, conversation)
+    except APIError:
+        return False
 
 
 def still_may_read(request: HttpRequest, owner: Owner) -> Callable[[], bool] | None:

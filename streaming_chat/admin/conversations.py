@@ -34,6 +34,7 @@ from streaming_chat.review.queues import Queue
 from streaming_chat.search.query import MAX_LISTED_HITS
 
 from . import dashboard, list_search, owner_actions, review_actions, review_bar, reviews, search_page
+from .call_queue import may_answer
 from .exports import ExportMixin, may_export
 from .filters import CONVERSATION_FILTERS, CONVERSATION_FORMS, parameters_of
 from .formats import money, short_time, title_of
@@ -259,6 +260,7 @@ class ConversationAdmin(ExportMixin, RedactionMixin):
             "may_export": may_export(request),
             "may_redact": may_redact(request),
             "may_revoke": may_revoke(request),
+            "may_answer": may_answer(request),
             "may_stop": request.user.has_perm("streaming_chat.stop_reply"),
             "live_words": live_words() if transcript.live and transcript.may_read else "",
             "kept": review_bar.kept_query(request.GET),

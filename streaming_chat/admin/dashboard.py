@@ -1,4 +1,4 @@
-"""The page of statistics: replies, endings, errors, times, tokens, cost and feedback by day and model.
+"""The page of statistics: replies, endings, errors, times, tokens, cost and feedback by day and model, and calls by tool.
 
 For users with `view_conversation`; it has no text. It saves and sends nothing.
 """
@@ -15,7 +15,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from streaming_chat.exceptions import ERRORS, error_text
+from streaming_chat.protocol.tool_calls import RESULT_STATUSES
 from streaming_chat.usage.reports import Report, Totals
+from streaming_chat.usage.tools import ToolTotals
 
 from .charts import Chart, Series, make_chart
 from .formats import count, decimal, money, share, uncosted
@@ -63,6 +65,7 @@ def _report_context(report: Report) -> dict[str, Any]:
         "charts": _reply_charts(report) + _usage_charts(report),
         "errors": _errors(report),
         "by_model": [(name or _("unknown"), _row(totals)) for name, totals in report.by_model],
+        "tools": [(tool.name or _("unknown tools"), _tool_row(tool)) for tool in report.tools],
     }
 
 
@@ -182,6 +185,12 @@ def _row(totals: Totals) -> list[str]:
         count(totals.uncosted),
         f"{count(totals.good)} / {count(totals.bad)}",
     ]
+
+
+def _tool_row(tool: ToolTotals) -> list[str]:
+    """Return the calls of a tool, what became of them, and how long they took."""
+    ended = [count(tool.statuses[status]) for status in RESULT_STATUSES]
+    return [count(tool.calls), *ended, _seconds(tool.median), _seconds(tool.p95)]
 
 
 def _days(report: Report) -> list[str]:

@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy as _
 from streaming_chat.conf import conf
 from streaming_chat.db.uuid7 import first_of
 from streaming_chat.exceptions import ENDING_CODES
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReviewState, Status
+from streaming_chat.models import NOBODY, Conversation, Feedback, LiveReply, Message, ReviewState, Status, ToolCall
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.storable_text import storable
 from streaming_chat.review.reviews import release_expired
-from streaming_chat.usage.used_models import used_models
+from streaming_chat.usage.used_models import used_models, used_tools
 
 from .form_filters import DateRange, DateRangeFilter, MetadataFilter
 
@@ -175,15 +175,35 @@ class FeedbackFilter(_ChoiceFilter):
 
 
 class LiveFilter(_ChoiceFilter):
-    """Whether a reply is live."""
+    """Whether a reply is being written, or waits for an answer."""
 
     title = _("live replies")
     parameter_name = "live"
-    options = (("1", _("Live now")),)
+    options = (("1", _("Live now")), ("waiting", _("Waiting for an answer")))
 
     def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
-        column = "message" if queryset.model is Message else "conversation"
-        return queryset.filter(pk__in=LiveReply.objects.values(column)) if value == "1" else queryset
+        if value not in dict(self.options):
+            return queryset
+        is_waiting = Q(worker=NOBODY)
+        live = LiveReply.objects.filter(is_waiting if value == "waiting" else ~is_waiting)
+        return queryset.filter(pk__in=live.values("message" if queryset.model is Message else "conversation"))
+
+
+class ToolFilter(_ChoiceFilter):
+    """The tools of the site that a reply, or any reply of a conversation, has used. A call that was not run is no use."""
+
+    title = _("used tool")
+    parameter_name = "tool"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices."""
+        return [(name, name) for name in used_tools()]
+
+    def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
+        column = "message" if queryset.model is Message else "message__conversation"
+        # With the condition of the partial index. Without a digest, a name may be text.
+        calls = ToolCall.objects.exclude(digest="").filter(name=value)
+        return queryset.filter(pk__in=_newest(calls, request, "message").values(column))
 
 
 class ErrorFilter(_ChoiceFilter):
@@ -206,7 +226,7 @@ class ReplyStatusFilter(_ChoiceFilter):
 
     title = _("status")
     parameter_name = "status"
-    options = tuple(choice for choice in Status.choices if choice[0] != Status.STREAMING)
+    options = tuple(choice for choice in Status.choices if choice[0] not in endings.LIVE)
 
     def choose(self, queryset: QuerySet[Any], value: str, request: HttpRequest) -> QuerySet[Any]:
         return queryset.filter(status=value, role=Message.Role.ASSISTANT)
@@ -249,11 +269,11 @@ class DeletionFilter(_ChoiceFilter):
 
 
 CONVERSATION_FILTERS = (
-    ReviewFilter, LiveFilter, FeedbackFilter, ErrorFilter, OwnerFilter, ModelFilter, DeletionFilter,
+    ReviewFilter, LiveFilter, FeedbackFilter, ErrorFilter, OwnerFilter, ModelFilter, ToolFilter, DeletionFilter,
 )  # fmt: skip
 CONVERSATION_FORMS = (DateRangeFilter, MetadataFilter)
 MESSAGE_FILTERS = (
-    ReplyStatusFilter, EndReasonFilter, ErrorFilter, LiveFilter, FeedbackFilter, ModelFilter, MessageDateFilter,
+    ReplyStatusFilter, EndReasonFilter, ErrorFilter, LiveFilter, FeedbackFilter, ModelFilter, ToolFilter, MessageDateFilter,
 )  # fmt: skip
 MESSAGE_FORMS = (DateRangeFilter,)
 

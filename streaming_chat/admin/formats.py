@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from django.utils.formats import date_format, number_format
+from django.utils.formats import date_format, localize, number_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -36,6 +36,11 @@ def short_time(moment: datetime) -> str:
 def count(value: float) -> str:
     """Return a whole number."""
     return decimal(value, 0)
+
+
+def milliseconds(count: int | None) -> str:
+    """Return milliseconds in words; "" for unknown."""
+    return "" if count is None else _("{count} ms").format(count=localize(count))
 
 
 def share(part: int, whole: int) -> str:

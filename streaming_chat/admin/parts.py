@@ -1,12 +1,12 @@
 """What a transcript shows of a message: its parts as HTML, and the facts about a reply as labels and values.
 
-Text is Markdown, reasoning, tool calls and sources are folded, and what follows the cut is set apart.
+Text is Markdown, reasoning, tool calls with their results and sources are folded, and what follows the cut is set apart.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,11 @@ from django.utils.translation import ngettext
 
 from streaming_chat.db.alias import live_database
 from streaming_chat.exceptions import ERRORS, error_text
-from streaming_chat.models import LiveReply, Message, ReplyEvent
-from streaming_chat.protocol import events
+from streaming_chat.models import LiveReply, Message, ReplyEvent, ToolCall
+from streaming_chat.protocol import events, tool_calls
 from streaming_chat.protocol.events import Event
 
-from .formats import money
+from .formats import milliseconds, money
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,22 @@ class PartRenderer:
         """Return the parts of a message that its owner saw, and what arrived after the cut."""
         received = _received(message)
         end = 1 + events.length(received) if message.cut_position is None else message.cut_position
-        seen = [self._part(message, event, is_beyond_cut=False) for event in events.before(received, end, 1)]
-        beyond = [self._part(message, event, is_beyond_cut=True) for event in events.after(received, end, 1)]
+        called = {payload.get("id"): payload.get("name") for kind, payload in received if kind == events.TOOL_CALL}
+        seen = self._parts(message, events.before(received, end, 1), called, is_beyond_cut=False)
+        beyond = self._parts(message, events.after(received, end, 1), called, is_beyond_cut=True)
         return seen, beyond
 
-    def _part(self, message: Message, event: Event, *, is_beyond_cut: bool) -> Part:
+    def _parts(
+        self, message: Message, shown: Iterable[Event], called: Mapping[Any, Any], *, is_beyond_cut: bool
+    ) -> list[Part]:
+        """called: the names of the tools, by the ids of the calls."""
+        return [
+            self._part(message, event, called, is_beyond_cut=is_beyond_cut)
+            for event in shown
+            if event.kind not in tool_calls.WITHOUT_TEXT
+        ]
+
+    def _part(self, message: Message, event: Event, called: Mapping[Any, Any], *, is_beyond_cut: bool) -> Part:
         kind, payload = event
         if kind == events.TEXT:
             # Users do not write Markdown, and the text after a cut may begin in the middle of some.
@@ -64,6 +75,8 @@ class PartRenderer:
         if kind == events.TOOL_CALL:
             arguments = str(payload.get("arguments", ""))
             return Part(kind, self._plain(arguments), _tool_call_label(payload))
+        if kind == events.TOOL_RESULT:
+            return Part(kind, self._plain(_output(payload)), _tool_result_label(payload, called.get(payload.get("id"))))
         if kind == events.SOURCE:
             return Part(kind, self._source(payload), _source_label(payload))
         return Part(kind, self._plain(json.dumps(payload, indent=1, ensure_ascii=False)), kind)
@@ -108,6 +121,20 @@ def _tool_call_label(payload: dict[str, Any]) -> str:
     return label.format(name=payload.get("name", ""))
 
 
+def _output(payload: dict[str, Any]) -> str:
+    output = payload.get("output", "")
+    return output if isinstance(output, str) else json.dumps(output, indent=1, ensure_ascii=False)
+
+
+def _tool_result_label(payload: dict[str, Any], name: str | None) -> str:
+    """Return what became of a call of the site's; a result that a client has sent says nothing of that."""
+    status = str(payload.get("status", ""))
+    if not status:
+        return _("Tool result")
+    state = dict(ToolCall.State.choices).get(status, status)
+    return _("Tool result of {name}: {state}").format(name=name or _("unknown tool"), state=state)
+
+
 def facts_of(message: Message) -> list[tuple[str, str]]:
     """Return the known facts about a reply."""
     return [(label, value) for label, value in _all_facts(message) if value]
@@ -120,9 +147,9 @@ def _all_facts(message: Message) -> Iterator[tuple[str, str]]:
     yield _("Output"), " · ".join(filter(None, [message.output_name, message.output_error]))
     yield _("Tokens"), _tokens(message)
     yield _("Cost"), "" if message.cost is None else money(message.cost)
-    yield _("Time to first token"), _milliseconds(message.first_event_ms)
-    yield _("Reasoning"), _milliseconds(message.reasoning_ms)
-    yield _("Total time"), _milliseconds(message.duration_ms)
+    yield _("Time to first token"), milliseconds(message.first_event_ms)
+    yield _("Reasoning"), milliseconds(message.reasoning_ms)
+    yield _("Total time"), milliseconds(message.duration_ms)
     yield _("Speed"), _speed(message)
     yield _("Ending"), " / ".join(filter(None, [message.status, message.end_reason]))
     yield _("Error"), _error(message)
@@ -145,10 +172,6 @@ def _tokens(message: Message) -> str:
     )
     known = [text.format(count=localize(count)) for text, count in counts if count is not None]
     return ", ".join([*known, _("estimated")] if known and message.tokens_estimated else known)
-
-
-def _milliseconds(count: int | None) -> str:
-    return "" if count is None else _("{count} ms").format(count=localize(count))
 
 
 def _speed(message: Message) -> str:

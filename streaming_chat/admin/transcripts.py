@@ -22,9 +22,11 @@ from streaming_chat.chats.tree import Siblings, Tree
 from streaming_chat.db.alias import live_database
 from streaming_chat.engine.recovery import recover_abandoned
 from streaming_chat.models import BlockedOwner, Conversation, Feedback, LiveReply, Message, Status
+from streaming_chat.protocol import endings
 from streaming_chat.protocol.storable_text import storable_value
 from streaming_chat.rendering.ending_sentences import describe_to_staff
 
+from .calls import CallLine, read_calls
 from .flags import Flag, Row, find_flags, read_rows
 from .formats import money, owner_name, title_of
 from .parts import Part, PartRenderer, facts_of
@@ -40,7 +42,7 @@ class Bubble:
     """A message as the page shows it.
 
     shown: what its owner saw. beyond: what arrived after the cut. pause: the time since the message before, in words; "" if
-    it is short. is_left_out: its text did not fit on the page.
+    it is short. is_left_out: its text did not fit on the page. calls: of the site's tools.
     """
 
     message: Message
@@ -49,6 +51,7 @@ class Bubble:
     beyond: list[Part] = field(repr=False)
     pause: str = ""
     is_left_out: bool = False
+    calls: list[CallLine] = field(default_factory=list)
 
     @property
     def page(self) -> str:
@@ -84,6 +87,7 @@ class Bubble:
 
 # By message: what its owner saw, and what arrived after the cut.
 _Parts = dict[uuid.UUID, tuple[list[Part], list[Part]]]
+_Calls = dict[uuid.UUID, list[CallLine]]
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ class Transcript:
 
     bubbles: its messages in order. page: of the ids on the branch. last: the last message of the branch. onward: the
     messages that follow it. focus: the message that was asked for, else the first flagged one, else the live one. flags: of
-    all branches. live: the reply that is being written, on any branch. owners: the last message of the branch that its owner
-    sees; None if that is this branch.
+    all branches. live: the reply that is being written, on any branch, or that waits for an answer (is_waiting). owners: the
+    last message of the branch that its owner sees; None if that is this branch.
     """
 
     conversation: Conversation
@@ -106,6 +110,7 @@ class Transcript:
     flags: list[Flag]
     live: uuid.UUID | None
     owners: uuid.UUID | None
+    is_waiting: bool = False
 
     @classmethod
     def open(
@@ -125,32 +130,35 @@ class Transcript:
         extends the query of the conversation. Returns None if the conversation, or the message in it, does not exist. The
         reply of a dead worker is recovered first.
         """
-        recover_abandoned(LiveReply.objects.filter(conversation_id=pk))
+        rows = _recovered_rows(pk)
         conversation = prepare(_conversations(may_read=may_read)).filter(pk=pk).first()
-        rows = {row.id: row for row in read_rows(pk)}
         if conversation is None or (through is not None and through not in rows):
             return None
         tree = Tree((row.id, row.parent) for row in rows.values())
         owners = tree.path_to(conversation.head_id or tree.newest())
         flags = find_flags(list(rows.values()), tree, owners)
-        live = next((row.id for row in rows.values() if row.status == Status.STREAMING), None)
+        live = next((row.id for row in rows.values() if row.status in endings.LIVE), None)
         focus = through or _message_found(rows.values(), query) or (flags[0].message if flags else live)
         branch = tree.path_through(focus) if focus else owners
         last = branch[-1] if branch else None
         shown = _page(branch, page, focus)
         messages = _load(conversation.pk, {*shown.object_list, *branch[-1:]}, may_read=may_read)
         parts = _parts(_load_texts(messages, shown.object_list, focus), first) if may_read else {}
+        calls = _calls(conversation, [messages[pk] for pk in shown.object_list if pk in messages], may_read=may_read)
         return cls(
             conversation,
             may_read,
             page=shown,
-            bubbles=_bubbles([messages[pk] for pk in shown.object_list if pk in messages], tree, parts, may_read),
+            bubbles=_bubbles(
+                [messages[pk] for pk in shown.object_list if pk in messages], tree, parts, calls, may_read
+            ),
             last=messages.get(last) if last else None,
             onward=tree.children.get(last, []) if last else [],
             focus=focus,
             flags=flags,
             live=live,
             owners=owners[-1] if owners and owners[-1] not in branch else None,
+            is_waiting=live is not None and rows[live].status == endings.WAITING,
         )
 
     @property
@@ -202,6 +210,16 @@ def _conversations(*, may_read: bool) -> Any:
     return rows if may_read else rows.defer("title", "system_prompt", "metadata")
 
 
+def _recovered_rows(conversation: uuid.UUID) -> dict[uuid.UUID, Row]:
+    """Return the messages, by id; a live reply of a dead worker is recovered first."""
+    rows = {row.id: row for row in read_rows(conversation)}
+    if any(row.status in endings.LIVE for row in rows.values()):
+        recovered, _more = recover_abandoned(LiveReply.objects.filter(conversation_id=conversation), may_go_on=True)
+        if recovered:
+            rows = {row.id: row for row in read_rows(conversation)}
+    return rows
+
+
 def _messages(conversation: uuid.UUID) -> Any:
     return Message.objects.using(live_database()).filter(conversation_id=conversation)
 
@@ -239,7 +257,7 @@ def _page(branch: list[uuid.UUID], number: str | None, focus: uuid.UUID | None) 
     return Paginator(branch, PAGE_SIZE).get_page(number or number_of_focus)
 
 
-def _bubbles(messages: list[Message], tree: Tree, parts: _Parts, may_read: bool) -> list[Bubble]:
+def _bubbles(messages: list[Message], tree: Tree, parts: _Parts, calls: _Calls, may_read: bool) -> list[Bubble]:
     return [
         Bubble(
             message,
@@ -247,9 +265,22 @@ def _bubbles(messages: list[Message], tree: Tree, parts: _Parts, may_read: bool)
             *parts.get(message.pk, ([], [])),
             _pause(before, message),
             is_left_out=may_read and message.pk not in parts,
+            calls=calls.get(message.pk, []),
         )
         for before, message in zip([None, *messages], messages, strict=False)
     ]
+
+
+def _calls(conversation: Conversation, messages: Iterable[Message], *, may_read: bool) -> _Calls:
+    """Return the calls of messages by their ids. No query if none of them has any."""
+    # Redaction and erasure leave which tools were called.
+    is_erased = conversation.erased_at is not None
+    with_calls = [
+        message.pk
+        for message in messages
+        if message.has_more_than_text or message.is_live or message.redacted_at or (is_erased and message.is_reply)
+    ]
+    return read_calls(with_calls, may_read=may_read) if with_calls else {}
 
 
 def _parts(messages: list[Message], first: str) -> _Parts:

@@ -15,7 +15,7 @@ from streaming_chat.conf import conf
 from streaming_chat.db.statements import Argument, Query, Statement, insertion
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import BlockedOwner, LiveReply, Message
+from streaming_chat.models import BlockedOwner, LiveReply, LiveReplyQuerySet, Message
 
 # One of these is tried first, however high the limit: as many as simultaneous requests can need.
 _FIRST_SLOTS = 1_000
@@ -29,7 +29,7 @@ SELECT slot FROM (
     UNION ALL SELECT {slot} + 1, 1 FROM {table} WHERE {owner_key} = %s
 ) candidate
 WHERE slot < %s AND NOT EXISTS (SELECT 1 FROM {blocked} WHERE {blocked_key} = %s)
-ORDER BY slot IN (SELECT {slot} FROM {table} WHERE {owner_key} = %s), place, RANDOM() LIMIT 1
+ORDER BY slot IN (SELECT {slot} FROM {table} WHERE {owner_key} = %s AND {slot} IS NOT NULL), place, RANDOM() LIMIT 1
 """
 _COLUMNS = {field.name: f'"{field.column}"' for field in LiveReply._meta.concrete_fields}
 _FREE_SLOT_SQL = _FREE_SLOT.format(
@@ -59,6 +59,16 @@ def insert_live_reply(reply: Message, owner_key: str, worker: str, reserved: Any
         lease=timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS),
         reserved=reserved,
     )
+    _require_room(reply)
+
+
+def take_slot(live: LiveReplyQuerySet, reply: Message, worker: str) -> None:
+    """Lease a reply that has waited to `worker`, in one of its owner's slots. Raises as `insert_live_reply`."""
+    limit, owner_key = conf.STREAMING_CHAT_MAX_LIVE_REPLIES_PER_OWNER, reply.conversation.owner_key
+    first_slot = random.randrange(min(limit, _FIRST_SLOTS))  # noqa: S311  (a free slot, not a secret)
+    slot = RawSQL(f"({_FREE_SLOT_SQL})", (first_slot, owner_key, limit, owner_key, owner_key))  # noqa: S611  (names and places)
+    # The owner may be another one than when it began: a visitor who has signed in.
+    live.update(owner_key=owner_key, worker=worker, expires_at=LiveReply.lease(), slot=slot)
     _require_room(reply)
 
 

@@ -252,7 +252,13 @@ class _Preparation:
             start=reply.start_payload(),
             grace_seconds=self._send_request.grace_seconds,
             site_context=import_string(conf.STREAMING_CHAT_CONTEXT) if conf.STREAMING_CHAT_CONTEXT else None,
+            acts_for=self._owner.key if self._uses_tools(prompt, provider) else "",
         )
+
+    def _uses_tools(self, prompt: Prompt, provider: Provider) -> bool:
+        """Return whether the model gets the site's tools: not beside a client's own, and not to finish a reply's text."""
+        is_continuation = self._send_request.continues
+        return bool(prompt.options.tools) and provider.takes_tools and prompt.tools is None and not is_continuation
 
 
 def added_count(send_request: SendRequest) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -12,6 +13,7 @@ from streaming_chat.db.rows import with_defaults
 from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol.events import is_blank, to_parts
 from streaming_chat.providers.base import Turn
+from streaming_chat.providers.tool_turns import has_steps, turns_of_reply, without_results
 from streaming_chat.providers.turns import joined
 
 from .prompt_start import start_of_prompt
@@ -45,27 +47,35 @@ def prompt(
     elif greeting := _greeting(history[0]):
         # Providers require a user's turn first.
         system = f"{system}\n\nYou began this conversation by saying: {greeting}"
-    turns = [
-        _turn_of(message)
-        for message in messages
-        if not is_blank(message.text) or (keeps_calls and _is_of_tools(message))
-    ]
-    kept, omitted = fit(turns, max_chars)
-    omitted += history[0].depth
+    of_messages = [[*_turns_of(message, keeps_calls=keeps_calls)] for message in messages]
+    kept, left_out = fit([turn for turns in of_messages for turn in turns], max_chars)
+    omitted = history[0].depth + _messages_of(of_messages, left_out)
     return "" if not system or is_blank(system) else system, joined([*kept, *continuation]), omitted
 
 
-def _turn_of(message: Message | Turn) -> Turn:
+def _turns_of(message: Message | Turn, *, keeps_calls: bool) -> Iterable[Turn]:
+    """Return what a message is in a prompt: one turn, several if tools of the site ran in it, and none if it is blank."""
     if isinstance(message, Turn):
-        return message
+        turn = message
     # A site's own object has a role and a text.
-    if not getattr(message, "has_more_than_text", False):
-        return Turn(message.role, message.text)
-    return Turn(message.role, message.parts if message.cut_position is None else to_parts(message.events()))
+    elif not getattr(message, "has_more_than_text", False):
+        turn = Turn(message.role, message.text)
+    else:
+        parts = message.parts if message.cut_position is None else to_parts(message.events())
+        if not has_steps(parts):
+            turn = Turn(message.role, parts)
+        elif keeps_calls:
+            return turns_of_reply(parts)
+        else:
+            turn = Turn(message.role, message.text)
+    is_sent = not is_blank(turn.text) or (keeps_calls and (turn.calls or turn.results))
+    return [turn] if is_sent else []
 
 
-def _is_of_tools(message: Message | Turn) -> bool:
-    return bool((turn := _turn_of(message)).calls or turn.results)
+def _messages_of(of_messages: Sequence[Sequence[Turn]], turns: int) -> int:
+    """Return how many messages the first turns are, which may be several of one message."""
+    ends = accumulate(len(turns) for turns in of_messages if turns)
+    return sum(end <= turns for end in ends)
 
 
 def _greeting(first: Message) -> str:
@@ -82,7 +92,9 @@ def fit(turns: Sequence[Turn], chars: int) -> tuple[list[Turn], int]:
             break
         kept.append(turn)
     kept.reverse()
-    # Providers require a user's turn first.
-    while len(kept) > 1 and kept[0].role == Message.Role.ASSISTANT:
+    # Providers require a user's turn first, and calls together with their results.
+    while len(kept) > 1 and (kept[0].role == Message.Role.ASSISTANT or without_results(kept[0]) is None):
         kept.pop(0)
+    if len(kept) < len(turns):
+        kept[0] = without_results(kept[0]) or kept[0]
     return kept, len(turns) - len(kept)

@@ -82,5 +82,5 @@ def _send_once(request: HttpRequest, owner: Owner, send_request: SendRequest, wo
 
 def _recover_replies(owner: Owner) -> bool:
     """End the owner's replies whose workers died; return whether there were any."""
-    recovered, _more = recover_abandoned(LiveReply.objects.filter(owner_key=owner.key))
+    recovered, _more = recover_abandoned(LiveReply.objects.filter(owner_key=owner.key), may_go_on=True)
     return bool(recovered)

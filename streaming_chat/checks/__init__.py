@@ -10,6 +10,7 @@ from .language_models import check_model_options, check_models, check_prices
 from .reply_formats import check_encoders, check_outputs
 from .site import check_login, check_server, check_site
 from .tag import TAG
+from .tools import check_tools
 from .values import check_intervals, check_names, check_redaction_patterns, check_telemetry, check_values
 from .visitors import check_visitors
 
@@ -30,6 +31,7 @@ __all__ = [
     "check_server",
     "check_site",
     "check_telemetry",
+    "check_tools",
     "check_values",
     "check_visitors",
 ]

@@ -30,10 +30,14 @@ def _check_routers() -> Iterator[CheckMessage]:
         QuotaUse,
         ReplyEvent,
         Review,
+        ToolList,
         Verdict,
     )
 
-    tables = (Conversation, Message, LiveReply, ReplyEvent, ProviderState, Feedback, QuotaUse, Review, Verdict)
+    tables = (
+        *(Conversation, Message, LiveReply, ReplyEvent, ProviderState),
+        *(Feedback, QuotaUse, Review, Verdict, ToolList),
+    )
     databases = {router.db_for_write(table) for table in tables}
     if len(databases) > 1:
         yield Error(

@@ -46,6 +46,10 @@ texts_saved: Hook[[Sequence[SavedText], str], object] = Hook()
 conversation_changed: Hook[[bool], dict[str, Any]] = Hook()
 
 
+# (message id): its worker died while only such tools ran as may run again, and the reply is to be gone on with.
+reply_parked: Hook[[uuid.UUID], object] = Hook()
+
+
 def columns_on_change(*, needs_attention: bool = False) -> dict[str, Any]:
     """Return the columns that receivers of `conversation_changed` set."""
     columns: dict[str, Any] = {}

@@ -3,6 +3,9 @@
 Its clients stop at a part of a type that they do not know, and the first ones of version 5 also at an unknown key. So only
 types and keys of 5.0.0 are sent, unless the request says that the client is a later one.
 
+A stream ends when its reply waits for an answer, since a client can answer only then. The answer is a request of its own,
+whose stream goes on with the same message.
+
 Source: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol and `uiMessageChunkSchema` of the package `ai`, 5.0.0 to 7.0.
 """
 
@@ -13,8 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from streaming_chat.exceptions import error_text
-from streaming_chat.protocol import endings
-from streaming_chat.protocol.events import SOURCE, START, TOOL_CALL, Event, link_of, source_key
+from streaming_chat.protocol import endings, tool_calls
+from streaming_chat.protocol.events import SOURCE, START, STEP, TOOL_CALL, TOOL_RESULT, Event, link_of, source_key
 
 from .simple import as_json, ending_data
 from .spans import Frame, Span, SpanEncoder
@@ -27,8 +30,8 @@ _FINISH_REASONS = {
     "content_filter": "content-filter",
     "tool_calls": "tool-calls",
 }
-# The version whose clients all know `finishReason` and `tool-input-error`.
-_LATER_SDK = 6
+# The version whose clients all know `finishReason`, `tool-input-error` and approvals.
+LATER_SDK = 6
 # What the ending says of the text, to a program that checks it.
 _OF_TEXT = ("text", "length", "sha256")
 
@@ -42,10 +45,13 @@ class AISDKEncoder(SpanEncoder):
     headers = {"x-vercel-ai-ui-message-stream": "v1"}
     terminator = b"data: [DONE]\n\n"
 
-    def __init__(self, message_id: str, *, sdk: int = 5) -> None:
-        super().__init__(message_id)
-        self._is_later = sdk >= _LATER_SDK
+    def __init__(self, message_id: str, *, sdk: int = 5, continues: bool = False) -> None:
+        super().__init__(message_id, continues=continues)
+        self._is_later = sdk >= LATER_SDK
         self._sources: set[tuple[str, ...]] = set()
+        # The ids of the calls that this stream has told, and of the step whether it is open and has results.
+        self._calls: set[str] = set()
+        self._is_in_step = self._has_results = False
 
     def span(self, kind: str, position: int) -> Span:
         """Return the frames of a part `text` or `reasoning`."""
@@ -53,7 +59,7 @@ class AISDKEncoder(SpanEncoder):
         return Span([start], delta, [end])
 
     def whole(self, event: Event, position: int) -> Iterator[Frame]:
-        """Yield the frames of the start, of a source, or of a tool call. What is open is closed before."""
+        """Yield the frames of any other event. What is open is closed before."""
         yield from self.close()
         kind, payload = event
         if kind == START:
@@ -61,20 +67,37 @@ class AISDKEncoder(SpanEncoder):
             yield {"type": "start", "messageId": self.message_id, "messageMetadata": ids}
         elif kind == TOOL_CALL:
             yield from self._tool_call(payload, position)
+        elif kind == TOOL_RESULT:
+            yield from self._tool_result(payload)
+        elif kind == STEP:
+            yield from self._end_step()
+            yield {"type": "start-step"}
+            self._is_in_step, self._has_results = True, False
         elif kind == SOURCE and (key := source_key(payload)) not in self._sources:
             self._sources.add(key)
             yield _source(payload, str(len(self._sources)))
 
+    def beginning(self) -> Iterator[Frame]:
+        """Yield the start of a stream that goes on with a message."""
+        yield {"type": "start", "messageId": self.message_id, "messageMetadata": {"status": endings.STREAMING}}
+
+    def waiting(self, payload: dict[str, Any]) -> Iterator[Frame]:
+        """Yield the requests for approval, and the end of the stream."""
+        for call in payload["calls"] if self._is_later else ():
+            # Others were asked for by an earlier stream of the client's, which may have an answer by now.
+            if call["runs"] == "server" and call["id"] in self._calls:
+                request = {"approvalId": f"{self.message_id}/{call['id']}", "toolCallId": call["id"]}
+                yield {"type": "tool-approval-request", **request}
+        yield from self._end_step()
+        metadata = {"status": endings.WAITING, "approval": payload}
+        yield {"type": "finish", "messageMetadata": metadata, **self._reason("tool_calls")}
+
     def ending(self, payload: dict[str, Any]) -> Iterator[Frame]:
         """Yield the frames that end the message."""
+        yield from self._end_last_step()
         metadata = {name: value for name, value in ending_data(payload).items() if name not in _OF_TEXT}
         if payload["status"] == endings.COMPLETED:
-            reason = _FINISH_REASONS.get(payload["end_reason"], "other")
-            yield {
-                "type": "finish",
-                "messageMetadata": metadata,
-                **({"finishReason": reason} if self._is_later else {}),
-            }
+            yield {"type": "finish", "messageMetadata": metadata, **self._reason(payload["end_reason"])}
             return
         yield {"type": "message-metadata", "messageMetadata": metadata}
         if payload["status"] == endings.STOPPED:
@@ -82,14 +105,51 @@ class AISDKEncoder(SpanEncoder):
         else:
             yield {"type": "error", "errorText": error_text(payload.get("error_code") or "internal")}
 
+    def _reason(self, end_reason: str) -> Frame:
+        return {"finishReason": _FINISH_REASONS.get(end_reason, "other")} if self._is_later else {}
+
+    def _end_step(self) -> Iterator[Frame]:
+        if self._is_in_step:
+            self._is_in_step = False
+            yield {"type": "finish-step"}
+
+    def _end_last_step(self) -> Iterator[Frame]:
+        """Yield the end of the last step; if that has results of tools, also an empty one after it.
+
+        `sendAutomaticallyWhen` of many clients sends again as soon as all calls of the last step have results.
+        """
+        yield from self._end_step()
+        if self._has_results:
+            yield {"type": "start-step"}
+            yield {"type": "finish-step"}
+
     def _tool_call(self, payload: dict[str, Any], position: int) -> Iterator[Frame]:
         """Yield a call whose arguments are JSON; any other one only to clients that have a part for it."""
-        call = {"toolCallId": payload["id"] or f"call-{position}", "toolName": payload["name"], "dynamic": True}
+        call_id = payload["id"] or f"call-{position}"
+        call = {"toolCallId": call_id, "toolName": payload["name"], "dynamic": True}
         try:
-            yield {"type": "tool-input-available", **call, "input": _arguments(payload)}
+            frame = {"type": "tool-input-available", **call, "input": _arguments(payload)}
         except ValueError as error:
-            if self._is_later:
-                yield {"type": "tool-input-error", **call, "input": payload["arguments"], "errorText": str(error)}
+            if not self._is_later:
+                return
+            frame = {"type": "tool-input-error", **call, "input": payload["arguments"], "errorText": str(error)}
+        self._calls.add(call_id)
+        yield frame
+
+    def _tool_result(self, payload: dict[str, Any]) -> Iterator[Frame]:
+        """Yield a result, unless the client was not told of its call, at which it would stop."""
+        call = {"toolCallId": payload["id"], "dynamic": True}
+        is_asked = self.continues and payload["id"] not in self._calls
+        if not (is_asked or payload["id"] in self._calls):
+            return
+        self._has_results = True
+        if payload["status"] == tool_calls.OK:
+            yield {"type": "tool-output-available", **call, "output": payload["output"]}
+        elif is_asked and self._is_later and tool_calls.is_denied_by_person(payload):
+            # For a part that has an approval, which the client itself has answered.
+            yield {"type": "tool-output-denied", "toolCallId": payload["id"]}
+        else:
+            yield {"type": "tool-output-error", **call, "errorText": payload["output"]}
 
 
 def _source(payload: dict[str, Any], number: str) -> Frame:

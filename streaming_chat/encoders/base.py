@@ -16,7 +16,7 @@ class Encoder(ABC):
     heartbeat: bytes without a meaning, which keep a silent connection open; b"" for none.
     is_coalesced: each frame replaces those before it. Such an encoder gets all events from the beginning of the reply, also
         where a client resumes it, and as many at once as there are; how they are divided may change its frames.
-    is_resumable: False for a format in which a stream can only begin with the reply, also where a client asks for less.
+    is_resumable: False for a stream that can only begin with the reply, also where a client asks for less.
     message_id: the reply's id, as text.
     """
 
@@ -24,7 +24,7 @@ class Encoder(ABC):
     headers: ClassVar[Mapping[str, str]] = {}
     heartbeat: ClassVar[bytes] = b""
     is_coalesced: ClassVar[bool] = False
-    is_resumable: ClassVar[bool] = True
+    is_resumable: bool = True
 
     def __init__(self, message_id: str) -> None:
         self.message_id = message_id
@@ -39,6 +39,13 @@ class Encoder(ABC):
     @abstractmethod
     def end(self, payload: dict[str, Any]) -> bytes:
         """Return the frames that end the stream. payload: see protocol/endings.py."""
+
+    def wait(self, payload: dict[str, Any]) -> bytes | None:
+        """Return the frames that end the stream of a reply that waits for an answer; None if it stays open meanwhile.
+
+        payload: of the approval event, which has been encoded (see protocol/tool_calls.py).
+        """
+        return None
 
     @abstractmethod
     def reset(self) -> bytes:

@@ -10,13 +10,26 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from streaming_chat.exceptions import error_object
-from streaming_chat.protocol.events import DELTAS, END, REASONING, SOURCE, START, TEXT, TOOL_CALL, Event
+from streaming_chat.protocol.events import (
+    APPROVAL,
+    DELTAS,
+    END,
+    REASONING,
+    SOURCE,
+    START,
+    STEP,
+    TEXT,
+    TOOL_CALL,
+    TOOL_RESULT,
+    Event,
+)
 from streaming_chat.protocol.sse import HEARTBEAT
 
 from .base import Encoder
 
 # How long EventSource waits before it connects again, in milliseconds; its own time is 3 s or more.
 RETRY = b"retry: 1000\n"
+_NAMED = frozenset({START, TOOL_CALL, SOURCE, STEP, TOOL_RESULT, APPROVAL})
 _ENDINGS = {"completed": "done", "stopped": "stopped", "interrupted": "interrupted", "failed": "failed"}
 
 
@@ -71,7 +84,7 @@ class SimpleEncoder(Encoder):
 
 def event_name(kind: str) -> str:
     """Return the name of an event that is not a delta; kinds of newer versions begin with x-."""
-    return kind if kind in (START, TOOL_CALL, SOURCE) else f"x-{kind}"
+    return kind if kind in _NAMED else f"x-{kind}"
 
 
 def event_data(event: Event) -> dict[str, Any]:

@@ -25,17 +25,22 @@ class Span(NamedTuple):
 
 
 class SpanEncoder(Encoder):
-    """One frame for each object of the protocol. One span is open at a time."""
+    """One frame for each object of the protocol. One span is open at a time.
+
+    continues: the client has what precedes the position from which it reads: a reply that has waited for its answer.
+    """
 
     content_type = "text/event-stream; charset=utf-8"
     heartbeat = HEARTBEAT
-    # A client knows a span by its opening, and the protocols have no ids to resume from.
+    # A client knows a span by its opening, and the protocols have no ids to resume from. No span is open at an approval.
     is_resumable = False
     # What follows the last frame.
     terminator: ClassVar[bytes] = b""
 
-    def __init__(self, message_id: str) -> None:
+    def __init__(self, message_id: str, *, continues: bool = False) -> None:
         super().__init__(message_id)
+        self.is_resumable = self.continues = continues
+        self._has_begun = not continues
         self._kind = self._before_text = ""
         self._span = Span([], {}, [])
         self._is_over = False
@@ -49,6 +54,14 @@ class SpanEncoder(Encoder):
         """Return the frames of an event that is not a delta."""
 
     @abstractmethod
+    def beginning(self) -> Iterable[Frame]:
+        """Return what begins the stream of a reply that goes on, in place of its start."""
+
+    @abstractmethod
+    def waiting(self, payload: dict[str, Any]) -> Iterable[Frame]:
+        """Return the frames that end the stream of a reply that waits. payload: of the approval event."""
+
+    @abstractmethod
     def ending(self, payload: dict[str, Any]) -> Iterable[Frame]:
         """Return the frames of the ending, before which the span is closed."""
 
@@ -59,11 +72,15 @@ class SpanEncoder(Encoder):
         if len(events) == 1 and events[0].kind == self._kind:
             # The usual token of a live reply.
             return f"{self._before_text}{quoted(events[0].payload)}}}\n\n".encode()
-        return _encoded(self.frames(events, position))
+        return _encoded([*self._begin(), *self.frames(events, position)])
 
     def end(self, payload: dict[str, Any]) -> bytes:
         """Return the frames that end the stream."""
-        return _encoded([*self.close(), *self.ending(payload)]) + self.terminator
+        return _encoded([*self._begin(), *self.close(), *self.ending(payload)]) + self.terminator
+
+    def wait(self, payload: dict[str, Any]) -> bytes:
+        """Return the frames that end the stream: the client answers with a request of its own."""
+        return _encoded([*self._begin(), *self.close(), *self.waiting(payload)]) + self.terminator
 
     def reset(self) -> bytes:
         """Return nothing: the protocols cannot take back a text. The ending follows."""
@@ -80,6 +97,10 @@ class SpanEncoder(Encoder):
         """Return the frames that close the span, if one is open."""
         closing, self._kind, self._span = self._span.closing, "", Span([], {}, [])
         return closing
+
+    def _begin(self) -> Iterable[Frame]:
+        has_begun, self._has_begun = self._has_begun, True
+        return [] if has_begun else self.beginning()
 
     def _delta(self, event: Event, position: int) -> Iterator[Frame]:
         if event.kind != self._kind:

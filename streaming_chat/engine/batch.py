@@ -33,9 +33,18 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.models import BlockedOwner, LiveReply, Message, ReplyEvent
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
-from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.events import STEP, Event
 
-from .completion import Completion, Ended, announce_end, finish_transaction, is_same_ending, save_endings
+from . import tool_rows
+from .completion import (
+    Completion,
+    Ended,
+    announce_end,
+    finish_transaction,
+    is_same_ending,
+    save_endings,
+    save_provider_states,
+)
 from .progress import Progress, SavingState
 
 
@@ -68,19 +77,28 @@ class SavedEnding(NamedTuple):
     is_ours: bool
 
 
+# In place of an ending: the reply waits for an answer.
+WAITING = SavedEnding({}, 0, is_ours=False)
+
+
 class RunSlice:
     """One look at one run: what it has that is not saved yet.
 
     ending: its outcome, once all its events are here; they are saved with it. events: the rows to save of a run without one.
+    is_waiting: the run is over, and its reply waits for an answer. starts: how many of its tool calls are to run.
     """
 
-    __slots__ = ("ending", "events", "position", "progress", "run", "upto", "weight")
+    __slots__ = ("ending", "events", "is_waiting", "noted", "position", "progress", "run", "starts", "upto", "weight")
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.run = progress.run
-        # Before the events: once there is an outcome, all events are there.
-        self.ending = self.run.outcome
+        # Before the events: once there is an outcome, all events are there, and so are the calls that are to run.
+        outcome = self.run.outcome
+        self.is_waiting = outcome is not None and outcome.status == endings.WAITING
+        self.ending = None if self.is_waiting else outcome
+        self.noted = self.run.calls.noted if self.run.calls else 0
+        self.starts = len(self.run.calls.starts) if self.run.calls else 0
         # A read that arrives just now may be counted one flush too early or too late.
         self.weight = self.run.weight
         self.upto = len(self.run.events)
@@ -91,6 +109,8 @@ class RunSlice:
     def begin_at(self, index: int, position: int) -> None:
         """Leave out the events before this one."""
         self.events = list(events.merge(self.run.events[index : self.upto]))
+        if self.is_waiting and self.run.calls and self.run.calls.approval:
+            self.events.append(self.run.calls.approval)
         self.position = position
 
     def rows(self) -> Iterable[dict[str, Any]]:
@@ -105,6 +125,23 @@ class RunSlice:
             }
             position += event.size
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether tool calls are to run, or are waited for."""
+        return self.starts > self.progress.starts or self.is_waiting
+
+    def save_calls(self, worker: str, using: str) -> None:
+        """Save what there is of tool calls, with the events."""
+        run, calls = self.run, self.run.calls
+        if calls is None:
+            return
+        saved = run.events[: self.progress.index]
+        tool_rows.save_events(run.message_id, self.events, sum(event.kind == STEP for event in saved), using)
+        tool_rows.save_starts(run.message_id, calls.starts[self.progress.starts : self.starts], worker, using)
+        if self.is_waiting:
+            save_provider_states(run.message_id, run.provider_states, using)
+            tool_rows.suspend(run.message_id, calls.waits, run.columns(), using)
+
     def completion(self, ending: Ending, worker: str) -> Completion:
         """Return the end of the reply, with all its events."""
         run = self.run
@@ -116,7 +153,7 @@ class RunSlice:
             list(events.merge(run.events[1 : self.upto])),
             run.columns(),
             has_saved_events=self.progress.has_saved_events,
-            provider_state=run.provider_state,
+            provider_states=run.provider_states,
         )
 
     def is_lease_due(self, renewed_before: float) -> bool:
@@ -126,13 +163,19 @@ class RunSlice:
         of 1,000 quiet replies that was three quarters of all WAL.
         """
         progress = self.progress
-        is_quiet = not (self.events or self.run.is_unfollowed or progress.is_uncertain)
+        is_quiet = not (self.events or self.run.is_unfollowed or progress.is_uncertain or self.has_calls)
         return not is_quiet or progress.lease_renewed_at <= renewed_before
 
     def mark_saved(self) -> None:
         """Note that the rows are committed."""
         self.progress.advance(self.upto, self.position + events.length(self.events), self.weight)
+        self.progress.starts = self.starts
         self.progress.is_uncertain = False
+
+    def confirm_calls(self) -> None:
+        """Let the run go on that waits for its calls or their results to be committed."""
+        if self.run.calls is not None:
+            self.run.calls.confirm(self.noted)
 
 
 def _leases() -> QuerySet[LiveReply]:
@@ -171,20 +214,26 @@ class Batch:
         self._using = using
         self._slices = [RunSlice(progress) for progress in runs]
         self._ended: list[Ended] = []
+        self._held: list[RunSlice] = []
         self._renewed: list[RunSlice] = []
         self._stops: list[tuple[RunSlice, HeldLease]] = []
         self._endings: dict[Progress, SavedEnding] = {}
 
     def write(self) -> None:
         """Write everything. Raises GivenUp, LeaseLost, and whatever the database raises."""
+        tool_rows.lock_conversations(
+            [part.run.conversation_id for part in self._slices if part.is_waiting], self._using
+        )
         self._save_endings()
         going = [part for part in self._slices if not part.ending]
         leases = self._hold_leases(going)
-        held = [part for part in going if part.run.message_id in leases]
+        self._held = held = [part for part in going if part.run.message_id in leases]
         self._skip_saved(held)
         self._publish(held, leases)
         if rows := [row for part in held for row in part.rows()]:
             _insert_event.execute_many(self._using, rows)
+        for part in held:
+            part.save_calls(self._worker, self._using)
         for part in going:
             self._look_at_lease(part, leases.get(part.run.message_id))
         self._finish_transaction(held)
@@ -202,6 +251,9 @@ class Batch:
             part.run.request_stop(lease.stop_by, lease.stop_position)
         for progress, ending in self._endings.items():
             send_ending(progress, ending)
+        for part in self._held:
+            # Last: a call must not begin to run if a stop was asked for.
+            part.confirm_calls()
         return list(self._endings)
 
     def _save_endings(self) -> None:
@@ -263,13 +315,21 @@ class Batch:
             logger.error("The notifier failed; followers see new events later: %s", describe(error))
 
     def _look_at_lease(self, part: RunSlice, lease: HeldLease | None) -> None:
-        if lease is None:
+        if lease is None and not self._may_wait(part):
             self._endings[part.progress] = ended_elsewhere(part.progress, self._using)
+        elif lease is None or part.is_waiting:
+            self._endings[part.progress] = WAITING
         elif lease.stop_by:
             self._stops.append((part, lease))
 
+    def _may_wait(self, part: RunSlice) -> bool:
+        """Return whether the reply waits already, by a commit whose answer did not come. It has no lease since then."""
+        if not (part.is_waiting and part.progress.is_uncertain):
+            return False
+        return Message.objects.using(self._using).filter(pk=part.run.message_id, status__in=endings.LIVE).exists()
+
     def _finish_transaction(self, held: Iterable[RunSlice]) -> None:
-        news = [part.run.message_id for part in held if part.events and part.progress.is_published]
+        news = [part.run.message_id for part in held if part.events and (part.progress.is_published or part.is_waiting)]
         finish_transaction(self._ended, self._using, also_notify=news)
 
     def _begin_commit(self) -> None:
@@ -291,6 +351,9 @@ def send_ending(progress: Progress, ending: SavedEnding) -> None:
     if not progress.move(SavingState.SAVED):
         return
     run = progress.run
+    if ending is WAITING:
+        run.mark_waiting()
+        return
     run.mark_saved(ending.payload, ending.end_position)
     if ending.is_ours:
         announce_end(run.message_id, run.conversation_id, ending.payload)

@@ -31,6 +31,8 @@ from streaming_chat.providers.pricing import cost_of
 from streaming_chat.quotas import Reconciliation, get_quota, tokens_in
 from streaming_chat.signals import announce, reply_ended
 
+from . import tool_rows
+
 
 @dataclass(frozen=True, repr=False)
 class Completion:
@@ -38,7 +40,7 @@ class Completion:
 
     worker: whose lease it must be. received: all its events without start and ending, merged. fields: further columns of
     its message; a model and exact usage give it a cost. has_saved_events: whether there may be rows of its events to delete.
-    provider_state: JSON of the provider's opaque state, "" for none.
+    provider_states: JSON of the provider's opaque states, by the number of its call.
     """
 
     message_id: uuid.UUID
@@ -48,7 +50,7 @@ class Completion:
     received: Sequence[Event]
     fields: dict[str, Any] = field(default_factory=dict)
     has_saved_events: bool = True
-    provider_state: str = ""
+    provider_states: Mapping[int, str] = field(default_factory=dict)
 
     def with_ending(self, ending: Ending) -> Completion:
         """Return the same with another ending; only a completed reply has an object."""
@@ -65,7 +67,12 @@ class Completion:
     @cached_property
     def weight(self) -> int:
         """Its weight in memory."""
-        return events.weight(self.received) + len(self.provider_state)
+        return events.weight(self.received) + sum(map(len, self.provider_states.values()))
+
+    @cached_property
+    def has_steps(self) -> bool:
+        """Whether tools of the site may have been called."""
+        return any(event.kind == events.STEP for event in self.received)
 
     @property
     def cut_position(self) -> int | None:
@@ -134,7 +141,10 @@ def save_endings(completions: Iterable[Completion], using: str) -> list[Ended]:
     _execute(_update_message, map(_message_columns, completions), using)
     saved = [({"message_id": each.message_id}, ()) for each in completions if each.has_saved_events]
     _execute(_delete_events, saved, using)
-    _save_provider_states(completions, using)
+    for each in completions:
+        save_provider_states(each.message_id, each.provider_states, using)
+        if each.has_steps:
+            tool_rows.save_events(each.message_id, each.received, 0, using)
     texts = [SavedText(each.conversation_id, each.message_id, is_reply=True, text=each.text) for each in completions]
     texts_saved(texts, using)
     return [Ended(each.message_id, _reconciliation(each, reserved)) for each in completions]
@@ -220,7 +230,7 @@ def _delete_lease() -> Query:
 
 @Statement
 def _update_message(*names: str) -> Query:
-    live = Message.objects.filter(pk=_argument(Message, "id"), status=Status.STREAMING)
+    live = Message.objects.filter(pk=_argument(Message, "id"), status__in=(Status.STREAMING, Status.WAITING))
     return update(live, ended_at=Now(), **{name: _argument(Message, name) for name in names})
 
 
@@ -248,14 +258,11 @@ def _delete_events() -> Query:
     return delete(ReplyEvent.objects.filter(message_id=_argument(ReplyEvent, "message_id")))
 
 
-def _save_provider_states(completions: Iterable[Completion], using: str) -> None:
-    states = [
-        ProviderState(message_id=each.message_id, state=each.provider_state)
-        for each in completions
-        if each.provider_state
-    ]
+def save_provider_states(message_id: uuid.UUID, states: Mapping[int, str], using: str) -> None:
+    """Save the provider's opaque states, by the number of its call."""
     if states:
-        ProviderState.objects.using(using).bulk_create(states)
+        rows = [ProviderState(message_id=message_id, call=call, state=state) for call, state in states.items()]
+        ProviderState.objects.using(using).bulk_create(rows, ignore_conflicts=True)
 
 
 def _argument(model: type[Model], name: str) -> Argument:

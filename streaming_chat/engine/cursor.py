@@ -40,7 +40,7 @@ class Cursor:
         if not self._located or self._skip or stream.cut is not None:
             return self._next_checked()
         if self._index == len(events):
-            return None
+            return self._wait()
         event = events[self._index]
         if self._index + 1 == len(events) and event.kind in DELTAS and len(event.payload) <= _WRITE_CODE_POINTS:
             # The usual token of a live reply.
@@ -59,7 +59,17 @@ class Cursor:
             return None
         if taken := self._take():
             return self._encoded(taken)
-        return self._end() if has_ended else None
+        return self._end() if has_ended else self._wait()
+
+    def _wait(self) -> bytes | None:
+        """Return the end of the stream, if the reply waits for an answer and the format does not stay open meanwhile."""
+        events = self._stream.events
+        # Both, since another thread may add events between the two looks.
+        if not self._stream.is_waiting or self._index != len(events):
+            return None
+        written = self._encoder.wait(events[self._index - 1].payload)
+        self.finished = written is not None
+        return written
 
     def _locate(self) -> bool:
         if found := self._stream.locate(self._position):

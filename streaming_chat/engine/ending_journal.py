@@ -34,6 +34,8 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.endings import Ending
+from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.tool_calls import CANCELLED, LOST, NOT_RUN, UNKNOWN, open_calls, result
 
 from .completion import Completion, LeaseLost, end_reply, is_same_ending
 from .run import Run
@@ -97,6 +99,10 @@ class Record:
         """Return the record of a run whose readers are sent no ending: its own outcome stands."""
         received = list(events.merge(run.events[1:]))
         outcome = run.outcome or endings.broken("shutdown", received=bool(received))
+        if run.is_waiting:
+            # That nobody can answer to, since it is not saved.
+            outcome = endings.broken("shutdown", received=True)
+        received += _results(run, received)
         completion = Completion(
             run.message_id,
             run.conversation_id,
@@ -104,7 +110,7 @@ class Record:
             outcome,
             received,
             run.columns(),
-            provider_state=run.provider_state,
+            provider_states=run.provider_states,
         )
         return cls(completion, outcome)
 
@@ -125,7 +131,7 @@ class Record:
                 "outcome": asdict(self.outcome),
                 "parts": events.to_parts(completion.received),
                 "fields": completion.fields,
-                "provider_state": completion.provider_state,
+                "provider_states": completion.provider_states,
             }
         ).encode()
 
@@ -142,7 +148,7 @@ class Record:
             Ending(**read["ending"]),
             list(events.from_parts(read["parts"])),
             read["fields"],
-            provider_state=read.get("provider_state", ""),
+            provider_states={int(call): state for call, state in read.get("provider_states", {}).items()},
         )
         return cls(completion, Ending(**read["outcome"]))
 
@@ -326,6 +332,15 @@ class Journal:
         if said != self._reported:
             self._reported = said
             logger.error("JOURNAL_DIR cannot be replayed: %s", said)
+
+
+def _results(run: Run, received: Iterable[Event]) -> list[Event]:
+    """Return the results of the calls that have none, of a run that waits or could not be concluded in time."""
+    begun = {call.call_id for call in run.calls.starts} if run.calls else set()
+    return [
+        result(call["id"], UNKNOWN, LOST) if call["id"] in begun else result(call["id"], CANCELLED, NOT_RUN)
+        for call in open_calls(received)
+    ]
 
 
 def _read(taken: Path, path: Path) -> Record | None:

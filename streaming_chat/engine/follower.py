@@ -26,7 +26,6 @@ from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import START, Event, after
 
 from . import lookup
-from .event_loops import call_in_loop
 from .lookup import Reading
 from .stream import ReplyStream
 
@@ -63,6 +62,15 @@ class FollowedReply:
         else:
             self.append_reading(lookup.from_message(message))
 
+    @classmethod
+    def adopt(cls, stream: ReplyStream) -> None:
+        """Follow a reply that a run of this process has written so far: it waits for an answer. In the stream's loop."""
+        reply = cls.__new__(cls)
+        reply.message_id, reply.stream, reply.keeps_alive = stream.message_id, stream, True
+        reply.next_start = stream.position
+        reply._early = []
+        stream.hand_over(reply._on_follow)
+
     def append_reading(self, reading: Reading) -> None:
         """Append what was read. In the stream's loop."""
         self._append(reading.events, reading.start)
@@ -90,8 +98,7 @@ class FollowedReply:
 
     def call_in_loop(self, call: Callable[..., object], *arguments: object) -> None:
         """Make a call in the stream's loop, unless that is closed: then the next read removes the reply."""
-        if self.stream.loop is not None:
-            call_in_loop(self.stream.loop, call, *arguments)
+        self.stream.call_in_loop(call, *arguments)
 
     def _read(self) -> None:
         if self.keeps_alive:
@@ -134,6 +141,9 @@ class Follower:
 
     def share(self, reply: FollowedReply) -> FollowedReply:
         """Return the same reply if it is followed in that loop already, or this one."""
+        if reply.stream.ended:
+            # The other does not know yet.
+            return reply
         for other in self._followed.get(reply.message_id, ()):
             is_alike = (other.stream.loop, other.keeps_alive) == (reply.stream.loop, reply.keeps_alive)
             if is_alike and not other.stream.ended:

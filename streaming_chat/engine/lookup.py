@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import LiveReply, Message, ReplyEvent
+from streaming_chat.models import LiveReply, LiveReplyQuerySet, Message, ReplyEvent
 from streaming_chat.protocol.events import Event, length
 
 from .recovery import RECOVERY_SECONDS, recover_abandoned
@@ -113,8 +113,12 @@ def _find_workers(ids: list[uuid.UUID], recover_until: float) -> dict[uuid.UUID,
     is_expired = ExpressionWrapper(Q(expires_at__lt=Now()), BooleanField())
     rows = list(lives.annotate(is_expired=is_expired).values_list("pk", "worker", "is_expired"))
     expired = [pk for pk, _worker, is_expired in rows if is_expired]
-    recovered = recover_abandoned(lives.filter(pk__in=expired), until=recover_until)[0] if expired else set()
+    recovered = _recover(lives.filter(pk__in=expired), recover_until) if expired else set()
     return {pk: worker for pk, worker, _is_expired in rows if pk not in recovered}
+
+
+def _recover(lives: LiveReplyQuerySet, until: float) -> set[uuid.UUID]:
+    return recover_abandoned(lives, until=until, may_go_on=True)[0]
 
 
 def _read_live(starts: Mapping[uuid.UUID, int], workers: Mapping[uuid.UUID, str]) -> dict[uuid.UUID, Reading]:

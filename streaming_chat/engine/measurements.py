@@ -15,6 +15,7 @@ class Measurements:
     """Times are in seconds, by the loop's clock; None for what has not happened. asked_at: when the provider was asked."""
 
     __slots__ = (
+        "_earlier_usage",
         "_finish_reason",
         "_reasoning_ended_at",
         "_reasoning_started_at",
@@ -34,12 +35,15 @@ class Measurements:
         self._reasoning_started_at: float | None = None
         self._reasoning_ended_at: float | None = None
         self._usage: Usage | None = None
+        # Of the provider's earlier calls in the same reply.
+        self._earlier_usage: Usage | None = None
         self._finish_reason = ""
 
     @property
     def reasoning_tokens(self) -> int | None:
         """The tokens of reasoning that the provider has counted."""
-        return self._usage and self._usage.reasoning_tokens
+        usage = _sum(self._earlier_usage, self._usage)
+        return usage and usage.reasoning_tokens
 
     def note_kind(self, kind: str) -> None:
         """Note when the first reasoning began, and when something else came after it."""
@@ -55,13 +59,22 @@ class Measurements:
         self._finish_reason = upstream.finish_reason
         self.request_id = upstream.request_id or self.request_id
 
+    def begin_step(self, now: float) -> None:
+        """Note that the provider is asked again; what it has counted before is added."""
+        self.asked_at = self.last_bytes_at = now
+        self._earlier_usage, self._usage = _sum(self._earlier_usage, self._usage), None
+
+    def rest(self) -> None:
+        """Note that the provider is not asked, since tools run."""
+        self.asked_at = None
+
     def forget_provider(self) -> None:
         """Forget what a provider has said that did not answer: another one is asked."""
         self._usage, self._finish_reason, self.request_id = None, "", ""
 
     def columns(self, prompt: Prompt, position: int, ended_at: float) -> dict[str, Any]:
         """Return the columns of the reply's message that hold measurements. position: units received, with the start."""
-        usage, is_estimated = self._usage, False
+        usage, is_estimated = _sum(self._earlier_usage, self._usage), False
         if usage is None and self.first_event_at is not None:
             usage, is_estimated = _estimate(prompt, position), True
         return {
@@ -80,6 +93,13 @@ class Measurements:
             return None
         until = ended_at if self._reasoning_ended_at is None else self._reasoning_ended_at
         return _milliseconds(self._reasoning_started_at, until)
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+    if one is None or other is None:
+        return one or other
+    pairs = zip(one, other, strict=True)
+    return Usage(*(None if a is None and b is None else (a or 0) + (b or 0) for a, b in pairs))
 
 
 def _milliseconds(since: float, until: float | None) -> int | None:

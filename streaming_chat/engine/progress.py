@@ -60,6 +60,7 @@ class Progress:
         "lease_renewed_at",
         "position",
         "run",
+        "starts",
         "state",
         "waiting_since",
         "weight",
@@ -73,6 +74,8 @@ class Progress:
         self.index, self.position = run.own_index, run.own_position
         # Of the events before it.
         self.weight = 0
+        # How many of its tool calls that are to run are saved.
+        self.starts = 0
         # The answer to the last commit did not come: it may have happened, or may yet.
         self.is_uncertain = False
         # Its ending was not saved, since its lease is another process's, or it is not live any more.
@@ -108,7 +111,7 @@ class Progress:
     @property
     def is_urgent(self) -> bool:
         """Whether it is saved at once, not at the next interval."""
-        return self.run.outcome is not None or self.run.is_unfollowed or self.is_flush_requested
+        return self.run.is_urgent or self.is_flush_requested
 
     @property
     def unsaved(self) -> int:

@@ -48,7 +48,7 @@ class ReplyTimeouts:
         """Return when the time is up if nothing more is received, by the loop's clock."""
         if self._measured.asked_at is None:
             return self._last_moment
-        if self._measured.first_event_at is None:
+        if self._measured.first_event_at is None or self._receiver.awaits_later_step:
             return min(self._last_moment, self._measured.asked_at + self._provider.first_event_timeout)
         return min(self._last_moment, self._measured.last_bytes_at + self._provider.stall_timeout)
 

@@ -32,6 +32,8 @@ RECONNECT_SECONDS = 30.0
 # A blocking reader looks at least this often for a reply that it has to save itself.
 _LONGEST_WAIT_SECONDS = 0.5
 _SHORTEST_WAIT_SECONDS = 0.01
+# A blocking reader holds a thread, which is too much for the hours that a person may take to answer.
+_ANSWER_SECONDS = 20.0
 # A reader that is far behind lets others have their turn, also where `send` never waits.
 _WRITES_PER_TURN = 8
 # Django's ASGI handler sends a longer write in pieces of this size (ASGIHandler.chunk_bytes).
@@ -123,7 +125,8 @@ class _BaseReader:
 
     @property
     def _has_ending(self) -> bool:
-        return self._stream.ended or self._stream.dismissed or bool(self.denial)
+        """Whether there is nothing to wait for, but perhaps a person's answer."""
+        return self._stream.ended or self._stream.dismissed or bool(self.denial) or self._stream.is_waiting
 
     @property
     def _has_content(self) -> bool:
@@ -374,6 +377,8 @@ class BlockingReader(_BaseReader):
                 raise StopIteration
             if self._encoder.heartbeat and time.monotonic() >= heartbeat_at:
                 return self._encoder.heartbeat
+            if self._stream.is_waiting:
+                self._deadline = min(self._deadline, time.monotonic() + _ANSWER_SECONDS)
             self._wait_until(min(heartbeat_at, self._deadline))
 
     def until_ended(self, seconds: float | None = None) -> bool:

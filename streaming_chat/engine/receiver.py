@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -17,15 +17,17 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import endings, events
 from streaming_chat.protocol.continued_text import Joint
 from streaming_chat.protocol.endings import Ending
-from streaming_chat.protocol.events import DELTAS, PART_WEIGHT, Event, fitting, merge, text_length, weight
+from streaming_chat.protocol.events import DELTAS, PART_WEIGHT, STEP, Event, fitting, merge, text_length, weight
 from streaming_chat.protocol.storable_text import TextCleaner
-from streaming_chat.providers.base import Prompt, Provider, ProviderStream, longest_reply
+from streaming_chat.providers.base import Prompt, Provider, ProviderStream, Tools, Turn, longest_reply
 from streaming_chat.providers.context import sources_of
 
 from . import outages
 from .measurements import Measurements
+from .resumed import Resumed
 from .run_state import RunState, StateMachine
 from .site_context import ContextFunction, look_up
+from .step_texts import StepCleaner
 from .stream import ReplyStream
 from .targets import Target
 from .telemetry import Progress, ReplyTelemetry
@@ -41,7 +43,8 @@ class Order(NamedTuple):
     start: payload of the `start` event. grace_seconds: how long it goes on without a reader, None: to its end.
     taken_over: events of the reply that it continues, which are saved already. quote: as in `Joint`. site_context: the
     function of STREAMING_CHAT_CONTEXT. fallbacks: what is asked in its place, in this order, if the provider cannot be
-    reached.
+    reached. acts_for: the owner key of the owner for whom the model's tools act, "" without tools. resumed: what it goes on
+    with, of a reply that has waited for an answer.
     """
 
     message_id: uuid.UUID
@@ -54,6 +57,8 @@ class Order(NamedTuple):
     quote: str = ""
     site_context: ContextFunction | None = None
     fallbacks: tuple[Target, ...] = ()
+    acts_for: str = ""
+    resumed: Resumed | None = None
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -90,9 +95,13 @@ class Receiver:
         self._clock = loop.time
         # Of what the provider sends: a reply that had its greatest length can be continued.
         self._longest = longest_reply()
+        # Of a reply with tools: the number of the provider's call, from 1, and the index of its first event.
+        self._step = self._step_index = 0
+        # The turns before those of the reply itself, once there are any.
+        self._history: tuple[Turn, ...] | None = None
         self._cleaner = self._make_cleaner()
-        # JSON of the opaque state of the last attempt, "" for none.
-        self.provider_state = ""
+        # JSON of the opaque state of each call of the provider that has any, by its number from 0.
+        self.provider_states: dict[int, str] = {}
         self._upstream: ProviderStream | None = None
         # The same until its leftovers have been taken, which is done once.
         self._unfinished: ProviderStream | None = None
@@ -102,8 +111,46 @@ class Receiver:
 
         decide: called with the ending before the provider's connection is closed, which may take long.
         """
-        if self._order.site_context and (failed := await self._look_up(self._order.site_context)):
-            return failed
+        return await self.look_up() or await self.ask(decide)
+
+    async def look_up(self) -> Ending | None:
+        """Take what the site knows into the prompt. Returns the ending if that fails."""
+        function = self._order.site_context
+        return await self._look_up(function) if function else None
+
+    def rest(self) -> None:
+        """Note that the provider is not asked, since the site's own code runs."""
+        self._upstream = self._unfinished = None
+        self.measurements.rest()
+
+    def give(self, tools: Tools) -> None:
+        """Let the models call these tools; those whose provider cannot be given any get none."""
+        self.target, *self._others = [target.with_tools(tools) for target in (self.target, *self._others)]
+
+    def begin_step(self, number: int, turns: Sequence[Turn]) -> None:
+        """Note that the provider is asked once more. turns: what there is of this reply so far."""
+        self.measurements.begin_step(self._clock())
+        if turns:
+            self._others = []
+            self._history = self.target.prompt.turns if self._history is None else self._history
+            self.target = self.target._replace(prompt=self.target.prompt.replace(turns=(*self._history, *turns)))
+        self._stream.append([Event(STEP, {"number": number})])
+        self._step, self._step_index = number, len(self._stream.events)
+
+    def end_step(self) -> None:
+        """Note that the provider has answered, and that tools run."""
+        self._keep_state()
+        self.rest()
+
+    def add_results(self, results: list[Event]) -> None:
+        """Append results of tools. They leave the model as much as without them."""
+        added = weight(results)
+        self._longest += added
+        self._stream.weight += added
+        self._stream.append(results)
+
+    async def ask(self, decide: Callable[[Ending], object]) -> Ending:
+        """Receive what the provider sends, with retries before its first event, from another model if need be."""
         attempt, pause = 0, 0.0
         while True:
             try:
@@ -119,7 +166,7 @@ class Receiver:
                 if not limit.expired():
                     raise
                 failure = ProviderError("provider_timeout")
-            if self._state.current is not RunState.STARTING:
+            if self._has_received:
                 return self._broken(failure)
             if (delay := _retry_delay(failure, attempt)) is not None:
                 logger.info("Retrying reply %s after %s (%s).", self._order.message_id, failure.code, failure.detail)
@@ -148,6 +195,9 @@ class Receiver:
         """Return the ending that the provider has named, though its stream goes on."""
         if self._upstream is None or not self._upstream.finish_reason:
             return None
+        if self._step and self._upstream.end_reason == "tool_calls":
+            # It is not the end of the reply.
+            return None
         return endings.completed(self._upstream.end_reason)
 
     def take_leftovers(self) -> bool:
@@ -166,17 +216,33 @@ class Receiver:
             self.take_leftovers()
             if self._upstream is not None:
                 self.measurements.note_provider(self._upstream)
-                if state := self._upstream.state:
-                    self.provider_state = json.dumps(list(state))
+                self._keep_state()
         except Exception as error:  # noqa: BLE001  (a site's own provider; the reply is ended all the same)
             logger.error("The leftovers of reply %s could not be read: %s", self._order.message_id, describe(error))
+
+    def _keep_state(self) -> None:
+        if self._upstream is not None and (state := self._upstream.state):
+            self.provider_states[max(self._step - 1, 0)] = json.dumps(list(state))
+
+    @property
+    def awaits_later_step(self) -> bool:
+        """Whether the provider was asked again, and has sent nothing yet."""
+        return self._step > 1 and len(self._stream.events) == self._step_index
+
+    @property
+    def _has_received(self) -> bool:
+        """Whether anything was received in this step, or the reply is being ended."""
+        if self._state.current is RunState.RECEIVING:
+            return not self.awaits_later_step
+        return self._state.current is not RunState.STARTING
 
     async def _look_up(self, function: ContextFunction) -> Ending | None:
         """Take what the site knows into the prompt, and its sources into the reply. Returns the ending if that fails."""
         try:
             context = await look_up(function, self.target.prompt)
             self.target, *self._others = [target.with_context(context) for target in (self.target, *self._others)]
-            sources = list(fitting(sources_of(context), self._longest))
+            # A reply that goes on has its sources.
+            sources = [] if self._order.resumed else list(fitting(sources_of(context), self._longest))
         except Exception as error:  # noqa: BLE001  (a site's own function)
             ref = uuid.uuid4().hex[:12]
             logger.error("The context of reply %s failed; ref %s: %s", self._order.message_id, ref, describe(error))
@@ -238,7 +304,7 @@ class Receiver:
                 try:
                     ending = await self._read(upstream)
                 except ProviderError as error:
-                    if self._state.current is RunState.STARTING:
+                    if not self._has_received:
                         raise
                     ending = self._broken(error)
                 finally:
@@ -301,7 +367,9 @@ class Receiver:
             stream.append(kept)
         return kept == new
 
-    def _make_cleaner(self) -> TextCleaner | Joint:
+    def _make_cleaner(self) -> TextCleaner | Joint | StepCleaner:
+        if self._step:
+            return StepCleaner(self._stream.events, self._step)
         so_far = events.text_of(self._order.taken_over)
         return Joint(so_far, self.target.quote) if so_far else TextCleaner()
 

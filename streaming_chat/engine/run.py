@@ -11,22 +11,29 @@ import contextlib
 import contextvars
 import uuid
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from streaming_chat.logs import describe, logger
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
 from streaming_chat.protocol.events import START, Event
+from streaming_chat.protocol.tool_calls import without_tools_cut
 
+from .call_log import CallLog
 from .disconnect_grace import GracePeriod
 from .event_loops import call_in_loop
 from .output_check import UNCHECKED, output_error
 from .provider_timeouts import ReplyTimeouts
 from .receiver import Order, Receiver
+from .resumed import with_earlier
 from .run_state import EndedFlag, RunState, StateMachine
 from .stream import ReplyStream
 from .targets import Target
 from .telemetry import ReplyTelemetry
+
+if TYPE_CHECKING:
+    from .tool_loop import ToolLoop
 
 __all__ = ["RELEASE_SECONDS", "Order", "Run", "Target"]
 
@@ -58,6 +65,8 @@ class Run:
         self.ended = EndedFlag()
         self.stream = ReplyStream(order.message_id, loop, on_follow=self._on_follow)
         self.events = self.stream.events
+        # What is saved of the calls of the site's tools; None without tools.
+        self.calls = CallLog(loop) if order.acts_for else None
         self._order = order
         self._loop = loop
         self._flush_soon = flush_soon
@@ -72,7 +81,10 @@ class Run:
         self._on_over: Callable[[Run], object] | None = None
         self._task: asyncio.Task[None]
         self._release_timer: asyncio.TimerHandle | None = None
-        self.stream.append([Event(START, order.start), *order.taken_over])
+        saved = order.resumed.events if order.resumed else order.taken_over
+        self.stream.append([Event(START, order.start), *saved])
+        self.stream.answered = len(self.events) if order.resumed else 0
+        self._tools = self._make_tool_loop(self.calls) if self.calls else None
         # What comes from here on is this run's own; what precedes it is saved already.
         self.own_index, self.own_position = len(self.events), self.position
 
@@ -85,6 +97,21 @@ class Run:
     def weight(self) -> int:
         """The weight of what its provider has sent so far (see `protocol/events.py`). From any thread."""
         return self.stream.weight
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether something of it is saved at once, not at the next interval. From any thread."""
+        return self.outcome is not None or self.is_unfollowed or (self.calls is not None and self.calls.is_due)
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether its reply has begun before, and has waited."""
+        return self._order.resumed is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is over in this process, and its reply goes on once a person has answered."""
+        return self.outcome is not None and self.outcome.status == endings.WAITING
 
     @property
     def is_orphaned(self) -> bool:
@@ -143,21 +170,29 @@ class Run:
             # Not in the loop: one that is closing may take the call and never make it.
             self._end()
 
+    def mark_waiting(self) -> None:
+        """Tell the readers, who stay, that the reply waits, since that is saved. From the writer's thread."""
+        if self._state.advance(RunState.SAVED):
+            if self.calls is not None and self.calls.approval is not None:
+                call_in_loop(self._loop, self.stream.append, [self.calls.approval])
+            self._end()
+
     @property
-    def provider_state(self) -> str:
-        """JSON of the provider's opaque state, "" for none. Complete once the run is concluded. From any thread."""
-        return self._receiver.provider_state
+    def provider_states(self) -> dict[int, str]:
+        """JSON of the provider's opaque states, by the number of its call. Complete once the run is concluded."""
+        return self._receiver.provider_states
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of its message that only the run knows. From any thread."""
         target = self._receiver.target
         ended_at = self._loop.time() if self._ended_at is None else self._ended_at
+        measured = self._receiver.measurements.columns(target.prompt, 1 + self.position - self.own_position, ended_at)
         return {
             # Of the model that answered: the price depends on it.
             **target.columns,
             **({"continued_at": self.own_position} if self._order.taken_over else {}),
             **self._output_columns(),
-            **self._receiver.measurements.columns(target.prompt, 1 + self.position - self.own_position, ended_at),
+            **(with_earlier(measured, self._order.resumed.measured) if self._order.resumed else measured),
         }
 
     def _output_columns(self) -> dict[str, str]:
@@ -169,7 +204,7 @@ class Run:
 
     async def _work(self) -> None:
         try:
-            ending = await self._receiver.receive(self._decide)
+            ending = await (self._tools or self._receiver).receive(self._decide)
         except asyncio.CancelledError:
             # If nothing was decided, the loop itself is ending.
             ending = self._broken("shutdown")
@@ -200,6 +235,8 @@ class Run:
         """Let this be the ending, unless there is one already. The provider has a few seconds to let go."""
         if not self._state.advance(RunState.STOPPING):
             return False
+        if ending.cut_position is not None:
+            ending = replace(ending, cut_position=without_tools_cut(self.events, ending.cut_position))
         self._decided = ending
         if ending.cut_position is not None:
             self.stream.cut_at(ending.cut_position)
@@ -233,13 +270,16 @@ class Run:
         if not self._state.advance(RunState.CONCLUDED):
             return
         self._receiver.finish()
+        if self._tools is not None:
+            self._tools.close(ending)
         if ending.status == endings.FAILED and self.stream.has_content:
             # The leftovers are all there is: half a tool call.
             ending = endings.broken(ending.error_code, received=True, ref=ending.ref)
         ending = endings.checked(ending, self.events, reasoning_tokens=self._receiver.measurements.reasoning_tokens)
         self._ended_at = self._loop.time()
         self._cancel_timers()
-        self.stream.close()
+        if ending.status != endings.WAITING:
+            self.stream.close()
         self.outcome = ending
         if self._telemetry is not None:
             self._telemetry.end(ending)
@@ -258,6 +298,12 @@ class Run:
         if end_position < self.stream.position or self.stream.cut is not None:
             self.stream.cut_at(end_position)
         self.stream.end(payload)
+
+    def _make_tool_loop(self, calls: CallLog) -> ToolLoop:
+        # Not imported for a reply without tools.
+        from .tool_loop import ToolLoop
+
+        return ToolLoop(self._order, self._receiver, self.stream, calls, self._flush_soon)
 
     def _end(self) -> None:
         if self._on_over is not None:

@@ -21,7 +21,7 @@ from streaming_chat.signals import announce, reply_started
 
 from . import telemetry
 from .event_loops import call_in_loop, running_loop
-from .follower import follower
+from .follower import FollowedReply, follower
 from .run import Order, Run
 from .shutdown import Drain, ServerWatch
 from .writer import writer
@@ -70,7 +70,7 @@ class Runner:
 
     def request_stop(self, message_id: uuid.UUID, by: str, position: int | None = None) -> None:
         """Ask for the end of a reply, whichever process writes it. Blocking."""
-        if run := self.find(message_id):
+        if (run := self.find(message_id)) and not run.is_waiting:
             run.request_stop(by, position)
         else:
             live = LiveReply.objects.using(live_database()).filter(pk=message_id)
@@ -107,7 +107,8 @@ class Runner:
         writer.add(run)
         if self._drain.is_over:
             run.shut_down()
-        announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
+        if not run.is_resumed:
+            announce(reply_started, Message, message=run.message_id, conversation=run.conversation_id)
 
     @contextlib.contextmanager
     def expecting(self, message_id: uuid.UUID) -> Iterator[None]:
@@ -122,6 +123,10 @@ class Runner:
         except BaseException:
             self._expected.pop(message_id, None)
             raise
+
+    def expect_no_longer(self, message_id: uuid.UUID) -> None:
+        """Forget a reply whose run does not start here after all."""
+        self._expected.pop(message_id, None)
 
     @property
     def is_expecting(self) -> bool:
@@ -142,7 +147,12 @@ class Runner:
         follower.dismiss()
 
     def _forget(self, run: Run) -> None:
-        self._runs.pop(run.message_id, None)
+        # A reply that has waited may be gone on with already.
+        if self._runs.get(run.message_id) is run:
+            self._runs.pop(run.message_id, None)
+        if run.is_waiting:
+            # The process in which it goes on may be another one.
+            run.stream.call_in_loop(FollowedReply.adopt, run.stream)
 
     def background_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop of this process's own thread, for runs that outlive the loops of their callers."""

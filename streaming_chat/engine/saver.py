@@ -21,6 +21,7 @@ from streaming_chat.logs import describe, logger
 from streaming_chat.models import Conversation, LiveReply, ReplyEvent
 from streaming_chat.protocol import endings
 
+from . import tool_rows
 from .batch import Batch, GivenUp, SavedEnding, begin_commit, ended_elsewhere, send_ending
 from .completion import Completion, LeaseLost, finish_transaction, save_endings
 from .progress import Progress, SavingState
@@ -187,6 +188,7 @@ class Saver:
         run = progress.run
         accepted = ReplyEvent.objects.using(using).stream(run.message_id)
         ending = endings.broken("not_saved", received=bool(accepted))
+        accepted += tool_rows.closing(run.message_id, accepted, using, is_expired=False)
         completion = Completion(run.message_id, run.conversation_id, self.worker, ending, accepted)
         finish_transaction(save_endings([completion], using), using)
         return SavedEnding(completion.payload, completion.end_position, is_ours=True)

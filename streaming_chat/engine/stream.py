@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from streaming_chat.protocol.events import DELTAS, END, SOURCE, START, Event
+from streaming_chat.protocol.events import APPROVAL, DELTAS, END, NO_CONTENT, Event
 
 from .event_loops import call_in_loop, running_loop
 
@@ -32,12 +32,14 @@ class ReplyStream:
     position where the reply ends for its readers, once a stop has named one. ended: the ending has been saved and is the
     last event. dismissed: readers must leave without an ending, and reconnect. is_authoritative: True if this process writes
     the reply, so a larger position is invalid. False for a follower, which may lag behind. readers: those for which the
-    reply goes on. observers: those for which it does not, as staff.
+    reply goes on. observers: those for which it does not, as staff. answered: how many events there were when the run of
+    this process took the reply over, which had waited for an answer; 0 for any other reply.
     """
 
     __slots__ = (
         "_is_closed",
         "_on_follow",
+        "answered",
         "cut",
         "dismissed",
         "ended",
@@ -64,7 +66,7 @@ class ReplyStream:
         self.loop = loop
         self.is_authoritative = is_authoritative
         self.events: list[Event] = []
-        self.position = self.weight = 0
+        self.position = self.weight = self.answered = 0
         self.cut: int | None = None
         self.ended = False
         self.dismissed = False
@@ -77,7 +79,12 @@ class ReplyStream:
     @property
     def has_content(self) -> bool:
         """Whether there is more than the start and sources."""
-        return any(event.kind not in (START, SOURCE, END) for event in self.events)
+        return any(event.kind not in NO_CONTENT for event in self.events)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it goes on only once a person has answered."""
+        return len(self.events) > self.answered and self.events[-1].kind == APPROVAL
 
     def append(self, new: Iterable[Event]) -> None:
         """Add events and notify the readers. Once the stream is closed, events are dropped. In the stream's loop."""
@@ -89,6 +96,18 @@ class ReplyStream:
             self.position += len(payload) if kind in DELTAS else event.size
             self.events.append(event)
         self.notify()
+
+    def hand_over(self, on_follow: Callable[[bool], None]) -> None:
+        """Let a follower fill it from now on, as this process no longer writes the reply. In the stream's loop."""
+        self.is_authoritative = False
+        self._on_follow = on_follow
+        if self.readers:
+            on_follow(True)
+
+    def call_in_loop(self, call: Callable[..., object], *arguments: object) -> None:
+        """Make a call in its loop, unless that is closed."""
+        if self.loop is not None:
+            call_in_loop(self.loop, call, *arguments)
 
     def close(self) -> None:
         """Accept nothing more but the ending. In the stream's loop."""
@@ -139,11 +158,14 @@ class ReplyStream:
             call_in_loop(self.loop, detach, waiter)
 
     def wait_until_ended(self) -> bool:
-        """Block a thread, not the stream's loop, until the ending is here; False if the readers were dismissed."""
+        """Block a thread, not the stream's loop, until the ending is here.
+
+        False if the readers were dismissed, or the reply waits for an answer.
+        """
         waiter = ThreadWaiter()
         self.attach(waiter)
         try:
-            while not (self.ended or self.dismissed):
+            while not (self.ended or self.dismissed or self.is_waiting):
                 waiter.wait()
                 waiter.clear()
         finally:

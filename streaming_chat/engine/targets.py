@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from streaming_chat.providers.base import Prompt, Provider
+from streaming_chat.providers.base import Prompt, Provider, Tools
 from streaming_chat.providers.context import Context, with_context
 
 
@@ -28,6 +28,10 @@ class Target(NamedTuple):
     def with_context(self, context: Context) -> Target:
         """Return the same with what the site has looked up."""
         return self._replace(prompt=with_context(self.prompt, context))
+
+    def with_tools(self, tools: Tools) -> Target:
+        """Return the same with tools of the site, if the provider can be given any."""
+        return self._replace(prompt=self.prompt.replace(tools=tools)) if self.provider.takes_tools else self
 
     def __repr__(self) -> str:
         return "Target()"

@@ -93,7 +93,8 @@ class Call:
         seconds = self._clock() - self._started_at
         error = {names.ERROR_TYPE: self.error_code} if self.error_code else {}
         self._instruments.duration.record(seconds, self._attributes | error)
-        if first_event_at is not None:
+        # Of a reply with tools, it may be that of an earlier call.
+        if first_event_at is not None and first_event_at >= self._started_at:
             self._instruments.first_chunk.record(first_event_at - self._started_at, self._attributes)
             self._span.set_attribute(names.RESPONSE_TIME_TO_FIRST_CHUNK, first_event_at - self._started_at)
         if upstream is not None:

@@ -48,7 +48,7 @@ class _UncommittedRun:
         """Save at the ending, else at each interval; True once the ending is saved. Raises the database's error."""
         if self.run.ended.is_set():
             return True
-        if self.run.outcome is None and not self.run.is_unfollowed and time.monotonic() < self._next_flush:
+        if not self.run.is_urgent and time.monotonic() < self._next_flush:
             return False
         self._next_flush = time.monotonic() + conf.STREAMING_CHAT_FLUSH_SECONDS
         result = self._saver.save([self.progress])

@@ -172,7 +172,8 @@ class Writer:
         was_away = self._flusher.is_away
         is_saved = self._flusher.flush(runs)
         for progress in runs:
-            if progress.is_final:
+            # A reply that has waited may be gone on with already.
+            if progress.is_final and self._runs.get(progress.message_id) is progress:
                 self._runs.pop(progress.message_id, None)
         if was_away and is_saved:
             # Also the endings of other processes, which may be gone.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from streaming_chat.chats.tree import Tree
@@ -14,12 +14,14 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Message
 from streaming_chat.protocol import events
 from streaming_chat.protocol.events import Event
+from streaming_chat.protocol.tool_calls import WITHOUT_TEXT
 
+from .calls import described
 from .reviews import Reviews, describe, reviewer_of
-from .rows import MessageReader, Row, conversation_pages, to_json, to_text
+from .rows import MessageReader, Row, conversation_pages, size_of, to_json, to_text
 from .transcripts import ExportChunk
 
-_LABELS = {events.TOOL_CALL: "Tool call", events.SOURCE: "Source"}
+_LABELS = {events.TOOL_CALL: "Tool call", events.TOOL_RESULT: "Tool result", events.SOURCE: "Source"}
 
 
 def export_markdown(
@@ -37,9 +39,10 @@ def export_markdown(
             reviews.add_to_conversation(row)
         yield ExportChunk(_heading(row).encode())
         messages = Message.objects.using(using).filter(conversation_id=conversation).order_by("created_at", "id")
-        columns = list(messages.values_list("pk", "parent_id", "position"))
-        branch = _branch(Tree((pk, parent) for pk, parent, _position in columns), through, row["head"])
-        reader = MessageReader(branch, {pk: position for pk, _parent, position in columns}, using)
+        columns = list(messages.values_list("pk", "parent_id", "position", "has_more_than_text"))
+        branch = _branch(Tree((pk, parent) for pk, parent, *_rest in columns), through, row["head"])
+        sizes = {pk: size_of(position, has_more_than_text=more) for pk, _parent, position, more in columns}
+        reader = MessageReader(branch, sizes, using)
         count = 0
         for pk in branch:
             if (message := reader.take(pk)) is not None:
@@ -111,6 +114,7 @@ def _reply_facts(row: Row) -> dict[str, Any]:
         "Reference": row["ref"],
         "Tokens in": _count(row["input_tokens"]),
         "Tokens out": _count(row["output_tokens"]),
+        **{f"Tool call {number}": described(call) for number, call in enumerate(row["tool_calls"], 1)},
     }
 
 
@@ -126,11 +130,16 @@ def _texts(row: Row) -> Iterator[tuple[str, str]]:
             yield "", row["text"]
         return
     end = 1 + events.length(received) if row["cut_position"] is None else row["cut_position"]
-    for event in events.before(received, end, 1):
+    for event in with_text(events.before(received, end, 1)):
         yield labelled(event)
-    for event in events.after(received, end, 1):
+    for event in with_text(events.after(received, end, 1)):
         label, text = labelled(event)
         yield f"{label or 'Text'} beyond the cut, which its owner did not see", text
+
+
+def with_text(received: Iterable[Event]) -> Iterator[Event]:
+    """Yield the events that say something in a file."""
+    return (event for event in received if event.kind not in WITHOUT_TEXT)
 
 
 def labelled(event: Event) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def _daily_usage(owner: Owner) -> list[dict[str, Any]]:
 def _conversations(conversations: ConversationQuerySet) -> Iterator[str]:
     """Yield the lines of a JSONL export with commas between them. JSON writes line breaks in a text as \\n."""
     is_between = False
-    for chunk in export(conversations, Jsonl()):
+    for chunk in export(conversations, Jsonl(is_for_owner=True)):
         text = chunk.data.decode()
         if text and is_between:
             yield ",\n"

@@ -17,7 +17,7 @@ from streaming_chat.protocol import events
 from streaming_chat.protocol.endings import COMPLETED
 from streaming_chat.protocol.events import Event
 
-from .markdown import fact_list, fenced, labelled
+from .markdown import fact_list, fenced, labelled, with_text
 from .rows import to_json, to_text
 
 # A file name has at most 255 bytes, and a letter up to 4.
@@ -63,7 +63,7 @@ def openai_file(conversation: Conversation, turns: Iterable[Turn]) -> Iterator[s
 
 def _section(message: Message, received: list[Event]) -> str:
     lines = ["", f"## {message.role.capitalize()}, {to_text(message.created_at)}", "", *fact_list(_facts(message))]
-    for event in events.merge(received):
+    for event in events.merge(with_text(received)):
         label, text = labelled(event)
         lines += ["", *([f"{label}:", ""] if label else []), fenced(text)]
     return "\n".join(lines) + "\n"

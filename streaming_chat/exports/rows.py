@@ -21,10 +21,14 @@ from streaming_chat.db.paging import pages
 from streaming_chat.models import Conversation, Feedback, Message
 from streaming_chat.protocol.storable_text import storable_value
 
+from .calls import read_calls
+
 # Conversations per page. Their messages are read in groups of this many, and of this many units of received text.
 CONVERSATIONS = 50
 MESSAGES = 100
 UNITS = 50_000
+# A tool call is one unit, and so is its result, however long they are.
+_UNITS_OF_CALLS = 20_000
 
 _CONVERSATION_FIELDS = (
     "id", "owner_key", "title", "system_prompt", "model", "metadata", "head_id", "last_status", "message_count",
@@ -40,6 +44,11 @@ _MESSAGE_FIELDS = (
 )  # fmt: skip
 
 Row = dict[str, Any]
+
+
+def size_of(position: int, *, has_more_than_text: bool) -> int:
+    """Return about how much a message has to read, in units."""
+    return position + _UNITS_OF_CALLS * has_more_than_text
 
 
 def conversation_pages(conversations: QuerySet[Conversation], after: uuid.UUID | None = None) -> Iterator[list[Row]]:
@@ -91,13 +100,14 @@ class MessageReader:
 
 
 def _read_messages(ids: Sequence[uuid.UUID], using: str) -> Iterator[Row]:
-    """Yield messages with their feedback, in any order. Two queries."""
-    feedback = _read_feedback(ids, using)
+    """Yield messages with their feedback and their tool calls, in any order. Three queries."""
+    feedback, calls = _read_feedback(ids, using), read_calls(ids, using)
     for row in Message.objects.using(using).filter(pk__in=ids).order_by().values(*_MESSAGE_FIELDS):
         row["conversation"] = row.pop("conversation_id")
         row["parent"] = row.pop("parent_id")
         row["continues"] = row.pop("continues_id")
         row["feedback"] = feedback.get(row["id"], [])
+        row["tool_calls"] = calls.get(row["id"], [])
         yield row
 
 

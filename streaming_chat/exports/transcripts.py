@@ -1,7 +1,8 @@
 """Exports of any number of conversations, in chunks. markdown.py exports one branch as Markdown.
 
-jsonl: a conversation per line, with all its messages (every branch, oldest first), their parts and feedback.
-csv: a message per row, without parts. A cell that a spreadsheet would take for a formula begins with an apostrophe.
+jsonl: a conversation per line, with all its messages (every branch, oldest first), their parts, feedback and tool calls.
+csv: a message per row, without parts. Each tool call is a line of JSON in its cell. A cell that a spreadsheet would take
+for a formula begins with an apostrophe.
 
 Both have what reviewers recorded only if `has_reviews` is true.
 """
@@ -21,15 +22,16 @@ from django.db.models import QuerySet
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import Conversation, Message
 
+from .calls import without_staff
 from .reviews import Reviews, newest_correction, reviewer_of
-from .rows import MessageReader, Row, conversation_pages, to_json, to_text
+from .rows import MessageReader, Row, conversation_pages, size_of, to_json, to_text
 
 _COLUMNS = (
     "conversation", "title", "owner", "owner_key", "message", "parent", "continues", "role", "origin", "status",
     "end_reason", "error_code", "ref", "provider", "model", "effort", "output_name", "output_error", "request_id",
     "finish_reason", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
     "tokens_estimated", "cost", "first_event_ms", "reasoning_ms", "duration_ms", "omitted_messages", "created_at",
-    "ended_at", "redacted_at", "feedback", "comments", "text",
+    "ended_at", "redacted_at", "feedback", "comments", "text", "tool_calls",
 )  # fmt: skip
 _REVIEW_COLUMNS = (
     "review_state", "reviewed_by", "reviewed_at", "notes", "conversation_verdicts", "conversation_labels",
@@ -60,13 +62,14 @@ class ExportChunk(NamedTuple):
 
 
 class Jsonl:
-    """A conversation per line."""
+    """A conversation per line. is_for_owner: without the names of staff who have allowed tool calls."""
 
     suffix, content_type = "jsonl", "application/x-ndjson; charset=utf-8"
     head = b""
 
-    def __init__(self, *, has_reviews: bool = False) -> None:
+    def __init__(self, *, has_reviews: bool = False, is_for_owner: bool = False) -> None:
         self.has_reviews = has_reviews
+        self._is_for_owner = is_for_owner
         self._is_first = True
 
     def begin(self, conversation: Row) -> str:
@@ -78,6 +81,9 @@ class Jsonl:
         """Return a message."""
         separator = "" if self._is_first else ", "
         self._is_first = False
+        if self._is_for_owner:
+            calls = without_staff(message["tool_calls"], conversation["owner"])
+            message = {**message, "tool_calls": calls}
         return separator + to_json(message)
 
     def end(self) -> str:
@@ -114,6 +120,7 @@ class Csv:
             "owner_key": conversation["owner_key"],
             "feedback": " ".join("good" if one["value"] > 0 else "bad" for one in feedback),
             "comments": "\n".join(one["comment"] for one in feedback if one["comment"]),
+            "tool_calls": "\n".join(map(to_json, message["tool_calls"])),
             **(_review_cells(conversation, message) if self.has_reviews else {}),
         }
         self._rows.writerow([_cell(row[name]) for name in self._columns])
@@ -213,11 +220,13 @@ def _messages_of(page: list[Row]) -> tuple[dict[uuid.UUID, list[uuid.UUID]], Mes
     """Return the ids of the messages by conversation, oldest first, and a reader for them in this order."""
     using = live_database()
     rows = Message.objects.using(using).filter(conversation_id__in=[row["id"] for row in page])
-    columns = rows.order_by("conversation_id", "created_at", "id").values_list("conversation_id", "pk", "position")
+    columns = ("conversation_id", "pk", "position", "has_more_than_text")
     ids: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
     sizes = {}
-    for conversation, pk, position in columns:
+    for conversation, pk, position, has_more in rows.order_by("conversation_id", "created_at", "id").values_list(
+        *columns
+    ):
         ids[conversation].append(pk)
-        sizes[pk] = position
+        sizes[pk] = size_of(position, has_more_than_text=has_more)
     in_order = [pk for row in page for pk in ids[row["id"]]]
     return ids, MessageReader(in_order, sizes, using)

@@ -14,14 +14,27 @@ from .conversations import (
 )
 from .owners import BlockedOwner, DailyOwnerUsage
 from .quotas import QuotaUse
-from .replies import Feedback, LiveReply, LiveReplyQuerySet, ProviderState, ReplyEvent, ReplyEventQuerySet
+from .replies import (
+    NOBODY,
+    RECOVERED,
+    Feedback,
+    LiveReply,
+    LiveReplyQuerySet,
+    ProviderState,
+    ReplyEvent,
+    ReplyEventQuerySet,
+)
 from .reviews import Review, ReviewNotes, ReviewState, Verdict
 from .search import SearchEntry
 from .share_links import ShareLink
-from .usage import DailyUsage, ModelTitle
+from .tool_calls import ToolCall
+from .tool_lists import ToolList
+from .usage import DailyToolUsage, DailyUsage, ModelTitle
 
 __all__ = [
     "METADATA_KEYS",
+    "NOBODY",
+    "RECOVERED",
     "AccessRecord",
     "AccessToken",
     "AccessedOwner",
@@ -30,6 +43,7 @@ __all__ = [
     "Conversation",
     "ConversationQuerySet",
     "DailyOwnerUsage",
+    "DailyToolUsage",
     "DailyUsage",
     "Feedback",
     "LiveReply",
@@ -47,6 +61,8 @@ __all__ = [
     "SearchEntry",
     "ShareLink",
     "Status",
+    "ToolCall",
+    "ToolList",
     "Verdict",
     "usage_of",
 ]

@@ -33,6 +33,7 @@ class AccessRecord(models.Model):
         REVOKE = "revoke", pgettext_lazy("access", "revoked a link")
         BLOCK = "block", pgettext_lazy("access", "blocked an owner")
         UNBLOCK = "unblock", pgettext_lazy("access", "unblocked an owner")
+        ANSWER = "answer", pgettext_lazy("access", "answered a tool call")
 
     at = models.DateTimeField(_("when"), db_default=Now(), editable=False)
     by = models.ForeignKey(

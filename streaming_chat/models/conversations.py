@@ -32,6 +32,7 @@ class Status(models.TextChoices):
     """The status of a reply."""
 
     STREAMING = endings.STREAMING, pgettext_lazy("reply", "being written")
+    WAITING = endings.WAITING, pgettext_lazy("reply", "waiting for an answer")
     COMPLETED = endings.COMPLETED, pgettext_lazy("reply", "completed")
     STOPPED = endings.STOPPED, pgettext_lazy("reply", "stopped")
     INTERRUPTED = endings.INTERRUPTED, pgettext_lazy("reply", "interrupted")
@@ -124,6 +125,7 @@ class Conversation(models.Model):
         permissions = (
             ("view_transcript", _("Can read the text of conversations")),
             ("stop_reply", _("Can stop a reply that is being written")),
+            ("answer_tool_call", _("Can allow tool calls that wait for an answer")),
             ("export_transcript", _("Can export the text of conversations")),
             ("redact_transcript", _("Can redact the text of conversations")),
             ("review_conversation", _("Can review conversations")),
@@ -337,8 +339,8 @@ class Message(models.Model):
 
     @property
     def is_live(self) -> bool:
-        """Whether the reply was live when this row was read."""
-        return self.status == Status.STREAMING
+        """Whether the reply had not ended when this row was read."""
+        return self.status in endings.LIVE
 
     @property
     def end_position(self) -> int:

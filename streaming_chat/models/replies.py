@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -20,6 +20,13 @@ from streaming_chat.protocol.events import Event
 
 from .conversations import Conversation, Message
 
+# The worker of a reply that waits for an answer.
+NOBODY = ""
+# In place of the name of a worker that has died, or of none: while the reply is ended.
+RECOVERED = "recovered"
+# By a second, since SQLite compares times as text, of which some have three decimals and some six.
+_PAST = Now() - timedelta(seconds=1)
+
 
 class LiveReplyQuerySet(models.QuerySet["LiveReply"]):
     def expired(self) -> LiveReplyQuerySet:
@@ -27,12 +34,17 @@ class LiveReplyQuerySet(models.QuerySet["LiveReply"]):
         return self.filter(expires_at__lt=Now())
 
     def abandoned(self) -> LiveReplyQuerySet:
-        """Return the expired ones, if this process may expire other workers' replies (see db/leases.py); else none."""
-        return self.expired() if lease_judge.may_expire_others else self.none()
+        """Return the expired ones: those of workers only if this process may expire them (see db/leases.py)."""
+        expired = self.expired()
+        return expired if lease_judge.may_expire_others else expired.filter(worker=NOBODY)
 
     def request_stop(self, by: str, position: int | None = None) -> int:
-        """Ask their workers to end these replies; the first stop wins. Returns how many took it."""
-        return self.filter(stop=None).update(stop=by, stop_position=position)
+        """Ask their workers to end these replies; the first stop wins. Returns how many took it.
+
+        A reply that waits for an answer expires instead, so that it is recovered by the first process that looks at it.
+        """
+        now_expired = Case(When(worker=NOBODY, then=_PAST), default=F("expires_at"))
+        return self.filter(stop=None).update(stop=by, stop_position=position, expires_at=now_expired)
 
     def remove(self) -> int:
         """Delete without loading, and return how many: `.delete()` would SELECT first where a site listens to it."""
@@ -40,7 +52,10 @@ class LiveReplyQuerySet(models.QuerySet["LiveReply"]):
 
 
 class LiveReply(models.Model):
-    """One row per reply that is being written: lease, stop flag, cap per owner and "live now" in one."""
+    """One row per reply that has not ended: lease, stop flag, cap per owner and "live now" in one.
+
+    A reply that waits for an answer has no worker, no lease and no slot; `expires_at` is when it stops waiting.
+    """
 
     message = models.OneToOneField(
         Message, models.CASCADE, verbose_name=_("message"), primary_key=True, related_name="live"
@@ -49,8 +64,10 @@ class LiveReply(models.Model):
         Conversation, models.CASCADE, verbose_name=_("conversation"), related_name="live"
     )
     owner_key = models.CharField(_("owner key"), max_length=160)
-    slot = models.PositiveSmallIntegerField(_("slot"), help_text=_("The database holds the cap per owner."))
-    worker = models.CharField(_("worker"), max_length=64)
+    slot = models.PositiveSmallIntegerField(
+        _("slot"), null=True, blank=True, help_text=_("The database holds the cap per owner.")
+    )
+    worker = models.CharField(_("worker"), max_length=64, blank=True)
     expires_at = models.DateTimeField(_("expires"))
     followed_until = models.DateTimeField(_("followed until"), null=True, blank=True)
     stop = models.CharField(_("stop asked by"), max_length=16, null=True, blank=True)
@@ -65,7 +82,14 @@ class LiveReply(models.Model):
         verbose_name = _("live reply")
         verbose_name_plural = _("live replies")
         default_permissions = ()
-        constraints = (models.UniqueConstraint(fields=["owner_key", "slot"], name="streaming_chat_live_per_owner"),)
+        constraints = (
+            models.UniqueConstraint(fields=["owner_key", "slot"], name="streaming_chat_live_per_owner"),
+            # A blocked owner gets no slot, so the database refuses the reply (chats/live_reply_limit.py). A reply that
+            # waits has none, also while it is ended because nobody has answered.
+            models.CheckConstraint(
+                condition=Q(worker__in=[NOBODY, RECOVERED]) | Q(slot__isnull=False), name="streaming_chat_live_slot"
+            ),
+        )
 
     def __str__(self) -> str:
         return f"Live reply {self.pk}"
@@ -74,6 +98,11 @@ class LiveReply(models.Model):
     def lease(cls) -> Any:
         """Return when a lease that starts now expires, by the database's clock."""
         return Now() + timedelta(seconds=conf.STREAMING_CHAT_LEASE_SECONDS)
+
+    @classmethod
+    def expired_lease(cls) -> Any:
+        """Return when a lease that is over has expired, by the database's clock."""
+        return _PAST
 
 
 class ReplyEventQuerySet(models.QuerySet["ReplyEvent"]):

@@ -1,6 +1,7 @@
-"""The table of daily sums of replies, which outlives the messages, and that of the calls for titles. They have no text.
+"""The tables of daily sums of replies and of tool calls, which outlive the messages, and that of the calls for titles. They
+have no text.
 
-usage/rollups.py fills the first, chats/model_titles.py the second.
+usage/rollups.py fills the first two, chats/model_titles.py the third.
 """
 
 from __future__ import annotations
@@ -53,6 +54,27 @@ class DailyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"Usage of {self.day}"
+
+
+class DailyToolUsage(models.Model):
+    """The calls of one day (UTC), one tool and one status. name: "" for names that no tool has had."""
+
+    day = models.DateField(_("day"))
+    name = models.CharField(_("tool"), max_length=255, blank=True)
+    status = models.CharField(_("status"), max_length=16)
+    calls = models.PositiveBigIntegerField(_("calls"), default=0)
+    ms_counts = models.JSONField(default=list, help_text="Calls in each bucket of histograms.TOOL_MS; empty for none.")
+
+    class Meta:
+        verbose_name = _("daily usage of a tool")
+        verbose_name_plural = _("daily usage of tools")
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["day", "name", "status"], name="streaming_chat_tool_usage_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"Usage of a tool on {self.day}"
 
 
 class ModelTitle(models.Model):

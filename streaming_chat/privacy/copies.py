@@ -1,6 +1,6 @@
 """Copies of a message's text outside its row and the search index: saved events, the provider's opaque state, the notifier,
-the journal, and SQLite's write-ahead log. And what a client has written into the name of its model, and what
-reviewers wrote: notes and corrected answers.
+the journal, and SQLite's write-ahead log. And the texts of tool calls, what a client has written into the name of its
+model, and what reviewers wrote: notes and corrected answers.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models import CharField, F, Value
 from django.db.models.functions import Concat, Left, StrIndex
 
 from streaming_chat.conf import conf
+from streaming_chat.db.transactions import write_transaction
 from streaming_chat.engine.ending_journal import journal
-from streaming_chat.models import ProviderState, ReplyEvent, Review, ReviewNotes, Verdict
+from streaming_chat.models import ProviderState, ReplyEvent, Review, ReviewNotes, ToolCall, ToolList, Verdict
 from streaming_chat.notifiers import get_notifier
 
 # Longest time that a reader may keep the log from being emptied, in milliseconds.
@@ -32,6 +33,14 @@ def remove(message_ids: Sequence[uuid.UUID], using: str) -> None:
     ReplyEvent.objects.using(using).filter(message_id__in=message_ids).remove()
     ProviderState.objects.using(using).filter(message_id__in=message_ids).delete()
     transaction.on_commit(partial(_remove_outside_database, tuple(message_ids), using), using=using, robust=True)
+
+
+def remove_calls(message_ids: Sequence[uuid.UUID], using: str) -> None:
+    """Remove the texts of tool calls. In the open transaction. The rows stay: which tools ran, and who allowed them."""
+    calls = ToolCall.objects.using(using).filter(message_id__in=message_ids)
+    calls.update(arguments="", output="", answer=None)
+    # A model may have invented these names.
+    calls.filter(digest="").update(name="")
 
 
 def remove_notes(conversation_ids: Sequence[uuid.UUID], using: str) -> None:
@@ -49,6 +58,14 @@ def remove_corrections(message_ids: Sequence[uuid.UUID], using: str) -> None:
     verdicts = Verdict.objects.using(using).filter(message_id__in=message_ids).exclude(correction="")
     verdicts.filter(value="", labels=[]).delete()
     verdicts.update(correction="")
+
+
+def remove_unused_tool_lists(using: str) -> None:
+    """Remove what servers of tools have offered to no conversation that is left: a server may describe a user's data."""
+    unused = ToolList.objects.using(using).filter(conversations=None)
+    # One that a conversation begins with at this moment stays.
+    with contextlib.suppress(IntegrityError):
+        write_transaction(lambda: unused._raw_delete(using), using=using)
 
 
 def remove_chosen_models(rows: Any) -> None:

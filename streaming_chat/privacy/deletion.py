@@ -64,6 +64,7 @@ def remove(conversations: ConversationQuerySet) -> Iterator[int]:
     # Before any write: SQLite does not overwrite the text of a row that was only written anew.
     backends.overwrite_deleted(live_database())
     yield from write_pages(conversations, _PAGE_SIZE, partial(_remove, conversations))
+    copies.remove_unused_tool_lists(live_database())
     entries.purge(live_database())
 
 

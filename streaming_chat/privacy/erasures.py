@@ -24,8 +24,9 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.errors import is_locked
 from streaming_chat.db.paging import write_pages
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.engine.recovery import recover_reply
+from streaming_chat.engine.recovery import recover_abandoned, recover_reply
 from streaming_chat.models import (
+    NOBODY,
     AccessRecord,
     AccessToken,
     Alert,
@@ -37,6 +38,8 @@ from streaming_chat.models import (
     Message,
     QuotaUse,
     ShareLink,
+    ToolCall,
+    ToolList,
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.search import backends, entries
@@ -132,6 +135,8 @@ def _request_stop(owner: Owner, live_replies: list[LiveReply]) -> None:
         # A paused worker holds a row; the next turn asks again.
         if not is_locked(error):
             raise
+    # Those that wait for an answer have no worker.
+    recover_abandoned(_live(owner).filter(worker=NOBODY))
     for live in live_replies:
         get_notifier().wake(live_database(), live.worker, live.pk)
 
@@ -154,6 +159,7 @@ def erase(owner: Owner) -> Iterator[int]:
     write_transaction(_tokens(owner).delete)
     yield from write_pages(_conversations(owner), _PAGE_SIZE, partial(_erase_conversations, owner))
     write_transaction(partial(_erase_elsewhere, owner))
+    copies.remove_unused_tool_lists(live_database())
     entries.purge(live_database())
     copies.empty_log(live_database())
 
@@ -176,8 +182,13 @@ def _erase_conversations(owner: Owner, ids: list[uuid.UUID]) -> int:
     copies.remove_chosen_models(Conversation.objects.using(using).filter(pk__in=still))
     _anonymise(Feedback.objects.using(using).filter(message__conversation_id__in=still))
     copies.remove_notes(still, using)
+    copies.remove_calls(message_ids, using)
+    if owner.user is not None:
+        # Who has answered: staff stay.
+        ToolCall.objects.using(using).filter(message_id__in=message_ids, by=owner.user).update(by=None)
     copies.remove_corrections(message_ids, using)
     ShareLink.objects.using(using).filter(pk__in=still).delete()
+    ToolList.conversations.through.objects.using(using).filter(conversation_id__in=still).delete()
     Conversation.objects.using(using).filter(pk__in=still).update(**_ERASED, erased_at=Now())
     return len(still)
 

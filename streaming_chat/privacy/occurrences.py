@@ -12,7 +12,17 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from streaming_chat.db.alias import live_database
-from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, Review, ReviewNotes, Verdict
+from streaming_chat.models import (
+    AccessRecord,
+    Conversation,
+    Feedback,
+    LiveReply,
+    Message,
+    Review,
+    ReviewNotes,
+    ToolCall,
+    Verdict,
+)
 from streaming_chat.protocol import events
 
 from .passages import Passages, Span, find_in, strings_in, texts_in, texts_of
@@ -127,6 +137,15 @@ def corrections_in(scope: Scope) -> Any:
     return verdicts if scope.message is None else verdicts.filter(message__in=_ids(scope.conversation, scope.message))
 
 
+def calls_in(scope: Scope) -> Iterator[ToolCall]:
+    """Yield the tool calls of the messages of the scope."""
+    calls = ToolCall.objects.using(live_database()).filter(message__conversation=scope.conversation)
+    if scope.message is not None:
+        calls = calls.filter(message__in=_ids(scope.conversation, scope.message))
+    for page in _pages(list(calls.order_by("pk").values_list("pk", flat=True)), _PAGE_SIZE):
+        yield from ToolCall.objects.using(live_database()).filter(pk__in=page).order_by("pk")
+
+
 def occurrences(scope: Scope) -> Iterator[Occurrence]:
     """Yield every passage, those of messages last."""
     conversation = Conversation.objects.using(live_database()).get(pk=scope.conversation)
@@ -147,6 +166,8 @@ def occurrences(scope: Scope) -> Iterator[Occurrence]:
         (_("corrected answer"), [each.correction for each in corrections_in(scope)]),
     ]
     beside += [(_("comment"), [feedback.comment]) for feedback in comments_in(scope)]
+    # The arguments and the output of a call are also parts of its reply.
+    beside += [(_("answer to a tool call"), texts_in(call.answer)) for call in calls_in(scope) if call.answer]
     for where, texts in beside:
         yield from _in_texts(where, texts, scope)
     for group in groups(scope):

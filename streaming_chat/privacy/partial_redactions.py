@@ -1,8 +1,9 @@
 """Redacting passages: each is replaced by "[redacted]" wherever it is, in one message or in a whole conversation.
 
-Replaced: in texts, reasoning, tool calls and sources, in the title, reviewers' notes, comments and pages, and for a whole
-conversation in its system prompt and metadata. What cannot be changed in part is removed from a changed message, as by
-redactions.py: saved events, the provider's state, the journal, Redis, digests. docs/privacy.md says what remains.
+Replaced: in texts, reasoning, tool calls with their results and answers, and sources, in the title, reviewers' notes,
+comments and pages, and for a whole conversation in its system prompt and metadata. What cannot be changed in part is removed
+from a changed message, as by redactions.py: saved events, the provider's state, the journal, Redis, digests. docs/privacy.md
+says what remains.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from streaming_chat.chats.titles import title_of
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.hooks import SavedText
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import AccessRecord, Conversation, Message, ModelTitle, SearchEntry
+from streaming_chat.models import AccessRecord, Conversation, Message, ModelTitle, SearchEntry, ToolCall
 from streaming_chat.search import backends, entries
 from streaming_chat.search.tokenizer import words
 
@@ -29,6 +30,7 @@ from .audit import record
 from .occurrences import (
     Scope,
     access_records,
+    calls_in,
     comments_in,
     corrections_in,
     groups,
@@ -38,7 +40,7 @@ from .occurrences import (
     reviews_of,
     searches_about,
 )
-from .passages import REDACTED, find_in, redacted_columns
+from .passages import REDACTED, find_in, redacted_call, redacted_columns
 from .redactions import StillLiveError, begins_with
 
 
@@ -84,6 +86,7 @@ def _redact(scope: Scope, by: Any, *, reason: str, terms: bool) -> int:
     changed = [one for group in groups(scope) for one in _redact_group(group, conversation, scope, said_by.by_name)]
     access_records().filter(pk=said_by.pk).update(count=len(changed))
     copies.remove([one.message for one in changed], using)
+    _redact_calls(scope)
     _redact_title(conversation, changed, scope)
     _redact_beside(scope)
     _redact_conversation(conversation, scope)
@@ -117,6 +120,13 @@ def _save(message: Message, columns: dict[str, Any], by_name: str) -> None:
         is_partly_redacted=True,
     )
     entries.add([SavedText(message.conversation_id, message.pk, message.is_reply, columns["text"])], using)
+
+
+def _redact_calls(scope: Scope) -> None:
+    """Replace the passages in the rows of tool calls, also in the answers of persons, which no message has."""
+    for call in calls_in(scope):
+        if columns := redacted_call(call, scope.passages):
+            ToolCall.objects.using(live_database()).filter(pk=call.pk).update(**columns)
 
 
 def _redact_title(conversation: Conversation, changed: Sequence[ChangedMessage], scope: Scope) -> None:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
+from django.utils.crypto import salted_hmac
+
 from streaming_chat.conf import conf
-from streaming_chat.models import Message
+from streaming_chat.models import Message, ToolCall
 from streaming_chat.protocol import events
 
 REDACTED = "[redacted]"
@@ -23,8 +25,14 @@ _HIDDEN_MARK = "\0" * len(REDACTED)
 _MARKS = "*_~`>#|+-"
 _BETWEEN_WORDS = rf"(?:[\s{_MARKS}]|\n\d{{1,9}}[.)])+"
 
-# What a part has that is one of the app's own words.
+# What a part has that is one of the app's own words, or a number of the app's own.
 _NO_TEXTS = frozenset({"kind", "origin"})
+_NO_TEXTS_OF = {
+    events.TOOL_CALL: frozenset({"complete", "runs"}),
+    events.TOOL_RESULT: frozenset({"status", "ms"}),
+    events.STEP: frozenset({"number"}),
+    events.APPROVAL: frozenset({"calls", "expires"}),
+}
 
 # Where a passage begins and ends, in code points.
 Span = tuple[int, int]
@@ -78,7 +86,23 @@ class Passages:
 
     def replace_in_values(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return an object of the app's own, such as a part, whose names and kind stay."""
-        return {name: item if name in _NO_TEXTS else self.replace_in(item) for name, item in fields.items()}
+        kept = _kept(fields)
+        return {name: item if name in kept else self.replace_in(item) for name, item in fields.items()}
+
+    def replace_in_part(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a part of a message. Calls and results still belong together, and providers still take them."""
+        replaced = self.replace_in_values(part)
+        if part["kind"] in _NO_TEXTS_OF:
+            replaced |= {name: self.replace_word(part[name]) for name in ("id", "name") if name in part}
+        if part["kind"] == events.APPROVAL:
+            replaced["calls"] = [{**call, "id": self.replace_word(call["id"])} for call in part["calls"]]
+        return replaced
+
+    def replace_word(self, word: str) -> str:
+        """Return the id of a call or the name of a tool, or another word for one with a passage: the same for the same."""
+        if not self.spans(word):
+            return word
+        return f"redacted-{salted_hmac('streaming_chat.redactions', word, algorithm='sha256').hexdigest()[:16]}"
 
     def _replace_in_json(self, text: str) -> str:
         """Replace also what is escaped, as in the arguments of a tool call."""
@@ -89,6 +113,11 @@ class Passages:
         if value is text or (replaced := self.replace_in(value)) == value:
             return self.replace(text)
         return json.dumps(replaced, ensure_ascii=False)
+
+
+def _kept(fields: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of what is no text in an object of the app's own."""
+    return _NO_TEXTS | _NO_TEXTS_OF.get(fields.get("kind", ""), frozenset())
 
 
 def _words_of(text: str) -> list[str]:
@@ -111,8 +140,9 @@ def _replace(text: str, spans: Iterable[Span]) -> str:
 
 def texts_in(fields: Mapping[str, Any]) -> Iterator[str]:
     """Yield the texts in which `Passages.replace_in_values` looks."""
+    kept = _kept(fields)
     for name, item in fields.items():
-        if name not in _NO_TEXTS:
+        if name not in kept:
             yield from strings_in(item)
 
 
@@ -210,6 +240,21 @@ def redacted_columns(message: Message, spans: Spans, passages: Passages) -> dict
     return columns if any(value != getattr(message, name) for name, value in columns.items()) else {}
 
 
+def redacted_call(call: ToolCall, passages: Passages) -> dict[str, Any]:
+    """Return the columns of a tool call that change; {} if nothing does."""
+    columns: dict[str, Any] = {
+        "call_id": passages.replace_word(call.call_id),
+        "name": passages.replace_word(call.name),
+        "arguments": passages.replace_in(call.arguments),
+        "output": passages.replace_in(call.output),
+        "answer": call.answer and passages.replace_in_values(call.answer),
+    }
+    if columns["name"] != call.name:
+        # No tool has this name.
+        columns["digest"] = ""
+    return {name: value for name, value in columns.items() if value != getattr(call, name)}
+
+
 def _text_until(parts: Iterable[dict[str, Any]], position: int) -> str:
     return events.text_of(events.before(events.from_parts(parts), position, 1))
 
@@ -224,7 +269,7 @@ def _edit_parts(
     for part in parts:
         kind = part["kind"]
         if kind not in events.DELTAS:
-            edited.append(passages.replace_in_values(part))
+            edited.append(passages.replace_in_part(part))
             position += 1
             continue
         text, offset = part["text"], before[kind]

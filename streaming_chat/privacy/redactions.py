@@ -1,9 +1,9 @@
 """Redacting a message: its text is replaced by "[redacted]", with who did it and when.
 
-Removed: text, parts, saved events, the digests of its request, comments on it, the conversation's title if it is the
-beginning of the message, the name of a model that a client has chosen, its entry in the search index, its corrected answers,
-the notes of reviewers on the conversation, and the copies of copies.py. A reply, its continuations and the reply that it
-continues share their text, so they are redacted together. docs/privacy.md says what remains.
+Removed: text, parts, the texts of tool calls, saved events, the digests of its request, comments on it, the conversation's
+title if it is the beginning of the message, the name of a model that a client has chosen, its entry in the search index, its
+corrected answers, the notes of reviewers on the conversation, and the copies of copies.py. A reply, its continuations and
+the reply that it continues share their text, so they are redacted together. docs/privacy.md says what remains.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from streaming_chat.search import backends, entries
 
 from . import copies
 from .audit import record
-from .passages import REDACTED
+from .passages import REDACTED, texts_in
 
 # Shorter terms are common words.
 MIN_TERM_CHARS = 4
@@ -89,6 +89,7 @@ def _redact_one(message: Message, by: Any, *, terms: bool, reason: str) -> None:
     # Before the row, since it makes SQLite overwrite what is removed after it.
     entries.remove([message_id], using, titles_of=[conversation_id] if has_title else [])
     copies.remove([message_id], using)
+    copies.remove_calls([message_id], using)
     copies.remove_corrections([message_id], using)
     Message.objects.using(using).filter(pk=message_id).update(
         **_redacted_columns(message),
@@ -124,7 +125,7 @@ def begins_with(message: Message, title: str) -> bool:
 
 def searches_quoting_message(message: Message) -> Any:
     """Return the access records of later searches whose terms occur in a message."""
-    text = "\n".join([message.text, *(str(part.get("text", "")) for part in message.parts)])
+    text = "\n".join([message.text, *(text for part in message.parts for text in texts_in(part))])
     return searches_quoting(text, message.created_at)
 
 

@@ -2,8 +2,9 @@
 
 status       end_reason
 streaming                    a provider is writing it
-completed    stop, length, content_filter, tool_calls, length_cap
-stopped      user, staff, disconnect
+waiting                      it goes on once a person has answered
+completed    stop, length, content_filter, tool_calls, length_cap, max_steps
+stopped      user, staff, disconnect, approval_expired
 interrupted  shutdown, lease_expired, provider_…, not_saved, internal: something was received, then something broke
 failed                       there is no answer; error_code says why
 """
@@ -19,11 +20,14 @@ from .events import REASONING, Event, has_answer, is_blank
 from .json_objects import object_in
 
 STREAMING = "streaming"
+WAITING = "waiting"
 COMPLETED = "completed"
 STOPPED = "stopped"
 INTERRUPTED = "interrupted"
 FAILED = "failed"
 
+# Of a reply that has not ended.
+LIVE = frozenset({STREAMING, WAITING})
 # Endings that the provider did not mean.
 EARLY = frozenset({STOPPED, INTERRUPTED, FAILED})
 
@@ -38,8 +42,8 @@ _INTERRUPTIONS = (
     "internal",
 )
 END_REASONS = (
-    *("stop", "length", "content_filter", "tool_calls", "length_cap"),
-    *("user", "staff", "disconnect"),
+    *("stop", "length", "content_filter", "tool_calls", "length_cap", "max_steps"),
+    *("user", "staff", "disconnect", "approval_expired"),
     *_INTERRUPTIONS,
 )
 

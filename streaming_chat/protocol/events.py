@@ -1,10 +1,13 @@
 """What a reply's stream is made of, and positions. No I/O, no Django.
 
-A reply is `start`, any number of deltas (`text`, `reasoning`), `tool_call`s and `source`s, and an `end`. An event's
-position is the number of units before it: `start` is unit 0, a delta is as many units as it has code points, any other event
-but `end` is one, `end` has no number. The next event's position is this one's plus its size, so a gap shows by itself,
-neighbours of one kind can be merged, a delta can be split at any code point, and a position means the same live, in a
-database and in a finished message. Sizes are code points, as Python counts them: not bytes, not UTF-16 units.
+A reply is `start`, any number of deltas (`text`, `reasoning`), `tool_call`s and `source`s, and an `end`. If the model has
+tools of the site, each call of the provider begins with a `step`, each tool call has a `tool_result` after it, and an
+`approval` says for which calls the reply waits (see `tool_calls.py`).
+
+An event's position is the number of units before it: `start` is unit 0, a delta is as many units as it has code points, any
+other event but `end` is one, `end` has no number. The next event's position is this one's plus its size, so a gap shows by
+itself, neighbours of one kind can be merged, a delta can be split at any code point, and a position means the same live, in
+a database and in a finished message. Sizes are code points, as Python counts them: not bytes, not UTF-16 units.
 
 A tool call is one unit however long it is, so what is limited is not the size but the weight: the code points of all text
 in the events, and PART_WEIGHT for each part that they make.
@@ -23,12 +26,18 @@ TEXT = "text"
 REASONING = "reasoning"
 TOOL_CALL = "tool_call"
 SOURCE = "source"
-# Only a part: what a client's tool returned, in a message of the user's.
+STEP = "step"
+# Of a reply: what a tool of the site returned. In a message of the user's, as a part: what a client's tool returned.
 TOOL_RESULT = "tool_result"
+APPROVAL = "approval"
 END = "end"
 DELTAS = frozenset({TEXT, REASONING})
+# What a reply may have before its provider has sent anything.
+NO_CONTENT = frozenset({START, SOURCE, STEP, END})
 # What is no answer by itself.
-_NO_ANSWERS = frozenset({START, REASONING, SOURCE, END})
+_NO_ANSWERS = NO_CONTENT | {REASONING, APPROVAL}
+# What only its own reply needs. Models are sent the texts of earlier replies.
+_OF_ONE_REPLY = frozenset({TEXT, REASONING, SOURCE, STEP})
 
 # The weight of a part in addition to its text, in code points: about what its row, its JSON and its objects in memory take.
 PART_WEIGHT = 100
@@ -230,11 +239,8 @@ def has_answer(events: Iterable[Event]) -> bool:
 
 
 def has_more_than_text(parts: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether a later prompt needs these parts, and not only their text.
-
-    Reasoning and sources belong to their own reply: models are sent the texts of earlier replies.
-    """
-    return any(part["kind"] not in (TEXT, REASONING, SOURCE) for part in parts)
+    """Return whether a later prompt needs these parts, and not only their text."""
+    return any(part["kind"] not in _OF_ONE_REPLY for part in parts)
 
 
 def to_parts(events: Iterable[Event]) -> list[dict[str, Any]]:

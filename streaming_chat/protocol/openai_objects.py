@@ -18,6 +18,8 @@ _FINISHED = frozenset({"stop", "content_filter", "tool_calls"})
 # One for all replies: it tells clients of a change on the provider's side, which the app does not know.
 SYSTEM_FINGERPRINT = "fp_streaming_chat"
 
+# Of a reply that waits for a person.
+STATUS_OF_WAITING = 409
 # By HTTP status; all others are invalid requests, or the server's.
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 # By the code of an ending. The provider's own 401 is not the client's.
@@ -79,6 +81,23 @@ def error_of_ending(payload: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     code = payload["error_code"] or "internal"
     return error_object(status_of_ending(code), code, error_text(code), ref=payload.get("ref", ""))
+
+
+def error_of_waiting() -> dict[str, Any]:
+    """Return the error of a reply that goes on only once a person has allowed a call, which no client of this API can do."""
+    code = "approval_required"
+    return error_object(STATUS_OF_WAITING, code, error_text(code))
+
+
+def awaited_calls(approval: Mapping[str, Any], calls: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tool calls for which a reply waits, if all of them are the client's; else none.
+
+    approval: the payload of the event. calls: those of the reply, by their ids.
+    """
+    asked = approval["calls"]
+    if not all(call["runs"] == "client" and call["id"] in calls for call in asked):
+        return []
+    return [tool_call(calls[call["id"]]) for call in asked]
 
 
 def status_of_ending(code: str) -> int:

@@ -286,7 +286,8 @@ def _tool_call(block: dict[str, Any]) -> ToolCall:
     """Return the call that a block begins. Some servers send all of its arguments here."""
     arguments = block.get("input")
     initial = json.dumps(arguments) if arguments else ""
-    return ToolCall(clean(block.get("id"), MAX_ID), clean(block.get("name"), MAX_NAME), initial)
+    is_hosted = block["type"] != "tool_use"
+    return ToolCall(clean(block.get("id"), MAX_ID), clean(block.get("name"), MAX_NAME), initial, is_hosted=is_hosted)
 
 
 def _string(value: Any) -> str:

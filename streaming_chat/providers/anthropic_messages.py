@@ -5,14 +5,16 @@ Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from streaming_chat.protocol.events import is_blank
+from streaming_chat.protocol.tool_calls import OK
 
 from .parsing import parse
-from .prompt import Prompt, Turn
+from .prompt import Part, Prompt, Turn
 from .tools import Tools
 from .turns import in_pairs
 
@@ -29,9 +31,7 @@ def messages_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
 def _content(turn: Turn) -> str | list[dict[str, Any]]:
     if not (turn.calls or turn.results):
         return turn.text
-    results = [
-        {"type": "tool_result", "tool_use_id": _allowed(part["id"]), "content": part["text"]} for part in turn.results
-    ]
+    results = [_result(part) for part in turn.results]
     calls = [
         {
             "type": "tool_use",
@@ -42,7 +42,16 @@ def _content(turn: Turn) -> str | list[dict[str, Any]]:
         for part in turn.calls
     ]
     text = turn.text_beside_results
-    return [*results, *([] if is_blank(text) else [{"type": "text", "text": text}]), *calls]
+    content = [*results, *([] if is_blank(text) else [{"type": "text", "text": text}]), *calls]
+    for item in turn.state:
+        # Where it was: the API refuses thoughts in another order.
+        content.insert(item["index"], item["block"])
+    return content
+
+
+def _result(part: Part) -> dict[str, Any]:
+    result = {"type": "tool_result", "tool_use_id": _allowed(part["id"]), "content": part["text"]}
+    return result if part.get("status", OK) == OK else {**result, "is_error": True}
 
 
 def _allowed(text: str) -> str:
@@ -53,6 +62,7 @@ def _input(arguments: str) -> dict[str, Any]:
     """Return the arguments of a call as the API wants them: an object."""
     try:
         value = parse(arguments.encode("utf-8", "surrogatepass") or b"{}")
+        json.dumps(value, allow_nan=False)
     except ValueError:
         value = None
     # The key that the API's documentation recommends for what a model has not completed.

@@ -102,8 +102,10 @@ def _budgeted(prompt: Prompt) -> dict[str, Any]:
 def _cannot_begin_with_thoughts(prompt: Prompt) -> bool:
     """Return whether the API refuses a budget: for a call that must come, and in an assistant's turn that is continued.
 
-    The latter goes on after the results of tools, and would have to begin with the thoughts that came before the calls.
+    The latter goes on after the results of tools, and would have to begin with the thoughts that came before the calls,
+    which are there only while the tools of the site run.
     """
-    last = prompt.turns[-1] if prompt.turns else None
-    is_continued = last is not None and (last.role == "assistant" or bool(last.results))
+    before, last = ([None, None, *prompt.turns])[-2:]
+    is_after_tools = last is not None and bool(last.results) and not (before and before.state)
+    is_continued = is_after_tools or (last is not None and last.role == "assistant")
     return is_continued or (prompt.tools is not None and prompt.tools.must_be_called)

@@ -3,7 +3,8 @@
 The message chooses the reply: the word "long", "error", "fail", "think", "tool", "source", "table" or "code" in it; "cut",
 "filter", "blank" or "budget" for the other ways in which a reply can end; "pause 20", which is silent for 20 seconds;
 otherwise the model does: "thinker" reasons first, as much as its effort says, "librarian" cites sources, and any other has
-one of a few short replies. If a reply must be an object, it is an example of one.
+one of a few short replies. If a reply must be an object, it is an example of one. If the model has tools, the message calls
+those whose names have a word of it, with example arguments; "tool" calls the first.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from streaming_chat.protocol.storable_text import storable_value
 from .base import Prompt, Provider, ProviderOptions, ProviderStream
 from .demo_output import example_of
 from .finish_reasons import meaning_of
+from .tools import Tools
 
 WORDS_PER_SECOND = 30.0
 
@@ -119,6 +121,10 @@ SOURCES: list[dict[str, str]] = [
     {"url": "", "title": "A book on the demo's shelf"},
 ]
 
+CALLS = "The built-in demo calls a tool of this site, as a model would."
+RESULTS = "The tools have returned this to the built-in demo, which does not understand it:"
+MOST_RESULT_CHARS = 500
+
 PAUSE_BEFORE = "The built-in demo is silent now"
 PAUSE_AFTER = ", and speaks again."
 
@@ -138,6 +144,8 @@ class DemoProvider(Provider):
         that are for a continuation.
     """
 
+    takes_tools = True
+
     def __init__(
         self,
         alias: str,
@@ -152,6 +160,9 @@ class DemoProvider(Provider):
 
     def prefills(self, model: str) -> bool:
         return True
+
+    def problem_with_tools(self, model: str, tools: Tools) -> str:
+        return "The demo cannot be given tools by a client."
 
     def sends_output(self, prompt: Prompt) -> bool:
         return True
@@ -237,7 +248,11 @@ def script_for(prompt: Prompt) -> list[Step]:
     """Return the steps that the last message chooses, or an object if that is what the reply must be."""
     if prompt.output:
         return [{"text": json.dumps(example_of(prompt.output.schema), ensure_ascii=False, indent=2)}]
+    if prompt.turns and (results := prompt.turns[-1].results):
+        return _after_tools(results)
     text = prompt.turns[-1].text if prompt.turns else ""
+    if prompt.tools and (called := _called(prompt.tools, text)):
+        return _calls(called)
     if pause := re.search(r"\bpause (\d{1,3})\b", text.lower()):
         return [{"text": PAUSE_BEFORE}, {"pause": int(pause[1])}, {"text": PAUSE_AFTER}]
     asked = set(re.findall(r"\w+", text.lower()))
@@ -250,6 +265,26 @@ def script_for(prompt: Prompt) -> list[Step]:
     if prompt.model == "thinker" and (times := _THOUGHTS[prompt.options.effort or "medium"]):
         return [{"reasoning": "\n".join([THOUGHT] * times)}, *reply]
     return reply
+
+
+def _called(tools: Tools, text: str) -> list[Mapping[str, Any]]:
+    """Return the tools that a message calls."""
+    asked = set(re.findall(r"\w{4,}", text.lower()))
+    named = [tool for tool in tools.functions if asked & {tool["name"].lower(), *tool["name"].lower().split("_")}]
+    return named or [*tools.functions[:1]] * ("tool" in asked)
+
+
+def _calls(tools: Sequence[Mapping[str, Any]]) -> list[Step]:
+    calls: list[Step] = []
+    for number, tool in enumerate(tools):
+        given = json.dumps(example_of(tool["parameters"]), ensure_ascii=False)
+        calls.append({"tool_call": {"id": f"demo_{number}", "name": tool["name"], "arguments": given}})
+    return [{"text": CALLS}, *calls, {"finish": "tool_calls"}]
+
+
+def _after_tools(results: Sequence[Mapping[str, Any]]) -> list[Step]:
+    lines = [f"- {' '.join(result['text'][:MOST_RESULT_CHARS].split())}" for result in results]
+    return [{"text": "\n".join([RESULTS, "", *lines])}]
 
 
 def _short_reply(prompt: Prompt, text: str) -> list[Step]:

@@ -64,7 +64,7 @@ class Client:
 
         headers: in addition to those that are sent with each request, or in their place.
         """
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        content = _encoded(body)
         # The headers of a session would be sent to the proxy, too.
         sent = self._with(headers) if headers else self._headers
         return await self._session.post(self._url, data=content, headers=sent, allow_redirects=False)
@@ -85,6 +85,14 @@ class Client:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:
+        # Half a character in the provider's own state, which it gets back as it was.
+        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
 def unused_http_client() -> httpx2.AsyncClient:

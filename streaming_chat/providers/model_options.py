@@ -74,6 +74,7 @@ class ModelOptions:
         minutes at Anthropic's own address, otherwise not at all.
     fallback: The models that are asked in its place, in this order, while it cannot be reached, as `alias:model`. See
         [Failover](providers.md#failover).
+    tools: The toolboxes of `STREAMING_CHAT_TOOLS` whose tools the model may call, such as `["shop"]`. See [Tools](tools.md).
     think_tags: Take text between tags such as `<think>`, at the beginning of a reply, as reasoning. `"unopened"`: the
         model's chat template writes the opening tag into the prompt, so the reply is reasoning up to the closing tag.
     """
@@ -89,6 +90,7 @@ class ModelOptions:
     headers: Mapping[str, str] = field(default_factory=dict)
     cache: str | None = "auto"
     fallback: Sequence[str] = ()
+    tools: Sequence[str] = ()
     think_tags: bool | str = True
 
     def __repr__(self) -> str:
@@ -200,6 +202,10 @@ def _is_list_of_models(value: Any) -> bool:
     return STRINGS.accepts(value) and all(is_model_name(name) and not name.endswith(":*") for name in value)
 
 
+def _is_list_of_different_strings(value: Any) -> bool:
+    return STRINGS.accepts(value) and len(set(value)) == len(value)
+
+
 _EFFORT_WORDS = ", ".join(EFFORTS)
 _TEXT = _Rule("a string, which may be translated lazily", lambda value: isinstance(value, str | Promise))
 _MAX_OUTPUT = whole_number("tokens")
@@ -215,6 +221,7 @@ _RULES = {
     "headers": _Rule("a dict of strings", _is_dict_of(str)),
     "cache": _Rule('"auto", "5m", "1h" or None', lambda value: value in CACHES),
     "fallback": _Rule("a list of models, as alias:model", _is_list_of_models),
+    "tools": _Rule(f"{STRINGS.wanted}, each once", _is_list_of_different_strings),
     "think_tags": _Rule(
         f'True, False or "{UNOPENED}"',
         lambda value: FLAG.accepts(value) or (isinstance(value, str) and value == UNOPENED),

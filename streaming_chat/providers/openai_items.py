@@ -5,7 +5,7 @@ Source: https://developers.openai.com/api/docs/guides/function-calling
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .prompt import Turn
@@ -29,7 +29,22 @@ def _items(turn: Turn) -> list[dict[str, Any]]:
         {"type": "function_call", "call_id": part["id"], "name": part["name"], "arguments": part["arguments"]}
         for part in turn.calls
     ]
-    return [*results, *([message] if text else []), *calls]
+    messages = [message] if text else []
+    if any(item.get("type") == "reasoning" for item in turn.state):
+        return [*_with_state(turn, messages, calls)]
+    return [*results, *messages, *calls]
+
+
+def _with_state(turn: Turn, messages: list[dict[str, Any]], calls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the items in the order in which they came: reasoning, then what followed from it, with the ids of the items."""
+    for item in turn.state:
+        if item.get("type") == "function_call" and calls:
+            yield from messages
+            messages = []
+            yield {**({"id": item["id"]} if "id" in item else {}), **calls.pop(0)}
+        elif item.get("type") == "reasoning":
+            yield dict(item)
+    yield from [*messages, *calls]
 
 
 def tool_parameters(tools: Tools) -> dict[str, Any]:

@@ -321,10 +321,11 @@ def _tool_call(item: dict[str, Any]) -> ToolCall | None:
         action = item.get("action") or {}
         # Without the results, which only some requests get.
         query = {key: value for key, value in action.items() if key != "sources"}
-        return ToolCall(clean(item.get("id"), MAX_ID), "web_search", json.dumps(query))
+        return ToolCall(clean(item.get("id"), MAX_ID), "web_search", json.dumps(query), is_hosted=True)
     if kind in ("function_call", "mcp_call"):
         call_id = clean(item.get("call_id") or item.get("id"), MAX_ID)
-        return ToolCall(call_id, clean(item.get("name"), MAX_NAME), _string(item.get("arguments") or ""))
+        name, arguments = clean(item.get("name"), MAX_NAME), _string(item.get("arguments") or "")
+        return ToolCall(call_id, name, arguments, is_hosted=kind == "mcp_call")
     return None
 
 

@@ -86,9 +86,13 @@ def merged(usage: Usage | None, *counts: int | None) -> Usage | None:
 
 
 class ToolCall:
-    """One tool call, as far as it has been received. initial: its arguments if no piece of them follows."""
+    """One tool call, as far as it has been received.
 
-    def __init__(self, id: str = "", name: str = "", initial: str = "") -> None:
+    initial: its arguments if no piece of them follows. is_hosted: the provider runs the tool itself.
+    """
+
+    def __init__(self, id: str = "", name: str = "", initial: str = "", *, is_hosted: bool = False) -> None:
+        self.is_hosted = is_hosted
         self.id = id[:MAX_ID]
         self.name = name[:MAX_NAME]
         self.size = 0
@@ -125,7 +129,8 @@ class ToolCall:
         """Return the call as an event; no arguments are an empty object."""
         arguments = self.arguments or "{}"
         whole = complete and is_json(arguments)
-        return Event(TOOL_CALL, {"id": self.id, "name": self.name, "arguments": arguments, "complete": whole})
+        call = {"id": self.id, "name": self.name, "arguments": arguments, "complete": whole}
+        return Event(TOOL_CALL, {**call, "runs": "provider"} if self.is_hosted else call)
 
 
 class HeldCalls:

@@ -27,13 +27,15 @@ class Turn:
     """One message of a prompt. role: "user" or "assistant".
 
     parts: what the message consists of, as it is stored, with any kind of part; a string is one part of text. text: that of
-    all text parts and results of tools, which is all that many models need.
+    all text parts and results of tools, which is all that many models need. state: what the provider gets back with this
+    turn as it was (see `ProviderStream.state`); nothing unless tools run in the reply that the turn belongs to.
     """
 
-    __slots__ = ("_parts", "role", "text")
+    __slots__ = ("_parts", "role", "state", "text")
 
-    def __init__(self, role: str, parts: str | Sequence[Part]) -> None:
+    def __init__(self, role: str, parts: str | Sequence[Part], state: Sequence[Mapping[str, Any]] = ()) -> None:
         self.role = role
+        self.state = state
         self._parts: tuple[Part, ...] | None = None
         if isinstance(parts, str):
             self.text = parts
@@ -56,7 +58,7 @@ class Turn:
 
     @property
     def results(self) -> tuple[Part, ...]:
-        """The results of a client's tools: the `id` of the call, and the `text`."""
+        """The results of tools: the `id` of the call, and the `text`; `status` if the site has run it."""
         return self._parts_of(TOOL_RESULT)
 
     @property
@@ -81,7 +83,7 @@ class Turn:
         first, *rest = other.parts
         if first["kind"] == TEXT:
             first = {**first, "text": f"\n\n{first['text']}"}
-        return Turn(self.role, (*self.parts, first, *rest))
+        return Turn(self.role, (*self.parts, first, *rest), self.state)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Turn) and self.role == other.role and self.parts == other.parts

@@ -1,12 +1,13 @@
 """Turns as all APIs want them: the roles alternate, and calls of tools and their results are in pairs.
 
 An API refuses a call without a result in the next turn, and a result without its call in the turn before. So such a call is
-left out, and such a result is the user's text.
+left out, and such a result is the user's text. Anthropic's also refuses an id that occurs twice ("`tool_use` ids must be
+unique"). Other servers number the calls of each reply from 0, so an id that was used before is replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from streaming_chat.protocol.events import TEXT, TOOL_CALL, TOOL_RESULT, is_blank
@@ -36,13 +37,41 @@ def in_pairs(turns: Sequence[Turn]) -> Sequence[Turn]:
     """
     if not any(turn.calls or turn.results for turn in turns):
         return turns
-    return joined(turn for turn in _paired(turns) if turn.calls or turn.results or not is_blank(turn.text))
+    kept = joined(turn for turn in _paired(turns) if turn.calls or turn.results or not is_blank(turn.text))
+    return [*_with_unique_ids(kept)]
 
 
 def _paired(turns: Sequence[Turn]) -> Iterator[Turn]:
     for (before, turn), (_turn, after) in pairwise(pairwise([_NONE, *turns, _NONE])):
         called, answered = _ids(before.calls), _ids(after.results)
-        yield Turn(turn.role, [kept for part in turn.parts for kept in _kept(part, called, answered)])
+        yield Turn(turn.role, [kept for part in turn.parts for kept in _kept(part, called, answered)], turn.state)
+
+
+def _with_unique_ids(turns: Iterable[Turn]) -> Iterator[Turn]:
+    used: set[str] = set()
+    called: dict[str, str] = {}
+    for turn in turns:
+        # A turn has either calls or results, which are those of the turn before.
+        names = called
+        if turn.calls:
+            ids = dict.fromkeys(part["id"] for part in turn.calls)
+            names = called = {call_id: _unused(call_id, used) for call_id in ids}
+        is_same = all(old == new for old, new in names.items())
+        yield turn if is_same else Turn(turn.role, [_renamed(part, names) for part in turn.parts], turn.state)
+
+
+def _unused(call_id: str, used: set[str]) -> str:
+    """Return the id, or one like it that is not used yet; and note that it is used."""
+    found, number = call_id, 1
+    while found in used:
+        number += 1
+        found = f"{call_id}_{number}"
+    used.add(found)
+    return found
+
+
+def _renamed(part: Part, names: Mapping[str, str]) -> Part:
+    return {**part, "id": names.get(part["id"], part["id"])} if part.get("id") else part
 
 
 def _ids(parts: Iterable[Part]) -> set[str]:

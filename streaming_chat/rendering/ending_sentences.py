@@ -30,6 +30,9 @@ _EMPTY, _REASONING_ONLY = (ERRORS[code][0] for code in ("empty", "reasoning_only
 # By status, and error code or else end reason.
 _OUTCOMES: dict[tuple[str, str], Outcome] = {
     (Status.STREAMING, ""): Outcome(gettext_lazy("Being written…"), gettext_lazy("The reply is being written.")),
+    (Status.WAITING, ""): Outcome(
+        gettext_lazy("Waiting for an answer…"), gettext_lazy("The reply waits for a tool call to be answered.")
+    ),
     (Status.COMPLETED, "stop"): Outcome("", gettext_lazy("The model finished the reply.")),
     (Status.COMPLETED, "length"): Outcome(_CUT_OFF, gettext_lazy("The reply was cut off at the model's token limit.")),
     (Status.COMPLETED, "length_cap"): Outcome(
@@ -37,6 +40,14 @@ _OUTCOMES: dict[tuple[str, str], Outcome] = {
     ),
     (Status.COMPLETED, "content_filter"): Outcome(_FILTERED, _FILTERED),
     (Status.COMPLETED, "tool_calls"): Outcome(_TOOL_CALL, _TOOL_CALL),
+    (Status.COMPLETED, "max_steps"): Outcome(
+        gettext_lazy("This reply ended because the model called tools too many times."),
+        gettext_lazy("The reply ended at this site's limit of steps with tool calls."),
+    ),
+    (Status.STOPPED, "approval_expired"): Outcome(
+        gettext_lazy("This reply ended because nobody answered in time."),
+        gettext_lazy("The reply ended because nobody answered its tool calls in time."),
+    ),
     (Status.STOPPED, "user"): Outcome(gettext_lazy("Stopped"), gettext_lazy("The owner stopped the reply.")),
     (Status.STOPPED, "staff"): Outcome(
         gettext_lazy("This reply was stopped by the staff of this site."), gettext_lazy("Staff stopped the reply.")

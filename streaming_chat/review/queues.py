@@ -13,8 +13,9 @@ from django.utils.translation import pgettext_lazy
 
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
-from streaming_chat.models import Conversation, Review, ReviewState, Status
+from streaming_chat.models import Conversation, Review, ReviewState
 from streaming_chat.models.reviews import SAMPLE_NUMBERS
+from streaming_chat.protocol import endings
 
 # After this time without a change, another reviewer may take the conversation.
 TAKE_TIMEOUT = timedelta(minutes=30)
@@ -55,7 +56,7 @@ def without_released(rows: QuerySet[Conversation], by: Any) -> QuerySet[Conversa
 
 
 def _in_queue(rows: QuerySet[Conversation], queue: str) -> QuerySet[Conversation]:
-    rows = rows.filter(deleted_at=None, erased_at=None, message_count__gt=0).exclude(last_status=Status.STREAMING)
+    rows = rows.filter(deleted_at=None, erased_at=None, message_count__gt=0).exclude(last_status__in=endings.LIVE)
     if queue == Queue.ATTENTION:
         return rows.filter(needs_attention=True)
     if queue == Queue.SAMPLE:

@@ -18,13 +18,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NamedTuple, Self, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
-from django.core.signals import request_finished
-from django.db import close_old_connections
+from django.core.serializers.json import DjangoJSONEncoder
 from django.test.utils import TestContextDecorator, override_settings
 
 from streaming_chat.engine import outages
+from streaming_chat.engine.follower import follower
 from streaming_chat.engine.runner import runner
 from streaming_chat.engine.writer import writer
 from streaming_chat.exceptions import ProviderError
@@ -33,6 +33,17 @@ from streaming_chat.providers import get_provider
 from streaming_chat.providers.base import Prompt, Provider, ProviderOptions, ProviderStream, Turn, Usage
 
 from .conformance import Exchange, ProviderConformance
+from .streams import (
+    Frame,
+    Streamed,
+    answer_calls,
+    aread_stream,
+    aread_until_waiting,
+    leave_stream,
+    read_stream,
+    read_until_waiting,
+)
+from .tools import ToolOutcome, acall_tool, call_tool, toolbox
 
 __all__ = [
     "Exchange",
@@ -43,10 +54,16 @@ __all__ = [
     "ScriptedCall",
     "ScriptedProvider",
     "Streamed",
+    "ToolOutcome",
     "Turn",
+    "acall_tool",
+    "answer_calls",
     "aread_stream",
+    "aread_until_waiting",
+    "call_tool",
     "leave_stream",
     "read_stream",
+    "read_until_waiting",
     "scripted_provider",
     "wait_until_saved",
 ]
@@ -99,15 +116,16 @@ class Gate:
 class Script:
     """One reply of a model.
 
-    deltas: the text, piece by piece; a string is one piece. reasoning: pieces before it. tool_calls: (name, arguments as
-    JSON text) pairs after it. error: a code of streaming_chat.exceptions.ERRORS, with which the provider fails after all
-    that; a retryable one before the first piece is retried. pause: seconds before each delta. gates: number of a delta ->
-    the gate before it; len(deltas) is before the end. end_reason: stop, length, content_filter or tool_calls.
+    deltas: the text, piece by piece; a string is one piece. reasoning: pieces before it. tool_calls: (name, arguments)
+    pairs after it; the arguments are an object, or JSON text, valid or not. error: a code of
+    streaming_chat.exceptions.ERRORS, with which the provider fails after all that; a retryable one before the first piece
+    is retried. pause: seconds before each delta. gates: number of a delta -> the gate before it; len(deltas) is before the
+    end. end_reason: stop, length, content_filter or tool_calls.
     """
 
     deltas: str | Sequence[str] = field(default=("Hello", ", ", "world"), kw_only=False)
     reasoning: Sequence[str] = ()
-    tool_calls: Sequence[tuple[str, str]] = ()
+    tool_calls: Sequence[tuple[str, Mapping[str, Any] | str]] = ()
     error: str = ""
     retryable: bool = False
     retry_after: float | None = None
@@ -200,7 +218,8 @@ class _ScriptedStream(ProviderStream):
             yield [Event(TEXT, piece)]
         await self._hold(len(script.pieces))
         for number, (name, arguments) in enumerate(script.tool_calls):
-            call = {"id": f"call_{number}", "name": name, "arguments": arguments, "complete": True}
+            text = arguments if isinstance(arguments, str) else json.dumps(arguments, cls=DjangoJSONEncoder)
+            call = {"id": f"call_{number}", "name": name, "arguments": text, "complete": True}
             yield [Event(TOOL_CALL, call)]
         self.request_id = script.request_id
         if script.error:
@@ -225,13 +244,24 @@ class scripted_provider(TestContextDecorator):  # noqa: N801  (used like overrid
 
     A context manager, which gives the ScriptedProvider; a decorator of a method, which gets it as `provider`; a decorator
     of a TestCase, whose tests get a new one each as `self.provider`. scripts, default: as in ScriptedProvider.
-    settings: further STREAMING_CHAT_* settings, or any others.
+    tools: names of toolboxes in STREAMING_CHAT_TOOLS, whose tools the model has. results: by the name of a tool, what it
+    returns, or raises, in place of being called; a tool of that name need not exist. With one of both, a test must not be
+    inside a transaction: ValueError. settings: further STREAMING_CHAT_* settings, or any others.
     """
 
-    def __init__(self, *scripts: Script, default: Script | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *scripts: Script,
+        default: Script | None = None,
+        tools: Sequence[str] = (),
+        results: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(attr_name="provider", kwarg_name="provider")
         self._scripts = scripts
         self._default = default
+        self._tools = tools
+        self._results = results or {}
         self._settings = settings
 
     def enable(self) -> ScriptedProvider:
@@ -244,6 +274,8 @@ class scripted_provider(TestContextDecorator):  # noqa: N801  (used like overrid
             # It would be asked, too, and take a script.
             "STREAMING_CHAT_TITLE_MODEL": "",
         }
+        if self._tools or self._results:
+            chosen |= toolbox.begin(MODEL, self._tools, self._results)
         self._override = override_settings(**{**chosen, **self._settings})
         self._override.enable()
         # Of an earlier test, whose model would be asked last.
@@ -253,72 +285,12 @@ class scripted_provider(TestContextDecorator):  # noqa: N801  (used like overrid
     def disable(self) -> None:
         """End."""
         self._override.disable()
-
-
-class Frame(NamedTuple):
-    """One SSE message. event: "" when it has no name. data: parsed JSON, or the text where it is none ("[DONE]")."""
-
-    id: str
-    event: str
-    data: Any
-
-
-class Streamed:
-    """A stream in the simple format, read to its end. body: its bytes. frames: its SSE messages."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.frames = [_frame(block) for block in body.decode().split("\n\n") if block.strip(":\n")]
-
-    @property
-    def text(self) -> str:
-        """The reply's text: what the plainest reader shows."""
-        return "".join(frame.data["text"] for frame in self.frames if isinstance(frame.data, dict))
-
-    @property
-    def start(self) -> dict[str, Any]:
-        """The data of the `start` event: message, user_message, conversation, model. KeyError without one."""
-        return self._data("start")
-
-    @property
-    def end(self) -> dict[str, Any]:
-        """The data of the ending: status, end_reason, usage, … KeyError for a stream that was cut."""
-        return self._data("done", "stopped", "interrupted", "failed")
-
-    def _data(self, *names: str) -> dict[str, Any]:
-        for frame in self.frames:
-            if frame.event in names:
-                return frame.data
-        raise KeyError(f"a frame named {' or '.join(names)} was wanted, got {[frame.event for frame in self.frames]}.")
-
-
-def read_stream(response: Any) -> Streamed:
-    """Read the response of Django's test client to its end."""
-    return Streamed(b"".join(response.streaming_content))
-
-
-async def aread_stream(response: Any) -> Streamed:
-    """Read the response of Django's AsyncClient to its end."""
-    return Streamed(b"".join([part async for part in response.streaming_content]))
-
-
-def leave_stream(response: Any) -> None:
-    """Close the response of Django's test client before its end, as a server does whose client has left.
-
-    Its own close() would close the connection that a TestCase's transaction is on: the client wraps the content in a
-    generator which connects that receiver of request_finished again.
-    """
-    wrapper = getattr(response._iterator, "close", None)
-    response._resource_closers = [close for close in response._resource_closers if close != wrapper]
-    request_finished.disconnect(close_old_connections)
-    try:
-        response.close()
-    finally:
-        request_finished.connect(close_old_connections)
+        if self._tools or self._results:
+            toolbox.end()
 
 
 def wait_until_saved(seconds: float = _PATIENCE_SECONDS) -> None:
-    """Return once every reply of this process has ended and is saved, and close the writer's connection.
+    """Return once every reply of this process has ended, or waits, and is saved; and close the threads' connections.
 
     For the end of a TransactionTestCase's tests: an open connection keeps the test database from being dropped.
     Raises AssertionError after so many seconds.
@@ -331,12 +303,5 @@ def wait_until_saved(seconds: float = _PATIENCE_SECONDS) -> None:
         runs[0].ended.wait(0.05)
     if not writer.wait_until_idle(max(deadline - time.monotonic(), 0)):
         raise AssertionError(f"the writer was not idle within {seconds} s.")
-
-
-def _frame(block: str) -> Frame:
-    fields = {"id": "", "event": "", "data": ""}
-    for line in block.split("\n"):
-        name, _colon, value = line.partition(": ")
-        fields[name] = value
-    data = fields["data"]
-    return Frame(fields["id"], fields["event"], json.loads(data) if data.startswith("{") else data)
+    if not follower.wait_until_idle(max(deadline - time.monotonic(), 0)):
+        raise AssertionError(f"a reply that waits was still read after {seconds} s: read it by read_until_waiting.")

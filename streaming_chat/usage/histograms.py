@@ -74,5 +74,7 @@ def add(one: Sequence[int], other: Sequence[int]) -> list[int]:
 
 # 0.1 to 51 s. By default, FIRST_EVENT_SECONDS is 60.
 FIRST_EVENT_MS = Scale(100, 37)
+# 10 ms to 69 s. By default, TOOL_SECONDS is 30.
+TOOL_MS = Scale(10, 52)
 # 2 to 512 tokens per second.
 TOKENS_PER_SECOND = Scale(2, 33)

@@ -19,7 +19,7 @@ from streaming_chat.protocol import endings
 from .days import ONE_DAY, created, replies_of, start_of
 
 # These cost nothing, or little if the model only reasoned, or it is not known yet.
-_WITHOUT_COST = (endings.FAILED, endings.STREAMING)
+_WITHOUT_COST = (endings.FAILED, *sorted(endings.LIVE))
 
 
 def count_owners(first: date, days: int = 1, owner_key: str = "") -> list[DailyOwnerUsage]:

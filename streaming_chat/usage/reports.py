@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.models import DailyUsage
 from streaming_chat.protocol import endings
@@ -20,6 +21,7 @@ from streaming_chat.protocol import endings
 from .days import today
 from .histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND, add
 from .rollups import count_day
+from .tools import ToolTotals, tool_totals
 
 # Today, and yesterday until the nightly roll-up has run.
 LIVE_DAYS = 2
@@ -56,7 +58,7 @@ class Totals:
         """Add a row of DailyUsage."""
         self.statuses[row.status] += row.replies
         # Failed replies cost nothing, or little if the model only reasoned, and live ones are not known yet.
-        if row.status not in {endings.FAILED, endings.STREAMING}:
+        if row.status not in {endings.FAILED, *endings.LIVE}:
             self.uncosted += row.uncosted
         for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(row, name))
@@ -116,6 +118,7 @@ class Report:
     """What the page shows.
 
     models: all models, also if the report is about one. errors: (code, provider, count). missing: days without counts.
+    tools: of all models; none if the site has no tools.
     """
 
     days: dict[date, Totals]
@@ -124,20 +127,25 @@ class Report:
     errors: list[tuple[str, str, int]]
     models: list[str]
     missing: list[date]
+    tools: list[ToolTotals] = field(default_factory=list)
 
     @classmethod
     def of_last(cls, days: int, model: str = "") -> Report:
         """Return the numbers of the last days (UTC), including today, of one model or of all.
 
-        At most 5 queries, however many messages there are.
+        At most 9 queries, however many messages there are.
         """
         last = today()
         dates = [last - timedelta(number) for number in reversed(range(days))]
         report = cls({day: Totals() for day in dates}, Totals(), [], [], [], [])
-        report._read(report._rows(last), model)
+        live: list[date] = []
+        report._read(report._rows(last, live), model)
+        if conf.STREAMING_CHAT_TOOLS:
+            report.tools = tool_totals(dates[0], last, live)
         return report
 
-    def _rows(self, last: date) -> Iterator[Any]:
+    def _rows(self, last: date, live: list[date]) -> Iterator[Any]:
+        """Yield the counts. live: gets the days that are counted now."""
         usage = DailyUsage.objects.using(live_database()).filter(day__gte=min(self.days), day__lt=last)
         counted = set()
         # Named tuples, not models, which took twice as long for 90 days with 24 rows each.
@@ -149,6 +157,7 @@ class Report:
         for day in missing[-LIVE_DAYS:]:
             if last - day < timedelta(LIVE_DAYS):
                 missing.remove(day)
+                live.append(day)
                 yield from count_day(day)
         self.missing = missing
 

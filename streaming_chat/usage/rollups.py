@@ -1,4 +1,4 @@
-"""Counts the replies of a day, and saves the counts of days that are over.
+"""Counts the replies and the tool calls of a day, and saves the counts of days that are over.
 
 A reply and its feedback belong to the day (UTC) on which the reply started. One query counts a day, another its feedback.
 Both use the index on (status, created_at), so they read only that day's messages.
@@ -20,12 +20,13 @@ from django.db.models.functions import Cast, Coalesce, Concat
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
 from streaming_chat.db.transactions import write_transaction
-from streaming_chat.models import DailyOwnerUsage, DailyUsage, Feedback, Message, ModelTitle, Status
+from streaming_chat.models import DailyOwnerUsage, DailyToolUsage, DailyUsage, Feedback, Message, ModelTitle, Status
 from streaming_chat.providers import split_model, wildcards
 
 from .days import ONE_DAY, created, replies_of, today
 from .histograms import FIRST_EVENT_MS, TOKENS_PER_SECOND
 from .owner_counts import count_owners
+from .tools import count_tools
 
 # Replies are rated days after they were written, and a reply that starts before midnight may end after it.
 RECOUNTED_DAYS = 7
@@ -191,6 +192,9 @@ def _replace(day: date, rows: list[DailyUsage]) -> None:
     usage, of_owners = _usage(), _usage_of_owners()
     usage.filter(day=day)._raw_delete(usage.db)
     usage.bulk_create(rows)
+    of_tools = DailyToolUsage.objects.using(usage.db)
+    of_tools.filter(day=day)._raw_delete(usage.db)
+    of_tools.bulk_create(count_tools(day, day + ONE_DAY))
     of_owners.filter(day=day)._raw_delete(usage.db)
     # Counted here, so that an owner who has just been erased does not come back.
     of_owners.bulk_create(count_owners(day) if day >= _owners_since() else [])

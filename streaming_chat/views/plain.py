@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.permissions import get_permissions, may_create_tokens
+from streaming_chat.accounts.permissions import get_permissions, may_answer, may_create_tokens
 from streaming_chat.chats.branches import Page as MessagePage
 from streaming_chat.chats.branches import branch_page
 from streaming_chat.chats.send_request import SendRequest
@@ -33,7 +33,7 @@ from streaming_chat.db.alias import live_database
 from streaming_chat.db.leases import lease_judge
 from streaming_chat.exceptions import APIError, error_text
 from streaming_chat.models import Conversation, Message
-from streaming_chat.protocol.storable_text import storable
+from streaming_chat.protocol import endings
 from streaming_chat.providers import default_model
 from streaming_chat.providers.model_options import label_of
 
@@ -41,9 +41,11 @@ from .api import parsing
 from .api.available_models import offered_models
 from .api.lookups import find_reply
 from .api.replies import begin_reply, grace_seconds, output_of
-from .api.reply_answers import ReplyAnswer
+from .api.reply_answers import ReplyAnswer, answer_with_reply, owner_access, start_run
 from .api.responses import api_error_from, keep_token, private
 from .api.streaming import reply_view
+from .plain_calls import AnswerForm, take_answer
+from .plain_draft import Draft
 from .plain_turns import turns_of
 from .work_shares import MeasuredWork, charged_to
 
@@ -69,47 +71,19 @@ _API_ERRORS: dict[str, Promise] = {
 }
 
 
-@dataclass(frozen=True, repr=False)
-class Draft:
-    """The fields of the form. Its repr is the default one: no text in logs and error pages.
-
-    again: the reply that a button continues or asks for again, in place of a text. continues: which of the two.
-    """
-
-    content: str = ""
-    model: str = ""
-    parent: str = ""
-    client_id: str = ""
-    again: str = ""
-    continues: bool = False
-
-    @classmethod
-    def from_post(cls, request: HttpRequest) -> Draft:
-        """Return what was posted. A form ends its lines with CRLF."""
-        posted = {name: storable(request.POST.get(name, "")) for name in ("content", "model", "parent", "client_id")}
-        posted["content"] = posted["content"].replace("\r\n", "\n")
-        continued = request.POST.get("continue", "")
-        again = storable(continued or request.POST.get("regenerate", ""))
-        return cls(**posted, again=again, continues=bool(continued))
-
-    @property
-    def filled(self) -> dict[str, str]:
-        """The fields that are not empty, and the text in any case but for a button."""
-        if self.again:
-            return {"again": self.again} | ({"client_id": self.client_id} if self.client_id else {})
-        others = {name: getattr(self, name) for name in ("model", "parent", "client_id")}
-        return {"content": self.content} | {name: value for name, value in others.items() if value}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What one page shows. owner: None to show nothing of the database. address: where its form posts."""
+    """What one page shows. owner: None to show nothing of the database. address: where its form posts.
+
+    answer: what was posted about a tool call, after an error.
+    """
 
     draft: Draft
     address: str
     owner: Owner | None = None
     conversation: Conversation | None = None
     error: APIError | None = None
+    answer: AnswerForm | None = None
 
 
 def with_form(page: Callable[..., HttpResponse]) -> Callable[..., Any]:
@@ -132,10 +106,12 @@ def plain_page(request: HttpRequest, owner: Owner, conversation: Conversation | 
     return _render(request, Page(draft=Draft(), address=address, owner=owner, conversation=conversation))
 
 
-def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> ReplyAnswer:
+def _send(request: HttpRequest, conversation_id: uuid.UUID | None = None) -> ReplyAnswer | HttpResponse:
     with MeasuredWork() as work:
         require_form(request)
         owner = work.authenticate(request)
+        if form := AnswerForm.from_post(request):
+            return _answer_call(request, owner, form)
         return _begin_reply(request, owner, conversation_id)
 
 
@@ -155,7 +131,20 @@ def _begin_reply(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID 
         options |= {"regenerate": reply.pk, "continues": draft.continues, "conversation_id": reply.conversation_id}
         options["output"] = output_of(reply)
     send_request = SendRequest.from_body(body, **options)
-    answer = begin_reply(request, owner, send_request)
+    return _until_ending(begin_reply(request, owner, send_request))
+
+
+def _answer_call(request: HttpRequest, owner: Owner, form: AnswerForm) -> ReplyAnswer | HttpResponse:
+    reply, order = take_answer(request, owner, form)
+    if order is None:
+        return _redirect(reply.pk, False)
+    # At once: whatever fails from here on, the reply must not be left without its run.
+    run = start_run(request, order)
+    return _until_ending(answer_with_reply(reply.pk, run, owner_access(request, owner)))
+
+
+def _until_ending(answer: ReplyAnswer) -> ReplyAnswer:
+    """Return the answer that redirects to the reply once it has ended, or waits."""
     lease_judge.database_answered()
     answer.timeout = _ENDING_TIMEOUT
     # Not a closure over `answer`: a cycle would keep the whole prompt until the garbage collector runs.
@@ -197,7 +186,8 @@ def _show_error(request: HttpRequest, error: Exception, url: dict[str, Any]) -> 
     if owner is not None and "conversation_id" in url:
         conversation = _conversations(owner).filter(pk=url["conversation_id"]).first()
     draft = Draft() if is_unread else Draft.from_post(request)
-    page = Page(draft=draft, address=address, owner=owner, conversation=conversation, error=api_error)
+    answer = None if is_unread else AnswerForm.from_post(request)
+    page = Page(draft=draft, address=address, owner=owner, conversation=conversation, error=api_error, answer=answer)
     return charged_to(owner.key if owner else "", _render)(request, page)
 
 
@@ -230,7 +220,7 @@ def _context(request: HttpRequest, page: Page) -> dict[str, Any]:
     conversation = page.conversation
     shown = _shown(request, conversation) if conversation else MessagePage([], None)
     turns = turns_of(shown.messages, request.GET.get("format", ""))
-    is_live = any(turn.message.is_live for turn in turns)
+    is_written = any(turn.message.status == endings.STREAMING for turn in turns)
     recent = _conversations(page.owner).order_by("-last_activity", "-id")[:_CONVERSATIONS] if page.owner else []
     return {
         "conversation": conversation,
@@ -238,8 +228,17 @@ def _context(request: HttpRequest, page: Page) -> dict[str, Any]:
         "turns": turns,
         "earlier": shown.following,
         # Not with an error: reloading would remove the text from the form.
-        "refresh": _refresh(request, turns[-1].message) if is_live and page.error is None else "",
+        "refresh": _refresh(request, turns[-1].message) if is_written and page.error is None else "",
+        "is_waiting": any(turn.is_waiting for turn in turns),
+        "may_answer": _may_answer(request, page),
+        "answer": page.answer,
     }
+
+
+def _may_answer(request: HttpRequest, page: Page) -> bool:
+    if page.owner is None or page.conversation is None:
+        return False
+    return may_answer(request, page.owner, page.conversation)
 
 
 def _form_context(request: HttpRequest, page: Page) -> dict[str, Any]:
@@ -287,6 +286,8 @@ def _shown(request: HttpRequest, conversation: Conversation) -> MessagePage:
 
 def _in_words(error: APIError, draft: Draft) -> str:
     fields = error.fields or {}
+    if "answers" in fields:
+        return fields["answers"]
     if "content" in fields:
         return fields["content"] if draft.content.strip() else _("Write a message first.")
     if "model" in fields:

@@ -18,15 +18,17 @@ from streaming_chat.rendering.ending_sentences import describe_to_owner
 from streaming_chat.rendering.markdown_html import MarkdownBudget, plain
 
 from .api.serializers import received_events
+from .plain_calls import Call, ReplyCalls
 
 
 @dataclass(frozen=True, repr=False)
 class Part:
-    """A piece of a message. label: its kind in words, "" for text. is_unformatted: see Formatted."""
+    """A piece of a message. label: its kind in words, "" for text. is_unformatted: see Formatted. call: of a tool call."""
 
     html: SafeString
     label: str = ""
     is_unformatted: bool = False
+    call: Call | None = None
 
 
 class Source(NamedTuple):
@@ -52,6 +54,11 @@ class Turn:
         return label_of(self.message.model) if self.message.model else ""
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for answers to tool calls."""
+        return self.message.status == endings.WAITING
+
+    @property
     def is_unformatted(self) -> bool:
         """Whether some of its text is plain, because the messages before it have used the page's budget."""
         return any(part.is_unformatted for part in self.parts)
@@ -64,23 +71,24 @@ class Turn:
         return message.is_reply and is_bad and not message.can_continue
 
 
-def turns_of(messages: list[Message], first: str = "") -> list[Turn]:
+def turns_of(messages: list[Message], first: str = "", *, is_shared: bool = False) -> list[Turn]:
     """Return messages as the page shows them.
 
-    first: the id of the message that is formatted before the others, which follow from the newest on, as far as the page's
-    budget goes.
+    is_shared: to others than the owner, who see no results of tools. first: the id of the message that is formatted before
+    the others, which follow from the newest on, as far as the page's budget goes.
     """
     budget = MarkdownBudget()
     newest_first = reversed(messages)
     in_turn = sorted(newest_first, key=lambda message: str(message.pk) != first)
-    turns = {message.pk: _turn(message, budget) for message in in_turn}
+    turns = {message.pk: _turn(message, budget, is_shared=is_shared) for message in in_turn}
     return [turns[message.pk] for message in messages]
 
 
-def _turn(message: Message, budget: MarkdownBudget) -> Turn:
+def _turn(message: Message, budget: MarkdownBudget, *, is_shared: bool) -> Turn:
     received = _received(message)
+    calls = ReplyCalls(message, received, is_shared=is_shared)
     # Users do not write Markdown.
-    parts = _parts(received, budget if message.is_reply else None)
+    parts = _parts(received, budget if message.is_reply else None, calls)
     sources = [_source(payload) for payload in events.distinct_sources(received)]
     return Turn(message, list(parts), sources, describe_to_owner(message))
 
@@ -97,7 +105,7 @@ def _received(message: Message) -> list[Event]:
     return received_events(message)
 
 
-def _parts(received: Iterable[Event], budget: MarkdownBudget | None) -> Iterator[Part]:
+def _parts(received: Iterable[Event], budget: MarkdownBudget | None, calls: ReplyCalls) -> Iterator[Part]:
     """Yield the parts of a message. budget: None for text that is not Markdown."""
     for kind, payload in events.merge(received):
         if kind == events.TEXT:
@@ -106,5 +114,5 @@ def _parts(received: Iterable[Event], budget: MarkdownBudget | None) -> Iterator
         elif kind == events.REASONING:
             yield Part(plain(payload), _("Reasoning"))
         elif kind == events.TOOL_CALL:
-            label = _("Tool call: {name}").format(name=payload.get("name", ""))
-            yield Part(plain(str(payload.get("arguments", ""))), label)
+            call = calls.describe(payload)
+            yield Part(plain(call.arguments), _("Tool call: {name}").format(name=call.name), call=call)

@@ -55,7 +55,7 @@ def _show(request: HttpRequest, token: str) -> HttpResponse:
     page = _page(request, conversation)
     context: dict[str, Any] = {
         "conversation": conversation,
-        "turns": turns_of(page.messages, request.GET.get("format", "")),
+        "turns": turns_of(page.messages, request.GET.get("format", ""), is_shared=True),
         "earlier": page.following,
     }
     return render(request, "streaming_chat/shared.html", context)

@@ -83,8 +83,9 @@ class UsedModelsTests(TestCase):
 
     def test_only_the_index_is_read(self):
         if connection.vendor == "sqlite":
+            named = {"table": Message._meta.db_table, "column": "model", "known_by": "model", "most": 200}
             with connection.cursor() as cursor:
-                cursor.execute(f"EXPLAIN QUERY PLAN {used._STATEMENT.format(table=Message._meta.db_table, most=200)}")
+                cursor.execute(f"EXPLAIN QUERY PLAN {used._STATEMENT.format(**named)}")
                 steps = [row[-1] for row in cursor.fetchall() if "streaming_chat_message" in row[-1]]
 
             assert len(steps) == 2

@@ -5,7 +5,7 @@ shown, changed or recorded. A new address or action must be entered here; permis
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models, transaction
+from django.db.models.functions import Now
 from django.test import Client, RequestFactory, TestCase, override_settings
 from django.urls import reverse
 
@@ -39,13 +40,25 @@ from streaming_chat.models import (
     ReviewNotes,
     SearchEntry,
     ShareLink,
+    ToolCall,
+    ToolList,
     Verdict,
 )
 from streaming_chat.privacy.audit import record
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import entries
 from streaming_chat.usage import used_models
-from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_token, make_user
+from tests.factories import (
+    make_call,
+    make_conversation,
+    make_live,
+    make_message,
+    make_reply,
+    make_staff,
+    make_token,
+    make_user,
+    make_waiting,
+)
 from tests.routes import routes
 
 APP = "admin/streaming_chat/"
@@ -59,6 +72,7 @@ REDACT = SEE | {"redact_transcript"}
 REDACT_PASSAGES = READ | REDACT
 STOP = SEE | {"stop_reply"}
 REVOKE_LINK = SEE | {"revoke_link"}
+ANSWER = READ | {"answer_tool_call"}
 BLOCK = SEE | {"block_owner"}
 EXPORT_OWNER = READ | {"export_owner"}
 ERASE_OWNER = SEE | {"erase_owner"}
@@ -70,7 +84,19 @@ NOBODY = frozenset({"no such permission"})
 # Nothing of the app's own: deleting a user, see OwnersDeletionTests.
 DELETE_OWNER = frozenset({"delete_conversation", "delete_message"})
 OF_OWNERS = BLOCK | EXPORT_OWNER | ERASE_OWNER
-OURS = REVIEW | EXPORT | REDACT | STOP | REVOKE_LINK | OF_OWNERS | AUDIT | SEE_TOKENS | CREATE_TOKEN | REVOKE_TOKEN
+OURS = (
+    REVIEW
+    | EXPORT
+    | REDACT
+    | STOP
+    | REVOKE_LINK
+    | ANSWER
+    | OF_OWNERS
+    | AUDIT
+    | SEE_TOKENS
+    | CREATE_TOKEN
+    | REVOKE_TOKEN
+)
 
 LIST = "conversation/"
 ROW = "conversation/<path:object_id>/"
@@ -89,6 +115,7 @@ REVOKE = "accesstoken/<path:object_id>/delete/"
 OWNERS = "conversation/owners/"
 OWNER = "conversation/owner/<owner_key:owner_key>/"
 REVOKE_ROW = "sharelink/<uuid:link>/revoke/"
+ANSWER_ROW = "toolcall/<int:call>/answer/"
 ACTIONS = {
     "conversation": {"mark_done", "assign_to_me", "reopen_reviews", "export_jsonl", "export_csv"},
     "message": set(),
@@ -96,6 +123,8 @@ ACTIONS = {
     "sharelink": set(),
     "accessrecord": set(),
     "accesstoken": set(),
+    "toollist": set(),
+    "toolcall": set(),
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -103,13 +132,15 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CANARIES = {
     name: f"canary{name}"
     for name in (
-        *("title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "live"),
-        *("comment", "notes", "label", "correction", "terms"),
+        *("title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "output", "beyond", "live"),
+        *("comment", "notes", "label", "correction", "terms", "invented", "allowed", "reason", "waiting"),
     )
 }
 # The reason of a block. Staff have written it, so it is no canary: users who may block see it without reading texts.
 WHY = "Sends the same words all day"
-SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "beyond", "comment"}
+SPOKEN = {"title", "prompt", "metadata", "question", "answer", "reasoning", "tool", "output", "beyond", "comment"}
+# What a person has said to a tool call, and how a model has called what is no tool.
+CALLED = {"allowed", "reason", "invented"}
 
 
 @dataclass(frozen=True)
@@ -182,6 +213,8 @@ CASES = [
     Case("GET", LIST, SEE, 200, query="?review=done", shows={"title"}, reads=("list",)),
     Case("GET", LIST, SEE, 200, query="?from=2020-01-01&deleted=0&model=demo:demo", shows={"title"}, reads=("list",)),
     Case("GET", LIST, SEE, 200, query="?from=x"),
+    Case("GET", LIST, SEE, 200, query="?tool=seek", shows={"title"}, reads=("list",)),
+    Case("GET", LIST, SEE, 200, query="?live=waiting", shows={"title"}, reads=("list",)),
     # Not a lookup in the table, whose metadata are text.
     Case("GET", LIST, SEE, 400, query="?metadata__page=x"),
     Case("POST", "conversation/find/", SEE, 302, form={"key": "page", "meta": CANARIES["metadata"]}),
@@ -210,15 +243,16 @@ CASES = [
     Case("POST", "conversation/search/", READ, 302, form={"q": "whistle"}),
     # A transcript.
     Case("GET", ROW, STAFF, 302),
-    Case("GET", CHANGE_ROW, SEE, 200, shows=SPOKEN, reads=("open",)),
+    Case("GET", CHANGE_ROW, SEE, 200, shows=SPOKEN | CALLED, reads=("open",)),
     Case("GET", CHANGE_ROW, SEE, 200, query="?message={question}", shows=SPOKEN, reads=("open",)),
     Case("GET", CHANGE_ROW, SEE, 200, of="live ", shows={"live"}, reads=("open",)),
+    Case("GET", CHANGE_ROW, SEE, 200, of="waiting ", shows={"waiting"}, reads=("open",)),
     Case("HEAD", CHANGE_ROW, SEE, 200, reads=("open",)),
     Case("GET", f"{ROW}history/", SEE, 200),
     Case("GET", "conversation/add/", NOBODY, 403),
     Case("GET", f"{ROW}delete/", NOBODY, 403),
     # A reply while it is written, here one that has ended: to who may, the other would go on.
-    Case("GET", f"{REPLY}events", READ, 200, shows={"answer", "reasoning", "tool"}, reads=("follow",)),
+    Case("GET", f"{REPLY}events", READ, 200, shows={"answer", "reasoning", "tool", "output"}, reads=("follow",)),
     Case("HEAD", f"{REPLY}events", READ, 200),
     Case("POST", f"{REPLY}stop/", STOP, 302),
     Case("POST", f"{REPLY}stop/", STOP, 302, of="live ", does=("stop",), changes=True),
@@ -241,8 +275,10 @@ CASES = [
     Case("POST", REDACT_IN, REDACT_PASSAGES, 200),
     Case("POST", REDACT_IN, REDACT_PASSAGES, 200, form=passages(preview="yes"), shows={"answer"}, reads=("open",)),
     Case("POST", REDACT_IN, REDACT_PASSAGES, 302, form=passages(**REDACTED), does=("redact_part",), changes=True),
-    Case("POST", EXPORT_ROW, EXPORT, 200, shows=SPOKEN, reads=("export",)),
-    Case("POST", EXPORT_ROW, EXPORT, 200, format="csv", shows={"title", "answer", "comment"}, reads=("export",)),
+    Case("POST", EXPORT_ROW, EXPORT, 200, shows=SPOKEN | CALLED, reads=("export",)),
+    Case(
+        "POST", EXPORT_ROW, EXPORT, 200, format="csv", shows={"title", "answer", "comment", "output"}, reads=("export",)
+    ),
     Case("POST", EXPORT_ROW, EXPORT, 200, format="markdown", shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_LIST, EXPORT, 200, shows=SPOKEN, reads=("export",)),
     Case("POST", EXPORT_LIST, EXPORT, 200, format="csv", words="whistle", shows={"answer"}, reads=("search", "export")),
@@ -251,6 +287,7 @@ CASES = [
     # The list of replies has no text, that of access records what was sought.
     Case("GET", "message/", SEE, 200),
     Case("GET", "message/", SEE, 200, words="{reply}"),
+    Case("GET", "message/", SEE, 200, query="?tool=seek&live=waiting"),
     Case("GET", "message/", SEE, 200, query="?from=2020-01-01&until=2020-01-01&model=demo:demo"),
     Case("POST", "message/find/", SEE, 302, form={"q": "{reply}"}),
     # The list of feedback has comments.
@@ -276,6 +313,15 @@ CASES = [
     Case("POST", "sharelink/find/", SEE, 302, form={"q": "{conversation}"}),
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, does=("revoke",), changes=True),
     Case("POST", REVOKE_ROW, REVOKE_LINK, 302, form={"transcript": "yes"}, does=("revoke",), changes=True),
+    # That of tool calls that wait has no text, and the page of one has its arguments. Another one waits besides.
+    Case("GET", "toolcall/", SEE, 200),
+    Case("GET", "toolcall/", SEE, 200, words="{waiting conversation}"),
+    Case("GET", "toolcall/", SEE, 400, query="?arguments=x"),
+    Case("POST", "toolcall/find/", SEE, 302, form={"q": "refund"}),
+    Case("GET", ANSWER_ROW, ANSWER, 200, shows={"waiting"}, reads=("open",)),
+    Case("HEAD", ANSWER_ROW, ANSWER, 200, reads=("open",)),
+    Case("POST", ANSWER_ROW, ANSWER, 302, form={"answer": "allow"}, does=("answer",), changes=True),
+    Case("POST", ANSWER_ROW, ANSWER, 302, form={"answer": "deny", "reason": "No"}, does=("answer",), changes=True),
     # Owners: the one who has said all this, and one who is blocked and has said nothing.
     Case("GET", OWNERS, SEE, 200),
     Case("GET", OWNERS, SEE, 200, query="?days=7"),
@@ -298,6 +344,10 @@ CASES = [
         does=("erase",),
         changes=True,
     ),
+    # Lists of tools are of servers, not of people.
+    Case("GET", "toollist/", SEE, 200),
+    Case("GET", "toollist/", SEE, 200, words="{conversation}"),
+    Case("POST", "toollist/find/", SEE, 302, form={"q": "{conversation}"}),
     Case("GET", "accessrecord/", AUDIT, 200, shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, words="curious", shows={"terms"}, reads=("list",)),
     Case("GET", "accessrecord/", AUDIT, 200, query="?owner_key=v:1", shows={"terms"}, reads=("list",)),
@@ -342,6 +392,8 @@ OFFERS = {
     ("feedback/", ""): {"with a comment": READ},
     ("accessrecord/", ""): {"/accessrecord/export/": AUDIT},
     ("sharelink/", ""): {"/revoke/": REVOKE_LINK},
+    ("toolcall/", ""): {"/answer/": ANSWER},
+    (CHANGE_ROW, "waiting "): {"/answer/": ANSWER, "/stop/": STOP},
     (OWNERS, ""): {WHY: BLOCK},
     (OWNER, ""): {"/block/": BLOCK, "/export/": EXPORT_OWNER, "/erase/": ERASE_OWNER},
     (OWNER, "blocked "): {WHY: BLOCK, "/unblock/": BLOCK},
@@ -413,6 +465,7 @@ def make_rows() -> dict[str, str]:
     """Plant a text of each kind. Returns what stands for `{name}` in addresses and forms."""
     # The names of models that other tests have used.
     used_models._read.cache_clear()
+    used_models._read_tools.cache_clear()
     owner = make_user("ana")
     conversation = make_conversation(
         owner,
@@ -427,12 +480,26 @@ def make_rows() -> dict[str, str]:
         parts=[
             {"kind": "reasoning", "text": CANARIES["reasoning"]},
             {"kind": "tool_call", "id": "1", "name": "seek", "arguments": CANARIES["tool"], "complete": True},
+            {"kind": "tool_result", "id": "1", "status": "ok", "output": CANARIES["output"], "ms": 5},
             {"kind": "text", "text": f"{CANARIES['answer']} whistle {CANARIES['beyond']}"},
         ],
-        cut_position=1 + len(CANARIES["reasoning"]) + 1 + len(CANARIES["answer"]) + len(" whistle"),
+        cut_position=1 + len(CANARIES["reasoning"]) + 2 + len(CANARIES["answer"]) + len(" whistle"),
         status="stopped",
         end_reason="user",
     )
+    said = {"approved": True, "arguments": f'{{"a": "{CANARIES["allowed"]}"}}', "reason": CANARIES["reason"]}
+    make_call(
+        reply,
+        "seek",
+        call_id="1",
+        arguments=CANARIES["tool"],
+        output=CANARIES["output"],
+        answer=said,
+        answered_at=Now(),
+        by=owner,
+    )
+    # There is no such tool.
+    make_call(reply, CANARIES["invented"], call_id="2", digest="", status="error", started_at=None)
     comment = f"{CANARIES['comment']} whistle"
     Feedback.objects.create(message=reply, value=-1, comment=comment, by=owner, owner_key=f"u:{owner.pk}")
     rita = make_user("rita")
@@ -449,7 +516,10 @@ def make_rows() -> dict[str, str]:
             by=rita,
         )
     ShareLink.objects.create(conversation=conversation, message=reply, token_digest="0" * 64)
+    ToolList.objects.create(server="https://tools.example/mcp", definitions="[]").conversations.add(conversation)
     live = make_live(make_conversation(owner, title=CANARIES["title"]), Event("text", CANARIES["live"]))
+    pending = make_conversation(owner, title=CANARIES["title"])
+    waiting, _other = make_waiting(pending, "refund", "refund", arguments=f'{{"a": "{CANARIES["waiting"]}"}}')
     finished = make_conversation(owner, title=CANARIES["title"], review_state="done")
     finished_reply = make_reply(finished, CANARIES["answer"])
     Review.objects.create(conversation=finished, version=1, done_by=rita, done_at=finished_reply.created_at)
@@ -466,6 +536,10 @@ def make_rows() -> dict[str, str]:
         "reply": str(reply.pk),
         "live conversation": str(live.conversation_id),
         "live reply": str(live.pk),
+        "call": str(waiting.pk),
+        "waiting conversation": str(pending.pk),
+        "waiting reply": str(waiting.message_id),
+        "waiting owner key": f"u:{owner.pk}",
         "finished conversation": str(finished.pk),
         "finished reply": str(finished_reply.pk),
         "finished": str(finished.pk),
@@ -510,6 +584,7 @@ def rows() -> list[Any]:
 TEXTS = {
     *(f"conversation.{name}" for name in ("title", "system_prompt", "metadata")),
     *("message.text", "message.parts", "replyevent.payload", "feedback.comment", "searchentry.words"),
+    *("toolcall.arguments", "toolcall.output", "toolcall.answer"),
     *(
         "review.notes",
         "reviewnotes.text",
@@ -548,6 +623,7 @@ class MatrixTestCase(TestCase):
     def path(self, route: str, *, of: str = "", form: str = "jsonl") -> str:
         conversation, reply = (self.ids[of + name] for name in ("conversation", "reply"))
         route = route.replace("<owner_key:owner_key>", self.ids[f"{of}owner key"])
+        route = route.replace("<int:call>", self.ids["call"])
         route = route.replace(REVOKE, f"accesstoken/{self.ids['token']}/delete/")
         route = re.sub(r"<path:object_id>|<uuid:(pk|object_id|conversation_id|link)>", conversation, route)
         return f"/{APP}{route}".replace("<uuid:message_id>", reply).replace("<str:form>", form)
@@ -573,9 +649,17 @@ class MatrixTests(MatrixTestCase):
         }
         for name, user in everybody.items():
             self.check(name, user, None)
+            self.check_wrong_methods(name, user, None)
 
     def test_staff_without_a_permission(self):
-        self.check("staff", make_holder("staff", STAFF), STAFF)
+        staff = make_holder("staff", STAFF)
+        self.check("staff", staff, STAFF)
+        self.check_wrong_methods("staff", staff, STAFF)
+
+    def test_exactly_what_is_needed(self):
+        for number, needs in enumerate({case.needs for case in CASES}):
+            cases = [case for case in CASES if case.needs == needs]
+            self.check(f"exactly {sorted(needs)}", make_holder(f"exactly {number}", needs), needs, cases)
 
     def test_each_permission_alone(self):
         self.check_each({name: frozenset({name}) for name in OURS} | {"every other": every_other()})
@@ -587,27 +671,34 @@ class MatrixTests(MatrixTestCase):
     def test_each_of_ours_besides_that_to_read(self):
         self.check_each({f"read, {name}": READ | {name} for name in OURS - READ})
 
-    def test_every_permission_but_one(self):
-        self.check_each({f"all but {name}": frozenset(permissions() - {name}) for name in OURS})
+    def test_every_permission_but_one_that_makes_a_difference(self):
+        for missing in sorted(OURS):
+            name, held = f"all but {missing}", frozenset(permissions() - {missing})
+            self.check(name, make_holder(name, held), held, [case for case in CASES if differs_by(missing, case)])
 
     def test_a_superuser(self):
-        self.check("root", get_user_model().objects.create_superuser("root"), frozenset(permissions()))
+        root = get_user_model().objects.create_superuser("root")
+        self.check("root", root, frozenset(permissions()))
+        self.check_wrong_methods("root", root, frozenset(permissions()))
 
     def check_each(self, columns: dict[str, frozenset[str]]) -> None:
         for name, held in sorted(columns.items()):
             self.check(name, make_holder(name, held), held)
 
-    def check(self, name: str, user: Any, held: frozenset[str] | None) -> None:
+    def check(self, name: str, user: Any, held: frozenset[str] | None, cases: Sequence[Case] = CASES) -> None:
         """Ask all of it. held: the permissions of one of the staff, None for anybody else."""
-        client = Client()
-        if user:
-            client.force_login(user)
-        for case in CASES:
+        client = client_of(user)
+        for case in cases:
             with self.subTest(who=name, request=str(case)):
                 if held is not None and case.needs <= held:
                     self.check_allowed(client, case, held)
                 else:
                     self.check_refused(client, case, held)
+        assert rows() == self.before
+
+    def check_wrong_methods(self, name: str, user: Any, held: frozenset[str] | None) -> None:
+        """Ask with every method that an address does not take, which does not depend on a permission."""
+        client = client_of(user)
         for method, route in wrong_methods():
             with self.subTest(who=name, method=method, route=route):
                 with observed() as seen:
@@ -797,7 +888,7 @@ class InferenceTests(MatrixTestCase):
     def test_filters_know_no_text(self):
         named = [
             *("status", "reason", "error", "live", "feedback", "model", "days", "review", "owned_by", "owner_key"),
-            *("commented", "conversation"),
+            *("commented", "conversation", "tool"),
             *("last_status__exact", "kind__exact", "last_activity__gte", "at__lt", "verdict", "label", "reviewer"),
         ]
         asked = [f"{path}?{name}=canarytitle" for path in self.lists() for name in named]
@@ -813,7 +904,9 @@ class InferenceTests(MatrixTestCase):
         self.check([f"{path}?{query}" for path in self.lists() for query in asked], expected={200, 302, 400})
 
     def test_a_conversations_pages_tell_nothing(self):
-        pages = [self.path(route, of=of) for route in (CHANGE_ROW, f"{ROW}history/") for of in ("", "live ")]
+        pages = [
+            self.path(route, of=of) for route in (CHANGE_ROW, f"{ROW}history/") for of in ("", "live ", "waiting ")
+        ]
         queries = ("", "?page=2", "?_to_field=title", "?_popup=1", "?_changelist_filters=q%3Dcanaryanswer")
 
         self.check([page + query for page in pages for query in queries], expected={200})
@@ -929,7 +1022,13 @@ def exchange_texts() -> None:
     for number, message in enumerate(Message.objects.exclude(text="").order_by("-pk")):
         parts = [{"kind": "text", "text": other}] if message.parts else []
         Message.objects.filter(pk=message.pk).update(text=f"{number}{other}", parts=parts)
-    ReplyEvent.objects.update(payload=other)
+    ReplyEvent.objects.filter(kind="text").update(payload=other)
+    for event in ReplyEvent.objects.filter(kind="tool_call"):
+        ReplyEvent.objects.filter(pk=event.pk).update(payload={**event.payload, "arguments": other})
+    ToolCall.objects.update(arguments=other, output=other)
+    ToolCall.objects.exclude(answer=None).update(answer={"approved": False, "reason": other})
+    # Names of no tool are a model's.
+    ToolCall.objects.filter(digest="").update(name=other)
     Feedback.objects.update(comment=other)
     Review.objects.update(notes=other)
     Verdict.objects.update(labels=[other])
@@ -960,6 +1059,19 @@ def wrong_methods() -> list[tuple[str, str]]:
     taken = {(case.method, case.route) for case in CASES}
     taken |= {("HEAD", route) for method, route in taken if method == "GET"}
     return [(method, route) for route in app_routes() for method in METHODS if (method, route) not in taken]
+
+
+def differs_by(permission: str, case: Case) -> bool:
+    """Return whether a permission decides if a case is allowed, or what its page offers."""
+    offers = OFFERS.get((case.route, case.of), {})
+    return permission in case.needs or any(permission in needs for needs in offers.values())
+
+
+def client_of(user: Any) -> Client:
+    client = Client()
+    if user:
+        client.force_login(user)
+    return client
 
 
 def make_holder(name: str, held: frozenset[str] | set[str], *, is_staff: bool = True) -> Any:

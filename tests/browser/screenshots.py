@@ -101,6 +101,14 @@ def sources(page: Page) -> None:
     chat.expect_end()
 
 
+def tool_call(page: Page) -> None:
+    """The question whether a tool may run, beside a call that has run."""
+    page.goto("/chat/")
+    page.locator("[data-part=text]").first.fill("Call find_passages, and change_name to the first name I told you.")
+    page.locator("[data-part=send]").click()
+    page.locator(".sc-answer").wait_for()
+
+
 def corner(page: Page) -> None:
     page.goto("/article/")
     page.locator("[data-part=launcher]").click()
@@ -258,6 +266,8 @@ SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "chat-reasoning": (reasoning, DESKTOP),
     "chat-models": (models, DESKTOP),
     "chat-sources": (sources, DESKTOP),
+    "chat-tool-call": (tool_call, DESKTOP),
+    "chat-tool-call-phone": (tool_call, PHONE | DARK),
     "corner": (corner, DESKTOP),
     "chat-markdown-dark": (markdown, DESKTOP | DARK),
     "corner-dark": (corner, DESKTOP | DARK),

@@ -5,7 +5,8 @@ token's secret in the session; STREAMING_CHAT_HEARTBEAT_SECONDS and STREAMING_CH
 MOUNT say where the site and the chat are; HASHED names the folder that collectstatic filled, under names with hashes.
 VISITOR_REPLIES=n lets visitors chat, each with so many replies a day. UNFOLD=1 puts django-unfold over the admin, and leaves
 the policy out: its pages have inline scripts. HOSTILE=1 names a model and a label as may
-do harm.
+do harm. TOOLS=1 gives the model Small the tools of tools.py; ONLY_STAFF=1 lets owners answer
+none of their calls.
 """
 
 import os
@@ -73,6 +74,11 @@ if "VISITOR_REPLIES" in os.environ:
         "BACKEND": "streaming_chat.quotas.database.DatabaseQuota",
         "OPTIONS": {"visitor_replies": int(os.environ["VISITOR_REPLIES"])},
     }
+if "TOOLS" in os.environ:
+    STREAMING_CHAT_TOOLS = {"shop": "tests.browser.tools.tools"}
+    STREAMING_CHAT_MODEL_OPTIONS["loopback:small"]["tools"] = ["shop"]
+if "ONLY_STAFF" in os.environ:
+    STREAMING_CHAT_PERMISSIONS = {"BACKEND": "tests.browser.tools.OnlyStaff"}
 if "HOSTILE" in os.environ:
     # A form would send a line break as another one.
     _NAME = "".join(" ".join(HOSTILE.values()).splitlines())

@@ -46,6 +46,17 @@ def search(page: Page) -> None:
     seek(page, "#search-terms", "invoice")
 
 
+def tool_call(page: Page) -> None:
+    """The page on which a call is answered. Staff may use the chat, too."""
+    page.goto("/chat/")
+    page.locator("[data-part=text]").first.fill("Call change_name.")
+    page.locator("[data-part=send]").click()
+    page.locator(".sc-answer").wait_for()
+    page.goto("/admin/streaming_chat/toolcall/")
+    page.get_by_role("link", name="Answer…").last.click()
+    page.locator(".answer-call").wait_for()
+
+
 def feedback(page: Page) -> None:
     page.goto("/admin/streaming_chat/feedback/")
 
@@ -88,6 +99,7 @@ STAFF_SHOTS: dict[str, tuple[Callable[[Page], None], dict]] = {
     "staff-transcript-phone": (transcript, PHONE),
     "staff-redaction": (redaction, WIDE),
     "staff-search": (search, WIDE),
+    "staff-tool-call": (tool_call, WIDE),
     "staff-feedback": (feedback, WIDE),
     "staff-feedback-phone": (feedback, PHONE),
     "staff-records": (records, WIDE),

@@ -77,8 +77,10 @@ def conversation(user) -> Conversation:
         conversation,
         parts=[
             {"kind": "reasoning", "text": "Let me **think**."},
+            {"kind": "step", "number": 1},
             {"kind": "text", "text": LONG},
             {"kind": "tool_call", "id": "c1", "name": "weather", "arguments": '{"city": "Lisbon"}', "complete": True},
+            {"kind": "tool_result", "id": "c1", "status": "error", "output": "There is no such city.", "ms": 5},
         ],
         reasoning_ms=1200,
     )

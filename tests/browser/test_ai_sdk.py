@@ -1,16 +1,23 @@
 """`Chat` of the AI SDK, as its versions are published, against the app in front of a loopback provider."""
 
 import json
+import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from django.conf import settings
+from django.test import override_settings
 
 from streaming_chat.chats.branches import branch
 from streaming_chat.models import Conversation, Message
 from tests.provider_server import Gate, Script
 from tests.servers import ServerTestCase, held, outcome, wait_until
+from tests.tools import shop
+from tests.tools.cases import SETTINGS
 
 from .bundles import node
 from .node import CLIENTS
@@ -324,6 +331,149 @@ class LoadTests(AISDKTestCase):
             assert [message["text"] for message in shown] == ["First", "One", "Second", "Again", "Third", "Next"]
 
         self.each(check)
+
+
+@override_settings(**SETTINGS)
+class ApprovalTests(AISDKTestCase):
+    """The client answers by itself as soon as it can: `sendAutomaticallyWhen` of the SDK."""
+
+    PAY = ("pay", '{"amount": 200}')
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        os.environ["SHOP_LEDGER"] = str(Path(folder) / "ledger")
+
+    def each(self, check: Any, *, automatic: str = "approvals", packages: Sequence[str] = ("ai6", "ai7")) -> None:
+        for package in packages:
+            with self.subTest(package), self.open_client(package, sdk=int(package.removeprefix("ai"))) as client:
+                client.do("open", id=CHAT, automatic=automatic)
+                check(client)
+            Conversation.objects.all().delete()
+            self.provider.clear()
+            Path(os.environ["SHOP_LEDGER"]).unlink(missing_ok=True)
+
+    def ask(self, client: Client, *calls: tuple[str, str], answer: str = "Paid.") -> dict[str, Any]:
+        """Send, and return what the tab shows as soon as the reply waits."""
+        self.provider.script(Script(["I pay."], tool_calls=calls), Script([answer]))
+        client.do("send", text="Pay")
+        return client.do("wait", status="ready", text="I pay.")["messages"][-1]
+
+    def reloaded(self, client: Client) -> dict[str, Any]:
+        """Return the last message of a page that is loaded again, which the SDK has found to be valid."""
+        return client.do("load", tab="loaded", id=CHAT)["messages"][-1]
+
+    def test_approve_and_deny(self):
+        def check(client):
+            for approved, state, text in ((True, "output-available", "Paid."), (False, "output-denied", "Then not.")):
+                shown = self.ask(client, self.PAY, answer=text)
+                [call] = _calls(shown)
+                assert call["state"] == "approval-requested"
+                assert len(shop.ledger()) == (not approved)
+
+                client.do("approve", id=call["approval"]["id"], approved=approved)
+                shown = client.do("wait", status="ready", text=f"I pay.\n\n{text}")["messages"][-1]
+                self.ended(shown["id"])
+                [call] = _calls(shown)
+
+                assert (call["state"], call["approval"]["approved"]) == (state, approved)
+                assert shown["metadata"]["status"] == "completed"
+                assert _calls(self.reloaded(client)) == _calls(shown)
+
+            # One request for each message, and one for each answer: the chat does not go on by itself.
+            assert len(self.provider.calls) == 4
+            assert len(shop.ledger()) == 1
+
+        self.each(check)
+
+    def test_approve_after_a_reload(self):
+        """Another tab has the stored messages, and the reply that waits from its stream."""
+
+        def check(client):
+            self.ask(client, self.PAY)
+            client.do("load", tab="two", id=CHAT, automatic="approvals")
+            client.do("resume", tab="two")
+            [call] = _calls(client.do("wait", tab="two", status="ready", text="I pay.")["messages"][-1])
+            client.do("approve", tab="two", id=call["approval"]["id"], approved=True)
+            shown = client.do("wait", tab="two", status="ready", text="I pay.\n\nPaid.")
+
+            assert [message["role"] for message in shown["messages"]] == ["user", "assistant"]
+            assert len(shop.ledger()) == 1
+            self.ended(shown["messages"][-1]["id"])
+
+        self.each(check)
+
+    def test_a_tab_that_leaves_after_its_answer_comes_back(self):
+        """It gets the reply from the beginning, and shows nothing twice."""
+
+        def check(client):
+            gate = Gate()
+            self.provider.script(Script(["I pay."], tool_calls=[self.PAY]), Script(["Pa", "id."], gates={1: gate}))
+            with held(gate):
+                client.do("send", text="Pay")
+                [call] = _calls(client.do("wait", status="ready", text="I pay.")["messages"][-1])
+                client.do("approve", id=call["approval"]["id"], approved=True)
+                client.do("wait", text="I pay.\n\nPa")
+                client.do("stop")
+                client.do("follow")
+                client.do("wait", status="streaming", text="I pay.\n\nPa")
+                gate.open()
+                shown = client.do("wait", status="ready", text="I pay.\n\nPaid.")["messages"]
+            self.ended(shown[-1]["id"])
+
+            assert [message["role"] for message in shown] == ["user", "assistant"]
+            assert [call["state"] for call in _calls(shown[-1])] == ["output-available"]
+            assert len(shop.ledger()) == 1
+
+        self.each(check)
+
+    def test_two_calls_of_which_one_needs_no_approval(self):
+        def check(client):
+            shown = self.ask(client, ("weather", '{"city": "Köln"}'), self.PAY)
+            weather, pay = _calls(shown)
+            assert (weather["state"], pay["state"]) == ("output-available", "approval-requested")
+            client.do("approve", id=pay["approval"]["id"], approved=True)
+            shown = client.do("wait", status="ready", text="I pay.\n\nPaid.")["messages"][-1]
+            self.ended(shown["id"])
+
+            assert [call["state"] for call in _calls(shown)] == ["output-available", "output-available"]
+
+        self.each(check)
+
+    def test_stopped_while_it_waits(self):
+        """The client can go on: its chat has no call without a result."""
+
+        def check(client):
+            self.ask(client, self.PAY)
+            assert self.browser.post("ai/chat/chat%2F1/stop").status == 200
+            shown = self.reloaded(client)
+            assert [call["state"] for call in _calls(shown)] == ["output-error"]
+            client.do("send", tab="loaded", text="Next")
+            shown = client.do("wait", tab="loaded", status="ready", text="Paid.")["messages"][-1]
+
+            assert self.ended(shown["id"]).status == "completed"
+            assert shop.ledger() == []
+
+        self.each(check)
+
+    def test_a_tool_of_the_client(self):
+        def check(client):
+            shown = self.ask(client, ("locate", "{}"), answer="You are in Köln.")
+            [call] = _calls(shown)
+            assert call["state"] == "input-available"
+            client.do("output", tool="locate", call=call["toolCallId"], output={"city": "Köln"})
+            shown = client.do("wait", status="ready", text="I pay.\n\nYou are in Köln.")["messages"][-1]
+            self.ended(shown["id"])
+
+            # The model was asked twice: a chat that sends again by itself has nothing to send.
+            assert len(self.provider.calls) == 2
+            assert [part["type"] for part in self.reloaded(client)["others"]].count("dynamic-tool") == 1
+
+        self.each(check, automatic="outputs", packages=("ai5", "ai6", "ai7"))
+
+
+def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part for part in message["others"] if part["type"] == "dynamic-tool"]
 
 
 def _without_id(message: dict[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,31 @@ class TestPages:
             assert (darkness[0] < darkness[1]) == (scheme == "dark")
 
 
+class TestTools:
+    def test_the_demo_asks_before_it_changes_something(self, context, site):
+        page = context.new_page()
+        page.goto("/accounts/login/")
+        sign_in(page, site, "demo")
+        chat = ChatPage(page).open()
+        chat.button("Change my name.").click()
+        page.get_by_role("button", name="Allow", exact=True).click()
+        chat.expect_end()
+
+        expect(chat.reply()).to_contain_text("The name of the user is 'Ada Lovelace' now.")
+        chat.say("Find passages")
+        expect(chat.replies).to_have_count(2)
+        chat.expect_end()
+        expect(page.locator(".sc-call-state")).to_have_text(["Done", "Done"])
+
+    def test_a_visitor_has_no_name_to_change(self, context):
+        chat = ChatPage(context.new_page()).open()
+        chat.button("Change my name.").click()
+        chat.page.get_by_role("button", name="Allow", exact=True).click()
+        chat.expect_end()
+
+        expect(chat.page.locator(".sc-call-state")).to_have_text("Failed")
+
+
 class TestVisitor:
     def test_a_chat_in_the_corner_is_there_after_another_page(self, context):
         page = context.new_page()

@@ -33,7 +33,8 @@ STRAY = """(markup) => {
             || (name === "href" && !address.test(value)) || (name === "class" && !classes.test(value)));
     };
     const rendered = [...document.querySelectorAll(":is(.sc-prose, .scp-text, .sc-markdown) *")].filter(isStray);
-    const texts = ".sc-bubble, .sc-title, .sc-name, .sc-calls :is(summary, pre), option, .scp-title, bdi";
+    const calls = ".sc-calls :is(summary > *, p, pre), .scp-aside > summary, .scp-result";
+    const texts = `.sc-bubble, .sc-title, .sc-name, ${calls}, option, .scp-title, bdi`;
     // A search marks its words in titles and snippets.
     const found = ":is(.sc-name, .sc-snippet) > mark:not([id], [class], [style], :has(*))";
     const made = [...document.querySelectorAll(`:is(${texts}, .sc-snippet) *:not(${found})`)];
@@ -68,8 +69,10 @@ def conversation(user) -> Conversation:
     conversation = make_conversation(user, title=HOSTILE["image handler"])
     for text in HOSTILE.values():
         make_message(conversation, text)
-        call = {"kind": "tool_call", "id": "c1", "name": text, "arguments": text, "complete": True}
-        parts = [{"kind": "reasoning", "text": text}, {"kind": "text", "text": text}, call]
+        call = {"kind": "tool_call", "id": text, "name": text, "arguments": text, "complete": True}
+        result = {"kind": "tool_result", "id": text, "status": "ok", "output": text, "ms": 1}
+        begin = {"kind": "step", "number": 1}
+        parts = [begin, {"kind": "reasoning", "text": text}, {"kind": "text", "text": text}, call, result]
         reply = make_reply(conversation, parts=parts, parent=conversation.head, model=text[:100])
         Feedback.objects.create(message=reply, value=-1, comment=text, owner_key=conversation.owner_key)
     return conversation

@@ -27,11 +27,12 @@ from django.utils.http import urlencode
 from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, Route, expect
 
 import streaming_chat
-from streaming_chat.models import AccessToken, BlockedOwner, Conversation, Feedback, Message, Review
+from streaming_chat.models import AccessToken, BlockedOwner, Conversation, Feedback, Message, Review, ToolCall
 from streaming_chat.protocol.events import Event
+from streaming_chat.rendering.shown_json import shown_json
 from streaming_chat.search.tokenizer import terms
 from tests.database import database_url
-from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
+from tests.factories import make_call, make_conversation, make_live, make_message, make_reply, make_user, make_waiting
 from tests.hostile import HOSTILE
 from tests.hostile_rows import Rows, make_rows
 from tests.provider_server import Gate, ProviderServer, Script
@@ -242,13 +243,15 @@ class Tour:
         self.expect_read([each.conversation.title for each in self.rows])
         self.seek_each()
         self.expect_read([f"loopback:{''.join(' '.join(TEXTS).splitlines())}"])
-        self.ask(("model", "error", "owner_key", "review", "live", "feedback", "owned_by", "last_status__exact"))
+        self.ask(
+            ("model", "tool", "error", "owner_key", "review", "live", "feedback", "owned_by", "last_status__exact")
+        )
 
     def message_changelist(self) -> None:
         for number in range(math.ceil(4 * len(self.rows) / 50)):
             self.go(url(self.name, p=number + 1))
         self.expect_read([text[:64] for text in self.texts])
-        self.ask(("model", "error", "reason", "status", "days", "live", "feedback"), is_shown=False)
+        self.ask(("model", "tool", "error", "reason", "status", "days", "live", "feedback"), is_shown=False)
         self.seek_each()
 
     def accessrecord_changelist(self) -> None:
@@ -343,6 +346,49 @@ class Tour:
         self.page.goto(url("sharelink_changelist"))
         self.press("Revoke")
         expect(self.page.locator(".messagelist")).to_contain_text("The link is revoked.")
+
+    def toollist_changelist(self) -> None:
+        for number in range(math.ceil(len(self.rows + self.long_rows) / 10)):
+            self.go(url(self.name, p=number + 1))
+        self.expect_read(self.texts)
+        self.seek_each()
+
+    def toollist_find(self) -> None:
+        """The same of the lists of tools."""
+        assert self.page.request.get(url(self.name), max_redirects=0).status == 302
+
+    def toolcall_changelist(self) -> None:
+        for text in self.texts:
+            self.make_waiting(text)
+        # The oldest are first.
+        for number in range(math.ceil(ToolCall.objects.filter(status="waiting").count() / 50)):
+            self.go(url(self.name, p=number + 1))
+        self.expect_read([text[:255] for text in self.texts])
+        self.seek_each()
+
+    def make_waiting(self, text: str) -> Any:
+        """Return a call that waits. Its tool is called so, and its arguments are the text."""
+        (call,) = make_waiting(make_conversation(self.rows[0].owner), text[:255], arguments=text, editable=True)
+        return call
+
+    def toolcall_find(self) -> None:
+        """The same of the tool calls that wait."""
+        assert self.page.request.get(url(self.name), max_redirects=0).status == 302
+
+    def toolcall_answer(self) -> None:
+        for text in joined(self.texts, 1_000)[: 1 if self.is_first else None]:
+            call = self.make_waiting(text)
+            self.go(url(self.name, call.pk))
+
+            assert self.page.locator("textarea[name=arguments]").input_value() == shown_json(text)
+            self.expect_read([shown_json(text), self.rows[0].owner.username])
+        call = self.make_waiting("Refused")
+        # The reply goes on waiting: it has another one.
+        make_call(call.message, status="waiting", call_id="other")
+        self.go(url(self.name, call.pk))
+        self.page.locator("#reason").fill(" ".join(self.texts[0].splitlines()))
+        self.press("Deny")
+        expect(self.page.locator(".messagelist")).to_contain_text("The answer is saved.")
 
     def conversation_history(self) -> None:
         log(self.long, self.texts, self.rows[0].judge)
@@ -614,8 +660,8 @@ class SitesTour(Tour):
 class TestEveryPage:
     @pytest.mark.parametrize(
         ("kind", "names"),
-        # Two tours, since one of all pages would take longer than a test may.
-        [(Tour, pages()[::2]), (Tour, pages()[1::2]), (SitesTour, ["index", "user", "users"])],
+        # Several tours, since one of all pages would take longer than a test may.
+        [*((Tour, pages()[first::6]) for first in range(6)), (SitesTour, ["index", "user", "users"])],
     )
     def test_texts_are_shown_and_do_nothing(
         self, chromium: Browser, site: str, user: Any, kind: type[Tour], names: list[str]

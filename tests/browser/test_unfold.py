@@ -9,7 +9,7 @@ from streaming_chat.chats.sharing import share
 from streaming_chat.models import Conversation, Feedback, ShareLink
 from streaming_chat.search import entries
 from tests.database import database_url
-from tests.factories import make_conversation, make_message, make_reply, make_staff
+from tests.factories import make_conversation, make_message, make_reply, make_staff, make_waiting
 
 from .axe import violations
 from .conftest import serve, sign_in
@@ -17,6 +17,7 @@ from .conftest import serve, sign_in
 EVERYTHING = (
     "view_conversation",
     "view_transcript",
+    "answer_tool_call",
     "review_conversation",
     "export_transcript",
     "redact_transcript",
@@ -245,6 +246,17 @@ class TestUnfold:
         staff.goto(f"{LIST}numbers/")
 
         expect_readable(staff, ".numbers", "Replies and how they ended")
+
+    def test_a_tool_call_is_answered(self, staff, conversation):
+        """With fields and buttons that look like some: unfold takes their borders away."""
+        call = make_waiting(make_conversation(), editable=True)[0]
+        staff.set_viewport_size({"width": 375, "height": 800})
+        staff.goto(f"/admin/streaming_chat/toolcall/{call.pk}/answer/")
+
+        expect_readable(staff, ".answer-call", "refund")
+        for control in staff.locator(".answer-call :is(button, textarea, input[type=text])").all():
+            expect(control).to_have_css("border-top-style", "solid")
+            assert control.bounding_box()["height"] >= 24
 
     def test_the_pages_of_owners(self, staff, conversation):
         staff.set_viewport_size({"width": 375, "height": 800})

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from . import database
-from .clients import Client, Crowd
+from .clients import Client, Crowd, Owner, Talk
 from .cluster import NOTIFIERS, Cluster
 from .disturber import Disturber
 from .history import History
@@ -46,6 +46,7 @@ _RECOVERY_SECONDS = 5.0
 _LONGEST_REPLY_SECONDS = 15.0
 _MEMORY_EVERY_SECONDS = 10.0
 _RECORDS_A_MINUTE = 6
+_MORE_TRIES = 5
 # Seconds between two deeds of a client, on average, with and without faults: without, there are hundreds of clients.
 _REST_SECONDS, _CALM_REST_SECONDS = 0.4, 15.0
 
@@ -143,9 +144,11 @@ async def _run(options: argparse.Namespace, folder: Path, history: History) -> N
             )
             await _converse(crowd, clients, disturber.run(options.seconds))
         await _quieten(crowd, clients, cluster, options.lease)
+        await _go_on(crowd, clients)
         await database.record_replies(cluster, history, 1)
         await _measure(cluster, history, "after")
         await database.record_replies(cluster, history, 2)
+        await database.record_tools(cluster, history)
         crowd.record()
         provider.record()
         for worker in cluster.workers:
@@ -196,6 +199,25 @@ async def _quieten(crowd: Crowd, clients: list[Client], cluster: Cluster, lease:
     await database.record_left(cluster, crowd.history)
 
 
+async def _go_on(crowd: Crowd, clients: list[Client]) -> None:
+    """Send one message more in each conversation with calls of tools: the provider refuses those with an orphaned call."""
+    by_owner = {client.owner: client for client in clients}
+    # Fewer than an owner's live replies may be.
+    free = {owner: asyncio.Semaphore(2) for owner in crowd.owners}
+
+    async def send(owner: Owner, talk: Talk) -> None:
+        async with free[owner]:
+            view = await by_owner[owner].visit(talk)
+            for _again in range(_MORE_TRIES):
+                # Refused, because another one of the owner's replies was still live.
+                if not view.reply:
+                    await asyncio.sleep(1)
+                    view = await by_owner[owner].visit(talk)
+        crowd.history.write("continued", conversation=talk.id, ending=view.ending)
+
+    await asyncio.gather(*(send(owner, talk) for owner, talk in crowd.talks_with_tools().values()))
+
+
 async def _measure(cluster: Cluster, history: History, when: str) -> None:
     """Measure every worker, once it has been without work for a while."""
     await asyncio.sleep(2)
@@ -218,6 +240,7 @@ def _report(history: History, options: argparse.Namespace, folder: Path | None) 
     endings = [f"{row['status']} {row['end_reason'] or row['error_code']}" for row in rows]
     counted = ", ".join(f"{name} {endings.count(name)}" for name in sorted(set(endings)))
     _say(f"replies: {len(rows)}; {counted}; {sends_without_a_call(history)} never reached the provider")
+    _report_tools(history)
     if options.calm:
         _report_processes(history)
     found = judge(history)
@@ -235,6 +258,15 @@ def _report(history: History, options: argparse.Namespace, folder: Path | None) 
         _say(f"{wanted} {'found' if found[wanted] else 'DID NOT FIND'} the planted {options.plant}.")
         return 0 if found[wanted] else 1
     return 1 if has_failed else 0
+
+
+def _report_tools(history: History) -> None:
+    calls, begun = history.of("tool"), {line["call"] for line in history.of("execution")}
+    _say(
+        f"tools: {len(calls)} calls ({history.counts('tool', 'status')}), of which {len(begun)} have begun; "
+        f"{len(history.of('approval', approved=True))} allowed, {len(history.of('approval', approved=False))} not; "
+        f"{len(history.of('continued'))} conversations gone on with"
+    )
 
 
 def _report_processes(history: History) -> None:

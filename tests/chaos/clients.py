@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .cluster import Worker
 from .connection import Connection, Frame
 from .history import History
-from .provider import BRIEFLY, CANARY
+from .provider import BRIEFLY, CANARY, TOOLS
 
 ENDINGS = ("done", "stopped", "interrupted", "failed")
 _CSRF = "a" * 32
@@ -23,7 +23,11 @@ _PATIENCE_SECONDS = 4.0
 _STOP_PATIENCE_SECONDS = 9.0
 # The longest reply, and the retries of its ending.
 _WHOLE_PATIENCE_SECONDS = 15.0
+# Of one connection. Heartbeats keep the stream open of a reply that never ends, as a planted bug may make one.
+_LONGEST_READ_SECONDS = 30.0
 _TRIES = 40
+# Of the messages that could be sent to a model with tools, and of the calls that wait for a person.
+_WITH_TOOLS, _ANSWERED, _APPROVED = 0.4, 0.9, 0.75
 
 
 class Talk:
@@ -50,7 +54,10 @@ class Owner:
 
 
 class View:
-    """One tab's look at one reply, over any number of connections. talk: None until the conversation is known."""
+    """One tab's look at one reply, over any number of connections. talk: None until the conversation is known.
+
+    ending: the name of its last frame. has_tools: whether the reply has steps, in which tools may have run.
+    """
 
     def __init__(self, number: int, owner: Owner, talk: Talk | None, reply: str = "", last_id: str = "") -> None:
         self.number = number
@@ -60,6 +67,8 @@ class View:
         self.last_id = last_id
         self.text = ""
         self.state = "open"
+        self.ending = ""
+        self.has_tools = False
         self.known = asyncio.Event()
         if reply:
             self.known.set()
@@ -72,7 +81,9 @@ class View:
         if frame.event == "start" and self.talk is None:
             self.talk = Talk(frame.data["conversation"])
             self.owner.talks.append(self.talk)
+        self.has_tools = self.has_tools or frame.event == "step"
         if frame.event in ENDINGS:
+            self.ending = frame.event
             # The reader was shown out, the reply has another ending.
             is_forbidden = (frame.data.get("error") or {}).get("code") == "forbidden"
             self.state = "gone" if is_forbidden else "ended"
@@ -138,10 +149,15 @@ class Crowd:
         self.owners = [Owner(name, session, f"canary-{rng.getrandbits(48):012x}") for name, session in sessions.items()]
         self._keys = 0
 
-    def key(self) -> str:
+    def key(self, kind: str = "k") -> str:
         """Return a name for one send."""
         self._keys += 1
-        return f"k{self._keys}"
+        return f"{kind}{self._keys}"
+
+    def talks_with_tools(self) -> dict[str, tuple[Owner, Talk]]:
+        """Return the conversations that have calls of tools, and are not deleted, by their ids."""
+        views = [view for view in self.views if view.has_tools and view.talk and not view.is_deleted]
+        return {view.talk.id: (view.owner, view.talk) for view in views if view.talk}
 
     def view(self, owner: Owner, talk: Talk | None, reply: str = "", last_id: str = "") -> View:
         """Return a new view."""
@@ -164,6 +180,7 @@ class Client:
         self._history = crowd.history
         self.owner = owner
         self._rng = random.Random(seed)
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Do one thing after another until the crowd's time is over."""
@@ -172,18 +189,21 @@ class Client:
         while not self._crowd.is_over:
             await self._rng.choices(deed, weights)[0]()
             await self._rest(self._crowd.rest)
+        await asyncio.gather(*self._answering)
 
     async def come_home(self, view: View) -> None:
         """Follow what was left to its ending."""
         if view.reply and view.state == "open":
             await self._follow(view, leaving=False)
+        await asyncio.gather(*self._answering)
 
-    async def visit(self) -> None:
-        """Send one message more and see its ending, which comes soon."""
-        errand = self._errand(None, wish=BRIEFLY)
-        view = self._crowd.view(self.owner, None)
+    async def visit(self, talk: Talk | None = None) -> View:
+        """Send one message more, in a new conversation or this one, and see its ending, which comes soon."""
+        errand = self._errand(talk, wish=BRIEFLY)
+        view = self._crowd.view(self.owner, talk)
         if await self._send(errand, view):
             await self._follow(view, leaving=False)
+        return view
 
     # Deeds
 
@@ -284,9 +304,11 @@ class Client:
 
     def _errand(self, talk: Talk | None, wish: str = "wants to know.") -> Errand:
         """Return a message to send, in a conversation or a new one."""
-        key = self._crowd.key()
+        return self._errand_to("openai", self._crowd.key(), talk, wish)
+
+    def _errand_to(self, provider: str, key: str, talk: Talk | None, wish: str = "wants to know.") -> Errand:
         path = f"conversations/{talk.id}/messages" if talk else "messages"
-        body: dict[str, Any] = {"content": f"{self.owner.canary} {wish}", "model": f"openai:{key}"}
+        body: dict[str, Any] = {"content": f"{self.owner.canary} {wish}", "model": f"{provider}:{key}"}
         if self._rng.random() < 0.85:
             body["client_id"] = f"c-{key}"
         return Errand(key, path, body, talk)
@@ -307,6 +329,8 @@ class Client:
             reply, _length, talk = self._rng.choice(self.owner.replies)
             del body["content"]
             return errand._replace(path=f"messages/{reply}/regenerate", talk=talk)
+        elif chance > 1 - _WITH_TOOLS:
+            return self._errand_to("tools", self._crowd.key(TOOLS), errand.talk)
         return errand
 
     async def _send(self, errand: Errand, view: View, *, repeat: bool = False) -> bool:
@@ -376,18 +400,21 @@ class Client:
         stay = self._rng.randint(1, 40) if leaving and self._rng.random() < 0.5 else None
         left, frames, ending = self._rng.choice(["FIN", "RST"]), [], None
         try:
-            async for frame in connection.frames(_PATIENCE_SECONDS):
-                if frame.data is None:
-                    left = "whole"
-                    break
-                view.take(frame)
-                frames.append([frame.position, frame.event, frame.data["text"]])
-                if frame.event in ENDINGS:
-                    ending = frame.data
-                if stay is not None and len(frames) >= stay and ending is None:
-                    break
-            else:
-                left = "ended early"
+            async with asyncio.timeout(_LONGEST_READ_SECONDS):
+                async for frame in connection.frames(_PATIENCE_SECONDS):
+                    if frame.data is None:
+                        left = "whole"
+                        break
+                    view.take(frame)
+                    frames.append([frame.position, frame.event, frame.data["text"]])
+                    if frame.event == "approval":
+                        self._answer_soon(view, frame.data["approval"]["calls"])
+                    if frame.event in ENDINGS:
+                        ending = frame.data
+                    if stay is not None and len(frames) >= stay and ending is None:
+                        break
+                else:
+                    left = "ended early"
         except TimeoutError:
             left = "silent"
         except OSError:
@@ -409,6 +436,38 @@ class Client:
         self._look_for_leaks(f"reply {view.reply}", view.text)
         if ending is not None and view.state == "ended" and view.talk is not None:
             self.owner.replies.append((view.reply, ending["length"], view.talk))
+
+    # Answering
+
+    def _answer_soon(self, view: View, calls: list[dict[str, Any]]) -> None:
+        """Answer calls that wait, beside what this client does; some are left without an answer."""
+        if self._rng.random() < _ANSWERED:
+            task = asyncio.create_task(self._answer(view, [call["id"] for call in calls]))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, view: View, call_ids: list[str]) -> None:
+        """Answer all, at once or one after the other, until that is accepted or refused."""
+        await self._rest(0.5)
+        answers = [{"call": call_id, "approved": self._rng.random() < _APPROVED} for call_id in call_ids]
+        if self._rng.random() < 0.5:
+            await self._post_answers(view, answers)
+        else:
+            for answer in answers:
+                await self._post_answers(view, [answer])
+
+    async def _post_answers(self, view: View, answers: list[dict[str, Any]]) -> None:
+        """Post them again and again: a repeated answer changes nothing. Another tab's may be there already: 409."""
+        for each in answers:
+            fields = {"call_id": each["call"], "approved": each["approved"]}
+            self._history.write("approval", reply=view.reply, user=self.owner.name, **fields)
+        for _try in range(_TRIES):
+            answer = await self._ask(
+                "POST", f"messages/{view.reply}/answers", {"answers": answers}, talk=view.talk, explained=(409,)
+            )
+            if self._crowd.is_over or (answer and answer.status not in (429, 503)):
+                return
+            await self._rest(0.5)
 
     # Requests
 
@@ -450,7 +509,7 @@ class Client:
 
     def _note_message(self, answer: Answer) -> None:
         message = answer.body
-        if message["status"] != "streaming":
+        if message["status"] not in ("streaming", "waiting"):
             shown = {name: message[name] for name in ("status", "end_reason", "text")}
             self._history.write(
                 "message", reply=message["id"], worker=answer.worker.name, user=self.owner.name, **shown

@@ -113,10 +113,21 @@ class Worker:
 
 
 class Cluster:
-    """Everything that can be disturbed. folder: for data, logs and the journal."""
+    """Everything that can be disturbed. folder: for data, logs, the journal and the ledger of the tools.
+
+    approval: APPROVAL_SECONDS. An answer that nobody gives must not outlast the run.
+    """
 
     def __init__(
-        self, folder: Path, provider_url: str, *, notifier: str, workers: int, lease: float, plant: str
+        self,
+        folder: Path,
+        provider_url: str,
+        *,
+        notifier: str,
+        workers: int,
+        lease: float,
+        plant: str,
+        approval: float = 6,
     ) -> None:
         self.folder = folder
         (folder / "postgres").mkdir()
@@ -124,14 +135,17 @@ class Cluster:
         self.valkey = _valkey() if notifier == "redis" else None
         journal = folder / "journal"
         journal.mkdir(mode=0o700)
+        self.ledger = folder / "ledger"
         self._environment = {
             **os.environ,
             "DATABASE_URL": self.database.url,
             "CHAOS_PROVIDER": provider_url,
             "CHAOS_NOTIFIER": notifier,
             "CHAOS_LEASE": str(lease),
+            "CHAOS_APPROVAL": str(approval),
             "CHAOS_PLANT": plant,
             "CHAOS_JOURNAL": str(journal),
+            "CHAOS_LEDGER": str(self.ledger),
         }
         self._environment.pop("DJANGO_SETTINGS_MODULE", None)
         if self.valkey:

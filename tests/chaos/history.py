@@ -13,9 +13,15 @@ answer     request that was answered: method, path, worker, status, code, expect
 leak       canary of another: user who saw it, where, canary
 fault      fault: name, target, seconds
 quiet      end of all faults and operations
-call       provider call: key, canaries (in its prompt), deltas (those sent), whole
+call       provider call: key, step (1, and one more after each round of tools), canaries (in its prompt), deltas (those
+           sent), whole, refused (why the provider did not take it, "" where it did)
 row        reply in the database: look (1 or 2, some time apart), reply, key, owner, conversation, deleted, its columns,
-           received (the text of all its parts)
+           received (the text of all its parts), shape (kind and length of each part), called and resulted (ids of the
+           calls of tools, and of their results)
+tool       call of a tool in the database: reply, call_id, call (the name that the ledger has), status, runs
+execution  line of the tools' ledger: what (begun or done), call, worker
+continued  message after everything was quiet in a conversation with calls of tools: conversation, ending ("" for none)
+approval   try to answer a call that waits for a person: reply, user, call_id, approved
 left       what was live in the end: table, count, some
 process    measurement of a worker: worker, pid, when (before or after), descriptors, threads, tasks, connections
 memory     look at a worker that nothing is done to: worker, megabytes

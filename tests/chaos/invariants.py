@@ -9,10 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 from .history import History, Record
-from .provider import CANARY
+from .provider import CANARY, NEEDS_ANSWER
+from .tool_invariants import (
+    calls_have_results,
+    conversations_with_tools_go_on,
+    denied_calls_do_not_run,
+    tools_run_at_most_once,
+)
 
 Invariant = Callable[[History], Iterator[str]]
 
@@ -34,15 +41,16 @@ _ENDINGS = {
     ("completed", "stop"),
     ("stopped", "user"),
     ("stopped", "disconnect"),
+    ("stopped", "approval_expired"),
     ("interrupted", "shutdown"),
     ("interrupted", "lease_expired"),
 }
 _FAILURES = ("shutdown", "lease_expired")
 # An ending is tried to be saved for 30 s, with the pauses between tries and the ends of connections.
 _SAVED_WITHIN_SECONDS = 25
-# What a process may have more than at its beginning: threads of pools that were not needed yet, and connections that
-# the last clients are just closing.
-_ROOM = {"descriptors": 12, "threads": 8, "tasks": 3, "connections": 1}
+# What a process may have more than at its beginning: threads of pools that were not needed yet, of which the tools' has
+# eight, and connections that the last clients are just closing.
+_ROOM = {"descriptors": 12, "threads": 16, "tasks": 3, "connections": 1}
 # By how much a worker's memory may grow in the second half of a calm run, in which nothing new is made: a share of it.
 _GROWTH = 0.05
 # Caches and the allocator's arenas fill up in the first minutes.
@@ -53,14 +61,13 @@ def stored_text_is_what_the_provider_sent(history: History) -> Iterator[str]:
     """The stored parts of a reply are a prefix of what the provider sent for it, and all of it if it is completed."""
     calls = _calls(history)
     for row in history.of("row", look=1):
-        sent = [(_sent(call), call["whole"]) for call in calls[row["key"]]] or [("", False)]
-        text, is_whole = max(sent, key=lambda one: one[0].startswith(row["received"]))
+        text, is_whole = max(_sent_replies(calls[row["key"]]), key=lambda one: one[0].startswith(row["received"]))
         if not text.startswith(row["received"]):
             yield f"{_name(row)}: {_difference(row['received'], text)}"
         if row["status"] == "completed" and not (is_whole and text == row["received"]):
             yield f"{_name(row)} is completed with {len(row['received'])} of {len(text)} code points sent."
         cut = row["cut_position"]
-        if row["text"] != (row["received"] if cut is None else row["received"][: cut - 1]):
+        if row["text"] != (row["received"] if cut is None else row["received"][: _text_before(row, cut)]):
             yield f"{_name(row)}: its text is not its parts' up to its cut at {cut}."
 
 
@@ -77,38 +84,42 @@ def views_see_what_the_provider_sent(history: History) -> Iterator[str]:
             if connections[-1]["reply"]:
                 yield f"view {view} of {connections[-1]['reply']}: there is no such reply in the database."
             continue
-        sent = [_sent(call) for call in calls[row["key"]]] or [""]
-        failures = [list(_violations(connections, text, row)) for text in sent]
+        failures = [list(_violations(connections, text, row)) for text, _ in _sent_replies(calls[row["key"]])]
         for failure in min(failures, key=len):
             yield f"view {view} of {_name(row)}: {failure}"
 
 
 def _violations(reads: list[Record], sent: str, row: Record) -> Iterator[str]:
-    """Yield where one view's frames are not `sent`; position 1 is where its text begins."""
-    position = origin = reads[0]["after"] or 0
+    """Yield where one view's frames are not `sent`; position 1 is where the reply begins."""
+    position = reads[0]["after"] or 0
+    # Code points of the text that came before what the view shows.
+    skipped = _text_before(row, position)
     shown = ""
     for read in reads:
         if (read["after"] or 0) != position:
             yield f"it asked for {read['after']} at {position}."
         for number, event, text in read["frames"]:
             if event == "reset":
-                position = origin = 0
+                position = skipped = 0
                 shown = ""
             elif number is not None:
-                if wrong := _wrong_frame(position, number, event, text, sent):
+                if wrong := _wrong_frame(position, number, event, text, sent[skipped + len(shown) :]):
                     yield f"on {read['worker']}, {wrong}"
                 shown += text
                 position = number
         if read["ending"] and not _is_forbidden(read["ending"]):
-            yield from _wrong_ending(read, row, shown, max(origin - 1, 0))
+            yield from _wrong_ending(read, row, shown, skipped)
 
 
-def _wrong_frame(position: int, number: int, event: str, text: str, sent: str) -> str:
-    """Return what is wrong with a frame that came at `position` and says that it goes up to `number`; "" for nothing."""
-    size = 1 if event == "start" else len(text)
+def _wrong_frame(position: int, number: int, event: str, text: str, rest: str) -> str:
+    """Return what is wrong with a frame that came at `position` and says that it goes up to `number`; "" for nothing.
+
+    rest: of what was sent, from there on.
+    """
+    size = len(text) if event == "message" else 1
     if number != position + size or (event == "start" and position):
         return f"{event} of {size} units up to {number} came at {position}."
-    wanted = sent[max(position - 1, 0) :][: len(text)]
+    wanted = rest[: len(text)]
     return "" if text == wanted else f"at {position}: {_difference(text, wanted)}"
 
 
@@ -149,6 +160,7 @@ def endings_have_a_cause(history: History) -> Iterator[str]:
     stopped = {stop["reply"] for stop in history.of("stop")}
     deleted = {delete["conversation"] for delete in history.of("delete")}
     leavers = {send["key"] for send in history.of("send", ends_with_reader=True)}
+    asked = {row["reply"] for row in history.of("tool") if row["call"].endswith(NEEDS_ANSWER)}
     faults = {fault["name"] for fault in history.of("fault")}
     longest = max((fault["seconds"] for fault in history.of("fault", target="database")), default=0)
     for row in history.of("row", look=1):
@@ -163,6 +175,7 @@ def endings_have_a_cause(history: History) -> Iterator[str]:
         causes = {
             ("stopped", "user"): row["reply"] in stopped or row["conversation"] in deleted,
             ("stopped", "disconnect"): row["key"] in leavers,
+            ("stopped", "approval_expired"): row["reply"] in asked,
         }
         if "shutdown" in (row["end_reason"], code):
             is_known = is_known and not faults.isdisjoint(_TERMINATIONS)
@@ -173,7 +186,7 @@ def endings_have_a_cause(history: History) -> Iterator[str]:
 
 
 def calls_are_accepted_sends(history: History) -> Iterator[str]:
-    """The provider was called once for each send that was accepted, and for nothing else.
+    """The provider was called once for each step of each send that was accepted, and for nothing else.
 
     A worker that died, was paused beyond its lease or was ended between its commit and its call has not called; nor has
     one whose reply was stopped at once. Such a reply has no text, and is counted by `sends_without_a_call`.
@@ -184,8 +197,9 @@ def calls_are_accepted_sends(history: History) -> Iterator[str]:
     for key, found in calls.items():
         if key not in rows:
             yield f"{key} was asked of the provider {len(found)} times, but is not in the database."
-        if len(found) > 1:
-            yield f"{key} was asked of the provider {len(found)} times."
+        steps = [call.get("step", 1) for call in found]
+        for step in sorted({step for step in steps if steps.count(step) > 1}):
+            yield f"{key} was asked of the provider {steps.count(step)} times, in step {step}."
     for key, found in rows.items():
         if len(found) > 1:
             yield f"{key} has {len(found)} replies: {', '.join(_name(row) for row in found)}."
@@ -283,6 +297,10 @@ INVARIANTS: tuple[Invariant, ...] = (
     memory_is_flat,
     answers_are_expected,
     workers_log_no_surprise,
+    tools_run_at_most_once,
+    denied_calls_do_not_run,
+    calls_have_results,
+    conversations_with_tools_go_on,
 )
 
 # A bug that can be planted (planted.py) -> the invariant that must find it.
@@ -292,6 +310,8 @@ FINDERS = {
     "owner": canaries_stay_with_their_owners.__name__,
     "twice": calls_are_accepted_sends.__name__,
     "early": a_reply_ends_once.__name__,
+    "rerun": tools_run_at_most_once.__name__,
+    "orphan": calls_have_results.__name__,
 }
 
 
@@ -307,8 +327,29 @@ def _calls(history: History) -> dict[str, list[Record]]:
     return calls
 
 
-def _sent(call: Record) -> str:
-    return "".join(call["deltas"])
+def _sent_replies(calls: list[Record]) -> list[tuple[str, bool]]:
+    """Return what the provider may have sent for a reply: a text, and whether it is whole. Several if it was asked twice."""
+    steps: dict[int, list[Record]] = defaultdict(list)
+    for call in calls:
+        if not call.get("refused"):
+            steps[call.get("step", 1)].append(call)
+    return [_joined(one) for one in product(*(steps[step] for step in sorted(steps)))]
+
+
+def _joined(steps: tuple[Record, ...]) -> tuple[str, bool]:
+    """Return the text of a reply, in which each step begins a paragraph."""
+    texts = ["".join(call["deltas"]) for call in steps]
+    return "\n\n".join(text for text in texts if text), bool(steps) and steps[-1]["whole"]
+
+
+def _text_before(row: Record, position: int) -> int:
+    """Return how many code points of text a reply has before a position: the start and each call are one unit, too."""
+    units, text = 1, 0
+    for kind, size in row.get("shape") or [["text", len(row["received"])]]:
+        taken = min(size, max(position - units, 0))
+        text += taken if kind == "text" else 0
+        units += size
+    return text
 
 
 def _sha256(text: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streaming_chat.engine import batch, reader, saver
+from streaming_chat.engine import batch, reader, saver, tool_rows
 from streaming_chat.engine.run import Run
-from streaming_chat.models import LiveReply, Message
+from streaming_chat.engine.tool_loop import ToolLoop
+from streaming_chat.models import LiveReply, Message, ToolCall
 from streaming_chat.views.api import lookups
 
 
@@ -91,12 +92,36 @@ def tell_before_commit() -> None:
     saver.Saver.save = tell_and_save
 
 
+def run_again() -> None:
+    """Take every call that ran when its worker died for one that may run again."""
+
+    def may_run(row: ToolCall) -> bool:
+        return row.status in (ToolCall.State.RUNNING, ToolCall.State.APPROVED)
+
+    tool_rows._may_run = may_run
+
+
+def leave_orphans() -> None:
+    """End replies without results for the calls that have none."""
+
+    def close(self: Any, ending: Any) -> None:
+        return None
+
+    def closing(*_arguments: Any, **_named: Any) -> list[Any]:
+        return []
+
+    ToolLoop.close = close
+    tool_rows.closing = closing
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "fence": lose_fence,
     "gap": skip_one,
     "owner": forget_owner,
     "twice": call_twice,
     "early": tell_before_commit,
+    "rerun": run_again,
+    "orphan": leave_orphans,
 }
 
 

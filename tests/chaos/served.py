@@ -1,6 +1,7 @@
 """The ASGI application of a worker of the checker: the app, and a path that tells how many tasks its loop has.
 
-CHAOS_THREADS=shared serves it by streaming_chat.asgi; CHAOS_PLANT names a bug to plant.
+CHAOS_THREADS=shared serves it by streaming_chat.asgi; CHAOS_PLANT names a bug to plant; CHAOS_HOLDS is a folder for the
+calls of tools that stop at a point of their life (held.py).
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from django.core.handlers.asgi import ASGIHandler  # noqa: E402  (Django is set 
 
 from streaming_chat.asgi import SharedThreads  # noqa: E402  (as above)
 
+from . import held  # noqa: E402  (as above)
 from .planted import plant  # noqa: E402  (as above)
 
 STATE_PATH = "/chaos/state"
@@ -39,5 +41,7 @@ class Observed:
 
 
 plant(os.environ.get("CHAOS_PLANT", ""))
+if held.FOLDER:
+    held.hold_the_engine()
 _handler = ASGIHandler()
 application = Observed(SharedThreads(_handler) if os.environ.get("CHAOS_THREADS") == "shared" else _handler)

@@ -11,13 +11,16 @@ DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
 }
 
-STREAMING_CHAT_PROVIDERS = {
-    "openai": {
-        "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",
-        "OPTIONS": {"api_key": "none", "base_url": os.environ.get("CHAOS_PROVIDER", "http://127.0.0.1:1/v1")},
-    }
+_PROVIDER = {
+    "BACKEND": "streaming_chat.providers.openai.OpenAIProvider",
+    "OPTIONS": {"api_key": "none", "base_url": os.environ.get("CHAOS_PROVIDER", "http://127.0.0.1:1/v1")},
 }
-STREAMING_CHAT_MODELS = ["openai:any", "openai:*"]
+# The models of the second one have tools.
+STREAMING_CHAT_PROVIDERS = {"openai": _PROVIDER, "tools": _PROVIDER}
+STREAMING_CHAT_MODELS = ["openai:any", "openai:*", "tools:*"]
+STREAMING_CHAT_TOOLS = {"ledger": "tests.chaos.tools.tools"}
+STREAMING_CHAT_MODEL_OPTIONS = {"tools:*": {"tools": ["ledger"]}}
+STREAMING_CHAT_APPROVAL_SECONDS = float(os.environ.get("CHAOS_APPROVAL", "6"))
 _NOTIFIERS = {
     "polling": {"BACKEND": "streaming_chat.notifiers.polling.PollingNotifier"},
     "notify": {

@@ -73,6 +73,8 @@ const answered = await client.chat.completions.create({
   tools,
 });
 seen.answered = answered.choices[0].message.content;
+const thanked = await complete([user("weather?"), called, result, answered.choices[0].message, user("thanks")], { tools });
+seen.thanked = thanked.choices[0].message.content;
 const calls = client.chat.completions.stream({ model, messages: [user("calls")], tools });
 seen.calls = (await calls.finalChatCompletion()).choices[0].message.tool_calls.map((each) => each.function.arguments);
 

@@ -13,17 +13,30 @@ ID = "019a0000-0000-7000-8000-000000000001"
 
 
 class Reply(NamedTuple):
-    """inside: the events between start and ending. position: from which it is read."""
+    """inside: the events between start and ending. ending: None while it waits. position: from which it is read.
+
+    goes_on: it is read by a client that has answered a call, in the formats in which that begins another stream.
+    """
 
     inside: list
     ending: object
     position: int = 0
+    goes_on: bool = False
+
+
+# What these formats need for that.
+GOING_ON = {
+    "ai_sdk": {"continues": True},
+    "ag_ui": {"continues": True, "thread_id": "thread"},
+    "openai": {"goes_on_with": "demo:demo"},
+}
 
 
 def replies() -> dict[str, Reply]:
     """Return the replies, by the names of their files."""
     from streaming_chat.protocol import endings
-    from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event, source
+    from streaming_chat.protocol.events import REASONING, STEP, TEXT, TOOL_CALL, Event, length, source
+    from streaming_chat.protocol.tool_calls import approval, denial, result
 
     text = [Event(TEXT, "Hello"), Event(TEXT, ", wörld 🎈\n<b>&\n")]
     call = {"id": "call_1", "name": "weather", "arguments": '{"city": "Köln"}'}
@@ -32,7 +45,37 @@ def replies() -> dict[str, Reply]:
         source("", "Ours", id="7", origin="context"),
     ]
     done = endings.completed("stop")
+
+    def called(call_id, name, arguments):
+        return Event(TOOL_CALL, {"id": call_id, "name": name, "arguments": arguments, "complete": True})
+
+    def asked(runs):
+        return approval([{"id": "call_3", "runs": runs, "editable": False}], "2030-01-02T03:04:05+00:00")
+
+    first = [Event(STEP, {"number": 1}), Event(TEXT, "I look."), called("call_1", "weather", '{"city": "Köln"}')]
+    failed = [
+        called("call_2", "find", "{}"),
+        result("call_1", "ok", '{"sky": "<clear>"}', 7),
+        result("call_2", "error", "No."),
+    ]
+    ran = [*first, *failed, Event(STEP, {"number": 2}), Event(TEXT, "\n\nClear.")]
+    paying = [Event(STEP, {"number": 1}), Event(TEXT, "I pay."), called("call_3", "pay", '{"amount": 200}')]
+    paid = [result("call_3", "ok", "Paid.", 12), Event(STEP, {"number": 2}), Event(TEXT, "\n\nDone.")]
+    approved = [*paying, asked("server"), *paid]
+    after_approval = 1 + length([*paying, asked("server")])
     return {
+        "tools": Reply(ran, done),
+        "tools_stopped": Reply([*first, result("call_1", "cancelled", "Not run.")], endings.stopped("user")),
+        "tools_waiting": Reply([*paying, asked("server")], None),
+        "tools_of_client": Reply([*paying, asked("client")], None),
+        "tools_approved": Reply(approved, done),
+        "tools_answered": Reply(approved, done, position=after_approval, goes_on=True),
+        "tools_denied": Reply(
+            [*paying, asked("server"), denial("call_3", "Too much"), *paid[1:]],
+            done,
+            position=after_approval,
+            goes_on=True,
+        ),
         "text": Reply(text, done),
         "reasoning": Reply([Event(REASONING, "Let me\nthink."), *text], done),
         "tool_call": Reply(
@@ -69,12 +112,15 @@ def encoded(name: str, reply: Reply) -> bytes:
     }
     stream = ReplyStream(uuid.UUID(ID), None)
     stream.append([Event(START, start)])
-    cursor = Cursor(stream, encoder_named(name)(ID), reply.position)
+    options = GOING_ON.get(name, {}) if reply.goes_on else {}
+    cursor = Cursor(stream, encoder_named(name)(ID, **options), reply.position)
     writes = []
     for event in reply.inside:
         stream.append([event])
         if not reply.position:
             writes += iter(cursor.next, None)
+    if reply.ending is None:
+        return b"".join(writes)
     stream.end(endings.payload(reply.ending, text_of(reply.inside), usage, model="demo:demo"))
     return b"".join([*writes, *iter(cursor.next, None)])
 

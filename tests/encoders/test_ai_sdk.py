@@ -9,8 +9,9 @@ from streaming_chat.encoders.ai_sdk import AISDKEncoder
 from streaming_chat.engine.cursor import Cursor
 from streaming_chat.protocol import endings
 from streaming_chat.protocol.endings import Ending
-from streaming_chat.protocol.events import REASONING, TEXT, TOOL_CALL, Event, source
-from tests.engine.streams import CALL, ID, stream_of, writes_of
+from streaming_chat.protocol.events import REASONING, STEP, TEXT, TOOL_CALL, Event, length, source
+from streaming_chat.protocol.tool_calls import approval, denial, result
+from tests.engine.streams import BEGIN, CALL, ID, stream_of, writes_of
 
 START = {"type": "start", "messageId": str(ID), "messageMetadata": {}}
 USAGE = {"input_tokens": 3, "output_tokens": 2}
@@ -121,6 +122,97 @@ class PartTests(SimpleTestCase):
         assert types_of(chunks_of(Event("image", {"url": "x"}), Event(TEXT, "a"))) == [
             *("start", "text-start", "text-delta", "text-end", "finish")
         ]
+
+
+class ToolTests(SimpleTestCase):
+    """Of the site. The client has an answer only once its stream has ended."""
+
+    def waiting(self, runs="server", sdk=6):
+        """Return what a client is sent of a reply that waits for one call."""
+        stream = stream_of(*self.asked(runs))
+        return parsed(b"".join(writes_of(Cursor(stream, AISDKEncoder(str(ID), sdk=sdk)))))
+
+    def asked(self, runs="server"):
+        return [
+            Event(STEP, {"number": 1}),
+            CALL,
+            approval([{"id": "1", "runs": runs, "editable": False}], "2030-01-01T00:00:00Z"),
+        ]
+
+    def after(self, *events, sdk=6):
+        """Return what a client is sent that has answered, of what follows."""
+        asked = self.asked()
+        stream = stream_of(*asked, *events)
+        stream.end(payload())
+        encoder = AISDKEncoder(str(ID), sdk=sdk, continues=True)
+        return parsed(b"".join(writes_of(Cursor(stream, encoder, length([BEGIN, *asked])))))
+
+    def test_a_reply_that_waits_ends_the_stream_with_requests(self):
+        call, request, end_of_step, finish = self.waiting()[2:]
+
+        assert call["type"] == "tool-input-available"
+        assert request == {"type": "tool-approval-request", "approvalId": f"{ID}/1", "toolCallId": "1"}
+        assert end_of_step == {"type": "finish-step"}
+        assert finish["finishReason"] == "tool-calls"
+        assert finish["messageMetadata"] == {
+            "status": "waiting",
+            "approval": {
+                "calls": [{"id": "1", "runs": "server", "editable": False}],
+                "expires": "2030-01-01T00:00:00Z",
+            },
+        }
+
+    def test_a_tool_of_the_client_is_not_asked_about(self):
+        assert types_of(self.waiting("client")) == [
+            *("start", "start-step", "tool-input-available", "finish-step", "finish")
+        ]
+
+    def test_version_5_learns_of_an_approval_by_the_metadata_alone(self):
+        chunks = self.waiting(sdk=5)
+
+        assert "tool-approval-request" not in types_of(chunks)
+        assert chunks[-1]["messageMetadata"]["status"] == "waiting"
+        assert "finishReason" not in chunks[-1]
+
+    def test_the_stream_after_an_answer_goes_on_with_the_message(self):
+        start, output, *rest = self.after(result("1", "ok", "Done"), Event(STEP, {"number": 2}), Event(TEXT, "Yes"))
+
+        assert start == {"type": "start", "messageId": str(ID), "messageMetadata": {"status": "streaming"}}
+        assert output == {"type": "tool-output-available", "toolCallId": "1", "dynamic": True, "output": "Done"}
+        assert types_of(rest) == ["start-step", "text-start", "text-delta", "text-end", "finish-step", "finish"]
+
+    def test_what_a_person_has_denied_is_no_error(self):
+        assert self.after(denial("1", "No"))[1] == {"type": "tool-output-denied", "toolCallId": "1"}
+
+    def test_what_the_site_has_denied_is_an_error(self):
+        """The part of the client has the person's approval, beside which it must not be denied."""
+        assert self.after(result("1", "denied", "Not today."))[1]["type"] == "tool-output-error"
+
+    def test_a_denial_for_clients_without_approvals(self):
+        """Those of version 5, and those that come later: their part has no approval."""
+        assert self.after(denial("1"), sdk=5)[1]["type"] == "tool-output-error"
+        later = chunks_of(*self.asked(), denial("1"), sdk=6)
+        assert types_of(later)[3] == "tool-output-error"
+        assert "tool-approval-request" not in types_of(later)
+
+    def test_failures(self):
+        for status in ("error", "cancelled", "unknown"):
+            [_start, _step, _call, failed, *_rest] = chunks_of(*self.asked()[:2], result("1", status, "Why"))
+
+            assert failed == {"type": "tool-output-error", "toolCallId": "1", "dynamic": True, "errorText": "Why"}
+
+    def test_a_last_step_with_results_is_followed_by_an_empty_one(self):
+        """`lastAssistantMessageIsCompleteWithToolCalls` would send again otherwise."""
+        for chunks in (chunks_of(*self.asked()[:2], result("1", "ok", "x")), self.after(result("1", "ok", "x"))):
+            assert types_of(chunks)[-3:] == ["start-step", "finish-step", "finish"]
+
+    def test_the_result_of_a_call_that_was_left_out_is_left_out(self):
+        """Clients stop at the result of a call that they do not know."""
+        call = Event(TOOL_CALL, {"id": "1", "name": "f", "arguments": "{", "complete": True})
+        told = [Event(STEP, {"number": 1}), call, result("1", "error", "Not JSON.")]
+
+        assert types_of(chunks_of(*told)) == ["start", "start-step", "finish-step", "finish"]
+        assert types_of(chunks_of(*told, sdk=6))[2:4] == ["tool-input-error", "tool-output-error"]
 
 
 class EndingTests(SimpleTestCase):

@@ -34,7 +34,9 @@ class Received:
         self.events = [Event("start", {})]
         self.own_index = self.own_position = 1
         self.fields: dict = {}
-        self.provider_state = ""
+        self.provider_states: dict[int, str] = {}
+        self.calls = None
+        self.is_waiting = False
         # What asking for its columns raises, in place of the database: the last first.
         self.raises: list[Exception] = []
         self.stops: list = []
@@ -63,6 +65,10 @@ class Received:
     def mark_saved(self, payload: dict, end_position: int) -> None:
         self.sent.append((payload["status"], end_position))
         self.ended.set()
+
+    @property
+    def is_urgent(self) -> bool:
+        return self.outcome is not None or self.is_unfollowed
 
     @property
     def position(self) -> int:

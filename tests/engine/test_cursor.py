@@ -8,6 +8,7 @@ from streaming_chat.encoders.simple import SimpleEncoder
 from streaming_chat.engine.cursor import Cursor
 from streaming_chat.engine.stream import ReplyStream
 from streaming_chat.protocol.events import REASONING, START, TEXT, TOOL_CALL, Event, after, length, merge
+from streaming_chat.protocol.tool_calls import approval
 
 from .streams import BEGIN, CALL, ENDED, ID, cursor_of, events_of, frames_of, stream_of, writes_of
 
@@ -17,6 +18,57 @@ deltas = st.builds(
     st.builds(lambda text, times: text * times, st.text(max_size=8), st.sampled_from([1, 1, 1, 700, 3000])),
 )
 replies = st.lists(st.one_of(deltas, deltas, st.just(CALL)), max_size=12)
+
+
+class Impatient(SimpleEncoder):
+    """Ends its stream when the reply waits."""
+
+    def wait(self, payload):
+        return f"waits until {payload['expires']}".encode()
+
+
+class WaitingTests(SimpleTestCase):
+    APPROVAL = approval([], "2030")
+
+    def cursor(self, *events, encoder=Impatient, answered=0):
+        stream = stream_of(*events)
+        stream.answered = answered
+        return stream, Cursor(stream, encoder(str(ID)))
+
+    def test_a_format_that_cannot_stay_open_ends_the_stream(self):
+        for growing in (False, True):
+            stream, cursor = self.cursor(*([] if growing else [CALL, self.APPROVAL]))
+            writes = writes_of(cursor)
+            if growing:
+                stream.append([CALL, self.APPROVAL])
+                writes += writes_of(cursor)
+
+            assert writes[-1] == b"waits until 2030"
+            assert cursor.finished
+
+    def test_a_format_that_can_stays(self):
+        stream, cursor = self.cursor(CALL, self.APPROVAL, encoder=SimpleEncoder)
+        writes_of(cursor)
+
+        assert not cursor.finished
+        stream.append([Event(TEXT, "Yes")])
+        assert b'"Yes"' in cursor.next()
+
+    def test_a_reply_that_has_gone_on_is_told_whole(self):
+        stream, cursor = self.cursor(CALL, self.APPROVAL, Event(TEXT, "Yes"))
+        stream.end(ENDED)
+
+        assert b"waits" not in b"".join(writes_of(cursor))
+        assert cursor.finished
+
+    def test_a_run_that_has_the_answer_does_not_wait(self):
+        """Its stream ends with the approval until the first tool has returned."""
+        stream, cursor = self.cursor(CALL, self.APPROVAL, answered=3)
+        writes_of(cursor)
+
+        assert not cursor.finished
+        stream.append([Event(TEXT, "Now"), self.APPROVAL])
+        assert writes_of(cursor)[-1] == b"waits until 2030"
 
 
 class CursorTests(SimpleTestCase):

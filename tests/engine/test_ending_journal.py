@@ -61,15 +61,15 @@ class RecordTests(SimpleTestCase):
         return Record(replace(completion, **changes), COMPLETED)
 
     def test_a_file_holds_all_of_it(self):
-        record = self.record(provider_state='[{"signature": "\\u0000"}]')
+        record = self.record(provider_states={1: '[{"signature": "\\u0000"}]'})
 
         assert Record.decode(record.encode()) == record
 
-    def test_a_file_of_a_version_without_provider_state(self):
+    def test_a_file_of_a_version_without_provider_states(self):
         read = json.loads(self.record().encode())
-        del read["provider_state"]
+        del read["provider_states"]
 
-        assert Record.decode(json.dumps(read).encode()).completion.provider_state == ""
+        assert Record.decode(json.dumps(read).encode()).completion.provider_states == {}
 
     def test_readers_are_sent_the_text_up_to_their_cut(self):
         record = self.record(ending=Ending(endings.INTERRUPTED, "not_saved", "not_saved", cut_position=6))

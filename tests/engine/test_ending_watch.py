@@ -1,5 +1,6 @@
 """Endings that cannot be saved are given up in time, and kept; unsaved text does not fill the memory."""
 
+import asyncio
 import tempfile
 import time
 from unittest import mock
@@ -7,9 +8,13 @@ from unittest import mock
 from django.test import TransactionTestCase, override_settings
 
 from streaming_chat.engine import ending_watch
+from streaming_chat.engine.call_log import CallLog, NotedCall
 from streaming_chat.engine.ending_journal import journal
 from streaming_chat.engine.ending_watch import EndingWatch
 from streaming_chat.engine.progress import SavingState
+from streaming_chat.models import ToolCall
+from streaming_chat.protocol.events import STEP, TOOL_CALL, Event
+from streaming_chat.protocol.tool_calls import open_calls
 
 from .runs import COMPLETED, Received, during_commit, save
 
@@ -95,3 +100,18 @@ class EndingWatchTests(TransactionTestCase):
 
         assert len(journal.replay().saved) == 2
         assert (ended.message.status, cut.message.end_reason) == ("completed", "shutdown")
+
+    def test_a_process_that_ends_leaves_no_call_without_a_result(self):
+        """An asynchronous tool may block the event loop, so that its run is not concluded in time."""
+        run = self.make_run()
+        calls = [{"id": name, "name": "f", "arguments": "{}", "complete": True} for name in ("begun", "other")]
+        run.events += [Event(STEP, {"number": 1}), *(Event(TOOL_CALL, call) for call in calls)]
+        run.calls = CallLog(asyncio.new_event_loop())
+        self.addCleanup(run.calls._loop.close)
+        run.calls.note([NotedCall("begun", "digest", is_idempotent=False)])
+        self.watch.hand_over()
+        journal.replay()
+
+        assert open_calls(run.message.events()) == []
+        statuses = ToolCall.objects.order_by("pk").values_list("call_id", "status")
+        assert [*statuses] == [("begun", "unknown"), ("other", "cancelled")]

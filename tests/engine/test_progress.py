@@ -14,9 +14,7 @@ FINAL = {SavingState.SAVED, SavingState.GIVEN_UP, SavingState.HANDED_OVER}
 
 def make_progress(state=SavingState.OPEN, **run) -> Progress:
     progress = Progress(
-        SimpleNamespace(
-            **{"outcome": None, "is_unfollowed": False, "weight": 0, "own_index": 1, "own_position": 1, **run}
-        )
+        SimpleNamespace(**{"outcome": None, "is_urgent": False, "weight": 0, "own_index": 1, "own_position": 1, **run})
     )
     progress.state = state
     return progress
@@ -91,11 +89,10 @@ class ProgressTests(SimpleTestCase):
 
         assert (before, progress.to_save) == (5, 105)
 
-    def test_an_ending_a_reply_without_readers_and_a_request_are_urgent(self):
+    def test_what_its_run_says_and_a_request_are_urgent(self):
         requested = make_progress()
         requested.is_flush_requested = True
 
         assert not make_progress().is_urgent
-        assert make_progress(outcome=endings.stopped("user")).is_urgent
-        assert make_progress(is_unfollowed=True).is_urgent
+        assert make_progress(is_urgent=True).is_urgent
         assert requested.is_urgent

@@ -121,11 +121,11 @@ class StateTests(SimpleTestCase):
 
         run = await received(Stateful([unavailable()], [[Event(TEXT, "Yes")]]))
 
-        assert json.loads(run.provider_state) == [{"signature": "\0 1"}]
-        assert run.provider_state.isascii()
+        assert json.loads(run.provider_states[0]) == [{"signature": "\0 1"}]
+        assert run.provider_states[0].isascii()
 
     async def test_none_is_nothing(self):
-        assert (await received(Attempts([[Event(TEXT, "Yes")]]))).provider_state == ""
+        assert (await received(Attempts([[Event(TEXT, "Yes")]]))).provider_states == {}
 
     async def test_what_is_no_json_costs_the_reply_nothing(self):
         odd = Attempts([[Event(TEXT, "Yes")]])
@@ -133,7 +133,7 @@ class StateTests(SimpleTestCase):
         with self.assertLogs("streaming_chat", "ERROR"):
             run = await received(odd)
 
-        assert (run.outcome, run.provider_state) == (endings.completed("stop"), "")
+        assert (run.outcome, run.provider_states) == (endings.completed("stop"), {})
 
 
 class LeftoverTests(SimpleTestCase):

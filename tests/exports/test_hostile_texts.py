@@ -166,6 +166,9 @@ class JsonlFacts:
         assert [message["text"] for message in line["messages"]] == [text, "", text, ""]
         assert (reply["parts"], reply["feedback"][0]["comment"]) == (rows.reply.parts, text)
         assert reply["feedback"][0]["by"] == rows.judge.username
+        (call,) = reply["tool_calls"]
+        assert (call["name"], call["arguments"], call["output"]) == (text[:255], text, text)
+        assert call["answer"] == {"approved": True, "arguments": text, "reason": text}
         for name in ("provider", "model", "request_id", "ref", "finish_reason", "end_reason"):
             assert reply[name] == getattr(rows.reply, name)
 
@@ -224,8 +227,8 @@ class MarkdownFacts:
         rows.conversation.refresh_from_db(fields=["metadata"])
         rows.reply.refresh_from_db(fields=["parts"])
         parts = [{"kind": part.pop("kind"), **part} for part in rows.reply.parts[2:]]
-        metadata, call, other = map(to_json, (rows.conversation.metadata, *parts))
-        return [rows.text, metadata, rows.text, rows.text, rows.text, call, other, rows.text]
+        metadata, *others = map(to_json, (rows.conversation.metadata, *parts))
+        return [rows.text, metadata, rows.text, rows.text, rows.text, *others, rows.text]
 
     def read(self, text):
         """Return a block as CommonMark reads it, which knows one kind of line break."""

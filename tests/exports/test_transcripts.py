@@ -15,9 +15,9 @@ from markdown_it import MarkdownIt
 from streaming_chat.exports import rows as rows_module
 from streaming_chat.exports.markdown import export_markdown
 from streaming_chat.exports.transcripts import FORMATS, Jsonl, escape_formula, export
-from streaming_chat.models import Conversation, Feedback, Message
+from streaming_chat.models import Conversation, Feedback, Message, ToolCall
 from streaming_chat.protocol.events import Event
-from tests.factories import make_conversation, make_live, make_message, make_reply, make_user
+from tests.factories import make_call, make_conversation, make_live, make_message, make_reply, make_user
 from tests.hostile import HOSTILE
 from tests.rendering.test_markdown import Elements
 
@@ -144,8 +144,8 @@ class PagingTests(TestCase):
         with CaptureQueriesContext(connection) as queries:
             written("jsonl")
 
-        # Conversations, the shape of their messages, messages, feedback.
-        assert len(queries) == 4
+        # Conversations, the shape of their messages, messages, feedback, tool calls.
+        assert len(queries) == 5
         assert not [query for query in queries if "DECLARE" in query["sql"]]
 
 
@@ -255,3 +255,65 @@ class RedactedTests(TestCase):
         Message.objects.filter(pk=reply.pk).update(redacted_at=Now() - timedelta(days=1))
 
         assert lines()[0]["messages"][1]["redacted_at"]
+
+
+class ToolCallTests(TestCase):
+    """Arguments, results, who allowed a call and how long it took, in each format."""
+
+    def setUp(self):
+        self.conversation = make_conversation()
+        parts = [
+            {"kind": "step", "number": 1},
+            {"kind": "tool_call", "id": "1", "name": "refund", "arguments": '{"order": 7}', "complete": True},
+            {"kind": "approval", "calls": [{"id": "1", "runs": "server", "editable": False}], "expires": "2026-12-01"},
+            {"kind": "tool_result", "id": "1", "status": "ok", "output": "refunded 7", "ms": 120},
+            {"kind": "text", "text": "Done."},
+        ]
+        self.reply = make_reply(self.conversation, parts=parts)
+        answered = {"answer": {"approved": True}, "answered_at": self.reply.created_at, "by": make_user("bo")}
+        make_call(self.reply, call_id="1", **answered)
+        make_call(self.reply, "invented", call_id="2", status="error", started_at=None, digest="")
+
+    def test_jsonl(self):
+        ((_asked, reply),) = (line["messages"] for line in lines())
+        call, other = reply["tool_calls"]
+
+        assert (call["call"], call["step"], call["name"], call["status"]) == ("1", 1, "refund", "ok")
+        assert (call["arguments"], call["output"], call["ms"]) == ('{"order": 7}', "refunded 7", 120)
+        assert (call["answered_by"], call["answer"]) == ("bo", {"approved": True})
+        assert (other["name"], other["answered_by"], other["answered_at"]) == ("invented", None, None)
+        assert reply["parts"][3]["output"] == "refunded 7"
+
+    def test_csv_has_a_line_for_each_call(self):
+        asked, reply = rows()
+        call, other = map(json.loads, reply["tool_calls"].splitlines())
+
+        assert asked["tool_calls"] == ""
+        assert (call["name"], call["output"], call["answered_by"]) == ("refund", "refunded 7", "bo")
+        assert other["name"] == "invented"
+
+    def test_markdown(self):
+        text = markdown(self.conversation)
+
+        assert "- Tool call 1: `refund, ok, 120 ms, allowed by bo, " in text
+        assert "- Tool call 2: `invented, error`" in text
+        assert "Tool call:\n\n" in text
+        assert "Tool result:\n\n" in text
+        assert '"output": "refunded 7"' in text
+        assert "approval" not in text
+        assert '"step"' not in text
+
+    def test_who_has_not_allowed_it(self):
+        ToolCall.objects.filter(call_id="1").update(
+            status="denied", started_at=None, answer={"approved": False}, by=None
+        )
+
+        assert "`refund, denied, not allowed by a visitor or a deleted account, " in markdown(self.conversation)
+
+    def test_the_queries_do_not_grow_with_the_calls(self):
+        with CaptureQueriesContext(connection) as few:
+            written("jsonl")
+        for number in range(20):
+            make_call(self.reply, call_id=f"more {number}")
+        with self.assertNumQueries(len(few)):
+            written("jsonl")

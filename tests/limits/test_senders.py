@@ -18,12 +18,13 @@ from tests.native import ApiTestCase, code_of
 COMPLETIONS = "v1/chat/completions"
 STATELESS = ("api/chat", COMPLETIONS)
 DATABASE = "streaming_chat.quotas.database.DatabaseQuota"
-# What begins a reply in a conversation, and is tested beside the native API; a share link is none.
+# What begins a reply in a conversation, or goes on with one, and is tested beside the native API; a share link is none.
 OF_A_CONVERSATION = {
     "api/conversations/{conversation_id}/messages",
     "api/conversations/{conversation_id}/share",
     "api/messages/{message_id}/regenerate",
     "api/messages/{message_id}/continue",
+    "api/messages/{message_id}/answers",
 }
 # How OpenAI's API answers what is invalid.
 INVALID = {COMPLETIONS: 400}

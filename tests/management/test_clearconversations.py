@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from django.db.models.functions import Now
 from django.test import TestCase, TransactionTestCase
 
-from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent
+from streaming_chat.models import Conversation, Feedback, LiveReply, Message, ReplyEvent, ToolList
 from streaming_chat.privacy import deletion
 from streaming_chat.protocol.events import Event
 from tests.factories import make_conversation, make_live, make_reply, make_user
@@ -44,6 +44,14 @@ class AnonymousTests(TestCase):
         assert set(Conversation.objects.all()) == {new, users}
         assert set(Message.objects.values_list("conversation", flat=True)) == {new.pk}
         assert not Feedback.objects.exists()
+
+    def test_what_servers_of_tools_offered_to_them_alone_goes(self):
+        lists = [ToolList.objects.create(server=name, digest=name, definitions="[]") for name in ("a", "b")]
+        for conversation, tools in ((make_visitors(31), lists), (make_visitors(29), lists[:1])):
+            conversation.tool_lists.add(*tools)
+        run_command("--anonymous", "--older-than", "30")
+
+        assert [*ToolList.objects.all()] == lists[:1]
 
     def test_erased_ones_are_no_visitors(self):
         erased = age(Conversation.objects.create(owner_key="", erased_at=Now()), 400)

@@ -20,7 +20,7 @@ from streaming_chat.models import (
     ShareLink,
 )
 from streaming_chat.privacy.blocking import block
-from tests.factories import make_conversation, make_reply, make_token, make_user
+from tests.factories import make_call, make_conversation, make_reply, make_token, make_user
 from tests.management.base import FolderTestCase
 
 
@@ -46,6 +46,16 @@ class ExportOwnerTests(FolderTestCase):
         assert found["conversations"][4]["deleted_at"]
         assert found["conversations"][4]["messages"][1]["feedback"][0]["comment"] == "Wrong"
         assert AccessRecord.objects.get().owner_key == key
+
+    def test_tool_calls_without_the_names_of_staff(self):
+        reply = make_reply(make_conversation())
+        for by in (make_user(), make_user("bo"), None):
+            make_call(reply, by=by, answered_at=reply.created_at, answer={"approved": True})
+        (line,) = self.export("ana")["conversations"]
+        calls = line["messages"][1]["tool_calls"]
+
+        assert [call["answered_by"] for call in calls] == ["ana", None, None]
+        assert (calls[0]["name"], calls[0]["arguments"], calls[0]["output"]) == ("refund", '{"order": 7}', "refunded 7")
 
     def test_access_tokens_without_what_recognises_them(self):
         text = make_token(expires_at=parse_datetime("2027-01-02T03:04:05Z"))

@@ -27,6 +27,8 @@ from streaming_chat.models import (
     QuotaUse,
     ReplyEvent,
     ShareLink,
+    ToolCall,
+    ToolList,
 )
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.privacy import erasures
@@ -35,7 +37,17 @@ from streaming_chat.privacy.blocking import block
 from streaming_chat.protocol.events import Event
 from streaming_chat.search import backends, query
 from tests.copies import CANARY, keys, leave_what_is_deleted, places, planted
-from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff, make_token, make_user
+from tests.factories import (
+    make_call,
+    make_conversation,
+    make_live,
+    make_message,
+    make_reply,
+    make_staff,
+    make_token,
+    make_user,
+    make_waiting,
+)
 from tests.management.test_clearconversations import age
 from tests.management.test_clearconversations import run_command as clear
 from tests.servers import wait_until
@@ -136,6 +148,28 @@ class EraseTests(TestCase):
         erase("ana")
 
         assert ShareLink.objects.get().conversation == others
+
+    def test_tool_calls_lose_their_texts_and_who_allowed_them_if_it_was_the_owner(self):
+        reply = make_reply(make_conversation())
+        staff = make_user("bo")
+        for by in (make_user(), staff):
+            make_call(reply, by=by, answered_at=reply.created_at, answer={"approved": True, "reason": "Secret"})
+        erase("ana")
+        calls = ToolCall.objects.order_by("pk")
+
+        assert [(call.arguments, call.output, call.answer) for call in calls] == [("", "", None)] * 2
+        assert [(call.name, call.by) for call in calls] == [("refund", None), ("refund", staff)]
+
+    def test_what_servers_of_tools_offered_to_them_alone_goes(self):
+        """A server may describe the data of a user."""
+        mine, shared = (ToolList.objects.create(server=name, digest=name, definitions="[]") for name in ("a", "b"))
+        conversation, others = make_conversation(), make_conversation(make_user("bo"))
+        mine.conversations.add(conversation)
+        shared.conversations.add(conversation, others)
+        erase("ana")
+
+        assert ToolList.objects.get() == shared
+        assert shared.conversations.get() == others
 
     def test_terms_by_which_they_were_sought_go_and_who_read_what_stays(self):
         staff, conversation = make_staff("staff"), make_conversation()
@@ -240,6 +274,14 @@ class LiveTests(TestCase):
         assert LiveReply.objects.get(pk=live.pk).stop == "staff"
         assert Conversation.objects.get(pk=live.conversation_id).title == "Rain in Lisbon"
         assert Conversation.objects.get(pk=other.pk).title == ""
+
+    def test_a_reply_that_waits_for_an_answer_is_ended_at_once(self):
+        (call,) = make_waiting(make_conversation())
+        erase("ana")
+        message = Message.objects.get(pk=call.message_id)
+
+        assert (message.status, message.end_reason) == ("stopped", "staff")
+        assert not LiveReply.objects.exists()
 
     def test_a_reply_whose_worker_died_is_recovered_first(self):
         live = make_live(make_conversation(), Event("text", "Hel"), expires=-1)

@@ -1,5 +1,6 @@
 """Redacting passages: which rows change, what is recorded, and that no copy of a passage is left."""
 
+import json
 import tempfile
 
 from django.test import TestCase, TransactionTestCase, override_settings
@@ -29,7 +30,7 @@ from streaming_chat.protocol.events import Event
 from streaming_chat.search.tokenizer import words
 from streaming_chat.testing import Streamed, read_stream
 from tests.copies import CANARY, keys, leave_in_journal, leave_what_is_deleted, places, planted
-from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff
+from tests.factories import make_call, make_conversation, make_live, make_message, make_reply, make_staff
 from tests.native import ApiTestCase
 from tests.servers import wait_until
 from tests.valkey import Valkey
@@ -150,6 +151,26 @@ class RedactPassagesTests(TestCase):
 
         assert set(ReplyEvent.objects.values_list("message", flat=True)) == {self.other.pk}
         assert set(ProviderState.objects.values_list("message", flat=True)) == {self.other.pk}
+
+    def test_the_rows_of_tool_calls_lose_the_passages_alone(self):
+        answer = {"approved": True, "arguments": '{"word": "Rosebud"}', "reason": "Rosebud wants it"}
+        call = make_call(
+            self.reply, arguments='{"word": "Rosebud", "n": 1}', output="Found Rosebud here", answer=answer
+        )
+        invented = make_call(self.reply, "rosebud", call_id="rosebud", digest="", status="error")
+        elsewhere = make_call(self.other, output="Rosebud")
+        scope = Scope(self.conversation.pk, SECRET, self.reply.pk)
+        shown = [found.passage for found in preview(scope, 20).shown if str(found.where) == "answer to a tool call"]
+        self.redact(self.reply)
+        for row in (call, invented, elsewhere):
+            row.refresh_from_db()
+
+        assert shown == ["Rosebud", "Rosebud"]
+        assert json.loads(call.arguments) == {"word": REDACTED, "n": 1}
+        assert (call.output, call.answer["reason"]) == (f"Found {REDACTED} here", f"{REDACTED} wants it")
+        assert (call.name, call.digest, call.answer["approved"]) == ("refund", "d" * 64, True)
+        assert not {"rosebud"} & {invented.name, invented.call_id}
+        assert elsewhere.output == "Rosebud"
 
     def test_a_reply_and_its_continuation(self):
         beginning = make_reply(self.conversation, "It is Rose", end_reason="length")

@@ -139,6 +139,58 @@ class JSONTests(SimpleTestCase):
             assert (found.keys(), found["kind"], found["origin"]) == (part.keys(), "source", "provider")
 
 
+class ToolPartsTests(SimpleTestCase):
+    """Providers refuse a conversation in which calls and results do not belong together, and names of other characters."""
+
+    def parts(self, passages):
+        call = {
+            "kind": "tool_call",
+            "id": "call_4111",
+            "name": "find_ana",
+            "arguments": '{"n": 4111}',
+            "complete": True,
+        }
+        return redacted(
+            reply(
+                {"kind": "step", "number": 4111},
+                call,
+                {**call, "id": "call_42", "name": "weather"},
+                {
+                    "kind": "approval",
+                    "calls": [{"id": "call_4111", "runs": "server", "editable": False}],
+                    "expires": "x",
+                },
+                {"kind": "tool_result", "id": "call_4111", "status": "ok", "output": "4111 of ana", "ms": 4111},
+            ),
+            passages,
+        ).parts
+
+    def test_ids_stay_the_same_for_a_call_and_its_result(self):
+        step, call, other, approval, result = self.parts(Passages.with_text("4111"))
+
+        assert (step["number"], result["ms"], result["status"]) == (4111, 4111, "ok")
+        assert "4111" not in call["id"]
+        assert re.fullmatch(r"[\w-]{1,40}", call["id"])
+        assert call["id"] == result["id"] == approval["calls"][0]["id"] != other["id"] == "call_42"
+        assert json.loads(call["arguments"]) == {"n": REDACTED}
+        assert result["output"] == f"{REDACTED} of ana"
+
+    def test_a_name_stays_one_that_providers_take(self):
+        _step, call, other, _approval, result = self.parts(Passages.with_text("ana"))
+
+        assert re.fullmatch(r"redacted-[0-9a-f]{16}", call["name"])
+        assert (call["id"], other["name"]) == ("call_4111", "weather")
+        assert result["output"] == f"4111 of {REDACTED}"
+
+    def test_words_of_the_app_stay(self):
+        parts = self.parts(Passages.with_text("x"))
+        for word in ("ok", "server", "true", "approval", "x"):
+            found = self.parts(Passages.with_text(word))
+
+            assert [part["kind"] for part in found] == [part["kind"] for part in parts]
+            assert (found[3], found[4]["status"]) == (parts[3], "ok")
+
+
 class PositionTests(SimpleTestCase):
     """What a reader receives after a position is the rest of the new text."""
 

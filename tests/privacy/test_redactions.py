@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from streaming_chat.chats.branches import branch
 from streaming_chat.engine.ending_journal import journal
-from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, ReplyEvent
+from streaming_chat.models import AccessRecord, Conversation, Feedback, LiveReply, Message, ReplyEvent, ToolCall
 from streaming_chat.notifiers import get_notifier
 from streaming_chat.notifiers.base import Notifier
 from streaming_chat.privacy import copies
@@ -21,7 +21,7 @@ from streaming_chat.privacy.audit import record
 from streaming_chat.privacy.redactions import REDACTED, StillLiveError, redact
 from streaming_chat.protocol.events import Event
 from tests.copies import CANARY, keys, leave_in_journal, leave_what_is_deleted, places, planted
-from tests.factories import make_conversation, make_live, make_message, make_reply, make_staff
+from tests.factories import make_call, make_conversation, make_live, make_message, make_reply, make_staff
 from tests.servers import wait_until
 from tests.valkey import Valkey
 
@@ -85,6 +85,31 @@ class RedactTests(TestCase):
 
         with self.assertRaises(StillLiveError):
             redact(reply.pk, self.staff)
+
+    def test_tool_calls_lose_their_texts_and_say_which_tools_ran(self):
+        reply = make_reply(make_conversation())
+        answered = {
+            "answer": {"approved": False, "reason": "Secret"},
+            "by": self.staff,
+            "answered_at": reply.created_at,
+        }
+        make_call(reply, **answered)
+        make_call(reply, "secret", digest="")
+        redact(reply.pk, self.staff)
+        call, invented = ToolCall.objects.order_by("pk")
+
+        assert (call.arguments, call.output, call.answer) == ("", "", None)
+        assert (call.name, call.status, call.ms, call.by) == ("refund", "ok", 120, self.staff)
+        assert call.answered_at == reply.created_at
+        assert invented.name == ""
+
+    def test_searches_that_quote_what_a_tool_returned(self):
+        parts = [{"kind": "tool_result", "id": "1", "status": "ok", "output": '{"number": "4111 1111"}', "ms": 5}]
+        reply = make_reply(make_conversation(), parts=parts)
+        search = record("search", self.staff, terms="4111 1111")
+        redact(reply.pk, self.staff, terms=True)
+
+        assert AccessRecord.objects.get(pk=search.pk).terms == REDACTED
 
     def test_what_was_beyond_the_cut_goes_too(self):
         reply = make_reply(make_conversation(), "Seen. Unseen.", status="stopped", end_reason="user", cut_position=6)

@@ -50,6 +50,9 @@ class MessagesTests(SimpleTestCase):
             ('{"city": "Köln"}', {"city": "Köln"}),
             ('{"city": ', {"INVALID_JSON": '{"city": '}),
             ("[1]", {"INVALID_JSON": "[1]"}),
+            # No JSON, but some models write it: a request with it could not be sent, ever again.
+            ('{"degrees": NaN}', {"INVALID_JSON": '{"degrees": NaN}'}),
+            ('{"degrees": 1e999}', {"INVALID_JSON": '{"degrees": 1e999}'}),
             ("", {}),
         ):
             called = assistant({**call("1"), "arguments": arguments})

@@ -10,6 +10,7 @@ from streaming_chat.protocol.events import SOURCE
 from streaming_chat.providers.base import Prompt, Turn
 from streaming_chat.providers.demo import SCRIPTS, SOURCES, DemoProvider, words
 from streaming_chat.providers.model_options import ModelOptions
+from streaming_chat.providers.tools import Tools
 from tests.received import Received, receive
 
 
@@ -20,6 +21,39 @@ def _prompt(*texts: str) -> Prompt:
 
 async def _reply(*texts: str) -> Received:
     return await receive(DemoProvider("demo", words_per_second=0), _prompt(*texts))
+
+
+TOOLS = Tools(
+    (
+        {"name": "find_orders", "parameters": {"type": "object", "properties": {}}},
+        {
+            "name": "refund",
+            "parameters": {"type": "object", "properties": {"amount": {"type": "integer", "examples": [5]}}},
+        },
+    )
+)
+
+
+class ToolTests(SimpleTestCase):
+    async def called(self, text: str) -> list[tuple[str, str]]:
+        received = await receive(DemoProvider("demo", words_per_second=0), _prompt(text).replace(tools=TOOLS))
+        return [(call["name"], call["arguments"]) for call in received.tool_calls]
+
+    async def test_a_word_of_its_name_calls_a_tool(self):
+        assert await self.called("Refund my order, please") == [("refund", '{"amount": 5}')]
+        assert await self.called("Which orders, and a refund?") == [("find_orders", "{}"), ("refund", '{"amount": 5}')]
+        assert await self.called("Use a tool") == [("find_orders", "{}")]
+        assert await self.called("Hello") == []
+
+    async def test_it_tells_the_results_and_calls_nothing_more(self):
+        result = {"kind": "tool_result", "id": "demo_0", "text": "Order 17\nOrder 18", "status": "ok"}
+        call = {"kind": "tool_call", "id": "demo_0", "name": "find_orders", "arguments": "{}", "complete": True}
+        turns = (Turn("user", "Which orders?"), Turn("assistant", [call]), Turn("user", [result]))
+        prompt = Prompt(model="demo", turns=turns, tools=TOOLS)
+        received = await receive(DemoProvider("demo", words_per_second=0), prompt)
+
+        assert "- Order 17 Order 18" in received.text
+        assert received.tool_calls == []
 
 
 class DemoTests(SimpleTestCase):

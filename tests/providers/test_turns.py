@@ -40,10 +40,13 @@ class InPairsTests(SimpleTestCase):
         assert in_pairs(turns) == turns
 
     def test_the_same_id_in_two_replies(self):
-        """Some servers count the calls of each reply from 0."""
-        turns = [ASKED, assistant(call("1")), user(result("1", "a")), assistant(call("1")), user(result("1", "b"))]
+        """Some servers number the calls of each reply from 0, and Anthropic refuses an id that occurs twice."""
+        first = [ASKED, assistant(call("1"), call("2")), user(result("1", "a"), result("2", "b"))]
+        turns = [*first, assistant(call("1"), call("3")), user(result("3", "c"), result("1", "d"))]
+        last = [*first, assistant(call("1_2"), call("3")), user(result("3", "c"), result("1_2", "d"))]
 
-        assert in_pairs(turns) == turns
+        assert in_pairs(turns) == last
+        assert in_pairs([*turns, *turns])[-1] == user(result("3_2", "c"), result("1_4", "d"))
 
     def test_a_call_without_a_result_is_left_out(self):
         turns = [ASKED, assistant(call("1"), call("2")), user(result("1", "Sunny"))]

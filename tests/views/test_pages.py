@@ -10,6 +10,7 @@ from django.urls import set_script_prefix
 
 from streaming_chat.accounts.permissions import Permissions
 from streaming_chat.chats.deletion import delete_for_owner
+from streaming_chat.models import ToolCall
 from streaming_chat.providers.model_options import EFFORTS
 from streaming_chat.rendering.element import WORDS
 from tests.factories import make_conversation, make_user
@@ -90,12 +91,13 @@ class PageTests(TestCase):
         named = set(re.findall(r'"(\w+)"', scripts)) | set(re.findall(r"\btexts\.(\w+)", scripts))
 
         assert set(re.findall(r'\bsay\("(\w+)"', scripts)) <= set(WORDS)
-        # These are looked up by a reply's status, and by an effort.
+        # These are looked up by the status of a reply or a call, and by an effort.
         assert set(WORDS) - named <= {
             "interrupted",
             "failed",
             "effort_default",
             *(f"effort_{name}" for name in EFFORTS),
+            *(f"call_{status}" for status in ToolCall.State.values),
         }
 
 

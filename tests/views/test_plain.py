@@ -205,7 +205,7 @@ class SendTests(PlainTestCase):
         assert sent.headers["Location"] == f"{plain_path(reply.conversation)}#m-{reply.pk}"
         assert "no-store" in sent.headers["Cache-Control"]
         assert reply.status == "completed"
-        assert page.turns == ["You Will it rain?", "Reply scripted:model ReasoningClouds. It rains."]
+        assert page.turns == ["You Will it rain?", "Reply scripted:model Reasoning Clouds. It rains."]
         assert page.one("strong").text == "rains"
         assert page.one("li", id=f"m-{reply.pk}")
         assert not page.all("meta", http_equiv="refresh")
@@ -453,7 +453,7 @@ class ShownTests(PlainTestCase):
 
         assert refresh == f"3;url={plain_path(conversation)}&look=1#m-{live.pk}"
         assert again.one("meta", http_equiv="refresh").attrs["content"] == refresh.replace("look=1", "look=2")
-        assert page.turns[1] == "Reply demo:demo ReasoningHm. It will Being written…"
+        assert page.turns[1] == "Reply demo:demo Reasoning Hm. It will Being written…"
         assert not page.all("textarea")
 
         live.refresh_from_db()
@@ -558,7 +558,8 @@ class ShownTests(PlainTestCase):
                 conversation = make_conversation(title=text, model=text)
                 make_message(conversation, text)
                 parts = [{"kind": "reasoning", "text": text}, {"kind": "text", "text": text}]
-                parts.append({"kind": "tool_call", "id": "1", "name": text, "arguments": text, "complete": True})
+                parts.append({"kind": "tool_call", "id": text, "name": text, "arguments": text, "complete": True})
+                parts.append({"kind": "tool_result", "id": text, "status": text, "output": text, "ms": 1})
                 make_reply(conversation, parts=parts, model=text)
                 shown = self.page(plain_path(conversation))
                 with backend(Closed):

@@ -1,6 +1,6 @@
 /** What the pages need of the app: the options of useChat for the chat that the address names, `?chat=<id>`. */
 
-import { DefaultChatTransport } from "ai";
+import { DefaultChatTransport, lastAssistantMessageIsCompleteWithApprovalResponses } from "ai";
 
 // Where the site has mounted the app.
 const root = "/chat";
@@ -31,7 +31,10 @@ export async function chatOptions() {
   const id = known ?? crypto.randomUUID();
   address.searchParams.set("chat", id);
   history.replaceState(null, "", address);
-  return { transport, id, resume: Boolean(known), messages: known ? await storedMessages(id) : [] };
+  const messages = known ? await storedMessages(id) : [];
+  // The answers to a reply's tool calls are sent once there is one to each of them.
+  const sendAutomaticallyWhen = lastAssistantMessageIsCompleteWithApprovalResponses;
+  return { transport, id, resume: Boolean(known), messages, sendAutomaticallyWhen };
 }
 
 async function storedMessages(id) {
@@ -42,8 +45,19 @@ async function storedMessages(id) {
   return (await response.json()).messages;
 }
 
-/** Ends the reply, also where the site lets it go on without a reader. */
-export async function stopReply({ id, stop }) {
+/** @returns {boolean} whether the last reply waits for an answer to a tool call: it has no stream, and has not ended. */
+export function isWaiting({ messages }) {
+  return messages.at(-1)?.metadata?.status === "waiting";
+}
+
+/** Repeats a request that has failed: sends the same answers to tool calls again, or asks for another reply. */
+export async function tryAgain(chat) {
+  await (isWaiting(chat) ? chat.sendMessage() : chat.regenerate());
+}
+
+/** Ends the reply, also where the site lets it go on without a reader, or where it waits. */
+export async function stopReply({ id, messages, stop, setMessages }) {
   await fetch(`${chatAddress(id)}/stop`, { method: "POST", headers: await headers() });
   await stop();
+  if (isWaiting({ messages })) setMessages(await storedMessages(id));
 }

@@ -5,6 +5,7 @@ A chat has an id that its client has chosen. It is unique for its owner only: tw
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -17,9 +18,9 @@ from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.tree import messages_of
 from streaming_chat.encoders.ai_sdk import AISDKEncoder
 from streaming_chat.exceptions import APIError
-from streaming_chat.models import Message
+from streaming_chat.models import Conversation, Message
 
-from . import parsing, ui_messages
+from . import client_answers, parsing, ui_messages
 from .lookups import find_reply
 from .messages import option_checks, options_of
 from .operations import operation
@@ -58,16 +59,18 @@ def _page_fields() -> parsing.Fields:
     ignores_unknown=True,
 )
 def send(request: HttpRequest, owner: Owner) -> ReplyAnswer:
-    """Answer the last message of a chat, or answer it again, and stream the reply."""
+    """Answer the last message of a chat, or answer it again, and stream the reply. Or answer tool calls of a reply."""
     parsing.require_json(request)
     encoding = _encoding(request)
     body = parsing.read_body(request, *_chat_fields(), ignores_unknown=True)
     chat_id = body.get("id") or body.get("threadId")
     if not chat_id:
         raise APIError(422, "invalid", fields={"id": "This field is required."})
+    conversation = find_chat(owner, chat_id)
+    if conversation and (message := ui_messages.answered_message(body)):
+        return _answer_calls(request, owner, conversation, message, encoding)
     turn = ui_messages.Turn.of(body)
     options = options_of(body, owner)
-    conversation = find_chat(owner, chat_id)
     place = turn.place(conversation) if conversation else {}
     if regenerated := place.get("regenerate"):
         options["output"] = output_of(find_reply(owner, regenerated))
@@ -127,6 +130,22 @@ def stop(request: HttpRequest, owner: Owner, chat_id: str) -> ReplyAnswer | Http
         return stop_reply(request, owner, reply)
     require_found(find_chat(owner, chat_id))
     return private(HttpResponse(status=204))
+
+
+def _answer_calls(
+    request: HttpRequest, owner: Owner, conversation: Conversation, message: dict[str, Any], encoding: dict[str, Any]
+) -> ReplyAnswer:
+    """Take the answers to tool calls in a message of ours, and return what follows in it. Raises APIError."""
+    reply = ui_messages.reply_of(conversation, message.get("id"))
+    given = client_answers.find_answers(reply, partial(ui_messages.answer_in, message)) if reply else None
+    if reply is None or given is None:
+        raise APIError(
+            422, "invalid", fields={"messages": "The last message must have the role user, or answer tool calls."}
+        )
+    options = {**encoding["encoder_options"], "continues": True}
+    return client_answers.go_on(
+        request, owner, reply, given, field="messages", encoder=encoding["encoder"], encoder_options=options
+    )
 
 
 def _encoding(request: HttpRequest) -> dict[str, Any]:

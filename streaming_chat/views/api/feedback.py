@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 
 from streaming_chat.accounts.owners import Owner
+from streaming_chat.accounts.permissions import may_answer
 from streaming_chat.alerts import outbox
 from streaming_chat.conf import conf
 from streaming_chat.db.alias import live_database
@@ -35,7 +36,7 @@ def put_feedback(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> A
     reply = find_reply(owner, message_id)
     columns = {"value": body["value"], "comment": body.get("comment", ""), "by": owner.user, "updated_at": Now()}
     write_transaction(partial(_save, reply, owner, columns))
-    return serialize_message(reply, owner.key)
+    return serialize_message(reply, owner.key, partial(may_answer, request, owner))
 
 
 @operation(answers={204: None})

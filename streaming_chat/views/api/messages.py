@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.accounts.permissions import get_permissions, may_answer
 from streaming_chat.chats import page_context
 from streaming_chat.chats.idempotency import replies_sent
 from streaming_chat.chats.send_request import SendRequest
@@ -36,7 +37,7 @@ def list_messages(request: HttpRequest, owner: Owner, conversation_id: uuid.UUID
 def get_message(request: HttpRequest, owner: Owner, message_id: uuid.UUID) -> Answer:
     """One message, with live state."""
     require(get_permissions().may_read(request, owner))
-    return serialize_message(lookups.find_message(owner, message_id), owner.key)
+    return serialize_message(lookups.find_message(owner, message_id), owner.key, partial(may_answer, request, owner))
 
 
 def _sent_fields() -> parsing.Fields:
@@ -50,7 +51,9 @@ def find_sent_reply(request: HttpRequest, owner: Owner) -> Answer:
     query = parsing.read_query(request, *_sent_fields())
     send_request = SendRequest(client_id=query["client_id"], conversation_id=query.get("conversation"))
     sent = replies_sent(request, owner, send_request).values_list("pk", flat=True)
-    return serialize_message(lookups.find_reply(owner, require_found(sent.first())), owner.key)
+    return serialize_message(
+        lookups.find_reply(owner, require_found(sent.first())), owner.key, partial(may_answer, request, owner)
+    )
 
 
 def _message_fields() -> parsing.Fields:

@@ -149,13 +149,22 @@ def _parse(request: HttpRequest) -> dict[str, Any]:
         raise APIError(413, "too_large")
     try:
         # Python would also take UTF-16 and UTF-32, which JSON between systems may not be: RFC 8259, 8.1.
-        body = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
-        _require_shallow(body)
-    except (ValueError, RecursionError):
+        body = json_value(raw.decode("utf-8-sig"))
+    except ValueError:
         raise APIError(422, "invalid", fields={"body": "Must be a JSON object."}) from None
     if not isinstance(body, dict):
         raise APIError(422, "invalid", fields={"body": f"Must be a JSON object, got {_kind(body)}."})
     return body
+
+
+def json_value(text: str) -> Any:
+    """Return the value of JSON, within the limits of a body. Raises ValueError."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_int, parse_float=_float)
+        _require_shallow(value)
+    except RecursionError:
+        raise ValueError(f"Must have at most {_MAX_DEPTH} levels.") from None
+    return value
 
 
 def _refuse_constant(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from streaming_chat.accounts.owners import Owner
-from streaming_chat.accounts.permissions import get_permissions
+from streaming_chat.accounts.permissions import get_permissions, may_answer
 from streaming_chat.chats.send_request import SendRequest
 from streaming_chat.chats.sending import send
 from streaming_chat.conf import conf
@@ -67,8 +67,8 @@ def begin_reply(
     sent = send(request, owner, send_request, writer.worker)
     # At once: whatever fails from here on, the rows must not be left without their run.
     run = start_run(request, sent.order) if sent.order else None
-    position = 0 if sent.order else _resumed_position(request, sent.message_id)
-    finish = None if stream else partial(answer_whole or _answer_with_turn, owner, sent.message_id)
+    position = 0 if sent.order else resumed_position(request, sent.message_id)
+    finish = None if stream else partial(answer_whole or partial(_answer_with_turn, request), owner, sent.message_id)
     access = owner_access(request, owner)
     return answer_with_reply(sent.message_id, run, access, position=position, finish=finish, **options)
 
@@ -182,9 +182,9 @@ def stop_reply(
     """End a reply, at the position that its reader has seen, and answer with its message."""
     require(get_permissions().may_stop(request, owner, reply.conversation))
     if not reply.is_live:
-        return private(JsonResponse(serialize_message(reply, owner.key)))
+        return private(JsonResponse(serialize_message(reply, owner.key, partial(may_answer, request, owner))))
     runner.request_stop(reply.pk, "user", position)
-    finish = partial(_answer_with_message, owner, reply.pk)
+    finish = partial(_answer_with_message, request, owner, reply.pk)
     return answer_with_reply(reply.pk, None, owner_access(request, owner), finish=finish, timeout=_STOP_TIMEOUT)
 
 
@@ -193,7 +193,7 @@ def grace_seconds(policy: str | None) -> float | None:
     return 0 if policy == "stop" else conf.STREAMING_CHAT_DISCONNECT_GRACE_SECONDS
 
 
-def _resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
+def resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
     """Return where a repeated send goes on: where the client was, or from the beginning."""
     event_id = request.headers.get("Last-Event-ID", "")
     if not event_id.startswith(f"{message_id}/"):
@@ -204,18 +204,18 @@ def _resumed_position(request: HttpRequest, message_id: uuid.UUID) -> int:
 # Answers at an ending. 202: the reply has not ended in the time that the server may wait.
 
 
-def _answer_with_message(owner: Owner, message_id: uuid.UUID, has_ended: bool) -> HttpResponse:
-    message = serialize_message(find_reply(owner, message_id), owner.key)
+def _answer_with_message(request: HttpRequest, owner: Owner, message_id: uuid.UUID, has_ended: bool) -> HttpResponse:
+    message = serialize_message(find_reply(owner, message_id), owner.key, partial(may_answer, request, owner))
     return private(JsonResponse(message, status=200 if has_ended else 202))
 
 
-def _answer_with_turn(owner: Owner, message_id: uuid.UUID, has_ended: bool) -> HttpResponse:
+def _answer_with_turn(request: HttpRequest, owner: Owner, message_id: uuid.UUID, has_ended: bool) -> HttpResponse:
     reply = find_reply(owner, message_id)
     user_message = find_message(owner, reply.parent_id) if reply.parent_id else None
     turn = {
         "conversation": serialize_conversation(reply.conversation),
         "user_message": user_message and serialize_message(user_message, owner.key),
-        "message": serialize_message(reply, owner.key),
+        "message": serialize_message(reply, owner.key, partial(may_answer, request, owner)),
     }
     return private(JsonResponse(turn, status=200 if has_ended else 202))
 

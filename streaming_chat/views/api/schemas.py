@@ -10,6 +10,7 @@ from typing import Any
 from streaming_chat.exceptions import ENDING_CODES, OUTPUT_ERRORS
 from streaming_chat.models import Message, Status
 from streaming_chat.protocol.endings import END_REASONS
+from streaming_chat.protocol.tool_calls import RESULT_STATUSES
 from streaming_chat.providers.model_options import EFFORTS
 
 Schema = dict[str, Any]
@@ -72,17 +73,33 @@ _CONVERSATION = {
 _PARTS = (
     part("text", text=STRING),
     part("reasoning", text=STRING),
-    part("tool_call", id=STRING, name=STRING, arguments=STRING, complete=BOOLEAN),
+    # runs: of a tool that the provider runs itself.
+    record(
+        {"runs": {"const": "provider"}},
+        kind={"const": "tool_call"},
+        id=STRING,
+        name=STRING,
+        arguments=STRING,
+        complete=BOOLEAN,
+    ),
+    part("step", number=COUNT),
+    part("tool_result", id=STRING, status={"enum": list(RESULT_STATUSES)}, output=STRING, ms=COUNT),
+    part(
+        "approval",
+        calls=list_of(record(id=STRING, runs={"enum": ["server", "client"]}, editable=BOOLEAN)),
+        expires=TIME,
+    ),
     part("source", url=STRING, title=STRING, id=STRING, text=STRING, origin={"enum": ["provider", "context"]}),
 )
 _UI_PARTS = (
     record(type={"enum": ["text", "reasoning"]}, text=STRING, state={"const": "done"}),
     record({"title": STRING}, type={"const": "source-url"}, sourceId=STRING, url=STRING),
     record(type={"const": "source-document"}, sourceId=STRING, mediaType=STRING, title=STRING),
+    record(type={"const": "step-start"}),
     record(
-        {"errorText": STRING},
+        {"errorText": STRING, "output": STRING, "approval": record(id=STRING, approved=BOOLEAN)},
         type={"const": "dynamic-tool"},
-        state={"enum": ["input-available", "output-error"]},
+        state={"enum": ["input-available", "output-available", "output-error", "output-denied"]},
         toolCallId=STRING,
         toolName=STRING,
         input={},
@@ -122,6 +139,13 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Match": record(message=nullable(ID), snippet=list_of(record(text=STRING, is_match=BOOLEAN))),
     "Message": record(
+        {
+            "answers": {
+                **list_of(record(call=STRING, approved=BOOLEAN)),
+                "description": "Of a reply that waits, or has.",
+            },
+            "may_answer": {**BOOLEAN, "description": "Whether the owner may answer. Where `answers` is."},
+        },
         id=ID,
         conversation=ID,
         parent=nullable(ID),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from streaming_chat.chats.branches import siblings_of
 from streaming_chat.chats.tree import Siblings
 from streaming_chat.engine import lookup
 from streaming_chat.engine.runner import runner
 from streaming_chat.exceptions import error_object
-from streaming_chat.models import Conversation, Feedback, Message
+from streaming_chat.models import Conversation, Feedback, Message, ToolCall
 from streaming_chat.protocol import events
 from streaming_chat.protocol.events import Event
+
+# Whether the owner may answer tool calls of a conversation.
+MayAnswer: TypeAlias = Callable[[Conversation], bool]
 
 
 def serialize_conversation(conversation: Conversation) -> dict[str, Any]:
@@ -32,8 +35,13 @@ def serialize_conversation(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def serialize_messages(messages: Iterable[Message], owner_key: str) -> list[dict[str, Any]]:
-    """Return messages of one conversation, in the order given; two queries whatever their number."""
+def serialize_messages(
+    messages: Iterable[Message], owner_key: str, may_answer: MayAnswer | None = None
+) -> list[dict[str, Any]]:
+    """Return messages of one conversation, in the order given; two queries whatever their number.
+
+    may_answer: is asked about a live reply that has waited, and whose state then says so.
+    """
     messages = list(messages)
     if not messages:
         return []
@@ -46,16 +54,20 @@ def serialize_messages(messages: Iterable[Message], owner_key: str) -> list[dict
             message__in=[message.pk for message in messages], owner_key=owner_key
         )
     }
-    return [_serialize_message(message, siblings[message.pk], feedback.get(message.pk)) for message in messages]
+    return [
+        _serialize_message(message, siblings[message.pk], feedback.get(message.pk))
+        | (_live_state(message, may_answer) if message.is_live else {})
+        for message in messages
+    ]
 
 
-def serialize_message(message: Message, owner_key: str) -> dict[str, Any]:
-    """Return one message, with live state while it is written."""
-    return serialize_messages([message], owner_key)[0]
+def serialize_message(message: Message, owner_key: str, may_answer: MayAnswer | None = None) -> dict[str, Any]:
+    """Return one message, with live state while it is written. may_answer: as for `serialize_messages`."""
+    return serialize_messages([message], owner_key, may_answer)[0]
 
 
 def _serialize_message(message: Message, siblings: Siblings, feedback: Feedback | None) -> dict[str, Any]:
-    shape = {
+    return {
         "id": str(message.pk),
         "conversation": str(message.conversation_id),
         "parent": _id(message.parent_id),
@@ -89,17 +101,27 @@ def _serialize_message(message: Message, siblings: Siblings, feedback: Feedback 
             "next": _id(siblings.next),
         },
     }
-    return shape | _live_state(message) if message.is_live else shape
 
 
-def _live_state(message: Message) -> dict[str, Any]:
+def _live_state(message: Message, may_answer: MayAnswer | None) -> dict[str, Any]:
     """Return what has been received of a live reply."""
     received = live_events(message)
-    return {
+    state = {
         "text": events.text_of(received),
         "parts": events.to_parts(received),
         "position": 1 + events.length(received),
     }
+    if any(event.kind == events.APPROVAL for event in received):
+        state["answers"] = [{"call": call, "approved": approved} for call, approved in answers_to(message).items()]
+        if may_answer:
+            state["may_answer"] = may_answer(message.conversation)
+    return state
+
+
+def answers_to(message: Message) -> dict[str, bool]:
+    """Return whether a call of a live reply was allowed, by its id; without calls that have not been answered."""
+    rows = ToolCall.objects.using(message._state.db).filter(message=message, answered_at__isnull=False)
+    return {call_id: (answer or {}).get("approved", True) for call_id, answer in rows.values_list("call_id", "answer")}
 
 
 def received_events(message: Message) -> list[Event]:

@@ -1,5 +1,7 @@
 """What a request of the AI SDK's `useChat` says: which message is to be answered, and what it comes after.
 
+A request without a new message answers tool calls of the reply that the client shows (see client_answers.py).
+
 A client sends all messages that it shows, or the last one alone. The history is ours: only the text of the last message is
 taken, which is the user's, and the ids of replies, if they are of this conversation. A client has them from our streams.
 """
@@ -7,6 +9,7 @@ taken, which is the user's, and the ids of replies, if they are of this conversa
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +48,7 @@ class Turn:
     @classmethod
     def of(cls, body: dict[str, Any]) -> Turn:
         """Return what a checked body asks for. Raises APIError: 422."""
-        messages = [body["message"]] if "message" in body else body.get("messages")
-        if not messages:
-            raise APIError(422, "invalid", fields={"messages": "This field is required."})
+        messages = messages_in(body)
         is_repeated = body.get("trigger") == REGENERATE
         return cls(
             text=_text(messages[-1]),
@@ -81,6 +82,55 @@ class Turn:
         """Return what an edited message comes after, None for nothing: it is the first one that the client shows."""
         edited = messages_of(conversation).filter(Q(pk=self.target))
         return edited.values_list("parent", flat=True).first()
+
+
+def messages_in(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages of a checked body. Raises APIError: 422."""
+    messages = [body["message"]] if "message" in body else body.get("messages")
+    if not messages:
+        raise APIError(422, "invalid", fields={"messages": "This field is required."})
+    return messages
+
+
+def answered_message(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the message of ours whose tool calls a checked body may answer; None if it sends a message of the user's."""
+    messages = messages_in(body)
+    if body.get("trigger") == REGENERATE:
+        return None
+    # A message of the user's may follow it, whose request was refused while the reply waited.
+    named = [message for message in messages if body.get("messageId") and message.get("id") == body["messageId"]]
+    message = (named or messages)[-1]
+    return message if message.get("role") == Message.Role.ASSISTANT else None
+
+
+def reply_of(conversation: Conversation, message_id: Any) -> Message | None:
+    """Return the reply with an id that a client has sent, with its conversation; None if there is none."""
+    if (pk := _uuid(message_id)) is None:
+        return None
+    replies = messages_of(conversation).filter(role=Message.Role.ASSISTANT, pk=pk)
+    return replies.select_related("conversation").first()
+
+
+def answer_in(message: dict[str, Any], call: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the answer to a call in a message of the AI SDK, as the native API takes it; None without one."""
+    parts = message.get("parts")
+    tools = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    part = next((part for part in tools if part.get("toolCallId") == call["id"]), {})
+    if call["runs"] == "client":
+        return _output_in(part, call["id"])
+    approval = part.get("approval")
+    if not isinstance(approval, dict) or "approved" not in approval:
+        return None
+    return {"call": call["id"], "approved": approval["approved"], "reason": approval.get("reason") or ""}
+
+
+def _output_in(part: dict[str, Any], call_id: str) -> dict[str, Any] | None:
+    """Return what a client's tool has returned; of one that failed, why."""
+    if part.get("state") == "output-available":
+        return {"call": call_id, "output": part.get("output")}
+    if part.get("state") == "output-error":
+        return {"call": call_id, "output": {"error": part.get("errorText")}}
+    return None
 
 
 def checks() -> dict[str, parsing.Check]:

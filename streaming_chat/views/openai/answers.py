@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -12,9 +11,10 @@ from streaming_chat.accounts.owners import Owner
 from streaming_chat.exceptions import error_text
 from streaming_chat.models import Message
 from streaming_chat.protocol import openai_objects
-from streaming_chat.protocol.events import REASONING, TOOL_CALL
+from streaming_chat.protocol.events import APPROVAL, REASONING, STEP, TOOL_CALL, Event, after, text_of
 from streaming_chat.views import in_thread
 from streaming_chat.views.api.responses import Answer, api_error_from, error_response, private, require_found
+from streaming_chat.views.api.serializers import received_events
 from streaming_chat.views.api.streaming import Handler, api_view, prepare_with
 
 # What the native API calls them.
@@ -74,27 +74,41 @@ def _with_error(response: HttpResponse, status: int, error: Any, *, may_retry: b
     return response
 
 
-def answer_whole(message_id: uuid.UUID, reply: Message) -> HttpResponse:
-    """Return a reply that has ended as one chat completion."""
+def answer_whole(reply: Message, position: int = 0) -> HttpResponse:
+    """Return a reply that has ended as one chat completion. position: from which the client does not have it."""
     payload = reply.end_payload()
     if openai_objects.error_of_ending(payload):
         return refused_reply(payload)
-    head = openai_objects.completion_head(str(message_id), reply.model, kind="chat.completion")
-    choice = {
-        "index": 0,
-        "message": _message(reply),
-        "logprobs": None,
-        "finish_reason": openai_objects.finish_reason(reply.end_reason),
-    }
+    events = [*after(reply.events(), position, first=1)]
+    # The calls of the site's tools, in steps, have their results.
+    has_steps = any(event.kind == STEP for event in reply.events())
+    calls = [openai_objects.tool_call(event.payload) for event in events if event.kind == TOOL_CALL and not has_steps]
+    text = text_of(events) if position else reply.text
+    return _completion(reply, _message(text, events, calls), openai_objects.finish_reason(reply.end_reason))
+
+
+def answer_waiting(reply: Message, position: int = 0) -> HttpResponse:
+    """Return a reply that waits: the calls for the client, or an error, if a person must allow a call."""
+    received = received_events(reply)
+    approval = next(event.payload for event in reversed(received) if event.kind == APPROVAL)
+    by_id = {event.payload["id"]: event.payload for event in received if event.kind == TOOL_CALL}
+    if not (calls := openai_objects.awaited_calls(approval, by_id)):
+        status = openai_objects.STATUS_OF_WAITING
+        return _with_error(private(HttpResponse()), status, openai_objects.error_of_waiting(), may_retry=False)
+    events = [*after(received, position, first=1)]
+    return _completion(reply, _message(text_of(events), events, calls), "tool_calls")
+
+
+def _completion(reply: Message, message: dict[str, Any], finish_reason: str) -> HttpResponse:
+    head = openai_objects.completion_head(str(reply.pk), reply.model, kind="chat.completion")
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
     usage = openai_objects.usage_of(reply.usage)
     return private(JsonResponse({**head, "choices": [choice], "usage": usage}))
 
 
-def _message(reply: Message) -> dict[str, Any]:
-    events = reply.events()
+def _message(text: str, events: Sequence[Event], calls: list[dict[str, Any]]) -> dict[str, Any]:
     reasoning = "".join(event.payload for event in events if event.kind == REASONING)
-    calls = [openai_objects.tool_call(event.payload) for event in events if event.kind == TOOL_CALL]
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
     message |= {"reasoning_content": reasoning} if reasoning else {}
     return message | ({"tool_calls": calls} if calls else {})
 

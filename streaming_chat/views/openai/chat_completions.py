@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -15,16 +18,21 @@ from django.http import HttpRequest, HttpResponse
 from streaming_chat.accounts.owners import Owner, client_of
 from streaming_chat.accounts.permissions import get_permissions
 from streaming_chat.chats.send_request import SendRequest
+from streaming_chat.chats.stateless import find_called
+from streaming_chat.db.alias import live_database
 from streaming_chat.encoders.openai import OpenAIEncoder
 from streaming_chat.exceptions import APIError
+from streaming_chat.models import Message
+from streaming_chat.protocol import endings
 from streaming_chat.protocol.events import TOOL_RESULT
-from streaming_chat.views.api import parsing
+from streaming_chat.providers.base import Turn
+from streaming_chat.views.api import client_answers, parsing
 from streaming_chat.views.api.lookups import find_reply
 from streaming_chat.views.api.operations import operation
 from streaming_chat.views.api.replies import begin_reply
 from streaming_chat.views.api.reply_answers import ReplyAnswer
 
-from .answers import answer_whole, late_reply, openai_view, refused_reply
+from .answers import answer_waiting, answer_whole, late_reply, openai_view, refused_reply
 from .parameters import OF_THE_MODEL, fields, tools_of
 from .transcripts import Transcript
 
@@ -47,16 +55,40 @@ def complete(request: HttpRequest, owner: Owner) -> ReplyAnswer:
     transcript: Transcript = body["messages"]
     _require_may_set(request, owner, transcript)
     send_request = _send_request(request, owner, body, transcript)
+    options = {"includes_usage": body.get("stream_options", False)}
+    if going_on := _go_on(request, owner, send_request, options, is_streamed=bool(body.get("stream"))):
+        return going_on
     if not body.get("stream"):
         return begin_reply(request, owner, send_request, stream=False, answer_whole=_answer_whole)
-    return begin_reply(
-        request,
-        owner,
-        send_request,
-        encoder=OpenAIEncoder,
-        encoder_options={"includes_usage": body.get("stream_options", False)},
-        refuse=refused_reply,
-    )
+    streamed: dict[str, Any] = {"encoder": OpenAIEncoder, "encoder_options": options, "refuse": refused_reply}
+    return begin_reply(request, owner, send_request, **streamed)
+
+
+def _go_on(
+    request: HttpRequest, owner: Owner, send_request: SendRequest, encoder_options: dict[str, Any], *, is_streamed: bool
+) -> ReplyAnswer | None:
+    """Answer with the rest of the reply that has called for the results in a request; None if there is none."""
+    results = {result["id"]: result["text"] for turn in _last_turns(send_request) for result in turn.results}
+    reply = find_called(owner, send_request, live_database()) if results else None
+    given = client_answers.find_answers(reply, partial(_result_in, results)) if reply else None
+    if reply is None or given is None:
+        return None
+    options: dict[str, Any] = {"finish": partial(_answer_rest, owner, reply.pk, given.position)}
+    if is_streamed:
+        options = {"encoder": OpenAIEncoder, "encoder_options": {**encoder_options, "goes_on_with": reply.model}}
+    return client_answers.go_on(request, owner, reply, given, field="messages", **options)
+
+
+def _last_turns(send_request: SendRequest) -> Iterator[Turn]:
+    """Yield the turns since the last one of the assistant."""
+    turns = [*send_request.earlier, send_request.turn]
+    return takewhile(lambda turn: turn.role != Message.Role.ASSISTANT, reversed(turns))
+
+
+def _result_in(results: Mapping[str, str], call: Mapping[str, Any]) -> dict[str, Any] | None:
+    if call["runs"] != "client" or call["id"] not in results:
+        return None
+    return {"call": call["id"], "output": results[call["id"]]}
 
 
 def _require_may_set(request: HttpRequest, owner: Owner, transcript: Transcript) -> None:
@@ -106,7 +138,14 @@ def _compared(body: dict[str, Any], transcript: Transcript) -> dict[str, Any]:
 
 
 def _answer_whole(owner: Owner, message_id: uuid.UUID, has_ended: bool) -> HttpResponse:
-    return answer_whole(message_id, find_reply(owner, message_id)) if has_ended else late_reply()
+    return _answer_rest(owner, message_id, 0, has_ended)
+
+
+def _answer_rest(owner: Owner, message_id: uuid.UUID, position: int, has_ended: bool) -> HttpResponse:
+    reply = find_reply(owner, message_id)
+    if has_ended:
+        return answer_whole(reply, position)
+    return answer_waiting(reply, position) if reply.status == endings.WAITING else late_reply()
 
 
 chat_completions_view = openai_view(POST=complete)

@@ -1,0 +1,3 @@
+"""A module of a site that cannot be imported."""
+
+raise RuntimeError("the password is secret")
