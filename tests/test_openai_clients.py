@@ -442,7 +442,7 @@ class TranscriptTests(ClientsTestCase):
 
 @override_settings(**TOOLS)
 class SiteToolsTests(ClientsTestCase):
-    """The tools of the site, with those that the client runs; its own replace them all."""
+    """The tools of the site, also the ones that the client runs; the client's own tools replace them all."""
 
     def setUp(self):
         super().setUp()

@@ -14,7 +14,7 @@ _ESCAPES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{
 _INDENT = "  "
 # Beyond this depth, lines would be longer by their indentation than by what they say.
 _DEEPEST = 20
-# Characters without a width, and those that reverse what follows: they could make a text look like another one.
+# Characters without a width, and characters that reverse what follows: they could make a text look like another one.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\U000e0000-\U000e0fff]"

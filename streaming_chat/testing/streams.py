@@ -66,7 +66,8 @@ class Streamed:
         for frame in self.frames:
             if frame.event in names:
                 return frame.data
-        raise KeyError(f"a frame named {' or '.join(names)} was wanted, got {[frame.event for frame in self.frames]}.")
+        got = [frame.event for frame in self.frames]
+        raise KeyError(f"expected a frame named {' or '.join(names)}, got {got}.")
 
 
 def read_stream(response: Any) -> Streamed:

@@ -48,8 +48,8 @@ _ENDINGS = {
 _FAILURES = ("shutdown", "lease_expired")
 # An ending is tried to be saved for 30 s, with the pauses between tries and the ends of connections.
 _SAVED_WITHIN_SECONDS = 25
-# What a process may have more than at its beginning: threads of pools that were not needed yet, of which the tools' has
-# eight, and connections that the last clients are just closing.
+# What a process may have more than at its beginning: threads of pools that were not needed yet (the tools' pool has eight),
+# and connections that the last clients are just closing.
 _ROOM = {"descriptors": 12, "threads": 16, "tasks": 3, "connections": 1}
 # By how much a worker's memory may grow in the second half of a calm run, in which nothing new is made: a share of it.
 _GROWTH = 0.05

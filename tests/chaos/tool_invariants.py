@@ -29,7 +29,7 @@ def tools_run_at_most_once(history: History) -> Iterator[str]:
 
 
 def denied_calls_do_not_run(history: History) -> Iterator[str]:
-    """A call that waits for a person begins after somebody has allowed it, and never otherwise."""
+    """A call that waits for a person begins only after a person has allowed it."""
     begun = {line["call"] for line in history.of("execution", what=BEGUN)}
     allowed = {(tried["reply"], tried["call_id"]) for tried in history.of("approval", approved=True)}
     for row in history.of("tool"):

@@ -189,7 +189,7 @@ class ToolTests(SimpleTestCase):
         assert self.after(result("1", "denied", "Not today."))[1]["type"] == "tool-output-error"
 
     def test_a_denial_for_clients_without_approvals(self):
-        """Those of version 5, and those that come later: their part has no approval."""
+        """Of version 5, and of later ones that were not asked: their part has no approval."""
         assert self.after(denial("1"), sdk=5)[1]["type"] == "tool-output-error"
         later = chunks_of(*self.asked(), denial("1"), sdk=6)
         assert types_of(later)[3] == "tool-output-error"
