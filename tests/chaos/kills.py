@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import shutil
 import signal
 import sys
@@ -59,10 +60,11 @@ GROUPS = (
     (
         Point("call half received", ("",), 0, 0),
         Point("call received", ("",), 0, 0),
-        Point("policy asked", ("cancelled",), 0, 0),
+        # The call may not have been saved yet.
+        Point("policy asked", ("", "cancelled"), 0, 0),
         Point("running is saved", ("unknown",), 0, 0),
         Point("begun", ("unknown",), 1, 0),
-        # The call may not have been saved before that transaction.
+        # So may this one: that transaction would have saved it.
         Point("before running is saved", ("", "cancelled"), 0, 0),
     ),
     (
@@ -134,12 +136,19 @@ class Call:
             if self.point.name == "answer":
                 await self._allow(survivor)
             ending = await self._read(await self._ask(survivor, "GET", f"messages/{self.reply}/events"))
-            self._judge((await self._rows())[0])
+            [row] = await self._rows()
+            self._judge(row)
             more = await self._post(survivor, f"conversations/{self.conversation}/messages", {"content": "And now?"})
             self._expect("next message", (await self._read(more)).event, "done")
-            self._expect("ending", ending.event, "done" if self.point.name == "answer" else "interrupted")
+            self._expect("ending", ending.event, self._ending(row))
         except (OSError, TimeoutError, RuntimeError) as error:
             self.failures.append(f"{type(error).__name__}: {error}")
+
+    def _ending(self, row: dict[str, Any]) -> str:
+        """Return how the reply must end: as failed if nothing of it had been saved when its worker was killed."""
+        if self.point.name == "answer":
+            return "done"
+        return "interrupted" if json.loads(row["parts"] or "[]") else "failed"
 
     async def _allow(self, survivor: Worker) -> None:
         body = {"answers": [{"call": "call_0", "approved": True}]}
@@ -154,6 +163,7 @@ class Call:
             self._expect("status", row["status"], self.point.status)
         self._expect("begun", found[BEGUN], self.point.begun)
         self._expect("done", found[DONE], self.point.done)
+        self._expect("row", bool(row["status"]), '"tool_call"' in row["parts"])
         self._expect("results", row["parts"].count('"tool_result"'), row["parts"].count('"tool_call"'))
 
     def _expect(self, what: str, got: Any, wanted: Any) -> None:
