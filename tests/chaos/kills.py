@@ -145,10 +145,11 @@ class Call:
             self.failures.append(f"{type(error).__name__}: {error}")
 
     def _ending(self, row: dict[str, Any]) -> str:
-        """Return how the reply must end: as failed if nothing of it had been saved when its worker was killed."""
+        """Return how the reply must end: as failed if nothing from the provider had been saved when its worker was killed."""
         if self.point.name == "answer":
             return "done"
-        return "interrupted" if json.loads(row["parts"] or "[]") else "failed"
+        has_content = any(part["kind"] != "step" for part in json.loads(row["parts"] or "[]"))
+        return "interrupted" if has_content else "failed"
 
     async def _allow(self, survivor: Worker) -> None:
         body = {"answers": [{"call": "call_0", "approved": True}]}
