@@ -145,7 +145,7 @@ class Call:
             self.failures.append(f"{type(error).__name__}: {error}")
 
     def _ending(self, row: dict[str, Any]) -> str:
-        """Return how the reply must end: as failed if nothing from the provider had been saved when its worker was killed."""
+        """Return how the reply must end: as failed if nothing of the provider was saved before its worker was killed."""
         if self.point.name == "answer":
             return "done"
         has_content = any(part["kind"] != "step" for part in json.loads(row["parts"] or "[]"))
