@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """events: those that are saved, from position 1. answers: by the id of the call. states: the provider's, by step.
+    """events: the saved ones, from position 1. answers: by the id of the call. states: the provider's, by step.
 
     measured: columns of the message as they were saved when the reply began to wait.
     """

@@ -135,7 +135,7 @@ def _request_stop(owner: Owner, live_replies: list[LiveReply]) -> None:
         # A paused worker holds a row; the next turn asks again.
         if not is_locked(error):
             raise
-    # Those that wait for an answer have no worker.
+    # Replies that wait for an answer have no worker.
     recover_abandoned(_live(owner).filter(worker=NOBODY))
     for live in live_replies:
         get_notifier().wake(live_database(), live.worker, live.pk)

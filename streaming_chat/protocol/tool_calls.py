@@ -5,7 +5,7 @@
     tool_result  {"id", "status", "output", "ms"}         output is what the model is told, whatever the status
     approval     {"calls": [{"id", "runs", "editable"}], "expires"}
 
-Only a reply that begins a `step` has results: the tools of a client, and those that the provider runs itself ("runs":
+Only a reply that begins a `step` has results: the tools of a client, and the ones that the provider runs itself ("runs":
 "provider"), are called without. No call of the site's is left without a result once its reply has ended, since every
 provider refuses a conversation with such a call.
 """

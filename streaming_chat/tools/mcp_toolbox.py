@@ -97,7 +97,7 @@ class McpToolbox(Toolbox):
         self._lists: dict[str, _Kept] = {}
 
     async def tools(self, context: ToolContext) -> Sequence[Tool]:
-        """Return the tools of a conversation: those that it began with. None of a server that cannot be reached."""
+        """Return the tools with which a conversation began. None of a server that cannot be reached."""
         used = [each for each in await self._definitions(context) if self._is_used(each)]
         if len(used) > _MAX_TOOLS:
             logger.warning("%s tools of the MCP server %s are left out.", len(used) - _MAX_TOOLS, self.server)

@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Toolbox:
-    """The tools of one subject, which a model gets together. declared: those that are known without asking a server."""
+    """The tools of one subject, which a model gets together. declared: the ones that are known without asking a server."""
 
     def __init__(self) -> None:
         self.declared: dict[str, Tool] = {}
