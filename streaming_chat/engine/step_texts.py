@@ -26,7 +26,7 @@ class StepCleaner:
         return [self._own(event) for event in self._cleaner.take(received)]
 
     def flush(self) -> list[Event]:
-        """Return what waits for more, at the end."""
+        """Return the text that is still held back, at the end."""
         return [self._own(event) for event in self._cleaner.flush()]
 
     def _own(self, event: Event) -> Event:

@@ -121,7 +121,7 @@ class WaitingTests(ApprovalCase):
         assert shop.ledger() == ["pay call_0 200"]
 
     def test_resuming_at_every_event(self):
-        """While it waits, and after it has ended: the frames that were seen and those that follow are the whole reply."""
+        """While it waits, and after it has ended: the frames before and after the resumption are the whole reply."""
         reply = self.begin()
         seen = [frame.id for frame in self.exchange.frames]
         followers = [self.browser.follow(reply.pk, last_id) for last_id in seen]
